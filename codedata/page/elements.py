@@ -96,7 +96,7 @@ def shown(value) -> Html:
     short = {key: one for key, one in there.items()
              if not isinstance(one, (list, dict)) and len(str(one)) <= MAX_SHORT}
     return joined([
-        short and tag("dl", [tag("div", tag("dt", key), tag("dd", one))
+        short and tag("dl", [tag("div", tag("dt", key), tag("dd", str(one)))
                              for key, one in short.items()]),
         [[tag("h4", key), shown(one)] for key, one in there.items() if key not in short]])
 

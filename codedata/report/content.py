@@ -78,9 +78,11 @@ def made(root: Path, path: str) -> str:
 def figures(content: ReportContent, buckets: ReportSettings) -> list[Section]:
     """Return the sections with the figures of a duel, in the order of the report, without empty
     ones."""
-    duel, counts = content.duel, [[*line] for line in content.counts]
+    duel = content.duel
+    *counted, (none, _) = content.counts
     sections: list[Section] = [
-        ("Points and turns", [points(duel), (["", "turns"], counts, "lr")]),
+        ("Points and turns", [points(duel), (["", "turns"], [*map(list, counted)], "lr"),
+                              f"0 turns: {none}."]),
         ("Buckets", [_buckets(content.rows, buckets)] if duel.mode == "king" else []),
         ("Judges", [judges(duel)]),
         ("How the judges judge", how_judges_judge(duel)),

@@ -46,7 +46,7 @@ from codedata.texts import printable
 
 PAGE = "index.html"
 LATER = re.compile(r"index-(\d+)\.html")
-MAX_ITEMS, MAX_CHARS = 2_000, 20_000_000   # on a page: Chromium opens it in 2 s
+MAX_ITEMS, MAX_CHARS = 2_000, 12_000_000   # on a page: Chromium opens it in 2 s
 MAX_FAILED, MAX_CELL, MAX_LINE = 200_000, 300, 400   # characters
 MAX_BROKEN = 500
 COLUMNS = ("name", "kind", "result", "score", "reward", "checks", "model", "repo", "language")
@@ -175,8 +175,8 @@ def _entries(root: Path, duels: list[ReportTurns], causes: dict[str, str], broke
     for cls in (Answer, RivalledTask, InReview, Attempt, Environment):
         store = Store(root, cls).open()
         for name in store.names():
-            path = store.path(name)
             try:
+                path = store.path(name)
                 items = items_of(path, store.read(name))
             except BrokenRecord as e:
                 store.broken.append(e)

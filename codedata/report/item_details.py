@@ -75,7 +75,6 @@ def turn(row: TurnRow, turns: ReportTurns) -> Item:
              "repo": row.repo, "language": row.language}
     return cells, row.commands[1], [
         sides(pair), sides(runs), shown(about), _verdicts(row, score, rival),
-        fold("Replies of the judges", shown(score.judges)),
         fold("Refused, and asked for again", shown(row.leaks.tries())),
         fold("Reference, choice, pull request", shown(
             {**texts, "choice": answer.choice, **{f"pull request: {key}": getattr(pull, key, "")
