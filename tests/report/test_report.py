@@ -7,8 +7,11 @@ import shutil
 from functools import partial
 from html import unescape
 
+import duckdb
 import pytest
+from an_attempt import write_attempt
 from conftest import (
+    REPO,
     edit,
     write_commit,
     write_commits,
@@ -479,3 +482,23 @@ def test_pull_requests_that_are_left_out_for_their_size_are_listed_till_they_are
         sample(root, "--count 30", flag)
     rerun(root)
     assert tables(root, "report/hugePR.md")["Oversized pull requests"] == []
+
+
+# queries of the docs -----------------------------------------------------------------------------
+
+def test_each_query_of_the_docs_runs_on_a_root(root, monkeypatch):
+    write_ledger(root, "answer", "king", a_call(1), state="failed")
+    write_ledger(root, "answer", "king", a_call(2), state="failed")
+    write_commit(root, "proj__t_1", repo="own/repo")
+    write_attempt(root)
+    rerun(root)
+    monkeypatch.chdir(root)
+    queries = re.findall("```sql\n(.*?)```", (REPO / "docs/queries.md").read_text(), re.DOTALL)
+    by_score, by_repo, wins, unread, leaks, lost, histories, spent, failed, solved = (
+        duckdb.sql(query).fetchall() for query in queries)
+    assert by_score == [(50.0, 1), (80.0, 1), (100.0, 1), (None, 1)]
+    assert by_repo == [("own/repo", 1, 100.0)] and ("a", "progress", "draw", 2) in wins
+    assert [row[0] for row in unread] == ["t_4.json"] * 2 and leaks == lost == []
+    assert {row[:2] for row in histories} == {(f"t_{i}.json", 1) for i in range(1, 5)}
+    assert spent == [("king", "m", 2, 0.02)] and failed[0][:3] == ("king", "t_1", 2)
+    assert solved == [("sums", "m", 1, 1)]
