@@ -1,11 +1,8 @@
-"""Read pages as texts, and open them in a headless Chromium, found by name, for tests marked
-`chromium`."""
+"""Open pages in a headless Chromium, found by name, for tests marked `chromium`."""
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
-from html import unescape
 
 import pytest
 
@@ -52,23 +49,3 @@ def show(chromium, tmp_path):
     for context in contexts:
         context.close()
     assert wrong == []
-
-
-def text_of(html: str) -> str:
-    """Return the text of HTML, with the elements that part it as blanks."""
-    body = re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.DOTALL)
-    return unescape(re.sub(r"<[^>]*>", " ", body))
-
-
-def items_of(html: bytes) -> dict[str, dict[str, str]]:
-    """Return the items of a page by path: their cells by column, the `line` and all `text`."""
-    text = html.decode()
-    columns = re.findall(r"<th><button>(\w+)</button></th>", text)
-    items = {}
-    for body in re.findall(r"<tbody>.*?</tbody>", text, re.DOTALL):
-        row, details = body.split("</tr>", 1)
-        cells = [unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", row, re.DOTALL)]
-        id = unescape(re.search(r' id="(.*?)"', details)[1])
-        items[id] = {**dict(zip(columns, cells, strict=True)), "text": text_of(details),
-                     "line": unescape(re.search("<summary>(.*?)</summary>", details)[1])}
-    return items

@@ -28,7 +28,6 @@ UNSEEN = re.compile(
 POLICY = ("default-src 'none'; script-src {script}; style-src {style}; img-src data:; "
           "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
           "trusted-types 'none'")
-STRONG = re.compile(r"\*{1,2}(.+?)\*{1,2}", re.DOTALL)
 CARD = re.compile(r"\[(\w+)\]\((\./export/\w+/README\.md)\)")
 
 
@@ -56,8 +55,7 @@ def joined(body) -> Html:
 def escaped(text: str) -> str:
     """Return a text escaped for HTML. CRLF becomes LF; characters that cannot be seen become a
     symbol or a code such as ⟨U+202E⟩."""
-    text = text.replace("\r\n", "\n")
-    return html.escape(UNSEEN.sub(_sign, text) if UNSEEN.search(text) else text)
+    return html.escape(UNSEEN.sub(_sign, text.replace("\r\n", "\n")))
 
 
 def _sign(match: re.Match) -> str:
@@ -66,9 +64,8 @@ def _sign(match: re.Match) -> str:
 
 
 def marked(text: str) -> Html:
-    """Return a sentence of Markdown with its emphasis, and its links to cards as links."""
-    strong = STRONG.sub(r"<strong>\1</strong>", escaped(text))
-    return Html(CARD.sub(r'<a href="\2">\1</a>', strong))
+    """Return a sentence of Markdown without its emphasis, its links to cards as links."""
+    return Html(CARD.sub(r'<a href="\2">\1</a>', escaped(text.replace("*", ""))))
 
 
 def fold(title: str, body) -> Html:
@@ -92,13 +89,12 @@ def shown(value) -> Html:
     if not isinstance(value, dict):
         text = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
         return tag("pre", without_middle(text, MAX_CHARS, CUT))
-    there = {key: one for key, one in value.items() if one not in (None, "", [], {})}
-    short = {key: one for key, one in there.items()
-             if not isinstance(one, (list, dict)) and len(str(one)) <= MAX_SHORT}
+    short = [key for key, one in value.items()
+             if not isinstance(one, (list, dict)) and len(str(one)) <= MAX_SHORT]
     return joined([
-        short and tag("dl", [tag("div", tag("dt", key), tag("dd", str(one)))
-                             for key, one in short.items()]),
-        [[tag("h4", key), shown(one)] for key, one in there.items() if key not in short]])
+        tag("dl", [tag("div", tag("dt", key), tag("dd", str(value[key])))
+                   for key in short if value[key] not in (None, "")]),
+        [[tag("h4", key), shown(one)] for key, one in value.items() if one and key not in short]])
 
 
 def table(columns, rows, align: str) -> Html:
@@ -113,7 +109,7 @@ def table(columns, rows, align: str) -> Html:
 
 def document(title: str, *body) -> bytes:
     """Return a page as UTF-8 bytes."""
-    script, style = (text_of(__package__, f"page.{kind}") for kind in ("js", "css"))
+    script, style = text_of(__package__, "page.js"), text_of(__package__, "page.css")
     policy = POLICY.format(script=_hash(script), style=_hash(style))
     return fill(text_of(__package__, "page.html"), policy=escaped(policy), title=escaped(title),
                 style=style, body=joined(body), script=script).encode()

@@ -15,7 +15,6 @@ import pytest
 from a_datapoint import write_approved, write_datapoint
 from a_task import a_bug, a_datapoint, a_pull, a_strip, edited, write_foreign, write_task
 from an_attempt import MESSAGES, write_attempt
-from browser import items_of, text_of
 from conftest import edit, run_script, write_commits, write_json
 from heron_environment import an_environment, write_env
 from judged import read_json
@@ -67,6 +66,26 @@ def root(tmp_path, fake_llm):
 def page_of(root) -> bytes:
     """Write the page without stages, and return it."""
     return write_index(load(Namespace(root=str(root)))).read_bytes()
+
+
+def text_of(html: str) -> str:
+    """Return the text of HTML, with the elements that part it as blanks."""
+    body = re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.DOTALL)
+    return unescape(re.sub(r"<[^>]*>", " ", body))
+
+
+def items_of(html: bytes) -> dict[str, dict[str, str]]:
+    """Return the items of a page by path: their cells by column, the `line` and all `text`."""
+    text = html.decode()
+    columns = re.findall(r"<th><button>(\w+)</button></th>", text)
+    items = {}
+    for body in re.findall(r"<tbody>.*?</tbody>", text, re.DOTALL):
+        row, details = body.split("</tr>", 1)
+        cells = [unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", row, re.DOTALL)]
+        id = unescape(re.search(r' id="(.*?)"', details)[1])
+        items[id] = {**dict(zip(columns, cells, strict=True)), "text": text_of(details),
+                     "line": unescape(re.search("<summary>(.*?)</summary>", details)[1])}
+    return items
 
 
 def sections_of(html: bytes) -> dict[str, str]:
