@@ -24,7 +24,7 @@ from pathlib import Path
 from codedata import config
 from codedata.errors import Trouble
 from codedata.records import HOW
-from codedata.report.root_page import write_index
+from codedata.report.index_page import write_index
 from codedata.run import cli, start, status
 from codedata.run.status import StageStatus
 from codedata.sandbox.docker import engine
@@ -32,7 +32,7 @@ from codedata.settings import Settings
 from codedata.terminal import runnable
 from codedata.texts import terminal_safe
 
-OWN = ("json", "summary", "failed", "html", "beside", "status", "log_file")   # flags of no stage
+OWN = ("json", "summary", "failed", "html", "status", "log_file")   # flags of no stage
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
 # how a script is called, and what is there if the root has this stage
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"),
@@ -57,14 +57,10 @@ def main(argv=None) -> int:
     add("--summary", action="store_true", help="print what came of it, in words")
     add("--failed", action="store_true", help="print what failed or is left out, and why")
     add("--html", action="store_true", help="write index.html, a page of all of it")
-    add("--beside", metavar="ROOT", help="with --html: another root on the same page")
     args = parser.parse_args(argv)
-    if args.beside and not args.html:
-        parser.error("--beside goes with --html")
-    others = [read(parser.parse_args(["--root", args.beside]))] if args.beside else []
     options, (settings, stages) = cli.options(args), read(args)
     root = settings.root
-    page = write_index([(settings, stages), *others]) if args.html else None
+    page = write_index(settings, stages) if args.html else None
     failed = status.failed_in(root, stages)   # read where it is printed
     if args.summary:
         text = "\n".join(status.summary(root, stages, options.command))

@@ -308,7 +308,7 @@ class ReportSettings:
 
     final_min: float = between(0, 100, 80.0)    # final/ from this score
     defeat_min: float = between(0, 100, 66.0)   # refined/ from this score, defeat/ below
-    note: str = ""                        # first lines of report.md and report.html
+    note: str = ""                        # first lines of report.md and index.html
 
 
 @dataclass(frozen=True)

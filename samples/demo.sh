@@ -54,7 +54,7 @@ code=0
 "$python" "$home/tools/chain" "king ch validate report export report:--quiet" --root "$root" || code=$?
 "$python" "$home/samples/show_pairs.py" "$root"
 echo
-echo "All of it on one page: $root/index.html   Report: $root/report/report.html   Sets, with cards: $root/export/"
+echo "All of it on one page: $root/index.html   Sets, with cards: $root/export/"
 echo "Change a record, and run \`$make demo$again\` again: what hangs on it is made anew."
 echo "Your own data: README.md, \"Bring your own model\"; then $make duel $mine"
 exit $code

@@ -1,11 +1,6 @@
 """Open pages in a headless Chromium, found by name, for tests marked `chromium`."""
-import base64
 import hashlib
-import json
-import re
 import shutil
-import time
-import zlib
 
 import pytest
 
@@ -26,17 +21,15 @@ def chromium():
 
 @pytest.fixture
 def show(chromium, tmp_path):
-    """Return show(html, hash, width=…, scheme=…), which opens a page. At the end nothing may have
-    gone wrong or out in any.
+    """Return show(html, width=…), which opens a page. At the end none may have run a script of
+    others, broken its policy or asked for a file.
     """
     contexts, wrong = [], []
 
-    def opened(html: bytes, anchor: str = "", width: int = 1300, scheme: str = "light",
-               height: int = 900):
+    def opened(html: bytes, width: int = 1300):
         file = tmp_path / f"{hashlib.sha256(html).hexdigest()[:12]}.html"
         file.write_bytes(html)
-        context = chromium.new_context(viewport={"width": width, "height": height},
-                                       color_scheme=scheme)
+        context = chromium.new_context(viewport={"width": width, "height": 900})
         contexts.append(context)
         context.add_init_script("globalThis.hacked = n => { console.error('hacked', n); };"
                                 "addEventListener('securitypolicyviolation', e => "
@@ -44,13 +37,9 @@ def show(chromium, tmp_path):
         tab = context.new_page()
         tab.on("console", lambda message: wrong.append(message.text))
         tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
         tab.on("request", lambda request: request.url.split("#")[0] == file.as_uri()
-               or request.url.startswith("data:")
-               or wrong.append(f"asked for {request.url}"))
-        tab.goto(file.as_uri() + anchor)
-        wait(tab, "performance.getEntriesByName('ready').length > 0 || "
-                  "!!document.querySelector('[role=alert]')")
+               or request.url.startswith("data:") or wrong.append(f"asked for {request.url}"))
+        tab.goto(file.as_uri())
         return tab
 
     opened.wrong = wrong
@@ -58,19 +47,3 @@ def show(chromium, tmp_path):
     for context in contexts:
         context.close()
     assert wrong == []
-
-
-def block_of(html: bytes, name: str):
-    """Return the data of a compressed block of a page."""
-    text = re.search(rb'id="block-%s">(.*?)</script>' % name.encode(), html)[1]
-    return json.loads(zlib.decompress(base64.b64decode(text)))
-
-
-def wait(tab, expression: str) -> None:
-    """Wait till it is true in the page. (Playwright's own way to wait compiles a text, which the
-    page refuses.)
-    """
-    end = time.monotonic() + 10
-    while not tab.evaluate(expression):
-        assert time.monotonic() < end, f"not so after 10 s: {expression}"
-        time.sleep(0.01)

@@ -17,7 +17,7 @@ from codedata.datapoints.contents import row_of
 from codedata.datapoints.folder import PARTS, read_datapoint
 from codedata.disk.store import Lists, Store, digests_of
 from codedata.errors import Trouble
-from codedata.report.root_page import write_index
+from codedata.report.index_page import write_index
 from codedata.settings import Settings
 from codedata.tasks.folder.folder import task_problem
 
@@ -80,7 +80,7 @@ def test_a_datapoint_is_read_or_named_and_the_page_has_the_others(name, value):
             lines = [line for line in LABELS.splitlines() if not line.startswith(f"{name} =")]
             at = lines.index("[metadata.codedata]") + 1
             write(folder / "task.toml", "\n".join([*lines[:at], f"{name} = {value}", *lines[at:]]))
-        assert write_index([(Settings(root=Path(root)), [])])
+        assert write_index(Settings(root=Path(root)))
         try:
             task = read_datapoint(folder)
             assert row_of(task, None) and (task_problem(task) or is_as_proven(task))

@@ -1,6 +1,6 @@
-"""Build self-contained HTML pages: one file holds the data and its only script, and makes no
-network requests.
+"""Build self-contained HTML pages: one file with its style and its only script, which fetches
+nothing.
 
-`builder.py` builds a page of blocks.py's blocks and a table of rows; all pages share `page.html`,
-`page.css` and `page.js`. The caller decides what a page shows, as report/html_page.py does.
+`elements.py` makes elements and escapes their texts; all pages share `page.html`, `page.css` and
+`page.js`. The caller decides what a page shows, as report/index_page.py does.
 """

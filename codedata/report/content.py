@@ -1,6 +1,7 @@
-"""Gather the content that report.md and report.html both show."""
+"""Gather the content that report.md and the page of a root both show."""
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +14,15 @@ from codedata.export.make_exports import ALL_FORMATS
 from codedata.llm.costs import Cost, attempts_under
 from codedata.llm.embedded import NOISE
 from codedata.records import METRICS, Duel, JudgeStatistics, Share
-from codedata.report.buckets import BestPair
+from codedata.report.buckets import BestPair, score_ranges
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
-from codedata.settings import EMBEDDED_MODEL
+from codedata.settings import EMBEDDED_MODEL, ReportSettings
 from codedata.terminal import Spending, plural
 from codedata.texts import text_of
 
 Table = tuple[list[str], list[list[str]], str]   # columns, rows, a letter each: l, r, p (scores)
-Section = tuple[str, list[str | Table]]          # heading, sentences and tables
+# heading; our sentences, lists of lines of others, tables
+Section = tuple[str, list[str | list[str] | Table]]
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,36 @@ def made(root: Path, path: str) -> str:
             total.add(call)
     return (f"Sets in export/ (rows for training + validation): {', '.join(sets) or 'none'}. "
             f"All {plural(total.n_calls, 'call')} of this root: {total}.")
+
+
+def figures(content: ReportContent, buckets: ReportSettings) -> list[Section]:
+    """Return the sections with the figures of a duel, in the order of the report, without empty
+    ones."""
+    duel = content.duel
+    *counted, (none, _) = content.counts
+    sections: list[Section] = [
+        ("Points and turns", [points(duel), (["", "turns"], [*map(list, counted)], "lr"),
+                              f"0 turns: {none}."]),
+        ("Buckets", [_buckets(content.rows, buckets)] if duel.mode == "king" else []),
+        ("Judges", [judges(duel)]),
+        ("How the judges judge", how_judges_judge(duel)),
+        ("Trials of the judges", [content.trials] if content.trials else []),
+        *content.sections,
+        ("Costs", [costs_table(content.costs)] if content.costs else [])]
+    return [(heading, [*filter(None, items)]) for heading, items in sections if items]
+
+
+def _buckets(rows: list[TurnRow], settings: ReportSettings) -> Table:
+    n = Counter(row.label for row in rows)
+    lines = [[name, scores, str(n[name])] for name, scores in score_ranges(settings).items()]
+    return ["bucket", "score", "turns"], lines, "llr"
+
+
+def costs_table(costs: list[Cost]) -> Table:
+    """Return the costs by stage and model."""
+    rows = [[cost.stage, cost.model, f"{cost.n_calls:,}", f"{cost.tokens_in:,}",
+             f"{cost.tokens_out:,}", str(cost)] for cost in costs]
+    return ["stage", "model", "calls", "tokens in", "tokens out", "cost"], rows, "llrrrr"
 
 
 def points(duel: Duel) -> Table | None:

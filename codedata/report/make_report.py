@@ -1,4 +1,5 @@
-"""Write report/, the report of a duel, and the buckets final/, refined/ and defeat/.
+"""Write report/, the report of a duel, the root's page, and the buckets final/, refined/ and
+defeat/.
 
 Every number is computed from the directories as they are: the records give the turns, _duel.json
 the outcome, the ledgers the costs. Turns that do not count (stale, orphaned, unparsed, not judged)
@@ -11,7 +12,7 @@ from pathlib import Path
 from codedata.disk.layouts import write_atomic
 from codedata.disk.ledger import Ledger
 from codedata.duel.duel_state import summary_lines
-from codedata.duel.panel import Judging, Panel, decided_panel, records_of
+from codedata.duel.panel import Panel
 from codedata.errors import Trouble
 from codedata.leak.cache import NO_VERDICT
 from codedata.llm.costs import costs_of
@@ -20,20 +21,18 @@ from codedata.records import (
     DUEL,
     Answer,
     Commit,
-    Duel,
     Prompt,
     Sample,
     Score,
 )
-from codedata.report.buckets import WON, Moves, best_pairs, score_ranges, update_buckets
-from codedata.report.content import ReportContent, counts, made, running, trials
-from codedata.report.html_page import html
-from codedata.report.leaks import leak_sections
+from codedata.report.buckets import WON, Moves, score_ranges, update_buckets
+from codedata.report.content import made
+from codedata.report.index_page import report_content, write_index
 from codedata.report.markdown import huge_markdown, markdown
-from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_turns
+from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_duelled
 from codedata.run.cli import RunOptions
 from codedata.run.start import check_root, run_whole
-from codedata.settings import ReportSettings, Settings
+from codedata.settings import Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import terminal_safe
 
@@ -48,16 +47,16 @@ def run(settings: Settings, options: RunOptions) -> int:
                       "A turn is refined from defeat_min up to final_min.")
     check_root(root)
     directory = root / ("report" if mode == "king" else f"report_{mode}")
-    usual, judge_again = settings.challenger.how, options.command("validate.py")
+    judge_again = options.command("validate.py")
 
     def report() -> int:
-        turns, moves = read_duelled(settings, usual, judge_again), None
+        turns, moves = read_duelled(settings, judge_again), None
         if not options.read_only:
             if mode == "king":
                 moves = fill_buckets(root, turns)
                 huge = huge_markdown(oversized(root), settings.exclude.max_patch_chars)
                 write_atomic(directory / "hugePR.md", terminal_safe(huge).encode())
-            write_report(root, directory, turns, thresholds)
+            write_report(settings, directory, turns)
         with options.unless_quiet():
             print_summary(turns, moves, directory.name, judge_again, score_ranges(thresholds))
         return 1 if turns.broken or turns.state.plan.broken else 0
@@ -66,37 +65,14 @@ def run(settings: Settings, options: RunOptions) -> int:
                      refuses=REFUSED_FLAGS, ledgers=[root / cls.directory for cls in BUCKETS])
 
 
-def read_duelled(settings: Settings, how: str, judge_again: str) -> ReportTurns:
-    """Return the turns of the duel with challengers that were made in a way. Raise Trouble if its
-    outcome is missing or broken."""
-    root, mode = settings.root, settings.duel.mode
-    answers, scores = records_of(mode, how, settings.challenger.how)
-    duel = read_duel(root / scores.directory / DUEL, mode, judge_again)
-    leak_judges = {spec.role for spec in settings.leak_judges() if how != "chosen"}
-    return read_turns(Judging(root, decided_panel(duel), answers, scores), duel, settings.exclude,
-                      settings.report, leak_judges)
-
-
-def read_duel(path: Path, mode: str, judge_again: str) -> Duel:
-    """Return the outcome of a duel. Raise Trouble if it is missing or broken; `judge_again` is the
-    command that makes it."""
-    try:
-        return Duel.read(path, mode, f"Run: {judge_again}")
-    except FileNotFoundError:
-        raise Trouble("is not there.", str(path), f"Run: {judge_again}") from None
-
-
-def write_report(root: Path, directory: Path, turns: ReportTurns, thresholds: ReportSettings
-                 ) -> None:
-    """Write report.md and report.html."""
-    content = ReportContent(turns.duel, turns.rows, costs_of(root), counts(turns),
-                            [*running(turns.rows), *leak_sections(turns.rows)], trials(root),
-                            best_pairs(root, turns.duel.mode), turns.outdated,
-                            made(root, ".."))
-    text = terminal_safe(markdown(content, thresholds))
+def write_report(settings: Settings, directory: Path, turns: ReportTurns) -> None:
+    """Write report.md, and the page of the root."""
+    root = settings.root
+    content = report_content(root, turns, costs_of(root), made(root, ".."))
+    text = terminal_safe(markdown(content, settings.report))
     write_atomic(directory / "report.md", text.encode())
-    page = html(content, thresholds, turns.read, turns.commits)
-    write_atomic(directory / "report.html", page)
+    (directory / "report.html").unlink(missing_ok=True)   # of version 0.2.0
+    write_index(settings, known=turns)
 
 
 def fill_buckets(root: Path, turns: ReportTurns) -> Moves:

@@ -1,21 +1,8 @@
 """Build report.md, the report on a duel, and hugePR.md, the list of oversized pull requests."""
 from __future__ import annotations
 
-from collections import Counter
-
-from codedata.llm.costs import Cost
 from codedata.records import METRICS
-from codedata.report.buckets import score_ranges
-from codedata.report.content import (
-    ReportContent,
-    Section,
-    Table,
-    by_metric,
-    how_judges_judge,
-    judges,
-    number,
-    points,
-)
+from codedata.report.content import ReportContent, Section, Table, by_metric, figures, number
 from codedata.report.turn_rows import TurnRow
 from codedata.settings import ReportSettings
 from codedata.terminal import table
@@ -24,32 +11,27 @@ from codedata.texts import as_markdown, terminal_safe
 
 def markdown(content: ReportContent, buckets: ReportSettings) -> str:
     """Return the text of report.md."""
-    duel, rival, rows = content.duel, content.duel.mode, content.rows
-    trials = "\n".join(f"- {as_markdown(line, 1000)}" for line in content.trials)
+    rival = content.duel.mode
     sections: list[Section] = [
         (f"# Challenger against {rival}", [
             f"**{as_markdown(content.outcome, 1000)}**", terminal_safe(buckets.note), content.made,
             *(f"**{warning}**" for warning in content.warnings)]),
         ("## The best pairs", content.pairs and [
             (["turn", "task", "king", "challenger", "why"], content.pairs, "lllll")]),
-        ("## Points and turns", [points(duel), table(["", "turns"], content.counts, "lr")]),
-        ("## Buckets", [_buckets(rows, buckets)] if rival == "king" else []),
-        ("## Judges", [judges(duel)]),
-        ("## How the judges judge", how_judges_judge(duel)),
-        ("### Trials of the judges", trials and [trials]),
-        *((f"## {heading}", items) for heading, items in content.sections),
-        ("## Costs", [_costs(content.costs)]),
+        *((f"## {heading}", items) for heading, items in figures(content, buckets)),
         ("## Turns", ["Scores are the challenger's, from 0 to 100. The step is what "
-                      f"{rival} does → what the challenger does.", _turns(rows)])]
+                      f"{rival} does → what the challenger does.", _turns(content.rows)])]
     blocks = [block for heading, items in sections if items
               for block in (heading, *map(_block, filter(None, items)))]
     return "\n\n".join(blocks) + "\n"
 
 
-def _block(item: str | Table) -> str:
-    """Return a text as it is, a table with all its cells as texts of others."""
+def _block(item: str | list[str] | Table) -> str:
+    """Return a sentence as it is, lines and cells as texts of others."""
     if isinstance(item, str):
         return item
+    if isinstance(item, list):
+        return "\n".join(f"- {as_markdown(line, 1000)}" for line in item)
     columns, rows, align = item
     return table(columns, [[*map(as_markdown, row)] for row in rows], align.replace("p", "r"))
 
@@ -64,18 +46,6 @@ def huge_markdown(prs: list[dict], max_patch_chars: int | None) -> str:
              pr.get("created_at") or ""] for pr in prs]
     columns = ["instance", "repository", "language", "characters", "files", "created"]
     return text + ("\n" + _block((columns, rows, "lllrrl")) + "\n" if prs else "")
-
-
-def _buckets(rows: list[TurnRow], settings: ReportSettings) -> Table:
-    n = Counter(row.label for row in rows)
-    lines = [[name, scores, str(n[name])] for name, scores in score_ranges(settings).items()]
-    return ["bucket", "score", "turns"], lines, "llr"
-
-
-def _costs(costs: list[Cost]) -> Table:
-    rows = [[cost.stage, cost.model, f"{cost.n_calls:,}", f"{cost.tokens_in:,}",
-             f"{cost.tokens_out:,}", str(cost)] for cost in costs]
-    return ["stage", "model", "calls", "tokens in", "tokens out", "cost"], rows, "llrrrr"
 
 
 def _turns(rows: list[TurnRow]) -> Table:

@@ -6,17 +6,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codedata.conversation.commands import EDIT, TEST, action_style, repeated, stalls
-from codedata.conversation.turn import commands_of, form_of, plain, turn_text
+from codedata.conversation.turn import commands_of, form_of, plain
 from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
 from codedata.duel.executed import Execution, execution_of
-from codedata.duel.panel import SIDES, Judging, Panel
-from codedata.errors import BrokenRecord
+from codedata.duel.panel import SIDES, Judging, Panel, decided_panel, records_of
+from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
-from codedata.records import Answer, Commit, Defeat, Duel, Finding, Object, Score
+from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Object, Score
 from codedata.report.buckets import WON, bucket_of, injections
-from codedata.report.verdict_codes import verdict_codes
-from codedata.settings import Exclude, ReportSettings
+from codedata.settings import Exclude, ReportSettings, Settings
 from codedata.terminal import say
 
 STAGE = "report"
@@ -55,11 +54,8 @@ class TurnRow:
     instance_id: str = ""
     repo: str = ""
     commands: tuple[str, str] = ("", "")   # "" if a harness would run none
-    verdicts: tuple[str, ...] = ()         # verdict codes, one string for each judge
-    files: tuple[str, ...] = ()            # paths of the answer and the score, from the root
     is_edited: bool = False                # its score differs from the one its verdicts give
     leaks: TurnLeaks = TurnLeaks()
-    chars: tuple[int, int] = (0, 0)        # lengths of the turns
     n_passed: tuple[int, int] | None = None   # hidden tests after each side; None: not both run
     by_program: bool = False               # both sides do the same: a draw without a judge
 
@@ -67,11 +63,6 @@ class TurnRow:
     def label(self) -> str:
         """Return its bucket as it is shown."""
         return WON if self.bucket == Defeat.directory and self.score > DRAW else self.bucket
-
-    @property
-    def findings(self) -> dict[str, list[Finding] | None]:
-        """Return what was found in its answers; None: that was not looked for."""
-        return {"leaks": self.leaks.found, "injections": self.injections}
 
     @property
     def flags(self) -> list[str]:
@@ -115,6 +106,21 @@ class ReportTurns:
         """Print and keep the fault of a record that cannot be read."""
         say(f"{STAGE}.py: {error}")
         self.broken.append(error)
+
+
+def read_duelled(settings: Settings, judge_again: str = "") -> ReportTurns:
+    """Return the turns of a duel. Raise Trouble if its outcome is missing or broken; `judge_again`
+    is the command that makes it."""
+    root, mode, how = settings.root, settings.duel.mode, settings.challenger.how
+    answers, scores = records_of(mode, how, how)
+    path, todo = root / scores.directory / DUEL, f"Run: {judge_again}"
+    try:
+        duel = Duel.read(path, mode, todo)
+    except FileNotFoundError:
+        raise Trouble("is not there.", str(path), todo) from None
+    leak_judges = {spec.role for spec in settings.leak_judges() if how != "chosen"}
+    return read_turns(Judging(root, decided_panel(duel), answers, scores), duel, settings.exclude,
+                      settings.report, leak_judges)
 
 
 def read_turns(judging: Judging, duel: Duel, exclude: Exclude, thresholds: ReportSettings,
@@ -167,22 +173,18 @@ def _commit(instance_id: str, turns: ReportTurns) -> Commit | None:
 
 def _row(name: str, answer: Answer, score: Score, turns: ReportTurns, is_edited: bool) -> TurnRow:
     """Return the row of the table for one turn."""
-    panel, answers = turns.panel, turns.state.answers
     commit = _commit(answer.instance_id, turns)
     leaks = _leaks(name, answer, score, commit, turns)
     injected = injections(answer)
     is_flagged = bool(injected or leaks.found or leaks.lacks_verdict)
     bucket = "" if score.score is None else bucket_of(score.score, turns.thresholds, is_flagged)
-    files = [store.path(name) for store in (answers, turns.state.scores)]
     return TurnRow(
         name, commit.language if commit else "unknown", score.score, score.metrics,
         injections=injected, bucket=bucket, instance_id=answer.instance_id,
         repo=commit.repo if commit else "unknown",
-        verdicts=verdict_codes(score.judges, panel.names, panel.order),
-        files=tuple(str(file.relative_to(turns.root)) for file in files),
         is_edited=is_edited, leaks=leaks,
         by_program=any(entry.get("by_program") for entry in score.judges),
-        **_sides(name, answer, panel.rival, turns.root))
+        **_sides(name, answer, turns.panel.rival, turns.root))
 
 
 def _sides(name: str, answer: Answer, rival: str, root: Path) -> Object:
@@ -198,7 +200,6 @@ def _sides(name: str, answer: Answer, rival: str, root: Path) -> Object:
         "repeats": tuple(
             side for side, of_side in zip((rival, "challenger"), calls, strict=True)
             if any(of_side) and all(repeated(one, history) or stalls(one) for one in of_side)),
-        "chars": tuple(len(turn_text(side, answer.messages)) for side in sides),
         "n_passed": tuple(len(run.passed) for run in runs) if all(runs) else None}
 
 

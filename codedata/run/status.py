@@ -25,7 +25,7 @@ STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns shown
 MADE = ("done", "failed", "excluded")   # ledger states of items that a run has worked on
 NEWEST = 2000     # newest attempts of a stage, which give its rate
 PAUSE_S = 60.0    # seconds with nothing in flight that separate two runs
-PAGES = {"index.html": "all of it on one page", "report/report.html": "the report of the duel",
+PAGES = {"index.html": "all of it on one page", "report*/report.md": "the report of a duel",
          "nl2repo/*.md": "the document of a repository",
          "export/*/README.md": "a set's card: its rows, how it is loaded or its tasks are run"}
 WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh":

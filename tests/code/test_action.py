@@ -607,4 +607,4 @@ def test_without_the_reader_of_bash_there_is_a_report_that_names_it(tmp_path):
     subprocess.run([sys.executable, "-c", program, tmp_path], cwd=REPO, check=True)
     text = (tmp_path / "report/report.md").read_text(encoding="utf-8")
     assert "| unknown → unknown |" in text and "| king |" in text and INSTALL in text
-    assert INSTALL in (tmp_path / "report/report.html").read_text(encoding="utf-8")
+    assert INSTALL in (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -90,7 +90,7 @@ def test_what_makes_verdicts_doubtful_is_said_in_the_plan_the_outcome_and_the_re
     assert turned in validated(tmp_path, "--dry-run", "--force")
     report = report_text(tmp_path).partition("## Buckets")[0]
     assert f"**Doubtful: {own}.**" in report and f"**Doubtful: {turned}.**" in report
-    assert "self-judging, by" in (tmp_path / "report/report.html").read_text()
+    assert "self-judging, by" in (tmp_path / "index.html").read_text()
 
 
 def test_a_root_without_answers_is_said_and_decides_nothing(tmp_path, fake_llm):

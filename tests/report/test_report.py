@@ -5,8 +5,10 @@ import shutil
 from functools import partial
 from html import unescape
 
+import duckdb
 import pytest
-from conftest import edit
+from an_attempt import write_attempt
+from conftest import REPO, edit
 from fake_judges import BUCKETS, in_buckets, run_main, score_path
 from fake_judges import validated as decide
 from root import Root, read_json, write_json
@@ -182,7 +184,7 @@ def test_an_empty_duel_gives_an_empty_report(tmp_path):
     (tmp_path / "answer").mkdir()
     made(tmp_path, {})
     assert tables(tmp_path)["Turns"] == [] and in_buckets(tmp_path) == {}
-    assert [*counts(tmp_path).values()] == ["0"]   # all in one line
+    assert counts(tmp_path) == {} and "\n0 turns: judged; " in report_text(tmp_path)
     assert "over the king is" not in (tmp_path / "report/report.md").read_text()
     assert (tmp_path / "report/hugePR.md").read_text().rstrip().endswith(": 0.")
     assert rerun(tmp_path).count("/ is empty: no turn is judged yet. That is no fault.") == 3
@@ -382,7 +384,7 @@ def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(r
     rerun(root, "--mode", "reference")
     assert files(root, *BUCKETS, "report", "score") == before
     there = sorted(path.name for path in (root / "report_reference").glob("[!_]*"))
-    assert there == ["report.html", "report.md"]
+    assert there == ["report.md"]
     found = tables(root, "report_reference/report.md")
     assert [(row["turn"], row["score"], row["step"]) for row in found["Turns"]] == [
         ("t_1", "0.0", "other → test"), ("t_2", "100.0", "other → test"),
@@ -463,3 +465,23 @@ def test_pull_requests_that_are_left_out_for_their_size_are_listed_till_they_are
         sample(root, "--count 30", flag)
     rerun(root)
     assert tables(root, "report/hugePR.md")["Oversized pull requests"] == []
+
+
+# queries of the docs -----------------------------------------------------------------------------
+
+def test_each_query_of_the_docs_runs_on_a_root(root, monkeypatch):
+    write_ledger(root, "answer", "king", a_call(1), state="failed")
+    write_ledger(root, "answer", "king", a_call(2), state="failed")
+    root.with_commit("proj__t_1", repo="own/repo")
+    write_attempt(root)
+    rerun(root)
+    monkeypatch.chdir(root)
+    queries = re.findall("```sql\n(.*?)```", (REPO / "docs/queries.md").read_text(), re.DOTALL)
+    by_score, by_repo, wins, unread, leaks, lost, histories, spent, failed, solved = (
+        duckdb.sql(query).fetchall() for query in queries)
+    assert by_score == [(50.0, 1), (80.0, 1), (100.0, 1), (None, 1)]
+    assert by_repo == [("own/repo", 1, 100.0)] and ("a", "progress", "draw", 2) in wins
+    assert [row[0] for row in unread] == ["t_4.json"] * 2 and leaks == lost == []
+    assert {row[:2] for row in histories} == {(f"t_{i}.json", 1) for i in range(1, 5)}
+    assert spent == [("king", "m", 2, 0.02)] and failed[0][:3] == ("king", "t_1", 2)
+    assert solved == [("sums", "m", 1, 1)]

@@ -1,0 +1,223 @@
+"""Write index.html, the page of a root: its sets and costs, failed items, the verdict of its duels,
+and every turn, task, attempt and environment in one table.
+
+More items than a browser opens in two seconds go on to index-2.html, index-3.html, …; index.html
+links to them and is written last. Only the items of two of these pages are in memory at a time.
+"""
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+from codedata.datapoints.folder import DP
+from codedata.disk.layouts import write_atomic
+from codedata.disk.store import Store
+from codedata.duel.scoring import BOTH
+from codedata.errors import BrokenRecord, Trouble
+from codedata.llm.costs import Cost, costs_of
+from codedata.page.elements import Html, document, fold, joined, marked, shown, sides, table, tag
+from codedata.records import Answer, Attempt, Environment, Object, RivalledTask
+from codedata.report import item_details
+from codedata.report.buckets import best_pairs
+from codedata.report.content import (
+    ReportContent,
+    costs_table,
+    counts,
+    figures,
+    made,
+    running,
+    trials,
+)
+from codedata.report.item_details import Item
+from codedata.report.leaks import leak_sections
+from codedata.report.turn_rows import ReportTurns, read_duelled
+from codedata.run import status
+from codedata.run.status import StageStatus
+from codedata.settings import ReportSettings, Settings
+from codedata.terminal import plural
+from codedata.texts import printable
+
+PAGE = "index.html"
+LATER = re.compile(r"index-(\d+)\.html")
+MAX_ITEMS, MAX_CHARS = 2_000, 12_000_000   # on a page: Chromium opens it in 2 s
+MAX_FAILED, MAX_CELL, MAX_LINE = 200_000, 300, 400   # characters
+MAX_BROKEN = 500
+COLUMNS = ("name", "kind", "result", "score", "reward", "checks", "model", "repo", "language")
+LEADS = {
+    "king": "The king answered each turn from the conversation alone; the challenger knew the pull "
+            "request that solved the task, or is the best of several such answers.",
+    "reference": "The challenger, who knew the pull request that solved the task, is put against "
+                 "the data set’s own turn."}
+Entry = tuple[str, Object, Html]   # path from the root without .json, cells of COLUMNS, details
+
+
+class InReview(RivalledTask):
+    """Hold a terminal task that is not approved."""
+
+    directory = DP
+
+
+def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
+                known: ReportTurns | None = None) -> Path:
+    """Write the pages of a root, and return the path of the first one. `known` are the turns of a
+    duel that were read already."""
+    root, results, links, first = settings.root, Counter(), [], []
+    name = f"{root.resolve().name} · {time.strftime('%Y-%m-%d %H:%M')}"
+    with redirect_stderr(io.StringIO()):   # the page names broken records
+        duels, broken = _duels(settings, known)
+        failed = [*status.failed_in(root, stages)]
+        entries = _entries(root, duels, {one.name: one.cause for one in failed}, broken)
+        for n, batch in enumerate(_batches(entries), 1):
+            results.update((cells["kind"], cells["result"]) for _, cells, _ in batch)
+            if n == 1:
+                first = [_listing(batch)]
+                continue
+            file = f"index-{n}.html"
+            links.append(tag("a", f"{file}: {batch[0][0]} to {batch[-1][0]}", href=file))
+            write_atomic(root / file, _page(f"{name} · {file}", {
+                "Items": [tag("a", "first page", href=PAGE), _listing(batch)]}))
+        costs = costs_of(root)
+        write_atomic(root / PAGE, _page(name, {
+            "Sets and costs": marked(made(root, ".")),
+            f"Failed and left out: {len(failed):,}": failed and tag(
+                "pre", "\n".join(status.failed_lines(failed))[:MAX_FAILED]),
+            f"{plural(len(broken), 'record')} cannot be read": broken and tag(
+                "pre", "\n".join(printable(str(e)) for e in broken[:MAX_BROKEN])),
+            **{f"Challenger against {turns.duel.mode}": _duel(
+                report_content(root, turns, []), settings.report) for turns in duels},
+            "Costs": costs and table(*costs_table(costs)),
+            "Stages": tag("pre", status.table(stages) if stages else "see status.py --html"),
+            "Items": [table(["kind", "result", "items"], [
+                [*key, f"{n:,}"] for key, n in sorted(results.items())], "llr"), links, first]}))
+    for path in root.glob("index-*.html"):
+        later = LATER.fullmatch(path.name)
+        if later and int(later[1]) > len(links) + 1:
+            path.unlink()
+    return root / PAGE
+
+
+def report_content(root: Path, turns: ReportTurns, costs: list[Cost], made: str = ""
+                   ) -> ReportContent:
+    """Return the content of the report on a duel."""
+    return ReportContent(
+        turns.duel, turns.rows, costs, counts(turns),
+        [*running(turns.rows), *leak_sections(turns.rows)], trials(root),
+        best_pairs(root, turns.duel.mode), turns.outdated, made)
+
+
+def _page(title: str, sections: dict[str, object]) -> bytes:
+    """Return a page of sections by heading; empty ones are left out."""
+    there = {heading: inside for heading, body in sections.items() if (inside := joined(body))}
+    links = [tag("a", heading, href=f"#{quote(heading)}") for heading in there]
+    return document(title, tag("header", tag("h1", title), links), [
+        tag("section", tag("h2", heading), body, id=heading) for heading, body in there.items()])
+
+
+def _duels(settings: Settings, known: ReportTurns | None) -> tuple[list[ReportTurns], list]:
+    """Return the turns of each duel that was decided, and [the fault of one that is broken]."""
+    duels, broken = [], []
+    for mode in LEADS:
+        try:
+            duels.append(known if known and known.duel.mode == mode else read_duelled(
+                replace(settings, duel=replace(settings.duel, mode=mode))))
+        except BrokenRecord as e:
+            broken.append(e)
+        except Trouble:   # there is no such duel
+            continue
+    return duels, broken
+
+
+def _duel(content: ReportContent, settings: ReportSettings) -> list[Html]:
+    """Return the outcome of a duel, what its words mean, warnings, the best pairs and figures."""
+    duel = content.duel
+    asked = plural(len(duel.judges), "judge") + " compared the two answers " + (
+        "in both orders" if duel.order == BOTH else "once")
+    return [
+        tag("p", content.outcome, class_="good" if duel.accepted else "bad"),
+        tag("p", f"{LEADS[duel.mode]} {asked}, not knowing whose is which. A score is the "
+            "challenger’s: 100, it won everything; 50, a draw. Buckets go by score: a turn that "
+            "the challenger won, but not clearly, is in defeat, too.", class_="quiet"),
+        *(tag("p", text, class_="notice") for text in (settings.note, *content.warnings) if text),
+        *(tag("div", tag("h3", f"One of the best pairs: {pair.name}"), tag("p", pair.why),
+              fold("task", shown(pair.task)),
+              sides({"king": pair.king, "challenger": pair.challenger}), class_="card")
+          for pair in content.pairs),
+        *([tag("h3", heading), *(
+            table(*item) if isinstance(item, tuple) else shown(item) if isinstance(item, list)
+            else tag("p", marked(item), class_="quiet") for item in items)]
+          for heading, items in figures(content, settings))]
+
+
+# items -------------------------------------------------------------------------------------------
+
+def _entries(root: Path, duels: list[ReportTurns], causes: dict[str, str], broken: list
+             ) -> Iterator[Entry]:
+    """Yield the items of a root. Add the faults of those that cannot be read to `broken`."""
+    rows = [{row.name: row for row in turns.rows} for turns in duels]
+
+    def items_of(path: Path, record) -> list[Item]:
+        if isinstance(record, Answer):
+            return [item_details.turn(of_duel[path.stem], turns)
+                    for turns, of_duel in zip(duels, rows, strict=True) if path.stem in of_duel
+                    ] or [item_details.unjudged_turn(record, causes.get(path.stem, ""))]
+        if isinstance(record, RivalledTask):
+            return [item_details.task(root, path, record, isinstance(record, InReview))]
+        is_attempt = isinstance(record, Attempt)
+        return [(item_details.attempt if is_attempt else item_details.environment)(record)]
+
+    for cls in (Answer, RivalledTask, InReview, Attempt, Environment):
+        store = Store(root, cls).open()
+        for name in store.names():
+            try:
+                path = store.path(name)
+                items = items_of(path, store.read(name))
+            except BrokenRecord as e:
+                store.broken.append(e)
+                continue
+            file = str(path.relative_to(root))
+            for n, (cells, line, details) in enumerate(items):
+                id = file.removesuffix(".json") + ".reference" * n
+                yield id, {"name": name, **cells}, tag(
+                    "details", tag("summary", " ".join(line[:MAX_LINE].split()) or "details"),
+                    tag("a", file, href=quote(file), id=id), details)
+        broken += store.broken
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Yield the entries of each page."""
+    batch, n_chars = [], 0
+    for one in entries:
+        n_chars += len(one[-1])
+        if batch and (len(batch) == MAX_ITEMS or n_chars > MAX_CHARS):
+            yield batch
+            batch, n_chars = [], len(one[-1])
+        batch.append(one)
+    if batch:
+        yield batch
+
+
+def _cell(value) -> str:
+    return "" if value is None else str(value)[:MAX_CELL]
+
+
+def _listing(entries: list[Entry]) -> Html:
+    """Return the table of a page's items, with its filters."""
+    columns = [key for key in COLUMNS if any(_cell(cells.get(key)) for _, cells, _ in entries)]
+    kinds = dict.fromkeys(cells["kind"] for _, cells, _ in entries)
+    options = [Html('<option value="">any</option>'), *(tag("option", kind) for kind in kinds)]
+    bodies = [tag(
+        "tbody",
+        tag("tr", [tag("td", _cell(cells.get(key))) for key in columns]),
+        tag("tr", tag("td", details, colspan=len(columns)))) for _, cells, details in entries]
+    return joined([
+        tag("p", "Words in a row: ", Html('<input id="text" type="search"> Kind: '),
+            tag("select", options, id="kind"), " ", tag("output", id="count")),
+        tag("table", tag("thead", tag("tr", [tag("th", tag("button", key)) for key in columns])),
+            bodies, class_="rows")])
