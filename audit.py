@@ -19,8 +19,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from codedata.audit.audit_stage import CHECKS, audit_stage, checks_named
 from codedata.audit.others import copy_tasks
-from codedata.audit.stage import CHECKS, audit_stage, checks_named
 from codedata.audit.tries import try_scripts
 from codedata.llm import Models
 from codedata.records import TaskAudit

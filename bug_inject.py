@@ -29,9 +29,9 @@ writes  coverage/, analysis/           as analyze.py (agent)
 from functools import partial
 from pathlib import Path
 
+from codedata.bugs.bug_stages import Stages
 from codedata.bugs.inject import STRATEGIES
 from codedata.bugs.preprocess import Preprocessed
-from codedata.bugs.stages import Stages
 from codedata.records import (
     BUG,
     Analysis,

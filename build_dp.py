@@ -25,7 +25,7 @@ from pathlib import Path
 from codedata import config
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.contents import HOLDS, complaints, results_of, steps_of
-from codedata.datapoints.folder import folders_in
+from codedata.datapoints.datapoint_folder import folders_in
 from codedata.datapoints.profiles import PROFILES
 from codedata.datapoints.workers import LOOK, parse_agents, run_agents, show_status
 from codedata.disk.layouts import to_json

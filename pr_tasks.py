@@ -26,10 +26,10 @@ from codedata.disk.store import Store
 from codedata.env.inputs import clone_for, clones_for, repositories_in
 from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
-from codedata.pulls.kind import Pulls
+from codedata.pulls.instructions import TextWriter
 from codedata.pulls.prover import PullProver
-from codedata.pulls.records import check_candidates, missing_environments, records_stage
-from codedata.pulls.texts import TextWriter
+from codedata.pulls.pull_records import check_candidates, missing_environments, records_stage
+from codedata.pulls.pull_tasks import Pulls
 from codedata.records import PULL_REQUEST, Commit, Environment, Task
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage

@@ -63,7 +63,7 @@ def states(settings: Settings, models: Models, runner: Runner) -> Stage:
     return Stage(
         "run_turns.states", make=runner.states,
         reads=Reads(trajectories(source), ("instance_id", "messages", "tools")),
-        joined=inputs(settings)["joined"], writes=Writes(Store(settings.root, TurnStates)),
+        also_reads=inputs(settings)["also_reads"], writes=Writes(Store(settings.root, TurnStates)),
         then="prompt.py")
 
 
@@ -85,7 +85,7 @@ def inputs(settings: Settings) -> dict:
                            beside=samples_of,
                            fields=("instance_id", "messages", "tools", "king", "challenger",
                                    "assistant")),
-            "joined": (Reads(Store(settings.root, Commit), ("repo", "base_commit", "patch",
+            "also_reads": (Reads(Store(settings.root, Commit), ("repo", "base_commit", "patch",
                                                             "test_patch"), command="prompt.py"),
                        # the id of its image is in `verified`
                        Reads(environments_of(settings), (*JUDGED_BY, "verified"),

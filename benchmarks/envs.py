@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from codedata.env.planner import plan, project_of
 from codedata.env.recipes.package_index import table as table_of
 from codedata.env.repository_facts import read_facts
-from codedata.env.verify import Verified, Verifier
+from codedata.env.verify_scripts import Verified, Verifier
 from codedata.errors import Trouble
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker.engine import connect, remove_images

@@ -32,7 +32,7 @@ from codedata.checks.intervals import wilson  # noqa: E402
 from codedata.disk.ledger import to_line  # noqa: E402
 from codedata.disk.store import digest  # noqa: E402
 from codedata.leak import judge  # noqa: E402
-from codedata.leak.facts import find_facts  # noqa: E402
+from codedata.leak.leaked_facts import find_facts  # noqa: E402
 from codedata.leak.request import SHARED  # noqa: E402
 from codedata.llm.asking import Rejected  # noqa: E402
 from codedata.llm.client import LLMServerHTTP  # noqa: E402

@@ -39,7 +39,7 @@ from codedata.records import PULL_REQUEST, Answer, Commit, Task
 from codedata.run import cli
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.sandbox.factory import SandboxFactory
-from codedata.tasks.folder.folder import verifier_config
+from codedata.tasks.folder.task_folder import verifier_config
 from codedata.turns.execute import Runner, State, environments_of, run_sides
 from codedata.turns.observations import UNEQUAL
 

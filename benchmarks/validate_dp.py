@@ -30,10 +30,10 @@ sys.path.insert(0, str(PROJECT / "samples"))
 sys.path.insert(0, str(PROJECT))
 from task_set import unpack
 
+from codedata.audit.audit_stage import run_check
 from codedata.audit.cheats import CHEATS, constant, rewarded
-from codedata.audit.stage import run_check
 from codedata.config import load
-from codedata.datapoints.folder import read_datapoint
+from codedata.datapoints.datapoint_folder import read_datapoint
 from codedata.datapoints.validate import CHECKS, FIRST, Validation
 from codedata.disk.store import Store
 from codedata.records import DATAPOINT, DatapointChecks, Task

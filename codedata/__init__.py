@@ -14,7 +14,7 @@ PLACES = {"Agent": "codedata.agent", "AgentResult": "codedata.agent",
           "ToolBashExecutor": "codedata.agent", "ToolRunTests": "codedata.suites.run_tests",
           "LLMServerHTTP": "codedata.llm", "SCRIPT_BASH_FUNC": "codedata.sandbox",
           "SandboxLocal": "codedata.sandbox.local",
-          "SandboxDocker": "codedata.sandbox.docker.sandbox",
+          "SandboxDocker": "codedata.sandbox.docker.container",
           "SandboxK8s": "codedata.sandbox.kubernetes"}
 __all__ = [*PLACES]
 

@@ -28,7 +28,7 @@ from codedata.records import (
     Object,
     Task,
 )
-from codedata.tasks.folder.folder import (
+from codedata.tasks.folder.task_folder import (
     ARCHIVE,
     BEFORE_DOCUMENT,
     Container,

@@ -1,7 +1,7 @@
 """Write attempts by hand, as solve.py leaves them."""
 from pathlib import Path
 
-from codedata.conversation.atif import atif_of
+from codedata.conversation.atif_writer import atif_of
 from codedata.disk.store import Store
 from codedata.records import Attempt
 

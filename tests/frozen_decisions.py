@@ -14,16 +14,16 @@ from proof_heron import environment_of
 from codedata.datapoints import validate
 from codedata.env.causes import Cause
 from codedata.env.health import why_hollow
-from codedata.env.verify import Verified, concluded, promising, repeated
+from codedata.env.verify_scripts import Verified, concluded, promising, repeated
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox import Result
-from codedata.suites.suite import Run
+from codedata.suites.project_suite import Run
 from codedata.suites.test_results import Case
 from codedata.tasks.folder.eval_script import misread
 from codedata.tasks.folder.tests_folder import READS
-from codedata.tasks.prove.grade import Grade
-from codedata.tasks.prove.graded_runs import NotRewarded
-from codedata.tasks.prove.suite_outcomes import check_drift, judged, outcome_of
+from codedata.tasks.prove.gold_grades import NotRewarded
+from codedata.tasks.prove.grader import Grade
+from codedata.tasks.prove.outcomes import check_drift, judged, outcome_of
 
 VERDICTS = {ItemFailed: "drifted", Excluded: "excluded"}
 FOLDER = Path(__file__).parent / "frozen"

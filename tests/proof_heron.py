@@ -11,17 +11,17 @@ from projects import make_lean
 from root import write_json
 
 from codedata.analysis.analyse import analysis_of
+from codedata.bugs.bug_tasks import Bugs
 from codedata.bugs.instances import AGENT, MAX_BROKEN_SHARE
-from codedata.bugs.kind import Bugs
 from codedata.code.entities import SourceFile, Sources
 from codedata.records import STRIPPED_PATCH, Environment, Task
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings, SandboxSettings, Settings
-from codedata.tasks.kinds import Candidate, Kind, PatchKind
-from codedata.tasks.prove.first_run import ScreeningRules
-from codedata.tasks.prove.prove import PatchProver
+from codedata.tasks.prove.kinds import Candidate, Kind, PatchKind
+from codedata.tasks.prove.proof import PatchProver
+from codedata.tasks.prove.run_suite import ScreeningRules
 
 RUN = f"tests-proof-{os.getpid()}"
 IMAGE = f"codedata-tests/proof-heron:{os.getpid()}"

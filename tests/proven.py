@@ -14,7 +14,7 @@ from codedata.bugs.instances import is_of_agent
 from codedata.disk.store import Store
 from codedata.records import BUG, Object, Task
 from codedata.run.plan import read_digest
-from codedata.tasks.folder.folder import PROVEN_FIELDS
+from codedata.tasks.folder.task_folder import PROVEN_FIELDS
 
 
 def a_bug(instance_id: str = a_task.BUG_ID, *, patch: str = a_task.HEALS,

@@ -9,9 +9,9 @@ from pathlib import Path
 from a_task import COMMIT, STRIP, STRIP_ID, WORDS, a_strip, proven_again, write_task
 
 from codedata.disk.store import Store
-from codedata.nl2repo.kind import TaskDocument, instruction_of
+from codedata.nl2repo.strip_tasks import TaskDocument, instruction_of
 from codedata.records import RepoDocument, StripPatch, Task
-from codedata.tasks.folder.folder import verifier_config
+from codedata.tasks.folder.task_folder import verifier_config
 
 TEXTS = {"": "# heron\n\nWhat herons do.\n", "heron.py::fly": "## fly\n\nReturn `away`.\n",
          WORDS: "## words\n\nReturn the lower-case words of a text.\n"}

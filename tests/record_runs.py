@@ -17,20 +17,20 @@ from screened_wren import PROJECT as WREN
 from screened_wren import wren_diff, wren_environment
 from validate_dp import SAMPLES, mutants, mutated, open_host
 
-from codedata.datapoints.folder import read_datapoint, weights_in
+from codedata.datapoints.datapoint_folder import read_datapoint, weights_in
 from codedata.datapoints.validate import CheckFailed, Validation
-from codedata.env.verify import Verifier
+from codedata.env.verify_scripts import Verifier
 from codedata.errors import Excluded, ItemFailed
 from codedata.sandbox.docker import engine
 from codedata.suites.environments import labelled, open_environment
+from codedata.suites.project_suite import RESULTS, Run, run_suite
 from codedata.suites.source import Project, apply_patch
-from codedata.suites.suite import RESULTS, Run, run_suite
 from codedata.tasks.folder.eval_script import eval_script, misread, run_evaluation
 from codedata.tasks.folder.tests_folder import READS, suite_tests
-from codedata.tasks.prove.first_run import ScreeningRules, first_run
-from codedata.tasks.prove.grade import Grade, Grader
-from codedata.tasks.prove.prove import PatchProver
-from codedata.tasks.prove.suite_outcomes import known_results
+from codedata.tasks.prove.grader import Grade, Grader
+from codedata.tasks.prove.outcomes import known_results
+from codedata.tasks.prove.proof import PatchProver
+from codedata.tasks.prove.run_suite import ScreeningRules, first_run
 from codedata.texts import tomllib
 
 TESTS = (f"mkdir -p {RESULTS} && python3 -m pytest -p no:cacheprovider -o junit_family=xunit1 "

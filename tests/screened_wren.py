@@ -9,7 +9,7 @@ from root import ONE_RUN, filled
 from codedata.code.entities import SourceFile, entities_of, tree_of
 from codedata.records import BugConfig, Coverage, CoveredTest, Environment
 from codedata.suites.contexts import ranges_of
-from codedata.tasks.prove.suite_outcomes import time_limit
+from codedata.tasks.prove.outcomes import time_limit
 
 RUN = "tests-wren"
 PROJECT = Project("wren")

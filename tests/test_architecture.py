@@ -15,7 +15,7 @@ from conftest import REPO
 
 figures = SimpleNamespace(**runpy.run_path(str(REPO / "tools" / "figures")))
 
-VERIFIER = "codedata.tasks.verifier"   # runs in a container: a room of its own
+VERIFIER = "codedata.verifier"   # runs in a container: a room of its own
 MAKERS = ("bugs", "nl2repo", "datapoints", "pulls")
 # of a repository's task, in the containers of solution and agent
 SOLUTIONS = ("text_of('codedata.tasks.image', ",)
@@ -38,8 +38,7 @@ def module_of(path: Path) -> str:
 
 def room(module: str) -> str:
     """Return the part of codedata that a module belongs to: llm for codedata.llm.http."""
-    is_verifier = f"{module}.".startswith(f"{VERIFIER}.")
-    return "tasks/verifier" if is_verifier else (module.split(".") + [""])[1]
+    return (module.split(".") + [""])[1]
 
 
 @cache
@@ -79,7 +78,7 @@ def test_javascript_is_counted_without_comments():
 
 
 def test_only_what_lies_in_verifier_runs_in_a_verifiers_container():
-    inside = [path for path in MODULES if room(module_of(path)) == "tasks/verifier"]
+    inside = [path for path in MODULES if room(module_of(path)) == "verifier"]
     senders = [path for path in MODULES
                if room(module_of(path)) in ("tasks", "export", "checks", *MAKERS)]
     assert len(inside) > 5 and faults_in(inside, needs_more_than_python) == []
@@ -109,7 +108,7 @@ def test_ctrl_c_reaches_no_program_that_was_started():
                     yield call.lineno
     outside = [path for path in MODULES   # of containers
                if path.name not in ("shadowed.py", "replay_calls.py")
-               and room(module_of(path)) != "tasks/verifier"]
+               and room(module_of(path)) != "verifier"]
     assert faults_in(outside, started) == []
 
 

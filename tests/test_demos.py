@@ -10,13 +10,13 @@ from root import read_json
 from sample_suites import DEMOS, HEALTHY, PULLS
 
 from codedata.datapoints.approval import is_as_proven
-from codedata.datapoints.folder import read_datapoint
+from codedata.datapoints.datapoint_folder import read_datapoint
 from codedata.disk.store import all_readable
 from codedata.records import BUG, PULL_REQUEST, Task
 from codedata.tasks.folder.check import faults_of
 from codedata.tasks.folder.eval_script import printed_results
-from codedata.tasks.folder.folder import edited_parts
-from codedata.tasks.verifier.junit import escaped_name
+from codedata.tasks.folder.task_folder import edited_parts
+from codedata.verifier.junit import escaped_name
 
 pytestmark = pytest.mark.demo
 

@@ -55,7 +55,7 @@ def run(root, capsys):
             settings = config.load(args := cli.parser("toy.py").parse_args(argv))
             stage = Stage(
                 "toy", make=make, reads=Reads(Environments(root), ("test_script",)),
-                joined=joined,
+                also_reads=joined,
                 writes=Writes(Store(root, BugConfig), tuple(BugConfig.__dataclass_fields__)),
                 **about)
             with Models(settings) as models:

@@ -14,12 +14,12 @@ from root import write_files
 from codedata import records
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import row_of
-from codedata.datapoints.folder import PARTS, read_datapoint
+from codedata.datapoints.datapoint_folder import PARTS, read_datapoint
 from codedata.disk.store import Lists, Store, digests_of
 from codedata.errors import Trouble
 from codedata.report.index_page import write_index
 from codedata.settings import Settings
-from codedata.tasks.folder.folder import task_problem
+from codedata.tasks.folder.task_folder import task_problem
 
 WORDS = r'''1E+999999999 1E-999999999 1e400 NaN Infinity -0 -1 true null 9223372036854775808
     1180591620717411303424 "\ud800" "\u0000" "../x" [] {} 1]'''

@@ -5,11 +5,11 @@ from functools import partial
 
 import pytest
 
-from codedata.bugs.issue_report import FENCED
+from codedata.bugs.issues.issue_report import FENCED
 from codedata.checks.requests import TRAILERS
 from codedata.code.patches import files_of
 from codedata.datapoints.validate import IMPORTS
-from codedata.leak.facts import REPLACED, find_facts
+from codedata.leak.leaked_facts import REPLACED, find_facts
 from codedata.records import Commit
 from codedata.sampling.pull_requests import touched_files
 from codedata.suites.repo_names import parts_of

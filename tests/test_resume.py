@@ -24,7 +24,7 @@ from fake_llm import Status
 from root import a_prompt, read_json, turn_of, write_files
 
 from codedata import config
-from codedata.agent.trajectories import new_trajectory
+from codedata.agent.trajectory_names import new_trajectory
 from codedata.disk import ledger
 from codedata.disk.store import Store
 from codedata.errors import Trouble

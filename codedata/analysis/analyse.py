@@ -17,7 +17,7 @@ from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, stat
 from codedata.code.entities import Entity, Sources, all_entities
 from codedata.disk.store import Store
 from codedata.records import Analysis, Coverage, Environment, Object
-from codedata.run.outcomes import of_analysis
+from codedata.run.describe_records import describe_analysis
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
@@ -41,8 +41,8 @@ def analysis_stage(root: Path, host: SandboxFactory, environments: Environments,
     """Return the step `analysis`. If `is_static`, it does not read coverage/."""
     return Stage(
         "analyze.analysis", make=partial(analyse, host), identity={"static": is_static},
-        reads=Reads(environments, READ), joined=() if is_static else (coverage_reads(root),),
-        writes=Writes(Store(root, Analysis)), after="env_setup.py", in_words=of_analysis,
+        reads=Reads(environments, READ), also_reads=() if is_static else (coverage_reads(root),),
+        writes=Writes(Store(root, Analysis)), after="env_setup.py", in_words=describe_analysis,
         then="bug_inject.py scale; nl2repo.py --writer template")
 
 

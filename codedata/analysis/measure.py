@@ -17,7 +17,7 @@ from codedata.code.entities import SourceFile, Sources, all_entities
 from codedata.disk.store import Store, digest
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.records import Coverage, Environment
-from codedata.run.outcomes import of_coverage
+from codedata.run.describe_records import describe_coverage
 from codedata.run.stage import Parts, Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
@@ -40,7 +40,7 @@ from codedata.suites.contexts import (
 )
 from codedata.suites.environments import JUDGED_BY, image_of, labelled, open_environment
 from codedata.suites.test_results import Case
-from codedata.tasks.image.images import with_tools
+from codedata.tasks.image.task_image import with_tools
 from codedata.terminal import named
 
 RAW = "_raw"               # data files and reports, by repository and run
@@ -69,7 +69,7 @@ def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) 
         writes=Writes(coverages, parts=parts),
         finish=lambda: [f"      left out: {name}: {why}"
                         for name, why in environments.left_out.items()],
-        in_words=of_coverage, after="env_setup.py", then="analyze.py --steps analysis")
+        in_words=describe_coverage, after="env_setup.py", then="analyze.py --steps analysis")
 
 
 def measure(coverages: Store, host: SandboxFactory, n_runs: int, environment: Environment,

@@ -13,10 +13,10 @@ from codedata.errors import ItemFailed
 from codedata.records import DATAPOINT, Files, Object, RivalledTask
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.source import is_text
-from codedata.tasks.folder.folder import ARCHIVE, SOLVE, edited_parts
+from codedata.tasks.folder.task_folder import ARCHIVE, SOLVE, edited_parts
 from codedata.tasks.folder.tests_folder import KEPT, MAX_KEPT
-from codedata.tasks.prove.grade import BESIDE, Grade, Grader, archive_of, grader_of, tree_of
-from codedata.tasks.screen.screen import Screener
+from codedata.tasks.prove.grader import BESIDE, Grade, Grader, archive_of, grader_of, tree_of
+from codedata.tasks.screen.screening import Screener
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
@@ -69,14 +69,14 @@ class Audited:
         return self._noted(self.grader.grade(None))
 
     @cached_property
-    def kept(self) -> float:
+    def idle_reward(self) -> float:
         """Return the total weight of the regression tests: the most that doing nothing may earn."""
         passed = self.untouched.passed() if self.task.kind == DATAPOINT else ()
         is_so = passed and all(name.startswith(KEPT) for name in passed)
         return min(MAX_KEPT, self.untouched.reward) if is_so else 0.0
 
     @cached_property
-    def nothing(self) -> bytes:
+    def empty_work(self) -> bytes:
         """Return the archive of an agent that does nothing. Raise ItemFailed as work() does."""
         return self.grader.work("true")[0]
 
@@ -102,7 +102,8 @@ class Audited:
         """Return two maps {path: content}: the files before the gold, and the files that it changes
         or adds. The first may have more files."""
         after = files_in(self.gold[0])
-        before = self._files_in_image(after) if self.grader.packs_itself else files_in(self.nothing)
+        before = (self._files_in_image(after) if self.grader.packs_itself
+                  else files_in(self.empty_work))
         given = self.task.solution if self.grader.workdir == "/solution" else ()
         after = {path: content for path, content in after.items()
                  if before.get(path) != content and path not in given}

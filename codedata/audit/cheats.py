@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from codedata.audit.audited import Audited, CheckResult, files_in
-from codedata.audit.programs import is_program, looks
+from codedata.audit.gold_programs import is_program, looks
 from codedata.code.patches import edited, edits_of
 from codedata.errors import ItemFailed
 from codedata.records import (
@@ -29,9 +29,9 @@ from codedata.sandbox.archives import PIECE, UnsafeArchive
 from codedata.sandbox.docker import engine
 from codedata.sandbox.images.dockerfile import base_of
 from codedata.tasks.folder.check import PATCHED
-from codedata.tasks.folder.folder import DOCKERFILE, agent_of, text_in
+from codedata.tasks.folder.task_folder import DOCKERFILE, agent_of, text_in
 from codedata.tasks.image.image_search import LAYER, ImageSearch
-from codedata.tasks.prove.grade import BESIDE, Grader
+from codedata.tasks.prove.grader import BESIDE, Grader
 from codedata.texts import fill, printable, text_of, toml_of
 
 CHEATS, MADE = toml_of(__package__, "cheats.toml").values()   # known, made of the task's files
@@ -61,7 +61,7 @@ def try_cheats(audited: Audited) -> CheckResult:
     gold's data are rewarded without its programs, that is for review."""
     scripts = [*((one["name"], one["bash"]) for one in CHEATS),
                ("constant output", constant(audited.task.instruction or "")), *made_of(audited)]
-    worked = rewarded(audited.grader, scripts, audited.kept)
+    worked = rewarded(audited.grader, scripts, audited.idle_reward)
     alone = data_alone(audited)
     result = FAILED if worked else REVIEW if alone else PASSED
     why = "it can be cheated" if worked else "its tests want no program" if alone else ""
@@ -72,7 +72,7 @@ def try_cheats(audited: Audited) -> CheckResult:
 def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
     """Yield (name, bash) of cheats that overwrite files named by the tests with contents that would
     pass."""
-    files = files_in(audited.nothing)   # raises ItemFailed if no work can be packed
+    files = files_in(audited.empty_work)   # raises ItemFailed if no work can be packed
     if audited.task.kind in PATCHED or audited.grader.packs_itself:
         return   # these tests run in the code's own process, or take only source files
     try:

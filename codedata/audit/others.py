@@ -37,7 +37,7 @@ from codedata.records import Files, RivalledTask, Task, parse
 from codedata.run.states import Selection
 from codedata.sandbox.archives import GZIP, Bounds, Stream, inflated, unpack
 from codedata.sandbox.images.dockerfile import rewritten
-from codedata.tasks.folder.folder import (
+from codedata.tasks.folder.task_folder import (
     DOCKERFILE,
     TASK_NAME,
     TOML,

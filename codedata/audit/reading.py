@@ -16,7 +16,7 @@ from codedata.llm.asking import Rejected, ask, object_in
 from codedata.records import FAILED, NO_CASE, PASSED, UNFINISHED, Files, Object, Task
 from codedata.run.talk import current_step
 from codedata.tasks.folder.check import PATCHED
-from codedata.tasks.folder.folder import text_in
+from codedata.tasks.folder.task_folder import text_in
 from codedata.texts import fill, printable, squeezed, text_of
 
 PROMPT, AGAIN, SCHEMA = "read_survivor.md", "read_again.md", "read_survivor.json"

@@ -14,7 +14,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.check import faults_of
-from codedata.tasks.prove.grade import Grade, grader_of
+from codedata.tasks.prove.grader import Grade, grader_of
 from codedata.terminal import say
 from codedata.texts import printable
 

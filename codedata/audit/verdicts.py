@@ -7,19 +7,19 @@ import time
 from collections.abc import Collection, Sequence
 
 from codedata.audit.audited import Audited, CheckResult
-from codedata.audit.programs import encoded, ends_at_once, ends_before
+from codedata.audit.gold_programs import encoded, ends_at_once, ends_before
 from codedata.audit.rewrites import literals_of, rewrites_of
 from codedata.checks.intervals import at_most
+from codedata.code.gold_variants import Variant, clusters_of, variants_of
 from codedata.code.patches import diff_of
-from codedata.code.variants import Variant, clusters_of, variants_of
 from codedata.disk.layouts import content_of
 from codedata.records import FAILED, NO_CASE, PASSED, REVIEW, UNFINISHED, Files
 from codedata.run.talk import current_step
 from codedata.sandbox import SandboxDied
 from codedata.tasks.folder.check import PATCHED
-from codedata.tasks.folder.folder import SOLVE, verifier_config
+from codedata.tasks.folder.task_folder import SOLVE, verifier_config
 from codedata.tasks.folder.task_toml import is_shared
-from codedata.tasks.prove.graded_runs import (
+from codedata.tasks.prove.gold_grades import (
     CONFTEST,
     CONFTEST_FILE,
     ORDERS,
@@ -28,7 +28,7 @@ from codedata.tasks.prove.graded_runs import (
     prove_gold,
     prove_repeatable,
 )
-from codedata.tasks.prove.suite_outcomes import SURVIVES
+from codedata.tasks.prove.outcomes import SURVIVES
 from codedata.texts import printable
 
 ONLY_IN_PLACE = ("the gold is rewarded only where it ran: what it leaves outside the work "
@@ -97,7 +97,7 @@ def check_untouched(audited: Audited) -> CheckResult:
     that tests run when the gold is graded. List the tests that never fail in this audit: they may
     test nothing."""
     grade = audited.untouched
-    if grade.reward > audited.kept:
+    if grade.reward > audited.idle_reward:
         passing = [f"passes: {name}" for name in sorted(grade.passed())]
         return CheckResult(FAILED, f"an agent that does nothing gets {grade.reward:g}",
                            [*passing, *grade.last_lines], {"reward": grade.reward})

@@ -14,9 +14,9 @@ from codedata.records import Coverage, Environment, Task
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import Environments
 from codedata.tasks.folder.check import PATCHED
-from codedata.tasks.prove.first_run import ScreeningRules
-from codedata.tasks.prove.suite_outcomes import time_limit
-from codedata.tasks.screen.screen import Screener
+from codedata.tasks.prove.outcomes import time_limit
+from codedata.tasks.prove.run_suite import ScreeningRules
+from codedata.tasks.screen.screening import Screener
 
 ALL = 1.0   # a variant may fail all tests
 

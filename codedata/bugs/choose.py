@@ -32,8 +32,8 @@ from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
 from codedata.records import Verdicts, safe_name
 from codedata.settings import BugSettings
-from codedata.tasks.kinds import Candidate
-from codedata.tasks.prove.suite_outcomes import SURVIVES
+from codedata.tasks.prove.kinds import Candidate
+from codedata.tasks.prove.outcomes import SURVIVES
 
 MAX_SURVIVORS = 2   # bugs in a function with more survivors come last
 MAX_FAILING = 10    # bugs that more tests notice come last, too: few people would commit them
@@ -91,7 +91,7 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
         unread = tuple(f"{item.rpartition('.')[0]}." for item in chosen.unread)
         return name.startswith(unread)
 
-    chosen = Derived(verdicts, bugs_of, joined=(candidates,), facts_of=_facts_of, keeps=is_kept,
+    chosen = Derived(verdicts, bugs_of, also_reads=(candidates,), facts_of=_facts_of, keeps=is_kept,
                      choose=lambda candidates: _choose_all(root, settings, candidates.values()))
     return chosen
 

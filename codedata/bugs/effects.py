@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from codedata.code.entities import SourceFile, Sources, all_entities, language_of
 from codedata.code.patches import diff_of, hunks_of
 from codedata.records import Analysis, Object
-from codedata.tasks.prove.first_run import FirstRun
+from codedata.tasks.prove.run_suite import FirstRun
 
 
 def effects(run: FirstRun, analysis: Analysis | None) -> Object:

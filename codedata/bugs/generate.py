@@ -90,7 +90,7 @@ def generate_stage(settings: Settings, host: SandboxFactory, environments: Deriv
         "bug_inject.generate", make=candidates, per_limit=PER_TASK / BATCH,
         reads=Reads(batch_items(settings.root), tuple(BatchItem.__dataclass_fields__),
                     made_by="bug_inject.register"),
-        joined=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
+        also_reads=(Reads(environments, SOURCE, made_by="env_setup", same="base_commit"),
                 Reads(coverages, COVERAGE_FIELDS, same="base_commit", optional=True)),
         writes=Writes(Store(settings.root, Candidates)),
         after="bug_inject.py scale --steps register", then="bug_inject.py scale --steps validate",
@@ -166,7 +166,7 @@ def _is_in(path: str, root: str) -> bool:
 # the edits ---------------------------------------------------------------------------------------
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SiteEdit:
     """Hold an edit of a file."""
 
     operator: Operator
@@ -195,7 +195,7 @@ def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
     return [*by_change.values()]
 
 
-def _edits(file: SourceFile, program: SelectedSources) -> Iterator[Change]:
+def _edits(file: SourceFile, program: SelectedSources) -> Iterator[SiteEdit]:
     """Yield the edits of a file whose lines tests or imports run; without coverage, all edits."""
     functions = [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
     tests, imports = ((lines or {}).get(file.path, 0) for lines in (program.tests, program.imports))
@@ -207,15 +207,15 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[Change]:
         if function and (first == function.line or edit.operator.counts == "function"):
             ran = mask_of(function.body_lines) & tests
         if ran or program.tests is None:
-            yield Change(edit.operator, file, edit.span, function.id if function else "")
+            yield SiteEdit(edit.operator, file, edit.span, function.id if function else "")
 
 
-def in_order(sites: list[Change], seed: int) -> list[Change]:
+def in_order(sites: list[SiteEdit], seed: int) -> list[SiteEdit]:
     """Return sites in an alternating order of functions; each operator comes at most once
     in EVERY, if others are left."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator.name for site in sites)
-    by_symbol: dict[tuple[str, str], list[tuple[float, Change]]] = defaultdict(list)
+    by_symbol: dict[tuple[str, str], list[tuple[float, SiteEdit]]] = defaultdict(list)
     for site in sites:   # a common operator waits longer, so all are as likely to come first
         wait = drawn.expovariate(1 / n_sites[site.operator.name])
         by_symbol[site.file.path, site.symbol].append((wait, site))
@@ -232,6 +232,6 @@ def in_order(sites: list[Change], seed: int) -> list[Change]:
     return _sorted(places)
 
 
-def _sorted(pairs: list[tuple[float, Change]]) -> list[Change]:
+def _sorted(pairs: list[tuple[float, SiteEdit]]) -> list[SiteEdit]:
     """Return the sites of (time, site) pairs in the order of their times."""
     return [site for _, site in sorted(pairs, key=itemgetter(0))]

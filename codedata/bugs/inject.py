@@ -59,8 +59,8 @@ from codedata.suites.contexts import copy_source
 from codedata.suites.environments import READ, labelled, open_environment
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S, Files, changed_files, files_in
-from codedata.tasks.prove.first_run import FirstRun, ScreeningRules, first_run
-from codedata.tasks.prove.suite_outcomes import known_results
+from codedata.tasks.prove.outcomes import known_results
+from codedata.tasks.prove.run_suite import FirstRun, ScreeningRules, first_run
 from codedata.terminal import named
 from codedata.texts import fill, printable, text_of
 
@@ -250,7 +250,7 @@ class Injector:
             after_same=lambda name: name.rpartition(".")[0],   # an agent sees the earlier bugs
             reads=Reads(agent_items(environments, bug.per_repo), fields=(*READ, "test_script"),
                         made_by="env_setup"),
-            joined=(Reads(analyses, fields=(), made_by="analyze.analysis", same="base_commit"),
+            also_reads=(Reads(analyses, fields=(), made_by="analyze.analysis", same="base_commit"),
                     Reads(coverages, fields=(), same="base_commit", optional=True)),
             writes=Writes(self._candidates))
 

@@ -12,7 +12,7 @@ from codedata.code.patches import normalised
 from codedata.disk.store import Derived, Store
 from codedata.errors import BrokenRecord
 from codedata.records import BUG, Candidates, Files, ProposedChange, Task
-from codedata.tasks.folder.folder import (
+from codedata.tasks.folder.task_folder import (
     GOLD,
     REVERSE,
     TEST_PATCH,
@@ -22,8 +22,8 @@ from codedata.tasks.folder.folder import (
     text_in,
     verifier_config,
 )
-from codedata.tasks.kinds import Candidate
-from codedata.tasks.verifier.junit import restored_name
+from codedata.tasks.prove.kinds import Candidate
+from codedata.verifier.junit import restored_name
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 HISTORY = "history"        # the operator and method of commits taken back, up to 0.2.0
@@ -99,7 +99,7 @@ def scale_candidates(root: Path, within: Derived | None = None) -> Derived:
     def names_of(name: str) -> list[str]:
         return [name] if within is None or within.covers(name) else []
 
-    return Derived(store, checked, joined=[within] if within else (), names_of=names_of,
+    return Derived(store, checked, also_reads=[within] if within else (), names_of=names_of,
                    keeps=store.covers)
 
 

@@ -12,7 +12,7 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import JUDGED_BY
-from codedata.tasks.prove.suite_outcomes import time_limit
+from codedata.tasks.prove.outcomes import time_limit
 from codedata.texts import toml_of
 
 PLUGIN = "plugin"

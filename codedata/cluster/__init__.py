@@ -1,7 +1,7 @@
 """Run items on the machines of a Ray cluster (pip install '.[ray]').
 
-engine.py runs in the driver, workers.py in the cluster. They exchange copies, and Remotes for
-objects that stay in the driver (codedata/driver.py).
+ray_engine.py runs in the driver, ray_actors.py in the cluster. They exchange copies, and Remotes
+for objects that stay in the driver (codedata/driver.py).
 """
 from codedata.config import quieten_ray
 from codedata.errors import Trouble

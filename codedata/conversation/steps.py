@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from codedata.conversation.commands import (
+from codedata.conversation.bash_commands import (
     EDIT,
     EXPLORE,
     IDLE,

@@ -13,10 +13,16 @@ from itertools import chain
 
 from codedata.audit.cheats import RIVAL
 from codedata.code.entities import language_of
-from codedata.datapoints.folder import APPROVED, content_digest, context_of, labels_of, texts_of
+from codedata.datapoints.datapoint_folder import (
+    APPROVED,
+    content_digest,
+    context_of,
+    labels_of,
+    texts_of,
+)
 from codedata.records import DatapointChecks, RivalledTask, Task
 from codedata.sandbox.images.dockerfile import read_dockerfile
-from codedata.tasks.folder.folder import PROOF, config_faults, edited_parts, rivals_digest
+from codedata.tasks.folder.task_folder import PROOF, config_faults, edited_parts, rivals_digest
 from codedata.texts import toml_of
 
 # required numbers of rivals: from a builder; from a reviewer before seeing the tests; from a

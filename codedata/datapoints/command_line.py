@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from codedata.agent.tools import Tool
 from codedata.datapoints.commands import Commands
-from codedata.datapoints.folder import DP
-from codedata.datapoints.queue import TaskManager
+from codedata.datapoints.datapoint_folder import DP
+from codedata.datapoints.task_queue import TaskManager
 from codedata.disk.layouts import to_json
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.sandbox.factory import SandboxFactory

@@ -13,16 +13,16 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from codedata.audit.audit_stage import CHECKS as AUDIT_CHECKS
+from codedata.audit.audit_stage import audit, check_builds_images, has_ended
 from codedata.audit.audited import GOLD_GETS
-from codedata.audit.stage import CHECKS as AUDIT_CHECKS
-from codedata.audit.stage import audit, check_builds_images, has_ended
 from codedata.datapoints.approval import (
     approval_problem,
     is_as_proven,
     label_faults,
     lacking_rivals,
 )
-from codedata.datapoints.folder import (
+from codedata.datapoints.datapoint_folder import (
     content_digest,
     folder_of,
     folders_in_dp,
@@ -31,7 +31,7 @@ from codedata.datapoints.folder import (
     read_datapoint,
     texts_of,
 )
-from codedata.datapoints.queue import Refusal
+from codedata.datapoints.task_queue import Refusal
 from codedata.datapoints.validate import CHECKS, MAX_EVIDENCE, MAX_LINE, Validation
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Derived, Store, known_in, path_in
@@ -58,8 +58,8 @@ from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.sandbox.images.dockerfile import base_of
 from codedata.suites.environments import labelled
-from codedata.tasks.folder.folder import PROOF, audited_digest, proven, rivals_digest
-from codedata.tasks.prove.grade import NOT_BUILT
+from codedata.tasks.folder.task_folder import PROOF, audited_digest, proven, rivals_digest
+from codedata.tasks.prove.grader import NOT_BUILT
 from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator", "rivals"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import PROFILES
-from codedata.datapoints.folder import CANCELLED, DP, DRAFTS, labels_of, readable
-from codedata.datapoints.queue import ROLES
+from codedata.datapoints.datapoint_folder import CANCELLED, DP, DRAFTS, labels_of, readable
+from codedata.datapoints.task_queue import ROLES
 from codedata.errors import BrokenRecord
 from codedata.settings import DpSettings
 from codedata.texts import fill, text_of

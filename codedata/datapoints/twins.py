@@ -12,7 +12,7 @@ from pathlib import Path
 
 from codedata.bounded import inside, read_bounded
 from codedata.checks.duplicates import Duplicate, Texts
-from codedata.datapoints.folder import DP, DRAFTS, SEEDS
+from codedata.datapoints.datapoint_folder import DP, DRAFTS, SEEDS
 from codedata.errors import BrokenRecord
 from codedata.records import Task
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property, partial
 
+from codedata.audit.audit_stage import Check, run_check
 from codedata.audit.audited import Audited, CheckResult
 from codedata.audit.cheats import SPAN
-from codedata.audit.stage import Check, run_check
-from codedata.datapoints.folder import (
+from codedata.datapoints.datapoint_folder import (
     AGENT,
     PARTS,
     PartTexts,
@@ -41,7 +41,7 @@ from codedata.sandbox import SandboxDied
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.docker import engine
 from codedata.sandbox.images.dockerfile import base_of, read_dockerfile
-from codedata.tasks.folder.folder import (
+from codedata.tasks.folder.task_folder import (
     CONFIG,
     DOCKERFILE,
     OF_VERIFIER,
@@ -53,16 +53,16 @@ from codedata.tasks.folder.folder import (
 from codedata.tasks.folder.tests_folder import KEPT, MAX_KEPT
 from codedata.tasks.image.hidden_text import Search
 from codedata.tasks.image.image_search import LAYER, ImageSearch
-from codedata.tasks.prove.grade import NOT_BUILT, Grade, Grader, build_image
-from codedata.tasks.prove.graded_runs import (
+from codedata.tasks.prove.gold_grades import (
     NotRewarded,
     clock_library,
     grade_untouched,
     prove_gold,
     prove_repeatable,
 )
-from codedata.tasks.verifier.runner_output import ANSI
+from codedata.tasks.prove.grader import NOT_BUILT, Grade, Grader, build_image
 from codedata.texts import natural, printable
+from codedata.verifier.runner_output import ANSI
 
 MAX_EVIDENCE, MAX_LINE = 20, 400
 ASSERTIONS = ("AssertionError", "Failed")   # exceptions of a failed assertion

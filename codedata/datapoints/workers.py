@@ -18,10 +18,9 @@ from math import inf
 from pathlib import Path
 
 from codedata.agent import new_trajectory
-from codedata.datapoints.agents import MAX_ITERATIONS, HeldTask, subject, work
 from codedata.datapoints.command_line import run_tool
 from codedata.datapoints.commands import Commands
-from codedata.datapoints.folder import (
+from codedata.datapoints.datapoint_folder import (
     APPROVED,
     CANCELLED,
     DP,
@@ -33,7 +32,9 @@ from codedata.datapoints.folder import (
     readable,
 )
 from codedata.datapoints.profiles import gaps_in, say_gaps
-from codedata.datapoints.queue import (
+from codedata.datapoints.role_agents import MAX_ITERATIONS, HeldTask, subject, work
+from codedata.datapoints.seeds import seeds_in
+from codedata.datapoints.task_queue import (
     BUILD,
     GENERATE,
     REVIEW,
@@ -43,7 +44,6 @@ from codedata.datapoints.queue import (
     TaskManager,
     counts_in,
 )
-from codedata.datapoints.seeds import seeds_in
 from codedata.disk.ledger import Ledger
 from codedata.errors import Interrupted, RunStopped, Trouble
 from codedata.llm.client import Models

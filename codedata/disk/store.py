@@ -348,11 +348,11 @@ class Derived(StaysInDriver):
     record) returns {name: record}. If make() raises BrokenRecord, the item is broken, and all names
     that may belong to it are covered; it may return a BrokenRecord for a single name.
 
-    `source` is a store, or a function that returns the Readers of its items. The stores in `joined`
-    are opened first. `names_of` returns the names of an item's records without reading it; their
-    facts are then the item's. `facts_of` returns the facts of a record; choose({name: facts})
-    returns the names to work on, in order. Names that `keeps` accepts are always covered. Names are
-    <item>.<part>, unless `derived` is False.
+    `source` is a store, or a function that returns the Readers of its items. The stores in
+    `also_reads` are opened first. `names_of` returns the names of an item's records without reading
+    it; their facts are then the item's. `facts_of` returns the facts of a record; choose({name:
+    facts}) returns the names to work on, in order. Names that `keeps` accepts are always covered.
+    Names are <item>.<part>, unless `derived` is False.
     """
 
     KEPT_ITEMS = 2   # items whose records are cached; workers go through the items in order
@@ -360,7 +360,7 @@ class Derived(StaysInDriver):
     source: Any
     make: Callable[[str, Any], dict[str, Any]]
     place: str = ""   # for messages; by default the directory of `source`
-    joined: Iterable = ()
+    also_reads: Iterable = ()
     names_of: Callable[[str], Iterable[str]] | None = None
     facts_of: Callable[[Any], Any] = facts_of
     choose: Callable[[dict[str, Any]], Iterable[str]] = list
@@ -373,7 +373,7 @@ class Derived(StaysInDriver):
     def open(self) -> Derived:
         """Make the records of every item to learn their names and facts; return self."""
         self._store = None if callable(self.source) else self.source
-        stores = [store.open() for store in (*self.joined, *filter(None, [self._store]))]
+        stores = [store.open() for store in (*self.also_reads, *filter(None, [self._store]))]
         self.broken: list[BrokenRecord] = [e for store in stores for e in store.broken]
         self.unread: set[str] = set()   # items
         self.ledger = self._store.ledger if self._store else Ledger()

@@ -21,7 +21,7 @@ from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
 from codedata.leak.request import RULE, behind, with_pull_request
 from codedata.llm import Client, Reply
-from codedata.llm.asking import Rejected, read_reply, said
+from codedata.llm.asking import Rejected, read_reply, refuse_empty
 from codedata.llm.replies import current_reply_log
 from codedata.messages import to_send
 from codedata.records import Answer, Commit, Message, Prompt, Side
@@ -38,7 +38,7 @@ ReadSide = Callable[[Reply, Form], Side]         # raises Rejected if a reply is
 def read_turn(reply: Reply, form: Form, thoughts: list[str] | None = None) -> Side:
     """Return a reply as a turn of this form, and append its separate reasoning to `thoughts`. Raise
     Rejected if it is not a turn."""
-    side = _side(said(reply), form)
+    side = _side(refuse_empty(reply), form)
     if problem := form.problem(side, reply.truncated):
         raise Rejected(problem)
     n = n_calls(side)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from codedata.conversation.commands import hands_in
+from codedata.conversation.bash_commands import hands_in
 from codedata.disk.store import Store, digest
 from codedata.driver import in_driver
 from codedata.records import CandidateRun, Executed, Side

@@ -46,7 +46,7 @@ def check_pairs(root: Path, n: int, make_pairs) -> Derived:
         return {"": lambda: {name: answers.read(name) for name in some}}
 
     return Derived(chosen, lambda _, some: make_pairs(some), place=f"{Answer.directory}/",
-                   joined=(answers,))
+                   also_reads=(answers,))
 
 
 def attacks() -> dict[str, str]:

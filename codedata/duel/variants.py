@@ -42,7 +42,7 @@ from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
 from codedata.leak.judge import findings_text
 from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client, Models, Reply
-from codedata.llm.asking import Rejected, object_in, read_reply, said
+from codedata.llm.asking import Rejected, object_in, read_reply, refuse_empty
 from codedata.llm.replies import current_reply_log
 from codedata.records import Answer, Commit, Executed, Message, Object, Side, variant
 from codedata.run.stage import Reads, Stage, Writes
@@ -78,7 +78,7 @@ class Challenger:
                       leaves_out=oversized(root, max_chars),
                       beside=self._blind and samples_of)
         return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
-                     joined=(Reads(Store(root, Commit), COMMIT_FIELDS),), doubts=self.doubts,
+                     also_reads=(Reads(Store(root, Commit), COMMIT_FIELDS),), doubts=self.doubts,
                      requests=self.requests, identity=self.identity(), **words)
 
     def doubts(self) -> list[str]:
@@ -248,7 +248,7 @@ def _best_by_tests(runs: dict[str, Execution | None]) -> list[str]:
 def _picked(texts: list[str], shown: list[str], reply: Reply) -> tuple[str, Object]:
     """Return the text that a reply chooses by its number, "" for 0, and {number, why}. Raise
     Rejected if it chooses none of them."""
-    found = object_in(said(reply).text, lambda one: type(one.get("choice")) is int
+    found = object_in(refuse_empty(reply).text, lambda one: type(one.get("choice")) is int
                       and 0 <= one["choice"] <= len(texts), f"with a choice from 0 to {len(texts)}",
                       shown)
     number = found["choice"]

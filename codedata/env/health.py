@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 
 from codedata.env.causes import Cause, cause_of
-from codedata.suites.suite import CRASHED, Run
+from codedata.suites.project_suite import CRASHED, Run
 from codedata.suites.test_results import OVER, Case, counts, not_collected
 
 MAX_UNREPORTED = 0.5       # maximum share of test files without a reported case in a healthy suite

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.env.agents import AgentRun
 from codedata.env.causes import Cause
 from codedata.env.recipes import generic, node, python_repair
 from codedata.env.recipes.generic import PlainRecipe
@@ -22,13 +21,14 @@ from codedata.env.recipes.node import NodeRecipe
 from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, Recipe
 from codedata.env.repository_facts import Facts, recipes
-from codedata.env.verify import Verified, Verifier
+from codedata.env.setup_agent import SetupRun
+from codedata.env.verify_scripts import Verified, Verifier
 from codedata.records import Environment
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.suites.environments import SUCCESS
+from codedata.suites.project_suite import Run
 from codedata.suites.source import Project, put_source
-from codedata.suites.suite import Run
 from codedata.suites.test_results import counts, not_collected
 from codedata.texts import displayed
 
@@ -54,7 +54,7 @@ class Planned:
     attempts: list[dict] = field(default_factory=list)
     # tests, and commands of a script, that the test script does not run
     excluded_tests: tuple[str, ...] = ()
-    agent: AgentRun | None = None
+    agent: SetupRun | None = None
     planner: str = "recipe"        # the origin of the scripts: recipe | agent
 
     @property

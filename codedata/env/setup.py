@@ -17,17 +17,17 @@ from codedata.agent import new_trajectory
 from codedata.code import projects
 from codedata.disk.store import Store, known
 from codedata.driver import in_driver
-from codedata.env.agents import SCRIPTS, AgentPlanner, AgentRun, FailedTry, end_of
 from codedata.env.bases import base_for, python_to_bring
 from codedata.env.clones import checked_out, distance
 from codedata.env.inputs import Repository, Source, source_of
 from codedata.env.planner import Planned, plan, plan_as, project_of
 from codedata.env.repository_facts import Facts, read_facts
-from codedata.env.verify import Verified, Verifier
+from codedata.env.setup_agent import SCRIPTS, AgentPlanner, FailedTry, SetupRun, end_of
+from codedata.env.verify_scripts import Verified, Verifier
 from codedata.errors import ItemFailed
 from codedata.llm import Client, Models
 from codedata.records import Environment
-from codedata.run.outcomes import of_environment
+from codedata.run.describe_records import describe_environment
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
@@ -54,7 +54,7 @@ def setup_stage(settings: Settings, models: Models, host: SandboxFactory, reposi
     fields = tuple(Environment.__dataclass_fields__)
     return Stage(
         "env_setup", make=setup.make, identity=setup.identity(), cost_note=setup.bound(),
-        in_words=of_environment, reads=repositories,
+        in_words=describe_environment, reads=repositories,
         writes=Writes(Store(settings.root, Environment), fields, fault=fault_of), **more)
 
 
@@ -233,7 +233,7 @@ def _record(repository: Repository, outcome: Planned, kept: KeptImage, seconds: 
         "image_trouble": kept.trouble,
         "install_s": round(result.install_s, 1), "test_s": [*result.test_s],
         "attempts": outcome.attempts}
-    agent = outcome.agent or AgentRun("", summary=f"recipe: {outcome.recipe or 'none'}")
+    agent = outcome.agent or SetupRun("", summary=f"recipe: {outcome.recipe or 'none'}")
     return Environment(
         repository.called, repository.repo_name,
         result.base_commit or repository.base_commit, repository.row, repository.base_image,

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from codedata.conversation.atif import atif_of
+from codedata.conversation.atif_writer import atif_of
 from codedata.conversation.tool_calls import function_of, parts_of
 from codedata.conversation.turn import clean, form_of
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem

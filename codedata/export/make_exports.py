@@ -18,18 +18,18 @@ from codedata.export.collect import ExportRules, ExportTurns, LeftOutLog
 from codedata.export.exports import Export
 from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS, WHOLE, Format
-from codedata.export.harbor import harbor_problems, write_harbor
 from codedata.export.provenance import Provenance
 from codedata.export.similar import leave_out_similar
 from codedata.export.split import TRAIN, VALIDATION
-from codedata.export.task_rows import (
+from codedata.export.task_sets.harbor import harbor_problems, write_harbor
+from codedata.export.task_sets.task_exports import TaskFormat, kinds_in, read_tasks
+from codedata.export.task_sets.task_rows import (
     issue_problems,
     strip_problems,
     write_nl2repo,
     write_swebench,
     write_swesmith,
 )
-from codedata.export.tasks import TaskFormat, kinds_in, read_tasks
 from codedata.export.turn_origins import TurnOrigins, duel_refusal, read_duel
 from codedata.export.whole_trajectories import KEPT_SETTINGS, RowReader, read_trajectories
 from codedata.records import BUCKETS, BUG, KINDS, PULL_REQUEST, STRIPPED_PATCH, Task, TaskAudit

@@ -2,8 +2,8 @@
 
 ch.py stores its tries next to the answers, in _leaks/<stem>.json: {tries [{turn, defence, findings,
 verdicts}]}. judge.py makes the verdicts; without a leak judge in the settings, the certain facts of
-facts.py bar a turn. A stored verdict is looked up by the digest of history, turn and pull request,
-so it is not paid for again.
+leaked_facts.py bar a turn. A stored verdict is looked up by the digest of history, turn and pull
+request, so it is not paid for again.
 """
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Store, shards_of
 from codedata.driver import in_driver
 from codedata.errors import BrokenRecord, ItemFailed
-from codedata.leak.facts import certain_findings
 from codedata.leak.judge import Suspect, judge_settings, judge_turn, request
+from codedata.leak.leaked_facts import certain_findings
 from codedata.llm import Client, Models
 from codedata.llm.replies import current_reply_log
 from codedata.records import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from codedata.conversation.turn import Turn, form_of, turn_text
-from codedata.leak.facts import has_read_fix
+from codedata.leak.leaked_facts import has_read_fix
 from codedata.messages import content_text
 from codedata.records import Commit, Message
 

@@ -1,5 +1,5 @@
-"""Index shown texts and hidden patches, to find giveaways of the solution in turns (facts.py),
-issue reports, documents and instructions."""
+"""Index shown texts and hidden patches, to find giveaways of the solution in turns
+(leaked_facts.py), issue reports, documents and instructions."""
 from __future__ import annotations
 
 import ast

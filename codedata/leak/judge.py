@@ -19,7 +19,7 @@ from itertools import count
 
 from codedata.conversation.turn import plain, turn_text
 from codedata.disk.store import digest
-from codedata.leak.facts import certain_findings
+from codedata.leak.leaked_facts import certain_findings
 from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, object_in, read_reply

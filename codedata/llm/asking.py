@@ -12,7 +12,7 @@ class Rejected(Exception):
     """Report a fault of a reply: a short reason, then details for the model, if any."""
 
 
-def said(reply: Reply) -> Reply:
+def refuse_empty(reply: Reply) -> Reply:
     """Return a reply unchanged. Raise Rejected if it is empty."""
     if reply.text.strip() or reply.tool_calls:
         return reply
@@ -39,7 +39,7 @@ def part_in(text: str, tag: str) -> str:
     return f"{part}\n"
 
 
-def read_reply(client: Client, messages: list[Message], read: Callable = said,
+def read_reply(client: Client, messages: list[Message], read: Callable = refuse_empty,
                once_more: Callable[..., list[Message]] | None = None, **options):
     """Return read(reply) of the model's reply to `messages`.
 
@@ -74,5 +74,5 @@ def ask(client: Client, read: Callable, request: str, again: str, **options):
                     details="\n".join(details))
         return messages(f"{request}\n\n{text}")
 
-    return read_reply(client, messages(request), lambda reply: read(said(reply)), once_more,
+    return read_reply(client, messages(request), lambda reply: read(refuse_empty(reply)), once_more,
                       **options)

@@ -18,7 +18,7 @@ from codedata.analysis.analyse import coverage_reads
 from codedata.code.entities import branches_of
 from codedata.disk.store import Store
 from codedata.errors import Excluded
-from codedata.nl2repo.facts import facts_about, is_describable
+from codedata.nl2repo.recorded_facts import facts_about, is_describable
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import EMPTY, Strippable
 from codedata.records import (
@@ -57,7 +57,7 @@ def communities_stage(settings: Settings, from_empty: bool) -> Stage:
                   "max_candidates": nl2repo.max_candidates, "writer": nl2repo.writer,
                   "from_empty": from_empty},
         reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
-        joined=(coverage_reads(root),
+        also_reads=(coverage_reads(root),
                 Reads(Store(root, Analysis), ("edges",), same="base_commit", optional=True),
                 Reads(Store(root, RepoFacts), ("facts",), made_by="nl2repo.facts",
                       same="base_commit", optional=True)),

@@ -36,8 +36,8 @@ from codedata.records import storable
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.suites.leftovers import activation
+from codedata.suites.project_suite import PLUGINS
 from codedata.suites.source import run_tool
-from codedata.suites.suite import PLUGINS
 from codedata.texts import CONTROL, printable, squeezed
 
 RUN = 40                   # characters in a row that count as quoted; blanks count as one

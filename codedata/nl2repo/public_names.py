@@ -8,7 +8,7 @@ from codedata.nl2repo.documents import WORD, Codebase
 from codedata.nl2repo.strip import python_tree
 from codedata.records import Coverage
 from codedata.suites.contexts import lines_by_test, mask_of, masks_of
-from codedata.tasks.verifier.junit import restored_name
+from codedata.verifier.junit import restored_name
 
 OF_THE_LANGUAGE = re.compile(r"__\w+__")
 

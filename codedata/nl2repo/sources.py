@@ -94,7 +94,7 @@ def meta_stage(root: Path) -> Stage:
     return Stage(
         "nl2repo.meta", make=partial(describe, root), is_local=True,
         reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
-        joined=(Reads(Store(root, Coverage), ("tests",), made_by="analyze.coverage",
+        also_reads=(Reads(Store(root, Coverage), ("tests",), made_by="analyze.coverage",
                       same="base_commit"),),
         writes=Writes(Store(root, RepoMeta), optional=("licence",)),
         after="nl2repo.py --steps coverage", then="nl2repo.py --steps relationship")

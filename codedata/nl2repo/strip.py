@@ -24,8 +24,8 @@ from codedata.code.entities import (
     syntax_fault,
     tree_of,
 )
+from codedata.code.gold_variants import variants_of
 from codedata.code.patches import diff_of
-from codedata.code.variants import variants_of
 from codedata.records import Coverage
 from codedata.suites.contexts import LANGUAGE, mask_of, masks_of
 from codedata.suites.source import Files, is_text

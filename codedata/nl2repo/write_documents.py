@@ -31,10 +31,10 @@ from codedata.nl2repo.documents import (
     public_api,
     used_in,
 )
-from codedata.nl2repo.kind import strip_candidates
 from codedata.nl2repo.public_names import missing, names_by_patch
 from codedata.nl2repo.sources import folder_of
 from codedata.nl2repo.strip import EMPTY
+from codedata.nl2repo.strip_tasks import strip_candidates
 from codedata.records import (
     STRIPPED_PATCH,
     Analysis,
@@ -49,7 +49,7 @@ from codedata.records import (
     Task,
     storable,
 )
-from codedata.run.outcomes import of_document
+from codedata.run.describe_records import describe_document
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.copies import at_hand, is_folder
 from codedata.sandbox.factory import SandboxFactory
@@ -57,7 +57,7 @@ from codedata.settings import Settings
 from codedata.suites.environments import Environments, labelled, open_environment
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S
-from codedata.tasks.folder.folder import verifier_config
+from codedata.tasks.folder.task_folder import verifier_config
 from codedata.texts import CONTROL, printable, terminal_safe, text_of
 
 PROJECT = "project"        # kind of a project's document, and the end of its name
@@ -108,7 +108,7 @@ class Subjects(Derived):
         # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the tasks
         self.patches: dict[str, Object] = {}
         super().__init__(Store(root, Task, kind=STRIPPED_PATCH), self._subjects_of,
-                         joined=[self._patches, self._copies, self._documents],
+                         also_reads=[self._patches, self._copies, self._documents],
                          keeps=self._is_of_other_kind, derived=kind != "whole")
 
     def _subjects_of(self, id: str, task: Task) -> dict[str, Subject]:
@@ -224,7 +224,7 @@ class DocumentWriter:
         return Stage(
             f"nl2repo.{step}", make=self.make, identity=identity, cost_note=note,
             reads=Reads(self._subjects, ("function", "source"), needs=("source",)),
-            joined=tuple(joined),
+            also_reads=tuple(joined),
             writes=Writes(Store(settings.root, Document)),
             per_limit=0,   # each task needs all of its documents
             after="nl2repo.py --steps relationship")
@@ -371,9 +371,9 @@ def document_stage(root: Path) -> Stage:
         "nl2repo.doc", make=partial(make_document, root), is_local=True,
         reads=Reads(Subjects(root, "whole"), ("patches", "documents"), made_by="nl2repo.doc_part2",
                     needs=("documents",)),
-        joined=(Reads(Store(root, RepoMeta), (), made_by="nl2repo.meta"),),
+        also_reads=(Reads(Store(root, RepoMeta), (), made_by="nl2repo.meta"),),
         writes=Writes(Store(root, RepoDocument), optional=("licence",)),
-        after="nl2repo.py --steps doc_part2,doc_part1", in_words=of_document)
+        after="nl2repo.py --steps doc_part2,doc_part1", in_words=describe_document)
 
 
 def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:

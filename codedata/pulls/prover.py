@@ -10,17 +10,17 @@ import math
 from dataclasses import replace
 
 from codedata.errors import Excluded
-from codedata.pulls.kind import PullRequest
+from codedata.pulls.pull_tasks import PullRequest
 from codedata.records import Environment
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.suites.source import Files, apply_patch
 from codedata.tasks.folder.eval_script import eval_script
 from codedata.tasks.folder.tests_folder import suite_tests
-from codedata.tasks.image.images import TaskImage
-from codedata.tasks.prove.first_run import FirstRun, Graded, first_run
-from codedata.tasks.prove.prove import STEPS, Baseline, PatchProver
-from codedata.tasks.prove.suite_outcomes import FAILED, SURVIVES, known_results
+from codedata.tasks.image.task_image import TaskImage
+from codedata.tasks.prove.outcomes import FAILED, SURVIVES, known_results
+from codedata.tasks.prove.proof import STEPS, Baseline, PatchProver
+from codedata.tasks.prove.run_suite import FirstRun, Grading, first_run
 from codedata.terminal import named
 from codedata.texts import printable
 
@@ -65,7 +65,7 @@ class PullProver(PatchProver):
         begin_step("tests before the pull request", 2, STEPS)
         first = first_run(environment, candidate.tests, self._factory, label, self._rules,
                           limit_s + MORE_S,
-                          Graded(script, baseline.statuses, baseline.copies, may_patch_tests=True))
+                          Grading(script, baseline.statuses, baseline.copies, may_patch_tests=True))
         if first.screened.verdict == SURVIVES[0]:
             raise Excluded("no test fails before it and passes after it", candidate.name)
         if first.screened.reason:

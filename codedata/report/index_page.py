@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-from codedata.datapoints.folder import DP
+from codedata.datapoints.datapoint_folder import DP
 from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Store
 from codedata.duel.scoring import BOTH

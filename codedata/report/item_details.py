@@ -9,7 +9,7 @@ from pathlib import Path
 from codedata.conversation.turn import plain, turn_text
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import known_checks
-from codedata.datapoints.folder import APPROVED, labels_of, read_datapoint
+from codedata.datapoints.datapoint_folder import APPROVED, labels_of, read_datapoint
 from codedata.disk.layouts import content_of
 from codedata.disk.store import known, known_in
 from codedata.duel.executed import execution_of
@@ -31,7 +31,7 @@ from codedata.records import (
 )
 from codedata.report.content import by_metric, number
 from codedata.report.turn_rows import ReportTurns, TurnRow
-from codedata.tasks.folder.folder import (
+from codedata.tasks.folder.task_folder import (
     DOCKERFILE,
     GOLD,
     audited_digest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from codedata.conversation.commands import INSTALL, UNKNOWN
+from codedata.conversation.bash_commands import INSTALL, UNKNOWN
 from codedata.duel.judge_stats import share
 from codedata.records import Share
 from codedata.report.content import Section, percent_text

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.conversation.commands import EDIT, TEST, action_style, repeated, stalls
+from codedata.conversation.bash_commands import EDIT, TEST, action_style, repeated, stalls
 from codedata.conversation.turn import commands_of, form_of, plain
 from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state

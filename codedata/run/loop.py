@@ -17,7 +17,7 @@ from codedata.run.signals import signals
 from codedata.run.stage import Stage
 from codedata.run.states import Item
 from codedata.run.talk import Bar, RunTotals, showing
-from codedata.run.write import Attempt, Journal
+from codedata.run.write import ItemRun, Journal
 from codedata.texts import natural
 
 MAX_GROUP = 64    # records that are put on disk together; where more wait, so do their threads
@@ -34,8 +34,8 @@ class StageRun:
         self.totals, self.pool = RunTotals(), WorkerPool(models)
         self.journal = Journal(stage, states, self.totals)
         self.waiting = deque(plan.todo)           # items that wait for a worker
-        self.in_flight: dict[str, Attempt] = {}   # by item
-        self.made: deque[Attempt] = deque()       # attempts whose record waits to be put on disk
+        self.in_flight: dict[str, ItemRun] = {}   # by item
+        self.made: deque[ItemRun] = deque()       # attempts whose record waits to be put on disk
         self.writers = threading.Semaphore(MAX_WRITERS)
         self.unfinished: list[str] = []           # items that the end of the run has cut short
         parts = stage.writes.parts
@@ -61,11 +61,11 @@ class StageRun:
             with self.journal.lock:   # so that others see an item either as waiting or in flight
                 if not self.waiting:
                     return
-                attempt = Attempt(self.waiting.popleft())
+                attempt = ItemRun(self.waiting.popleft())
                 self.in_flight[attempt.item.name] = attempt
             self._one(attempt)
 
-    def _one(self, attempt: Attempt) -> None:
+    def _one(self, attempt: ItemRun) -> None:
         """Make an item, then write the records that wait, unless MAX_WRITERS threads do: they also
         write what is added before they are done."""
         self._each(self._make, [attempt])
@@ -79,7 +79,7 @@ class StageRun:
             finally:
                 self.writers.release()
 
-    def _commit(self, group: list[Attempt]) -> None:
+    def _commit(self, group: list[ItemRun]) -> None:
         """Write a group of records, each step for all of them: the disk flushes them together, and
         the ledger gets one append."""
         for step in self.journal.begin, self.journal.sync:
@@ -93,7 +93,7 @@ class StageRun:
         for step in self.journal.place, self._check, self._land:
             group = self._each(step, group)
 
-    def _each(self, step: Callable[[Attempt], None], group: list[Attempt]) -> list[Attempt]:
+    def _each(self, step: Callable[[ItemRun], None], group: list[ItemRun]) -> list[ItemRun]:
         """Take a step with each attempt; return the attempts that go on. A failure either
         concerns only its item or stops the run."""
         going_on = []
@@ -108,18 +108,18 @@ class StageRun:
                 self._stop(attempt, e)
         return going_on
 
-    def _stop(self, attempt: Attempt, reason: RunStopped) -> None:
+    def _stop(self, attempt: ItemRun, reason: RunStopped) -> None:
         """Stop the run, which leaves an item unfinished."""
         self.unfinished.append(attempt.item.name)
         self.pool.stop(reason)
         self._land(attempt)
 
-    def _land(self, attempt: Attempt) -> None:
+    def _land(self, attempt: ItemRun) -> None:
         """Note that an attempt has ended."""
         if self.in_flight.get(attempt.item.name) is attempt:   # else it is in its second try
             del self.in_flight[attempt.item.name]
 
-    def _make(self, attempt: Attempt) -> None:
+    def _make(self, attempt: ItemRun) -> None:
         """Load and make an item; its record then waits in `made`."""
         item = attempt.item
         attempt.calls = self.states.replies(item.name, item.state)
@@ -149,7 +149,7 @@ class StageRun:
                 raise Interrupted()
         return self.stage.reads.leaves_out(name, item.instance_id) if group else ""
 
-    def _leave_out(self, attempt: Attempt) -> None:
+    def _leave_out(self, attempt: ItemRun) -> None:
         """End an attempt that a rule leaves out, and add an item beyond --limit in its place."""
         self._land(attempt)
         with self.journal.lock:
@@ -158,7 +158,7 @@ class StageRun:
                 self.waiting.append(item)
                 self.bar.total += 1
 
-    def _check(self, attempt: Attempt) -> None:
+    def _check(self, attempt: ItemRun) -> None:
         """Count a record that was written. If it lacks parts, try it again, or let it fail."""
         item, writes = attempt.item, self.stage.writes
         if fault := writes.fault and writes.fault(attempt.record):
@@ -171,7 +171,7 @@ class StageRun:
             self.totals.refreshed += int(item.copies_only)
             self.totals.wrote += int(not item.copies_only)
 
-    def _fail(self, attempt: Attempt, error: Trouble) -> None:
+    def _fail(self, attempt: ItemRun, error: Trouble) -> None:
         """Record the failure of an item. Raise errors that would affect every item."""
         if isinstance(error, BrokenRecord):
             self.totals.broken.append(attempt.item.name)

@@ -82,7 +82,7 @@ class States:
     writes: Writes
     exclude: Exclude
     settings: str                  # digest of today's settings
-    joined: tuple[Reads, ...] = ()   # further inputs, looked up by instance id
+    also_reads: tuple[Reads, ...] = ()   # further inputs, looked up by instance id
     selection: Selection = field(default_factory=Selection)
 
     def plan(self) -> Plan:
@@ -98,7 +98,7 @@ class States:
 
     def _plan(self) -> Plan:
         plan, source, out, selection = Plan(), self.reads.store, self.writes.store, self.selection
-        stores = dict.fromkeys(side.store for side in (self.reads, self.writes, *self.joined))
+        stores = dict.fromkeys(side.store for side in (self.reads, self.writes, *self.also_reads))
         for store in stores:
             store.open()
         for name in filter(selection.in_shard, source.names()):
@@ -148,7 +148,7 @@ class States:
         id = known.instance_id
         if id in self.exclude.ids:
             return Item(name, id, "excluded", "[exclude] ids")
-        needed = [joined for joined in self.joined if not joined.optional]
+        needed = [joined for joined in self.also_reads if not joined.optional]
         for joined in needed:
             if not joined.made_by and id not in joined.store:
                 return Item(name, id, "excluded", f"no PR record in {joined.place}")
@@ -262,7 +262,7 @@ class States:
 
     def _failed_before(self, name: str, instance_id: str) -> str:
         why = ""
-        for reads, key in ((self.reads, name), *((one, instance_id) for one in self.joined)):
+        for reads, key in ((self.reads, name), *((one, instance_id) for one in self.also_reads)):
             if reads.made_by and (before := reads.store.failed(reads.made_by, key)):
                 why = f"{reads.made_by} failed: {before.error}"
         return why
@@ -273,10 +273,10 @@ class States:
         """Return the digest of the item's present inputs."""
         return self._read_digest(known.digests, *(
             joined.store.facts(known.instance_id).digests if _fits(joined, known) else NOTHING
-            for joined in self.joined))
+            for joined in self.also_reads))
 
     def _read_digest(self, *digests: dict) -> str:
-        fields = [one.fields for one in (self.reads, *self.joined)]
+        fields = [one.fields for one in (self.reads, *self.also_reads)]
         return read_digest(*zip(digests, fields, strict=True))
 
     def load(self, item: Item) -> tuple[list, str]:
@@ -286,7 +286,7 @@ class States:
         record = self.reads.store.read(item.name)
         known = FileState(record.instance_id, digests_of(record))
         inputs, digests = [record], [known.digests]
-        for joined in self.joined:
+        for joined in self.also_reads:
             fits = _fits(joined, known)
             if not (fits or joined.optional):
                 raise BrokenRecord("has changed since the run began.", joined.place, "Run again.")

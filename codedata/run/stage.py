@@ -110,15 +110,15 @@ class Stage:
 
     make(record, *joined records) returns a record; its fields in `writes` are written to disk. A
     joined record is looked up by the item's instance id. Without it, the item is excluded, or waits
-    if `joined` names the stage that makes it; an optional record is then None. If the output has
-    parts, make() and requests() also get the item's name and its old record.
+    if `also_reads` names the stage that makes it; an optional record is then None. If the output
+    has parts, make() and requests() also get the item's name and its old record.
     """
 
     name: str            # its key in ledgers: "king", or for a step "bug_inject.validate"
     reads: Reads
     writes: Writes
     make: Callable
-    joined: tuple[Reads, ...] = ()
+    also_reads: tuple[Reads, ...] = ()
     identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
     requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
     # text for --dry-run, if the stage asks a model but has no `requests`; or (items) → text

@@ -76,7 +76,7 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
     if selection.limit:
         selection = replace(selection, limit=ceil(stage.per_limit * selection.limit) or None)
     states = States(stage.name, stage.reads, stage.writes, settings.exclude,
-                    digest(stage.identity), stage.joined, selection)
+                    digest(stage.identity), stage.also_reads, selection)
     if options.compact:
         return _compact(stage.label, store.open().directories)
     plan = states.plan()
@@ -108,7 +108,7 @@ def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, opt
     if is_here:
         return Engine(settings.llm.workers, lambda log, step, inputs: stage.make(*inputs),
                       stage.close)
-    from codedata.cluster.engine import RayEngine  # an extra
+    from codedata.cluster.ray_engine import RayEngine  # an extra
     fills_cluster = options.host and options.ray_address and "llm.workers" not in settings.given
     return RayEngine(stage, settings, models.stop, options.host, options.ray_address,
                      0 if fills_cluster else settings.llm.workers)

@@ -23,7 +23,7 @@ MAX_IN_WORDS = 20   # maximum number of records that a run describes
 
 
 @dataclass
-class Attempt:
+class ItemRun:
     """Hold one attempt at an item."""
 
     item: Item
@@ -45,7 +45,7 @@ class Journal:
         self.lock = threading.Lock()   # guards `totals`
         self.made: dict[str, Any] = {}   # the first records, if the stage has `in_words`
 
-    def begin(self, attempt: Attempt) -> None:
+    def begin(self, attempt: ItemRun) -> None:
         """Begin to put an item's record on disk. Raise ItemFailed if a person edited it meanwhile.
         """
         item, store = attempt.item, self.store
@@ -54,7 +54,7 @@ class Journal:
         attempt.change = store.begin(item.name, attempt.record, self.stage.writes.fields,
                                      keep_edits=not item.anew)
 
-    def sync(self, attempt: Attempt) -> None:
+    def sync(self, attempt: ItemRun) -> None:
         """Flush an item's record, and make its ledger line."""
         item, store, writes = attempt.item, self.store, self.stage.writes
         known = store.sync(attempt.change)
@@ -66,7 +66,7 @@ class Journal:
         attempt.line = self._line(attempt, "done", **known.line(writes.fields), **made,
                                   found=attempt.change.external)
 
-    def append(self, attempts: list[Attempt]) -> None:
+    def append(self, attempts: list[ItemRun]) -> None:
         """Write the ledger lines of records that are flushed: one write for each directory."""
         lines = {}   # by directory
         for attempt in attempts:
@@ -74,7 +74,7 @@ class Journal:
         for directory in lines:
             self.store.ledger.append(directory, *lines[directory])
 
-    def place(self, attempt: Attempt) -> None:
+    def place(self, attempt: ItemRun) -> None:
         """Put a record whose line is written in its place, and count its calls."""
         attempt.change.place()
         self._count(attempt)
@@ -89,16 +89,16 @@ class Journal:
             view = writes.parts.view if writes.parts.fits(record) else ""
             made = {**made, "parts": writes.parts.of(record), "view": view}
         external = self.store.external_edits(item.name, known.digests, writes.fields)
-        self.note(Attempt(item, self.states.replies(item.name)), "adopted",
+        self.note(ItemRun(item, self.states.replies(item.name)), "adopted",
                   **known.line(writes.fields), **made, found=external)
 
-    def exclude(self, attempt: Attempt, rule: Excluded) -> None:
+    def exclude(self, attempt: ItemRun, rule: Excluded) -> None:
         """Write the ledger line of an item that a rule of its item function leaves out."""
         self.note(attempt, "excluded", error=rule.what, read=attempt.read, **attempt.calls.notes)
         with self.lock:
             self.totals.excluded[rule.what] += 1
 
-    def fail(self, attempt: Attempt, error: Trouble) -> None:
+    def fail(self, attempt: ItemRun, error: Trouble) -> None:
         """Write the ledger line of a failed attempt.
 
         An earlier record from the same inputs stays valid (`still`).
@@ -106,20 +106,20 @@ class Journal:
         self.note(attempt, "failed", still=attempt.item.still,
                   error=str(error).replace("\n ", ""))
 
-    def note(self, attempt: Attempt, state: str, **more) -> None:
+    def note(self, attempt: ItemRun, state: str, **more) -> None:
         """Write the ledger line of an attempt that puts no record on disk, and count its calls."""
         attempt.line = self._line(attempt, state, **more)
         self.append([attempt])
         self._count(attempt)
 
-    def _line(self, attempt: Attempt, state: str, **more) -> dict:
+    def _line(self, attempt: ItemRun, state: str, **more) -> dict:
         """Return the ledger line of an attempt, with the calls that it pays for."""
         item, calls = attempt.item, attempt.calls
         return {**attempt_line(self.stage.name, item.name, state, calls, attempt.started),
                 "instance_id": item.instance_id, "settings": self.states.settings,
                 "cut": "; ".join(calls.cuts), **more}
 
-    def _count(self, attempt: Attempt) -> None:
+    def _count(self, attempt: ItemRun) -> None:
         """Drop the replies that are not needed any more, and count the calls of the line."""
         if attempt.calls.directory:
             attempt.calls.finish(made=attempt.line["state"] != "failed")

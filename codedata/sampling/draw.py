@@ -41,7 +41,7 @@ from codedata.sampling.refusals import (
     UNANSWERED,
 )
 from codedata.settings import ATTEMPTS, Exclude, PromptSettings
-from codedata.tasks.folder.folder import audited_digest
+from codedata.tasks.folder.task_folder import audited_digest
 
 FETCHES_AHEAD = 8
 MAX_MESSAGES = 2_000   # per row: a prompt copies its whole history, and later histories are too

@@ -16,7 +16,7 @@ from itertools import count, filterfalse, islice
 from codedata.checks.contamination import Benchmarks, of_turn
 from codedata.disk.store import Lists, Store, digest
 from codedata.errors import Interrupted, Trouble
-from codedata.leak.facts import has_fix_begun, shown_share
+from codedata.leak.leaked_facts import has_fix_begun, shown_share
 from codedata.llm import Models
 from codedata.records import Commit, Prompt, parse
 from codedata.run.cli import RunOptions

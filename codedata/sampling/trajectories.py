@@ -33,7 +33,7 @@ from codedata.disk.row_files import (
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.records import CHEATED, Attempt
 from codedata.sampling.readers import forms
-from codedata.sampling.readers.outcomes import outcome_of
+from codedata.sampling.readers.trajectory_outcomes import outcome_of
 from codedata.sampling.refusals import UNREADABLE
 from codedata.settings import ATTEMPTS, PromptSettings, Settings
 from codedata.terminal import say

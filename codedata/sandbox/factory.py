@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from codedata.errors import ItemFailed, Trouble
 from codedata.sandbox import SCRIPT_BASH_FUNC, Sandbox, local, open_sandbox
-from codedata.sandbox.docker import disk, engine
+from codedata.sandbox.docker import disk_limit, engine
 from codedata.sandbox.images import registry
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
 from codedata.terminal import say_removed
 
 if TYPE_CHECKING:
-    from codedata.sandbox.images.build import Build
+    from codedata.sandbox.images.build_image import Build
 
 WORKDIR = "/testbed"
 SCRIPTS_A_POD = 6   # a pod's time limit, in multiples of a script's time limit
@@ -108,7 +108,7 @@ class SandboxFactory:
             options |= {"image": image, "workdir": workdir, "disk_limit": settings.disk_limit}
         if self.name == "docker":
             folder = engine.folder(engine.connect())
-            disk.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
+            disk_limit.wait_for_room(folder, bytes_of(settings.disk_floor), self._stop)
             options |= {"cpus": settings.cpu_request, "memory": settings.memory_request,
                         "default_rights": default_rights,
                         "user": user, "mounts": mounts}
@@ -131,7 +131,7 @@ class SandboxFactory:
               timeout_s: float) -> Build:
         """Build an image from a Dockerfile's text, with the network on; return the result. forget()
         removes the image; after a crash, reap() does."""
-        from codedata.sandbox.images.build import BuildLimits, build  # the engine's client
+        from codedata.sandbox.images.build_image import BuildLimits, build  # the engine's client
         limits = BuildLimits(**vars(self._settings), timeout_s=timeout_s)
         return build(context, dockerfile, tag, limits, run_label=label, stop=self._stop)
 

@@ -26,7 +26,7 @@ from codedata.disk.locks import FILE, FOLDERS, locked, locked_folder
 from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.sandbox import SCRIPT_BASH_FUNC, ClosesAtExit, Result, Script
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, pack, unpack
-from codedata.sandbox.docker.disk import remove_tree
+from codedata.sandbox.docker.disk_limit import remove_tree
 from codedata.sandbox.docker.output import Output
 from codedata.sandbox.shell import Shell
 from codedata.terminal import say

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from codedata.agent import Agent, AgentResult, ToolBashExecutor
-from codedata.agent.loop import usage_since
+from codedata.agent.react_loop import usage_since
 from codedata.llm.client import Client
 from codedata.records import Object, Task
 from codedata.run.talk import begin_step
@@ -23,8 +23,8 @@ from codedata.sandbox.docker.engine import volume_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.patch import work_in
 from codedata.solving.proxy import AGENT, Proxy
-from codedata.tasks.folder.folder import agent_of
-from codedata.tasks.prove.grade import Grader
+from codedata.tasks.folder.task_folder import agent_of
+from codedata.tasks.prove.grader import Grader
 from codedata.texts import text_of
 
 Runner = tuple[dict[str, str], Callable[[str, Sandbox], AgentResult]]

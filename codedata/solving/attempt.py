@@ -15,10 +15,10 @@ from statistics import fmean
 
 import codedata
 from codedata.agent import AgentResult
-from codedata.agent.loop import DIED, FAILED
-from codedata.audit.stage import check_builds_images
+from codedata.agent.react_loop import DIED, FAILED
+from codedata.audit.audit_stage import check_builds_images
 from codedata.checks.intervals import wilson
-from codedata.conversation.atif import atif_of
+from codedata.conversation.atif_writer import atif_of
 from codedata.disk.layouts import load_folder, to_json, write_atomic
 from codedata.disk.store import Store
 from codedata.errors import ItemFailed
@@ -42,11 +42,11 @@ from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.agents import Done, Nop, Own
-from codedata.solving.trials import Trial, agent_id, enough_at, trials_in
+from codedata.solving.trials import Trial, agent_id, skip_rule, trials_in
 from codedata.suites.environments import labelled
-from codedata.tasks.folder.folder import audited_digest
+from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.gold import commit_of
-from codedata.tasks.prove.grade import Grade, grader_of
+from codedata.tasks.prove.grader import Grade, grader_of
 from codedata.tasks.rates import attempts_in, rates_by_agent
 from codedata.terminal import plural
 
@@ -66,7 +66,7 @@ def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, unti
     trials = trials_in(root, slug, n or max(begun, default=0))
     return Stage(
         "solve", make=partial(attempted, host, agent, slug, [*until]),
-        reads=Reads(trials, (), leaves_out=enough_at(root, trials, [*until])),
+        reads=Reads(trials, (), leaves_out=skip_rule(root, trials, [*until])),
         writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if until else None,

@@ -5,7 +5,7 @@ import shlex
 
 from codedata.errors import ItemFailed
 from codedata.sandbox import OUTPUT_BYTES, Sandbox, SandboxDied
-from codedata.tasks.prove.grade import Grader
+from codedata.tasks.prove.grader import Grader
 
 # includes new files (except files that the project ignores) and the agent's commits
 DIFF = """cd {workdir} && { git -c safe.directory='*' add -A -N .

@@ -23,9 +23,9 @@ from socketserver import ThreadingUnixStreamServer
 import orjson
 
 from codedata.agent import AgentResult
-from codedata.agent.loop import FAILED, cause_of, limits_reached, usage_since
 from codedata.agent.protocols import SHOWN_CHARS
-from codedata.conversation.atif import atif_of
+from codedata.agent.react_loop import FAILED, cause_of, limits_reached, usage_since
+from codedata.conversation.atif_writer import atif_of
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed, start_thread
 from codedata.llm import Reply
@@ -34,7 +34,7 @@ from codedata.llm.http import WRONG_SHAPE
 from codedata.records import Object, check_of, storable
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Result
-from codedata.sandbox.docker.sandbox import SandboxDocker
+from codedata.sandbox.docker.container import SandboxDocker
 from codedata.texts import check_nesting, fill, printable, text_of
 
 AGENT = "/opt/agent"      # in the container: the program's image, with bin/python3

@@ -15,7 +15,7 @@ from codedata.audit.others import COMPOSE
 from codedata.disk.store import Derived, Store, digest, path_in
 from codedata.errors import BrokenRecord
 from codedata.records import Graded, Object, Task, safe_name
-from codedata.tasks.folder.folder import audited_digest, edited_parts
+from codedata.tasks.folder.task_folder import audited_digest, edited_parts
 from codedata.tasks.rates import has_enough
 
 
@@ -67,7 +67,7 @@ def problem_of(task: Task) -> str:
     return found and f"the task cannot run here: it needs {found}"
 
 
-def enough_at(root: Path, trials: Derived, until: list[int]) -> Callable[[str, str], str]:
+def skip_rule(root: Path, trials: Derived, until: list[int]) -> Callable[[str, str], str]:
     """Return a function that explains why a trial is skipped: for its task, or because earlier ones
     suffice."""
     store = Store(root, Graded)

@@ -24,11 +24,11 @@ from codedata.errors import ItemFailed
 from codedata.records import Coverage, storable
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
+from codedata.suites.project_suite import PLUGINS, REPORTS, RESULTS, Run, placed_plugin, run_suite
 from codedata.suites.source import TOOLS, run_tool
-from codedata.suites.suite import PLUGINS, REPORTS, RESULTS, Run, placed_plugin, run_suite
-from codedata.tasks.verifier.junit import MAX_CASES
 from codedata.terminal import named
 from codedata.texts import printable
+from codedata.verifier.junit import MAX_CASES
 
 FOLDER = f"{PLUGINS}contexts"
 LANGUAGE = "python"        # the only one whose lines can be measured by test

@@ -22,13 +22,13 @@ from codedata.records import CaseResult, Environment, parse, safe_name
 from codedata.run.talk import current_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import at_hand, is_folder
+from codedata.sandbox.docker.container import LOST
 from codedata.sandbox.docker.engine import connect, reason
-from codedata.sandbox.docker.sandbox import LOST
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.sandbox.images.registry import image_name
+from codedata.suites.project_suite import run_script
 from codedata.suites.repo_names import repo_name_of
 from codedata.suites.source import Project, put_source, restore
-from codedata.suites.suite import run_script
 from codedata.texts import text_of
 
 SUCCESS = "success"

@@ -26,8 +26,8 @@ from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.suites.contexts import sources_in
 from codedata.suites.leftovers import activation
+from codedata.suites.project_suite import PLUGINS, Run, placed_plugin, run_suite
 from codedata.suites.source import run_tool
-from codedata.suites.suite import PLUGINS, Run, placed_plugin, run_suite
 from codedata.terminal import plural, say
 from codedata.texts import printable
 
@@ -110,7 +110,7 @@ class Outcome:
     mro: list = field(default_factory=list)      # names of an exception's classes
 
     @property
-    def told(self) -> str:
+    def shown(self) -> str:
         """Return the outcome as it is shown to readers."""
         return self.text if self.kind == "value" else f"{self.type}: {self.text}".rstrip(": ")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from codedata.agent.bash import shown
 from codedata.agent.tools import Failed
 from codedata.sandbox import Sandbox
-from codedata.suites.suite import run_suite
+from codedata.suites.project_suite import run_suite
 from codedata.suites.test_results import GOOD, Case
 
 MAX_NAMED = 50            # failed tests that are listed

@@ -15,9 +15,9 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from codedata.records import storable
-from codedata.tasks.verifier.junit import RANKS, Found, worst
-from codedata.tasks.verifier.runner_output import compiled, read_results
 from codedata.texts import printable, toml_of
+from codedata.verifier.junit import RANKS, Found, worst
+from codedata.verifier.runner_output import compiled, read_results
 
 GOOD = ("passed", "skipped")
 OVER = re.compile(r"\((results_too_\w+): (.*)\)")

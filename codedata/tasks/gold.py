@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from codedata.code.patches import files_of
 from codedata.records import Commit, Task
-from codedata.tasks.folder.folder import GOLD, TEST_PATCH, text_in
+from codedata.tasks.folder.task_folder import GOLD, TEST_PATCH, text_in
 
 
 def commit_of(task: Task) -> Commit:

@@ -21,11 +21,11 @@ from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import JUDGED_BY, labelled
-from codedata.tasks.folder.folder import PROOF
-from codedata.tasks.kinds import DiffsToScreen, Kind, Prover, Screens
-from codedata.tasks.prove.first_run import FirstRun, Screened, first_run
-from codedata.tasks.prove.suite_outcomes import GOOD, time_limit
-from codedata.tasks.screen.screen import WHOLE_SUITE, Found, Screener
+from codedata.tasks.folder.task_folder import PROOF
+from codedata.tasks.prove.kinds import DiffsToScreen, Kind, Prover, Screens
+from codedata.tasks.prove.outcomes import GOOD, time_limit
+from codedata.tasks.prove.run_suite import FirstRun, Screened, first_run
+from codedata.tasks.screen.screening import WHOLE_SUITE, Found, Screener
 from codedata.terminal import plural, say
 
 
@@ -36,7 +36,7 @@ def screen_stage(screens: Screens, name: str, environments: Derived, host: Sandb
     screening = Screening(screens, host, is_full)
     return Stage(
         name, make=screening.make, close=screening.close, reads=screens.items,
-        joined=(_judged_in(environments), *screens.joined), writes=screens.verdicts,
+        also_reads=(_judged_in(environments), *screens.also_reads), writes=screens.verdicts,
         refresh=refresh or is_full,
         identity=identity | ({"is_full": True} if is_full else {}), **more)
 
@@ -59,7 +59,7 @@ def prove_stage(kind: Kind, name: str, prover: Prover, host: SandboxFactory,
         return replace(task, proof={"seconds": round(time.monotonic() - started, 1), **task.proof})
 
     return Stage(
-        name, make=make, reads=kind.candidates, joined=joined,
+        name, make=make, reads=kind.candidates, also_reads=joined,
         writes=Writes(kind.tasks, kind.proven, lacks=prover.lacks),
         identity={"proof": PROOF, **(identity or {})}, **more)
 
@@ -71,7 +71,7 @@ def instruct_stage(tasks: Store, name: str, texts: Reads, instruction: Callable[
     by a user are kept."""
     return Stage(
         name, make=lambda task, text: replace(task, instruction=instruction(task, text)),
-        is_local=True, reads=Reads(tasks, stale_by), joined=(texts,),
+        is_local=True, reads=Reads(tasks, stale_by), also_reads=(texts,),
         writes=Writes(tasks, ("instruction",)), **more)
 
 

@@ -21,8 +21,8 @@ from codedata.disk.locks import temporary_folder
 from codedata.disk.store import digest
 from codedata.sandbox import Result
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, members, read_tar
+from codedata.sandbox.docker.container import SandboxDocker
 from codedata.sandbox.docker.engine import Files
-from codedata.sandbox.docker.sandbox import SandboxDocker
 from codedata.sandbox.factory import SandboxFactory
 
 IMAGES = "codedata-turn-try/"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from codedata.code.entities import is_of_tests
 from codedata.code.patches import files_of
-from codedata.conversation.commands import hands_in
+from codedata.conversation.bash_commands import hands_in
 from codedata.conversation.turn import commands_of, form_of
 from codedata.disk.store import Derived, Store, digest, known
 from codedata.errors import Excluded, ItemFailed
@@ -41,11 +41,11 @@ from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments, id_of, labelled, of_image
+from codedata.suites.project_suite import run_suite
 from codedata.suites.repo_names import repo_name_of
 from codedata.suites.source import Files, apply_patch
-from codedata.suites.suite import run_suite
-from codedata.tasks.folder.folder import TEST_SCRIPT, image_of, text_in
-from codedata.tasks.prove.suite_outcomes import PASSED, ignored_tests
+from codedata.tasks.folder.task_folder import TEST_SCRIPT, image_of, text_in
+from codedata.tasks.prove.outcomes import PASSED, ignored_tests
 from codedata.texts import printable, text_of
 from codedata.turns.branches import Branch, BranchedImage
 from codedata.turns.fresh import FreshSandboxes
@@ -81,7 +81,7 @@ def environments_of(settings: Settings) -> Derived:
         environment = known(found, repo_name_of(commit.repo, commit.base_commit))
         return {name: environment} if environment else {}
 
-    return Derived(Store(settings.root, Commit), of, place="env/", joined=(found, tasks),
+    return Derived(Store(settings.root, Commit), of, place="env/", also_reads=(found, tasks),
                    derived=False)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import count, takewhile
 from typing import Protocol
 
-from codedata.conversation.commands import hands_in
+from codedata.conversation.bash_commands import hands_in
 from codedata.conversation.turn import commands_of, form_of
 from codedata.errors import ItemFailed
 from codedata.messages import content_text

@@ -13,7 +13,7 @@ from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import Coverage, Environment, parse
 from codedata.sandbox import Result
 from codedata.suites.contexts import ObservedRun, Trace
-from codedata.suites.suite import Run
+from codedata.suites.project_suite import Run
 from codedata.suites.test_results import Case
 
 STEP = ["--steps", "coverage", *CA_FLAGS]

@@ -19,9 +19,9 @@ from codedata.disk.store import Store
 from codedata.records import RivalledTask
 from codedata.sandbox.docker import engine
 from codedata.suites.environments import labelled
-from codedata.tasks.folder.folder import image_of
-from codedata.tasks.kinds import Candidate
-from codedata.tasks.prove.prove import PatchProver
+from codedata.tasks.folder.task_folder import image_of
+from codedata.tasks.prove.kinds import Candidate
+from codedata.tasks.prove.proof import PatchProver
 
 pytestmark = pytest.mark.docker
 PROGRAM = """import sys

@@ -9,16 +9,16 @@ from a_task import a_datapoint
 from conftest import run_script
 from setups import CA_FLAGS
 
+from codedata.audit.audit_stage import has_ended
 from codedata.audit.audited import Audited
 from codedata.audit.cheats import AnswerSearch, breaks, constant, new_lines, rewarded, rivals_in
-from codedata.audit.stage import has_ended
 from codedata.audit.verdicts import FLAKE_RUNS, check_flakes, check_strength, check_untouched
 from codedata.checks.intervals import at_most
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.replies import ReplyLog
 from codedata.records import RivalledTask
-from codedata.tasks.prove.grade import Grade, _read, archive_of
+from codedata.tasks.prove.grader import Grade, _read, archive_of
 
 NEW = "numbers = [int(line) for line in lines]\ntotal = sum(numbers)\nprint('the total', total)\n"
 

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 
-from codedata.audit.programs import encoded, ends_at_once, ends_before
-from codedata.code.line_patterns import language_or_family, pattern_edits
-from codedata.code.operators.syntax import code_of
-from codedata.code.variants import (
+from codedata.audit.gold_programs import encoded, ends_at_once, ends_before
+from codedata.code.gold_variants import (
     MAX_VARIANTS,
     N_FIRST,
     NAME_SWAPS,
@@ -19,6 +17,8 @@ from codedata.code.variants import (
     clusters_of,
     variants_of,
 )
+from codedata.code.line_patterns import language_or_family, pattern_edits
+from codedata.code.operators.syntax import code_of
 from codedata.texts import toml_of, tomllib
 
 LINES = tomllib.loads(Path(__file__).with_name("line_edits.toml").read_text())

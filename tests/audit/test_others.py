@@ -21,7 +21,7 @@ from codedata.disk.store import Store
 from codedata.errors import ItemFailed, Trouble
 from codedata.records import Task
 from codedata.run.states import Selection
-from codedata.tasks.folder.folder import text_in, workdir_of
+from codedata.tasks.folder.task_folder import text_in, workdir_of
 
 HARBOR = {"task.toml": FOREIGN, "instruction.md": "Do it.\n", "environment/Dockerfile": DOCKERFILE,
           "tests/test.sh": "echo 1 >/logs/verifier/reward.txt\n"}

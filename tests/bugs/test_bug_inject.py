@@ -15,7 +15,7 @@ from setups import CA_FLAGS
 
 from codedata.disk.store import Store
 from codedata.records import Task
-from codedata.tasks.folder.folder import REVERSE, image_of, text_in
+from codedata.tasks.folder.task_folder import REVERSE, image_of, text_in
 
 # no calls are recorded: test_held_out_cases.py is about them
 PROJECT = Project("heron", files={"pytest.ini": "[pytest]\naddopts = -p no:codedata_calls\n"})

@@ -16,7 +16,8 @@ from proof_heron import (
 )
 from proof_heron import heron as heron  # a fixture
 
-from codedata.bugs.issue_facts import (
+from codedata.bugs.bug_tasks import Bugs
+from codedata.bugs.issues.issue_facts import (
     NO_CALL,
     NO_OTHER,
     NO_SCRIPT,
@@ -26,17 +27,16 @@ from codedata.bugs.issue_facts import (
     known_in,
     resembling,
 )
-from codedata.bugs.kind import Bugs
 from codedata.disk.layouts import content_of
 from codedata.errors import Excluded
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine
 from codedata.suites.recorded_calls import Event, Outcome, jobs_of
-from codedata.tasks.folder.folder import image_of
+from codedata.tasks.folder.task_folder import image_of
 from codedata.tasks.folder.tests_folder import case_files
-from codedata.tasks.prove.first_run import ScreeningRules, first_run
-from codedata.tasks.prove.grade import Grader
-from codedata.tasks.verifier.suite import is_expected
+from codedata.tasks.prove.grader import Grader
+from codedata.tasks.prove.run_suite import ScreeningRules, first_run
+from codedata.verifier.suite import is_expected
 
 
 def event(n, expr, test="t"):

@@ -3,8 +3,8 @@ import pytest
 from reported_heron import GOLD, a_bug
 
 from codedata.bugs.instances import ProvenBug
-from codedata.bugs.issue_checks import Hidden, names_used, shown_output
-from codedata.bugs.issue_report import ReproductionRun
+from codedata.bugs.issues.issue_checks import Hidden, names_used, shown_output
+from codedata.bugs.issues.issue_report import ReproductionRun
 
 SCRIPT = "reproduce.py"
 

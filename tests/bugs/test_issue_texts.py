@@ -8,8 +8,8 @@ import tomllib
 from proven import a_bug
 
 from codedata.bugs.instances import ProvenBug
-from codedata.bugs.issue_checks import Hidden
-from codedata.bugs.issue_texts import FORMS, HOLE, called, own_report, report_text
+from codedata.bugs.issues.issue_checks import Hidden
+from codedata.bugs.issues.issue_texts import FORMS, HOLE, called, own_report, report_text
 from codedata.suites.recorded_calls import Outcome
 
 CASES = tomllib.loads(Path(__file__).with_name("issue_text_cases.toml").read_text())

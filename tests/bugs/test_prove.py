@@ -15,10 +15,10 @@ from codedata.code.patches import diff_of, hunks_of, normalised
 from codedata.disk.store import Store, digest
 from codedata.records import Task
 from codedata.sandbox.docker import engine
-from codedata.tasks.folder.folder import GOLD, edited_parts, image_of, text_in, verifier_config
-from codedata.tasks.prove.first_run import FirstRun, Screened
-from codedata.tasks.prove.smallest import healed_files
-from codedata.tasks.verifier.junit import escaped_name
+from codedata.tasks.folder.task_folder import GOLD, edited_parts, image_of, text_in, verifier_config
+from codedata.tasks.prove.minimal_change import healed_files
+from codedata.tasks.prove.run_suite import FirstRun, Screened
+from codedata.verifier.junit import escaped_name
 
 STEP = ["agent", "--steps", "prove", *CA_FLAGS]
 # a feature of two files; one hunk of it is a bug

@@ -13,11 +13,11 @@ from scaled import a_candidate, write_judged
 from task_set import unpack
 
 import bug_inject
-from codedata.bugs.issue_facts import CASES
+from codedata.bugs.issues.issue_facts import CASES
 from codedata.code.patches import normalised
 from codedata.disk.store import Store, all_readable, digest
 from codedata.records import BUG, Task
-from codedata.tasks.folder.folder import PROOF, PROVEN_FIELDS, edited_parts, task_problem
+from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS, edited_parts, task_problem
 
 GOOD = f"heron.agent-1.{normalised(BUG_PATCH)[:8]}"
 GONE, DELETED = "heron.agent-1.0123abcd", "heron.agent-4.0123abcd"

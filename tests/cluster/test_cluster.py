@@ -27,7 +27,7 @@ from test_inject import marsh_image as marsh_image  # a fixture
 from test_inject import write_root as write_marsh
 
 from codedata.cluster import ray
-from codedata.cluster.engine import RayEngine
+from codedata.cluster.ray_engine import RayEngine
 from codedata.disk.store import digest
 from codedata.errors import ItemFailed, MachineStopped, RunStopped
 from codedata.llm.replies import ReplyLog

@@ -32,7 +32,7 @@ def test_no_key_is_in_what_is_sent(fake_llm):
 
 WORKER = """import os
 from codedata.cluster import ray
-from codedata.cluster.engine import _connect
+from codedata.cluster.ray_engine import _connect
 _connect("", 1, {})
 print(*ray.get(ray.remote(lambda: [*os.environ.values()]).remote()), os.environ["SOME_TOKEN"])
 """

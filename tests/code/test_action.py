@@ -15,7 +15,7 @@ from conftest import REPO
 from fake_judges import validated as decide
 from root import turn_of
 
-from codedata.conversation.commands import (
+from codedata.conversation.bash_commands import (
     INSTALL,
     LAST,
     MAX_BYTES,

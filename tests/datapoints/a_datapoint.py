@@ -4,9 +4,16 @@ from pathlib import Path
 
 from conftest import with_odd
 
-from codedata.datapoints.folder import BOX, PARTS, content_digest, put, read_datapoint, with_texts
+from codedata.datapoints.datapoint_folder import (
+    BOX,
+    PARTS,
+    content_digest,
+    put,
+    read_datapoint,
+    with_texts,
+)
 from codedata.records import DATAPOINT, Task
-from codedata.tasks.folder.folder import PROOF, config_of, proven
+from codedata.tasks.folder.task_folder import PROOF, config_of, proven
 
 TESTS = '''import subprocess
 

@@ -10,11 +10,11 @@ from conftest import REPO
 from root import filled, write_json
 from tool_turns import call
 
-from codedata.audit.stage import CHECKS
+from codedata.audit.audit_stage import CHECKS
 from codedata.datapoints.contents import AUDITED, content_of
-from codedata.datapoints.folder import read_datapoint
+from codedata.datapoints.datapoint_folder import read_datapoint
 from codedata.records import AuditCheck, DatapointChecks
-from codedata.tasks.folder.folder import PROOF
+from codedata.tasks.folder.task_folder import PROOF
 
 sys.path.insert(0, str(REPO / "samples"))
 from replay import Replay  # noqa: F401

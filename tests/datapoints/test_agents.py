@@ -26,13 +26,13 @@ from recorded import (
 from root import read_json, write_files
 
 from codedata.checks.intervals import wilson
-from codedata.datapoints.agents import material, task_text
 from codedata.datapoints.commands import Commands
 from codedata.datapoints.commands.desk import Desk
-from codedata.datapoints.folder import content_digest, labels_of, read_datapoint
+from codedata.datapoints.datapoint_folder import content_digest, labels_of, read_datapoint
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import ROLES, QueuedTask, TaskManager
-from codedata.datapoints.rates import is_outside
+from codedata.datapoints.rate_bands import is_outside
+from codedata.datapoints.role_agents import material, task_text
+from codedata.datapoints.task_queue import ROLES, QueuedTask, TaskManager
 from codedata.datapoints.workers import room
 from codedata.disk.ledger import read_lines
 from codedata.errors import Interrupted
@@ -46,7 +46,7 @@ from codedata.settings import (
     SandboxSettings,
     Settings,
 )
-from codedata.tasks.folder.folder import audited_digest
+from codedata.tasks.folder.task_folder import audited_digest
 
 CHAIN = """[llm]
 base_url = "{url}"

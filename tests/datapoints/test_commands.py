@@ -22,10 +22,10 @@ from recorded import SPEC, judged
 
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.commands.review import ReviewCommands
-from codedata.datapoints.folder import read_datapoint
-from codedata.datapoints.queue import MAX_ATTEMPTS, TaskManager
+from codedata.datapoints.datapoint_folder import read_datapoint
+from codedata.datapoints.task_queue import MAX_ATTEMPTS, TaskManager
 from codedata.settings import DpSettings
-from codedata.tasks.folder.folder import task_problem
+from codedata.tasks.folder.task_folder import task_problem
 
 # audit events right before or after a change of a file's place
 STEPS = {"os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree", "shutil.copytree"}

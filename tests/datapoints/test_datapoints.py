@@ -12,7 +12,7 @@ from recorded import judged
 from root import read_json
 
 from codedata.datapoints.approval import approval_problem, is_as_proven
-from codedata.datapoints.folder import (
+from codedata.datapoints.datapoint_folder import (
     PARTS,
     content_digest,
     context_of,
@@ -29,7 +29,7 @@ from codedata.datapoints.validate import ImageSearch
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.records import DatapointChecks
 from codedata.sandbox.archives import GZIP, ZSTD, UnsafeArchive, pack
-from codedata.tasks.folder.folder import proven, task_problem, workdir_of
+from codedata.tasks.folder.task_folder import proven, task_problem, workdir_of
 
 
 def test_a_content_is_all_but_the_labels(tmp_path):

@@ -12,7 +12,7 @@ from task_set import unpack
 from validate_dp import mutants, mutated, open_host
 
 from codedata.audit.cheats import CHEATS, rewarded
-from codedata.datapoints.folder import read_datapoint
+from codedata.datapoints.datapoint_folder import read_datapoint
 from codedata.datapoints.validate import CheckFailed, Validation
 from codedata.records import DATAPOINT, Task
 from codedata.suites.environments import labelled

@@ -15,10 +15,10 @@ from watched import NAMES, outside, run_watched
 
 from codedata import records
 from codedata.agent.tools import Tool
-from codedata.datapoints.agents import material
 from codedata.datapoints.commands import Commands
-from codedata.datapoints.folder import PARTS, content_digest, read_datapoint
-from codedata.datapoints.queue import JOURNAL, TASK_TYPES, QueuedTask, Refusal, TaskManager
+from codedata.datapoints.datapoint_folder import PARTS, content_digest, read_datapoint
+from codedata.datapoints.role_agents import material
+from codedata.datapoints.task_queue import JOURNAL, TASK_TYPES, QueuedTask, Refusal, TaskManager
 from codedata.errors import BrokenRecord, Trouble
 from codedata.nl2repo.sources import folder_of
 from codedata.sandbox.factory import SandboxFactory

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import REPO, eventually, everything_under, queue_line
 
-from codedata.datapoints.queue import JOURNAL, Refusal, TaskManager
+from codedata.datapoints.task_queue import JOURNAL, Refusal, TaskManager
 from codedata.errors import Trouble
 
 IDEA, BUILD = "generate_idea", "build_datapoint"
@@ -23,7 +23,7 @@ def tm(tmp_path):
 
 def start(folder, program: str, lease_s: float = 60) -> subprocess.Popen:
     """Start a process that runs lines of Python with `tm`, a TaskManager of the folder."""
-    head = ("import os, time\nfrom codedata.datapoints.queue import TaskManager\n"
+    head = ("import os, time\nfrom codedata.datapoints.task_queue import TaskManager\n"
             f"tm = TaskManager({str(folder)!r}, lease_s={lease_s})\n")
     return subprocess.Popen([sys.executable, "-c", head + program], env={"PYTHONPATH": str(REPO)},
                             stdout=subprocess.PIPE, text=True)

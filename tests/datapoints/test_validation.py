@@ -8,7 +8,7 @@ from recorded import judged
 from setups import CA_FLAGS, without_engine
 
 from codedata.datapoints.contents import content_of, known_checks, run_checks
-from codedata.datapoints.folder import read_datapoint
+from codedata.datapoints.datapoint_folder import read_datapoint
 
 FLAGS = ["--json", "--cpu-request", 1, *CA_FLAGS]
 def validate(root, *folders):

@@ -16,7 +16,7 @@ import report
 from codedata.conversation.tool_calls import default_tools
 from codedata.disk.store import values_of
 from codedata.errors import BrokenRecord
-from codedata.leak.facts import find_facts
+from codedata.leak.leaked_facts import find_facts
 from codedata.llm.trim import fit
 from codedata.records import Answer, Commit, Prompt, parse
 

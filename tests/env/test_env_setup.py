@@ -21,7 +21,7 @@ from setups import (
     write_rows,
 )
 
-from codedata.env.agents import MAX_LOG_CHARS, end_of, listing, scripts_in
+from codedata.env.setup_agent import MAX_LOG_CHARS, end_of, listing, scripts_in
 from codedata.sandbox.images.registry import IMAGE_NAME, image_name
 from env_setup import main
 

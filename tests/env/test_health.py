@@ -5,7 +5,7 @@ from line_tables import rows
 from codedata.env.health import part_of_suite, unreported_files, why_hollow, why_not_healthy
 from codedata.sandbox import Result
 from codedata.suites.outside import _copies
-from codedata.suites.suite import Run
+from codedata.suites.project_suite import Run
 from codedata.suites.test_results import Case
 
 

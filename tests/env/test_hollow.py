@@ -3,7 +3,7 @@ those are is in frozen/hollow.jsonl."""
 import pytest
 from heron_project import opener
 
-from codedata.env.verify import Verifier
+from codedata.env.verify_scripts import Verifier
 from codedata.suites.breaking import break_source
 from codedata.suites.source import Project, put_source
 

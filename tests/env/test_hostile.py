@@ -14,7 +14,7 @@ from codedata.env.planner import plan, project_of
 from codedata.env.recipes import python_recipe
 from codedata.env.recipes.python_project import PythonProject
 from codedata.env.repository_facts import Facts, read_facts, recipes
-from codedata.env.verify import Verifier
+from codedata.env.verify_scripts import Verifier
 
 PLANNING = [path for path in (REPO / "codedata" / "env").glob("recipes/*.py")
             if path.stem != "repository_files"] + [REPO / "codedata" / "env" / f"{name}.py"

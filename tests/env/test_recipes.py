@@ -31,7 +31,7 @@ from codedata.env.recipes.requirements import Collector, expanded, from_poetry, 
 from codedata.env.recipes.script import in_turn
 from codedata.env.repository_facts import read_facts, recipes
 from codedata.sandbox import open_sandbox
-from codedata.suites.suite import run_script, run_suite
+from codedata.suites.project_suite import run_script, run_suite
 from codedata.suites.test_results import parse
 from codedata.texts import tomllib
 

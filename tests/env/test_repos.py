@@ -7,7 +7,7 @@ from sample_suites import HEALTHY, IN_DEMOS
 
 from codedata.env.planner import plan, project_of
 from codedata.env.repository_facts import read_facts
-from codedata.env.verify import Verifier
+from codedata.env.verify_scripts import Verifier
 from codedata.sandbox import open_sandbox
 
 pytestmark = pytest.mark.docker

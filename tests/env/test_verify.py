@@ -9,12 +9,12 @@ from projects import make_lean
 from steps_seen import StepsSeen
 
 from codedata.env.planner import plan_as
-from codedata.env.verify import Verifier
+from codedata.env.verify_scripts import Verifier
 from codedata.records import Environment
 from codedata.run.talk import showing
 from codedata.sandbox import open_sandbox
+from codedata.suites.project_suite import RESULTS
 from codedata.suites.source import Project, put_source
-from codedata.suites.suite import RESULTS
 
 pytestmark = pytest.mark.docker
 NOTHING = "#!/usr/bin/env bash\n"

@@ -7,7 +7,7 @@ from fake_judges import exported as make
 
 from codedata.disk.layouts import files_digest
 from codedata.records import Object, Task, TaskAudit
-from codedata.tasks.folder.folder import audited_digest
+from codedata.tasks.folder.task_folder import audited_digest
 
 SECRET = "survivor-of-the-gold"
 FIGURES = {

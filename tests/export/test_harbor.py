@@ -24,10 +24,10 @@ from fake_judges import exported as make
 from root import Root
 
 from codedata.disk.layouts import content_of
-from codedata.export.harbor import set_image
-from codedata.export.tasks import Image
-from codedata.tasks.verifier.weighted_tests import share
+from codedata.export.task_sets.harbor import set_image
+from codedata.export.task_sets.task_exports import Image
 from codedata.texts import tomllib
+from codedata.verifier.weighted_tests import share
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from in_place import SOLVED, graded_in_place
 from registry_server import registry_server
 from root import Root
 
-from codedata.export.harbor import read_image
+from codedata.export.task_sets.harbor import read_image
 
 pytestmark = pytest.mark.docker
 SAMPLE = REPO / "samples/tasks/tally"

@@ -23,7 +23,7 @@ from proof_heron import (  # noqa: F401  fixture
 from root import read_json
 
 from codedata.records import Task
-from codedata.tasks.folder.folder import image_of, verifier_config
+from codedata.tasks.folder.task_folder import image_of, verifier_config
 from codedata.tasks.folder.tests_folder import suite_tests
 from codedata.texts import tomllib
 

@@ -31,7 +31,7 @@ from exports import card, config, left_out, left_out_lines, manifest, rows
 from fake_judges import exported as make
 
 from codedata.code.patches import diff_of
-from codedata.export.task_rows import NL2REPO, SWEBENCH, SWESMITH
+from codedata.export.task_sets.task_rows import NL2REPO, SWEBENCH, SWESMITH
 
 OF_BUGS = ("swebench", "swesmith")
 

@@ -11,10 +11,10 @@ from root import read_json, words, write_files
 from source_rows import a_pr, sample, write_jsonl, write_sources
 from tool_turns import EDITOR, TOOLS, a_run, both, calls, result
 
-from codedata.leak.facts import has_read_fix
+from codedata.leak.leaked_facts import has_read_fix
 from codedata.records import Commit
 from codedata.sampling.readers import forms
-from codedata.sampling.readers.outcomes import outcome_of
+from codedata.sampling.readers.trajectory_outcomes import outcome_of
 
 SFT, DPO, GYM = "sft_trajectories", "dpo_trajectories", "nemo_gym"
 CONFIG = "--config", "chain.toml"   # beside the root

@@ -9,7 +9,7 @@ import pytest
 from line_tables import rows
 from root import turn_of
 
-from codedata.leak.facts import find_facts, has_fix_begun, shown_share
+from codedata.leak.leaked_facts import find_facts, has_fix_begun, shown_share
 from codedata.records import Commit
 
 PATCH = '''diff --git a/brook/ledger.py b/brook/ledger.py

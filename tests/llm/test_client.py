@@ -26,7 +26,7 @@ import ch
 import king
 from codedata.errors import HttpTrouble, ItemFailed
 from codedata.llm import Models
-from codedata.llm.asking import Rejected, read_reply, said
+from codedata.llm.asking import Rejected, read_reply, refuse_empty
 from codedata.settings import Price
 
 NO_BLOCK = "I would run ls."
@@ -34,7 +34,7 @@ TURN = "THOUGHT: I look.\n\n```bash\nls\n```"
 ASK = [{"role": "user", "content": "p"}]
 
 
-def answered(fake, root, read=said, key="", **llm):
+def answered(fake, root, read=refuse_empty, key="", **llm):
     """Return (reply, the calls that were paid for) of one request as the king."""
     with Models(settings_for(fake, key, **llm)) as models, item_calls(root) as calls:
         return read_reply(models.client("king"), ASK, read), calls.unbilled
@@ -42,7 +42,7 @@ def answered(fake, root, read=said, key="", **llm):
 
 def only_yes(reply):
     """Return a reply that says "yes"."""
-    if said(reply).text != "yes":
+    if refuse_empty(reply).text != "yes":
         raise Rejected("not yes")
     return reply
 

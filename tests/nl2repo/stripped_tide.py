@@ -11,7 +11,7 @@ from root import ONE_RUN, filled
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
 from codedata.disk.store import digest
-from codedata.nl2repo.kind import id_of
+from codedata.nl2repo.strip_tasks import id_of
 from codedata.records import Coverage, CoveredTest, RepoMeta, SourceCopy, StripPatch
 
 TIDEBOOK = FOLDER / "tidebook"

@@ -12,7 +12,7 @@ from stripped_tide import write_root as write_tide
 
 from codedata.disk.store import Store
 from codedata.records import Task
-from codedata.tasks.folder.folder import edited_parts, image_of, verifier_config
+from codedata.tasks.folder.task_folder import edited_parts, image_of, verifier_config
 
 TO_SCREEN = "extract,meta,communities,screen,patches"
 CANDIDATES = {"wren.py::doubled": 2, "wren.py::Wren.name": 1, "wren.py::each": 1,

@@ -11,12 +11,12 @@ from root import read_json, write_json
 from stripped import TEMPLATE, a_fact, steps
 
 from codedata.disk.store import Store
-from codedata.nl2repo.facts import facts_about, is_describable, shown_facts
-from codedata.nl2repo.kind import TaskDocument, instruction_of
+from codedata.nl2repo.recorded_facts import facts_about, is_describable, shown_facts
+from codedata.nl2repo.strip_tasks import TaskDocument, instruction_of
 from codedata.records import RepoFacts, Task, parse
-from codedata.tasks.folder.folder import image_of, verifier_config
+from codedata.tasks.folder.task_folder import image_of, verifier_config
 from codedata.tasks.folder.tests_folder import case_files
-from codedata.tasks.prove.grade import Grader
+from codedata.tasks.prove.grader import Grader
 
 TERN = '''"""Terns."""
 

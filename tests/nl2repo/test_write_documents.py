@@ -13,7 +13,7 @@ from stripped_tide import TESTS, TIDE, a_patch, tide_image, write_root  # noqa: 
 from codedata.disk.store import Store
 from codedata.nl2repo.write_documents import document_name
 from codedata.records import Document, RepoDocument, StripPatch, Task, parse
-from codedata.tasks.folder.folder import document_in, edited_parts
+from codedata.tasks.folder.task_folder import document_in, edited_parts
 
 HERON = "heron.function.0123abcd"
 PHASE, ADD = (document_name("tide", TIDE + name) for name in ("phase", "Table.add"))

@@ -14,11 +14,11 @@ from codedata.code.entities import is_document
 from codedata.code.patches import diff_of
 from codedata.disk.layouts import Program
 from codedata.disk.store import Store
-from codedata.pulls.kind import pull_request
-from codedata.pulls.records import missing_environments, records_stage
+from codedata.pulls.pull_records import missing_environments, records_stage
+from codedata.pulls.pull_tasks import pull_request
 from codedata.records import PULL_REQUEST, Commit, Task, parse
 from codedata.settings import Settings
-from codedata.tasks.folder.folder import verifier_config
+from codedata.tasks.folder.task_folder import verifier_config
 
 ID = "birds__heron-7"
 BASE = "0" * 40

@@ -8,7 +8,7 @@ from conftest import item_calls, settings_for
 
 from codedata.errors import ItemFailed
 from codedata.llm import Models
-from codedata.pulls.texts import TextWriter, own_text, tells
+from codedata.pulls.instructions import TextWriter, own_text, tells
 from codedata.records import Commit
 
 GOLD = """diff --git a/heron.py b/heron.py

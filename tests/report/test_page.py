@@ -20,11 +20,11 @@ from recorded import write_checks
 from root import read_json, write_json
 
 from codedata.config import load
-from codedata.datapoints.folder import read_datapoint
+from codedata.datapoints.datapoint_folder import read_datapoint
 from codedata.page.elements import CUT, escaped
 from codedata.records import DATAPOINT, TaskAudit
 from codedata.report.index_page import write_index
-from codedata.tasks.folder.folder import audited_digest
+from codedata.tasks.folder.task_folder import audited_digest
 
 HOSTILE = ("</pre></script><script>hacked(1)</script><!--<img src=x onerror=hacked(2)>\"'>"
            "<svg onload=hacked(3)>{body}{script}${hacked(4)}&lt;b&gt; \u202eesrever\u2066")

@@ -16,7 +16,7 @@ from codedata.errors import ItemFailed
 from codedata.sandbox import OUTPUT_BYTES, SandboxDied
 from codedata.sandbox.archives import OverBounds, UnsafeArchive
 from codedata.sandbox.docker import engine
-from codedata.sandbox.docker.sandbox import SandboxDocker
+from codedata.sandbox.docker.container import SandboxDocker
 
 pytestmark = pytest.mark.docker
 MB = 1_000_000

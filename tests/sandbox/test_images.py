@@ -12,7 +12,7 @@ from codedata.disk.layouts import write_files
 from codedata.errors import Interrupted, ItemFailed
 from codedata.sandbox.archives import members, read_tar
 from codedata.sandbox.docker import engine
-from codedata.sandbox.images.build import BUILD, BuildLimits, build, labelled
+from codedata.sandbox.images.build_image import BUILD, BuildLimits, build, labelled
 from codedata.sandbox.images.dockerfile import base_of, read_dockerfile, rewritten
 
 RUN = "tests-images"

@@ -20,7 +20,7 @@ from codedata.disk import locks
 from codedata.sandbox import process_labels
 process_labels.work_in(Path(sys.argv[1]))
 """
-TRIES = """from codedata.sandbox.docker.sandbox import SandboxDocker
+TRIES = """from codedata.sandbox.docker.container import SandboxDocker
 box = SandboxDocker(run_label="tests-reaping", network=True)
 box.commit("codedata-tests/kept")
 with SandboxDocker("codedata-tests/kept", run_label="tests-reaping") as other:
@@ -34,7 +34,7 @@ child = box.run("setsid sleep 300 >/dev/null 2>&1 & echo $!").output.strip()
 print(f"/proc/{child}", box.workdir, opened.__enter__(), flush=True)
 input()
 """
-BUILDS = """from codedata.sandbox.images.build import BuildLimits, build
+BUILDS = """from codedata.sandbox.images.build_image import BuildLimits, build
 text = "FROM codedata-base:bookworm\\nRUN touch /a\\nRUN touch /b\\nRUN sleep 30"
 build(Path(sys.argv[1]), text, "codedata-tests/unbuilt:1", BuildLimits(disk_floor="1GB"),
       run_label="tests-reaping")

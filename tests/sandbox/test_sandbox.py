@@ -34,7 +34,7 @@ from codedata.sandbox.archives import (
     pack,
     unpack,
 )
-from codedata.sandbox.docker.disk import wait_for_room
+from codedata.sandbox.docker.disk_limit import wait_for_room
 from codedata.sandbox.docker.output import Output
 from codedata.sandbox.local import SandboxLocal
 from codedata.sandbox.shell import COMMAND_BYTES

@@ -16,8 +16,8 @@ from listening import connects
 from codedata.errors import ItemFailed, Trouble, start_thread
 from codedata.sandbox import SandboxDied, process_labels
 from codedata.sandbox.docker import engine
-from codedata.sandbox.docker.disk import DiskWatch
-from codedata.sandbox.docker.sandbox import INIT, SandboxDocker
+from codedata.sandbox.docker.container import INIT, SandboxDocker
+from codedata.sandbox.docker.disk_limit import DiskWatch
 
 pytestmark = pytest.mark.docker
 RUN = "tests-docker"
@@ -228,7 +228,7 @@ HOLDS_THREE = """
 import sys
 from pathlib import Path
 from codedata.sandbox import process_labels
-from codedata.sandbox.docker.sandbox import SandboxDocker
+from codedata.sandbox.docker.container import SandboxDocker
 image = sys.argv[1]
 process_labels.work_in(Path(sys.argv[3]))
 three = [SandboxDocker(image, run_label=sys.argv[2], network=i < 2) for i in range(3)]
@@ -291,7 +291,7 @@ def test_a_folder_too_deep_for_the_engine_goes_with_its_container(api, capsys):
                           "full(); SandboxDocker(run_label=sys.argv[1])"], ids=["command", "start"])
 def test_a_machine_without_a_thread_to_spare_fails_the_item_and_keeps_no_container(api, when):
     code = ("import sys, threading\nfrom codedata.errors import ItemFailed\n"
-            "from codedata.sandbox.docker.sandbox import SandboxDocker\n"
+            "from codedata.sandbox.docker.container import SandboxDocker\n"
             "full = lambda: threading.stack_size(1 << 46)   # more than an address space has\n"
             f"try:\n    {when}\nexcept ItemFailed as e: print(e)")
     done = subprocess.run([sys.executable, "-c", code, f"{RUN}-threads"],

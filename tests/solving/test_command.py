@@ -21,7 +21,7 @@ from codedata.sandbox.docker import engine
 from codedata.sandbox.local import SandboxLocal
 from codedata.solving.proxy import AGENT, FOLDER, MAX_AT_ONCE, Proxy
 from codedata.suites.environments import labelled
-from codedata.tasks.prove.grade import grader_of
+from codedata.tasks.prove.grader import grader_of
 
 LIMITS = {"max_iterations": 20, "max_seconds": 100}
 HELLO = {"role": "user", "content": "hello"}

@@ -18,7 +18,7 @@ from codedata.disk.store import Store
 from codedata.records import Task
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker import engine
-from codedata.tasks.folder.folder import audited_digest
+from codedata.tasks.folder.task_folder import audited_digest
 
 TOOLS = {"bash": Tool.of(ToolBashExecutor())}
 HIDDEN = {"tests/test_swim.py": "def test_swim():\n    import heron\n"

@@ -13,7 +13,7 @@ from conftest import finish, flags_for, kill, run_script, start_script
 from fake_llm import HANG, Say, Status
 
 from codedata.checks.intervals import by_both
-from codedata.conversation.atif import atif_of
+from codedata.conversation.atif_writer import atif_of
 from codedata.disk.ledger import read_lines
 from codedata.disk.store import Store
 from codedata.errors import ItemFailed, Trouble
@@ -26,8 +26,8 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings, SolveSettings
 from codedata.solving.agents import Nop
 from codedata.solving.attempt import attempted, write_rates
-from codedata.solving.trials import agent_id, enough_at, problem_of, trials_in
-from codedata.tasks.folder.folder import audited_digest
+from codedata.solving.trials import agent_id, problem_of, skip_rule, trials_in
+from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_of
 
 CHAIN = """[llm]
@@ -219,10 +219,10 @@ def test_until_ends_the_attempts_of_a_task_and_a_longer_one_goes_on(tmp_path):
     content = trials.read(next(iter(trials.names()))).content
     for k, status in enumerate(("solved", "wrong", "cheated"), 1):
         write_attempt(tmp_path, "sums", k, status, content, until=[1, 2])
-    rule = enough_at(tmp_path, trials, [1, 2])
+    rule = skip_rule(tmp_path, trials, [1, 2])
     *earlier, fourth, _ = trials.names()
     assert [bool(rule(name, "")) for name in (*earlier, fourth)] == [False] * 3 + [True]
-    assert not enough_at(tmp_path, trials, [2, 2])(fourth, "")
+    assert not skip_rule(tmp_path, trials, [2, 2])(fourth, "")
     with pytest.raises(Trouble, match="two numbers"):
         SolveSettings(until=(2,))
     write_attempt(tmp_path, "sums", 1, "solved", "f" * 16)   # at another version of the task

@@ -16,7 +16,7 @@ from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 from codedata.suites.environments import Environments, image_of, open_environment
-from codedata.suites.suite import run_suite
+from codedata.suites.project_suite import run_suite
 
 RUN = "tests-environments"
 BASE = "codedata-base:bookworm"

@@ -229,7 +229,7 @@ def facts(run, tmp_path_factory):
     _, events, source = run
     jobs = [job for job in jobs_of(events) if not job.last.startswith("echo(4")]
     found = [*filter(None, replayed(source, tmp_path_factory.mktemp("r") / "x", jobs, True))]
-    return {"\n".join([*one.lines, one.last]): one.told for one in found}
+    return {"\n".join([*one.lines, one.last]): one.shown for one in found}
 
 
 def test_a_run_with_the_plugin_ends_as_one_without_it(run):
@@ -327,7 +327,7 @@ def fine(): return print("fine") or 1
              "write()", "fork()", "fine()", "fine(", "'\\ud800'"]
     jobs = [ReplayJob(["from heron import *"], word) for word in words]
     found = replayed(source, tmp_path / "place", jobs, seconds=1)
-    told = {word: one.told for word, one in zip(words, found, strict=True) if one}
+    told = {word: one.shown for word, one in zip(words, found, strict=True) if one}
     assert told.pop("fork()") == told.pop("fine()") == "1"
     assert told.keys() <= {"fine(", "'\\ud800'"}
 
@@ -337,7 +337,7 @@ def test_a_script_that_prints_nothing_ends_as_its_last_line_does(tmp_path):
     jobs = [ReplayJob(["import heron", *(f"heron.part({n})" for n in numbers)], "")
             for numbers in ("1", "10", "01")]
     fine, raised, broken = replayed(source, tmp_path / "place", jobs)
-    assert (fine.told, fine.program) == ("", "import heron\nheron.part(1)\n")
+    assert (fine.shown, fine.program) == ("", "import heron\nheron.part(1)\n")
     assert raised.type == "ZeroDivisionError" and broken is None
 
 

@@ -1,6 +1,6 @@
 """Check runs of a test script: whether they are complete, and which cases are stable."""
 from codedata.sandbox import Result, open_sandbox
-from codedata.suites.suite import Run, compare, run_suite
+from codedata.suites.project_suite import Run, compare, run_suite
 from codedata.suites.test_results import Case
 
 

@@ -22,7 +22,7 @@ from conftest import REPO
 
 from codedata.records import KINDS, Task
 from codedata.tasks.__main__ import main
-from codedata.tasks.folder.folder import HOW_TO_PROVE, task_problem
+from codedata.tasks.folder.task_folder import HOW_TO_PROVE, task_problem
 
 KEY = "T = 'ghp_" + "a8Kx93LmQz71TbVw4RpYs6NcJe2HdF05Gu1o'\n"
 BUG, DATAPOINT = a_bug(), a_datapoint()

@@ -22,9 +22,9 @@ from codedata.records import BUG as BUG_KIND
 from codedata.records import STRIPPED_PATCH, Task
 from codedata.sandbox.docker import engine
 from codedata.tasks.folder.eval_script import printed_results, run_evaluation, script_of
-from codedata.tasks.folder.folder import ARCHIVE, image_of, verifier_config
-from codedata.tasks.prove.grade import Grader, tree_of
-from codedata.tasks.verifier.junit import restored_name
+from codedata.tasks.folder.task_folder import ARCHIVE, image_of, verifier_config
+from codedata.tasks.prove.grader import Grader, tree_of
+from codedata.verifier.junit import restored_name
 
 pytestmark = pytest.mark.docker
 

@@ -24,17 +24,17 @@ from proof_heron import (
 from proof_heron import heron as heron  # a fixture
 from steps_seen import StepsSeen
 
-from codedata.bugs.kind import Bugs
+from codedata.bugs.bug_tasks import Bugs
 from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded
-from codedata.pulls.kind import PullRequest, Pulls
 from codedata.pulls.prover import PullProver
+from codedata.pulls.pull_tasks import PullRequest, Pulls
 from codedata.records import PULL_REQUEST, Task
 from codedata.run.talk import showing
 from codedata.sandbox.docker import engine
 from codedata.settings import Settings
 from codedata.tasks.folder.eval_script import printed_results, run_evaluation, script_of
-from codedata.tasks.folder.folder import (
+from codedata.tasks.folder.task_folder import (
     GOLD,
     PROOF,
     REVERSE,
@@ -44,13 +44,13 @@ from codedata.tasks.folder.folder import (
     text_in,
     verifier_config,
 )
-from codedata.tasks.image.images import check_task_image
-from codedata.tasks.prove.first_run import ScreeningRules, first_run
-from codedata.tasks.prove.grade import Grade, grader_of
-from codedata.tasks.prove.graded_runs import NotRewarded, prove_gold, prove_repeatable
-from codedata.tasks.prove.prove import PatchProver
-from codedata.tasks.verifier.junit import restored_name
+from codedata.tasks.image.task_image import check_task_image
+from codedata.tasks.prove.gold_grades import NotRewarded, prove_gold, prove_repeatable
+from codedata.tasks.prove.grader import Grade, grader_of
+from codedata.tasks.prove.proof import PatchProver
+from codedata.tasks.prove.run_suite import ScreeningRules, first_run
 from codedata.texts import fill
+from codedata.verifier.junit import restored_name
 
 DEPTH_LINE = "    return [2 * i for i in range(n)]"
 FLY_LINE = '    return "away"'

@@ -18,10 +18,10 @@ from steps_seen import StepsSeen
 from codedata.code.patches import edits_of
 from codedata.llm.replies import ReplyLog, recording
 from codedata.run.talk import showing
-from codedata.tasks.prove.first_run import Screened, ScreeningRules
-from codedata.tasks.prove.suite_outcomes import time_limit
+from codedata.tasks.prove.outcomes import time_limit
+from codedata.tasks.prove.run_suite import Screened, ScreeningRules
 from codedata.tasks.screen.covering_tests import CoveringTests
-from codedata.tasks.screen.screen import Screener
+from codedata.tasks.screen.screening import Screener
 from codedata.tasks.stages import KeptVerdicts
 from codedata.texts import tomllib
 

@@ -17,7 +17,7 @@ from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.image.hidden_text import Search
-from codedata.tasks.image.images import check_task_image, derive, with_tools
+from codedata.tasks.image.task_image import check_task_image, derive, with_tools
 
 RUN = f"tests-task-images-{os.getpid()}"   # other workers have their own
 BASE = "codedata-tests/heron:base"

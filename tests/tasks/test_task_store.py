@@ -18,7 +18,7 @@ from codedata.llm import Models
 from codedata.records import BUG, DATAPOINT, BugConfig, Task
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage, Writes
-from codedata.tasks.folder.folder import Container, config_of, edited_parts, from_image, proven
+from codedata.tasks.folder.task_folder import Container, config_of, edited_parts, from_image, proven
 
 MADE = ("config", "environment", "solution", "tests", "proof")
 

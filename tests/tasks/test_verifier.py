@@ -15,18 +15,18 @@ from heron_project import opener
 
 from codedata.errors import Excluded
 from codedata.sandbox import Result
-from codedata.suites.suite import RESULTS, Run, run_suite
+from codedata.suites.project_suite import RESULTS, Run, run_suite
 from codedata.suites.test_results import Case, parse
 from codedata.tasks.folder.eval_script import MAX_BYTES, eval_script, misread, printed_results
-from codedata.tasks.folder.folder import verifier_config
+from codedata.tasks.folder.task_folder import verifier_config
 from codedata.tasks.folder.tests_folder import READS, suite_tests
 from codedata.tasks.image.repository import SuiteVerifier, task_of
-from codedata.tasks.prove.grade import PACK
-from codedata.tasks.verifier import suite
-from codedata.tasks.verifier.agent_work import counting
-from codedata.tasks.verifier.junit import escaped_name, restored_name
-from codedata.tasks.verifier.suite import MARKS
+from codedata.tasks.prove.grader import PACK
 from codedata.texts import fill, text_of, tomllib
+from codedata.verifier import suite
+from codedata.verifier.agent_work import counting
+from codedata.verifier.junit import escaped_name, restored_name
+from codedata.verifier.suite import MARKS
 
 CASES = tomllib.loads(
     (Path(__file__).parents[1] / "suites/runner_reports.toml").read_text(encoding="utf-8"))["case"]
@@ -200,7 +200,7 @@ def test_in_the_agents_own_container_only_a_labelled_archive_counts_and_no_setti
     odd.parent.mkdir(parents=True)
     victim.touch(), odd.touch()
     assert not suite.is_delivered(names)
-    script = fill(text_of("codedata.tasks.verifier", "pack_here.sh"),
+    script = fill(text_of("codedata.verifier", "pack_here.sh"),
                   collect=text_of("codedata.tasks.image", "collect.sh"))
     script = fill(script, **names, commit=commit, counted="", kinds="AMT", below="")
     subprocess.run(["bash", "-c", script], check=True)
@@ -248,4 +248,4 @@ def test_without_a_list_every_source_file_counts_but_tests_and_what_steers_them(
 @pytest.mark.parametrize("name", sorted(
     path.name for path in Path(suite.__file__).parent.glob("*.py")))
 def test_what_runs_in_a_container_is_python_3_7(name):
-    ast.parse(text_of("codedata.tasks.verifier", name), feature_version=(3, 7))
+    ast.parse(text_of("codedata.verifier", name), feature_version=(3, 7))

@@ -1,8 +1,8 @@
 """Define the commands of agents on tasks and datapoints, a class for each theme.
 
-Each public method of these classes is a command of `build_dp.py tool`; agents.py lists the ones
-that agents have as tools. A command that changes a claimed task takes the task's claim, and renews
-its lease.
+Each public method of these classes is a command of `build_dp.py tool`; role_agents.py lists the
+ones that agents have as tools. A command that changes a claimed task takes the task's claim, and
+renews its lease.
 """
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from codedata.datapoints.commands.desk import (
     read,
 )
 from codedata.datapoints.contents import Content, checks_of, labelled_checks, row_of, validated
-from codedata.datapoints.folder import (
+from codedata.datapoints.datapoint_folder import (
     BOX,
     DP,
     DRAFTS,
@@ -37,13 +37,13 @@ from codedata.datapoints.folder import (
     with_texts,
 )
 from codedata.datapoints.packages import described, fetch
-from codedata.datapoints.queue import BUILD, REVIEW, Refusal
+from codedata.datapoints.task_queue import BUILD, REVIEW, Refusal
 from codedata.disk.layouts import NEW, Folder, load_files, unwrapped
 from codedata.disk.store import digest
 from codedata.records import DATAPOINT, DatapointChecks, Files, Object, Task, safe_name
 from codedata.suites.environments import labelled
-from codedata.tasks.folder.folder import DOCKERFILE, IGNORE, config_of, rivals_digest
-from codedata.tasks.prove.grade import Grader, grader_of
+from codedata.tasks.folder.task_folder import DOCKERFILE, IGNORE, config_of, rivals_digest
+from codedata.tasks.prove.grader import Grader, grader_of
 
 PACKAGES = "_packages"
 DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]

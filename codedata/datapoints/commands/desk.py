@@ -8,7 +8,7 @@ from pathlib import Path
 
 from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import BLIND, lacking_rivals
-from codedata.datapoints.folder import (
+from codedata.datapoints.datapoint_folder import (
     DP,
     DRAFTS,
     IN_REVIEW,
@@ -20,12 +20,12 @@ from codedata.datapoints.folder import (
     read_all,
     read_datapoint,
 )
-from codedata.datapoints.queue import BUILD, REVIEW, QueuedTask, Refusal, TaskManager
+from codedata.datapoints.task_queue import BUILD, REVIEW, QueuedTask, Refusal, TaskManager
 from codedata.errors import ItemFailed
 from codedata.records import ItemName, RivalledTask, Task, safe_name
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import DpSettings
-from codedata.tasks.folder.folder import rivals_digest, with_about
+from codedata.tasks.folder.task_folder import rivals_digest, with_about
 
 STAGING = "_staging"
 MAX_BYTES = 1_000_000      # for a file that an agent names

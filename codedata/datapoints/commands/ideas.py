@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 from codedata.datapoints.commands.desk import Desk, name_of, read
-from codedata.datapoints.folder import DRAFTS, IDEAS, SEEDS
+from codedata.datapoints.datapoint_folder import DRAFTS, IDEAS, SEEDS
 from codedata.datapoints.profiles import gaps_in
-from codedata.datapoints.queue import BUILD, GENERATE, QueuedTask, Refusal
 from codedata.datapoints.seeds import seeds_in
+from codedata.datapoints.task_queue import BUILD, GENERATE, QueuedTask, Refusal
 from codedata.datapoints.twins import twin_of
 from codedata.disk.layouts import NEW, Folder, to_json, write_atomic, write_files
 from codedata.records import Object

@@ -5,12 +5,12 @@ from collections import Counter
 from typing import Literal
 
 from codedata.datapoints.commands.desk import Desk, build_again, builds_again
-from codedata.datapoints.folder import content_digest, labels_of, readable
+from codedata.datapoints.datapoint_folder import content_digest, labels_of, readable
 from codedata.datapoints.profiles import instructions
-from codedata.datapoints.queue import BUILD, REVIEW, QueuedTask, Refusal
-from codedata.datapoints.rates import outside_band
+from codedata.datapoints.rate_bands import outside_band
+from codedata.datapoints.task_queue import BUILD, REVIEW, QueuedTask, Refusal
 from codedata.records import Object
-from codedata.tasks.folder.folder import audited_digest
+from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_by_agent
 
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}

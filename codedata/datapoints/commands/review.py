@@ -15,7 +15,7 @@ from codedata.datapoints.commands.desk import (
     is_blind,
 )
 from codedata.datapoints.contents import known_checks, validated, with_proof
-from codedata.datapoints.folder import (
+from codedata.datapoints.datapoint_folder import (
     APPROVED,
     CANCELLED,
     RETURNED,
@@ -26,10 +26,10 @@ from codedata.datapoints.folder import (
     put,
     texts_of,
 )
-from codedata.datapoints.queue import REVIEW, QueuedTask, Refusal
+from codedata.datapoints.task_queue import REVIEW, QueuedTask, Refusal
 from codedata.disk.layouts import set_aside
 from codedata.records import DATAPOINT, Object, Task
-from codedata.tasks.folder.folder import rivals_digest, with_about
+from codedata.tasks.folder.task_folder import rivals_digest, with_about
 
 MAX_RETURNS = 3                     # returns of a datapoint to a builder by its reviewers
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 
 from codedata.env.recipes.package_index import table
-from codedata.suites.suite import RESULTS
+from codedata.suites.project_suite import RESULTS
 from codedata.texts import fill, printable
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

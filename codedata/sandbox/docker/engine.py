@@ -19,7 +19,7 @@ import requests
 from codedata.errors import Interrupted, MachineStopped, Trouble
 from codedata.sandbox import process_labels
 from codedata.sandbox.archives import BOUNDS, Stream
-from codedata.sandbox.docker.disk import remove_tree
+from codedata.sandbox.docker.disk_limit import remove_tree
 from codedata.terminal import say
 from codedata.texts import printable
 

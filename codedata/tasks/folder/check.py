@@ -20,7 +20,7 @@ from codedata.records import BUG, PULL_REQUEST, STRIPPED_PATCH, Object, Task, ch
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.images.dockerfile import read_dockerfile
 from codedata.tasks.folder import tests_folder
-from codedata.tasks.folder.folder import (
+from codedata.tasks.folder.task_folder import (
     CONFIG,
     DOCKERFILE,
     GOLD,
@@ -46,7 +46,7 @@ from codedata.tasks.folder.task_toml import grading_of
 from codedata.texts import printable, text_of
 
 TEST_FILE = "test_outputs.py"   # the file of tests with weights
-PROGRAMS = "codedata/tasks/verifier"
+PROGRAMS = "codedata/verifier"
 PATCHED = (BUG, STRIPPED_PATCH, PULL_REQUEST)   # kinds whose solution is a patch
 # keys of config.json, and keys that only a suite's config.json has
 TYPES = {"user": "str", "timeout_s": "float", "workdir": "str"}
@@ -229,11 +229,17 @@ def _verifier(task: Task, config: Object) -> Iterator[Fault]:
     if config.get("reads") in tests_folder.READS[1:]:
         names += tests_folder.OF_OTHER_REPORTS
     others = [name for name in names
-              if text_in(task.tests, name) != text_of("codedata.tasks.verifier", name)]
+              if text_in(task.tests, name) not in _versions(name)]
     if others:
         copy = f"Copy them: cp {PROGRAMS}/{{{','.join(others)}}} FOLDER/tests/"
         yield Fault("tests/", f"differs from the verifier of this version: {', '.join(others)}",
                     f"{copy}. Then prove it again." if task.kind else f"{copy}.")
+
+
+def _versions(name: str) -> tuple[str, str]:
+    """Return a program of the verifier as it is shipped, and as it is in its package."""
+    text = text_of(tests_folder.ROOM, name)
+    return tests_folder.as_shipped(text), text
 
 
 def _how_to_prove(task: Task) -> str:

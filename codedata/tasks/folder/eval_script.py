@@ -16,13 +16,13 @@ from codedata.errors import Excluded
 from codedata.records import Task
 from codedata.sandbox import OUTPUT_BYTES, Sandbox
 from codedata.sandbox.archives import UnsafeArchive
+from codedata.suites.project_suite import REPORTS, Run, run_suite
 from codedata.suites.source import TOOLS
-from codedata.suites.suite import REPORTS, Run, run_suite
-from codedata.tasks.folder.folder import TEST_PATCH
-from codedata.tasks.verifier.junit import restored_name
-from codedata.tasks.verifier.suite import MARKS
+from codedata.tasks.folder.task_folder import TEST_PATCH
 from codedata.terminal import named
 from codedata.texts import fill, text_of
+from codedata.verifier.junit import restored_name
+from codedata.verifier.suite import MARKS
 
 MARK = ">>>>> "            # prefix of all marks of SWE-bench's harness
 FOLDER = f"{TOOLS}-evaluation"   # the folder of a running script and its output
@@ -39,7 +39,7 @@ def eval_script(tests: Mapping[str, str]) -> str:
     Names are escaped by junit.escaped_name(), as in FAIL_TO_PASS.
     """
     text = base64.encodebytes(_archive(tests)).decode().rstrip("\n")
-    script = fill(text_of("codedata.tasks.verifier", "eval_script.sh"), files=text)
+    script = fill(text_of("codedata.verifier", "eval_script.sh"), files=text)
     if len(script) > MAX_BYTES:
         raise Excluded(f"its evaluation script would have {len(script):,} bytes, more than "
                        f"{MAX_BYTES:,}.")

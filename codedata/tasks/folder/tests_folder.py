@@ -10,7 +10,7 @@ from codedata.suites.leftovers import activation
 from codedata.suites.recorded_calls import ReplayJob, given_to_run
 from codedata.suites.source import Files
 from codedata.suites.test_results import RUNNERS
-from codedata.tasks.folder.folder import ARCHIVE, CONFIG, HIDDEN, TEST_SCRIPT
+from codedata.tasks.folder.task_folder import ARCHIVE, CONFIG, HIDDEN, TEST_SCRIPT
 from codedata.texts import text_of
 
 PROGRAMS = ("test.sh", "verify.py", "processes.py")
@@ -19,6 +19,9 @@ OF_SUITE = (*PROGRAMS, "suite.py", "agent_work.py", "junit.py")
 OF_OTHER_REPORTS = ("runner_output.py",)
 PATTERNS = "patterns.json"   # patterns of printed lines
 READS = ("junit", "reports", "output")   # where results are read; each includes the previous ones
+ROOM = "codedata.verifier"
+# the package's name in tests/: another one would change the bytes that proofs cover
+SHIPPED_AS = "codedata.tasks.verifier"
 TEST_SHARE = 0.9          # share of the verifier's time; the rest is for writing a reward of 0
 TestFiles = dict[str, str]   # text by path below tests/
 # (lines of a script, the last one an expression; the kind of its outcome; the outcome)
@@ -79,7 +82,12 @@ def seconds_for_tests(verifier_timeout_s: float) -> int:
 
 
 def _programs(names: tuple[str, ...]) -> TestFiles:
-    return {name: text_of("codedata.tasks.verifier", name) for name in names}
+    return {name: as_shipped(text_of(ROOM, name)) for name in names}
+
+
+def as_shipped(text: str) -> str:
+    """Return a program of the verifier with the imports that it has in tests/."""
+    return text.replace(ROOM, SHIPPED_AS)
 
 
 def _json(value: dict | list) -> str:

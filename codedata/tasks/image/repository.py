@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from codedata.disk.store import digest
 from codedata.records import Files, Task
 from codedata.sandbox.factory import WORKDIR
-from codedata.tasks.folder.folder import (
+from codedata.tasks.folder.task_folder import (
     ARCHIVE,
     GOLD,
     REVERSE,
@@ -33,8 +33,8 @@ from codedata.tasks.folder.tests_folder import (
     seconds_for_tests,
     suite_tests,
 )
-from codedata.tasks.verifier.suite import CASES_S
 from codedata.texts import fill, text_of
+from codedata.verifier.suite import CASES_S
 
 AGENT_S = 3600.0
 MIN_VERIFIER_S, VERIFIER_TIMES = 180.0, 10   # minimum, in seconds; multiple of the suite's longest
@@ -73,7 +73,7 @@ class SuiteVerifier:
         files = suite_tests(
             self.test_script, self.hidden, workdir=WORKDIR, reads=self.reads, user=self.user,
             canary=self.canary, timeout_s=timeout_s, counts=self.counts, label=label,
-            collect=fill(text_of("codedata.tasks.verifier", "pack_here.sh"), workdir=WORKDIR,
+            collect=fill(text_of("codedata.verifier", "pack_here.sh"), workdir=WORKDIR,
                          collect=collect_script(self.counts, commit, label), archive=ARCHIVE,
                          commit=commit),
             FAIL_TO_PASS=[*self.fail_to_pass], PASS_TO_PASS=[*self.pass_to_pass],

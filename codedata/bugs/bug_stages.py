@@ -1,0 +1,102 @@
+"""Make the stages of `bug_inject.py agent` and of `bug_inject.py scale`."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codedata.analysis.analyse import analysis_stage
+from codedata.analysis.measure import coverage_stage
+from codedata.bugs import inject
+from codedata.bugs.bug_tasks import Bugs, scale_screens
+from codedata.bugs.generate import BATCH, PER_TASK, generate_stage
+from codedata.bugs.instances import AGENT, MAX_BROKEN_SHARE, SCALE, Word, bug_tasks
+from codedata.bugs.issues.issue_facts import CASES
+from codedata.bugs.issues.issue_report import Reporter
+from codedata.bugs.preprocess import Analyses, Preprocessed
+from codedata.bugs.register import register_stage
+from codedata.disk.store import Store, all_readable
+from codedata.llm import Models
+from codedata.records import BUG, BugReport, Task
+from codedata.run.describe_records import describe_bugs
+from codedata.run.stage import Reads, Stage
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.suites.environments import Environments
+from codedata.tasks.prove.proof import PatchProver
+from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
+
+Steps = dict[str, Callable[[Models], Stage]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Make the stages of each subcommand, from the flags of the script."""
+
+    settings: Settings
+    preprocessed: Preprocessed
+    environments: Callable[[], Environments]
+    keep_images: bool
+    num_runs: int            # runs of the suite with coverage
+    strategy: str            # for agents: one of inject.STRATEGIES
+    is_full: bool            # every candidate of scale is judged by the whole suite
+
+    def agent(self) -> Steps:
+        """Return the functions that make the stages of `agent`, by step."""
+        settings, preprocessed, host = self.settings, self.preprocessed, self._host
+        return {
+            "coverage": lambda models: preprocessed.step(coverage_stage(
+                settings.root, host(models), self.num_runs, self.environments()), "analysis"),
+            "analysis": lambda models: preprocessed.written_after(preprocessed.step(
+                analysis_stage(settings.root, host(models), self.environments()),
+                "bug_issue")),
+            "inject": lambda models: inject.Injector(
+                settings, models, host(models), self.strategy).stage(
+                self.environments(), self._analyses(), self._analyses("tests")),
+            "prove": lambda models: self._prove(
+                AGENT, models, after="bug_inject.py agent --steps inject"),
+            **self._reported(AGENT)}
+
+    def scale(self) -> Steps:
+        """Return the functions that make the stages of `scale`, by step."""
+        settings, host = self.settings, self._host
+        return {
+            "register": lambda models: register_stage(
+                settings, host(models), self.environments()),
+            "generate": lambda models: generate_stage(
+                settings, host(models), self.environments(), self._analyses("tests")),
+            "validate": lambda models: screen_stage(
+                scale_screens(settings.root, settings.bug, self._analyses("tests")),
+                "bug_inject.validate", self.environments(), host(models),
+                {"max_broken_share": MAX_BROKEN_SHARE}, self.is_full,
+                per_limit=PER_TASK / BATCH,
+                after="bug_inject.py scale --steps generate",
+                then="bug_inject.py scale --steps report"),
+            "report": lambda models: self._prove(
+                SCALE, models, after="bug_inject.py scale --steps validate"),
+            **self._reported(SCALE)}
+
+    def _prove(self, word: Word, models: Models, **more) -> Stage:
+        bug, host = self.settings.bug, self._host(models)
+        kind = Bugs(word, self.settings.root, bug, self._analyses())
+        return prove_stage(
+            kind, f"bug_inject.{word.maker}", PatchProver(kind, host), host, self.environments(),
+            {"hide_tests": True, "max_broken_share": MAX_BROKEN_SHARE, "cases": CASES},
+            then=f"bug_inject.py {word.name} --steps issue", **more)
+
+    def _reported(self, word: Word) -> Steps:
+        settings = self.settings
+        return {"issue": lambda models: Reporter(settings, models, self._host(models)).stage(word),
+                "instruct": lambda models: instruct_stage(
+                    bug_tasks(settings.root, word.owns), f"bug_inject.{word.prefix}instruct",
+                    Reads(Store(settings.root, BugReport), ("problem_statement",),
+                          made_by=f"bug_inject.{word.prefix}issue",
+                          command=f"bug_inject.py {word.name} --steps issue"),
+                    lambda task, report: report.problem_statement,
+                    sum_up=lambda: [describe_bugs(all_readable(settings.root, Task, BUG))],
+                    after=f"bug_inject.py {word.name}", then="export.py")}
+
+    def _analyses(self, key: str = "analysis") -> Analyses:
+        return Analyses(self.settings.root, self.preprocessed.rows, key)
+
+    def _host(self, models: Models) -> SandboxFactory:
+        return SandboxFactory(self.settings, models.stop, self.keep_images)

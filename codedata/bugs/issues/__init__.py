@@ -1,0 +1,1 @@
+"""Write issue reports of bugs as users would: facts, scripts, texts, and their checks."""

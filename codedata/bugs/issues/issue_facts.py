@@ -1,0 +1,313 @@
+"""Find the effects of a bug on a user of the project: scripts made from the failing tests whose
+outcome differs between the two trees, and similar cases that no test has. In Python only.
+
+The scripts of the tests are cases of hidden tests. So a literal is replaced by another one; the new
+case counts if its outcome differs between the trees in the same way.
+
+Held-out cases of a verifier must not refuse a right repair. So only literals change: to values that
+the tests use for the same argument, or to similar ones of the same type and sign. A text keeps its
+shape: runs of letters and of digits change, other characters do not. No private name is called, and
+the outcome must have the kind and type of the recorded call.
+"""
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from codedata.bugs.issues.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
+from codedata.checks.secrets import credential_in
+from codedata.disk.store import digest
+from codedata.errors import Excluded
+from codedata.records import Object
+from codedata.run.talk import begin_step
+from codedata.sandbox import Sandbox
+from codedata.suites import recorded_calls
+from codedata.suites.contexts import sources_in
+from codedata.suites.project_suite import NONE
+from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, jobs_of, literals, named
+from codedata.suites.source import Files
+from codedata.tasks.folder.tests_folder import Case
+from codedata.verifier.suite import is_expected
+
+CASES = 3                  # raise it when other held-out cases are found
+MAX_RECORDED, MAX_TRIED = 40, 200   # calls; variants of them
+MAX_DRAWN = 20             # literals of a line, values and words of one
+MAX_CHANGED, MAX_EQUAL = 60, 30   # cases that the bug changes, and others
+WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
+NOT_RECORDED = "no call of a failing test was recorded"
+NO_SCRIPT = "failing tests call only private names, or use objects that no script can make"
+NO_CALL = "no recorded call shows the bug in time"
+NO_OTHER = "no call with other values, as tests give them, shows the bug in time"
+# (callee, arguments before the last one, name of the last one); the end is open
+CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
+# a text, or brackets without inner brackets or texts
+CLOSED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[([{][^()[\]{}'"]*[)\]}]""")
+WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # a replay adds them
+MAX_JOBS = 400             # scripts of a bug
+KINDS = ("value", "warns", "returns", "silent", "raises", "fails", "other_error")
+MAX_BASES = 6              # differences that are shortened and varied
+MAX_VARIED = 24            # varied cases that are tried for one of them
+MAX_LINES = 6              # before the last line of a script: longer scripts come later
+REPLAY_S = 90
+VARIED, RECORDED = "varied", "recorded"
+MAX_SHOWN = 1_000          # characters of an outcome shown to a model
+DIGITS = re.compile(r"\d+")
+PARTS = re.compile(r"(?:\.py)?::|/")   # separators in a test's id; some reports have dots instead
+WORDS, LETTERS = re.compile(r"[A-Za-z]{3,}"), re.compile("[A-Za-z]+")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Hold a script whose outcome a bug changes."""
+
+    right: Outcome
+    wrong: Outcome
+    case: str    # VARIED | RECORDED
+
+    def __str__(self) -> str:
+        return (f"{self.right.program}with the bug: {self.wrong.shown[:MAX_SHOWN]}\n"
+                f"with the fix: {self.right.shown[:MAX_SHOWN]}")
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of difference: value or warns; raises, returns or other_error; fails or
+        silent for a script that prints nothing (with the bug, without it)."""
+        if self.wrong.kind == "raises":
+            if self.right.kind == "raises":
+                return "other_error"
+            return "raises" if self.right.last else "fails"
+        if self.right.kind == "raises":
+            return "returns" if self.right.last else "silent"
+        return "warns" if self.right.last == CAUGHT else "value"
+
+    @property
+    def outcomes(self) -> list[str]:
+        """Return the kinds of both outcomes, with the types of errors."""
+        return [one.kind if one.kind == "value" else one.type for one in (self.right, self.wrong)]
+
+    @property
+    def rank(self) -> tuple:
+        """Return its sort key: cases without an error in the right tree come first, then varied
+        cases, then values before errors, then short scripts."""
+        compares = re.search(r" (?:[=!]=|[<>]=?|in|is) ", self.right.last) is not None
+        length = len(self.right.program) + len(self.right.shown) // 2
+        says_little = compares or self.right.shown in ("True", "False", "None") or (
+            self.right.last.startswith(("len(", "isinstance(")))
+        return (self.kind == "other_error", says_little, self.case != VARIED,
+                len(self.right.lines) > MAX_LINES, not self.right.program.isascii(),
+                KINDS.index(self.kind), length, self.right.program)
+
+
+class Differences:
+    """Find the differences of one bug in two sandboxes, `right` and `wrong`."""
+
+    def __init__(self, right: Sandbox, wrong: Sandbox, test_script: str,
+                 replay: Callable = recorded_calls.replay):
+        self._trees, self._script, self._replay_in = (right, wrong), test_script, replay
+
+    def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
+        """Return the differences that the given tests show, to report in this order: varied cases
+        before recorded ones. `hidden` are files of tests that are not in the trees."""
+        jobs = self._jobs(tests, hidden)[:MAX_JOBS]
+        begin_step("running what they do")
+        shown = [one for one in self._differing(jobs, RECORDED)
+                 if one.right.type != "NameError"]   # a NameError means that the script lacks a
+                                                     # name
+        bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
+        begin_step("shortening it")
+        pruned = self._pruned(bases)
+        if not pruned:
+            return []
+        begin_step("running other cases")
+        known = known_in([], jobs)
+        tried = [_job(one) for base in pruned
+                 for _, one in islice(resembling(base.right, *known), MAX_VARIED)]
+        kinds = [one.outcomes for one in pruned]
+        varied = [one for one in self._differing(tried, VARIED) if one.outcomes in kinds]
+        return sorted([*varied, *pruned], key=lambda one: one.rank)
+
+    def _jobs(self, tests: Sequence[str], hidden: Files) -> list[ReplayJob]:
+        """Return scripts made from the statements of the tests."""
+        every = sources_in(self._trees[0]).files
+        tested, others = ({file.path: file.text.decode(errors="replace") for file in every
+                           if file.is_test == is_test} for is_test in (True, False))
+        return jobs_of_tests(tests, tested | hidden, others)
+
+    def _pruned(self, bases: Sequence[Difference]) -> list[Difference]:
+        """Return the differences with shorter scripts: only the lines that the outcome needs in
+        either tree."""
+        jobs = [_job(one.right) for one in bases]
+        sides = [self._replay(tree, jobs, prune=True) for tree in self._trees]
+        shorter = []
+        for base, *needed in zip(bases, *sides, strict=True):
+            # if the bug ends the script earlier: the lines that the right value needs, or none
+            kept = [line for one in needed if one for line in one.lines]
+            script = [line for line in base.right.lines if line in kept], base.right.last
+            shorter.append(ReplayJob(*tidied(*script)))
+        return sorted(self._differing(shorter, RECORDED), key=lambda one: one.rank) or [*bases]
+
+    def held_out(self, events: Iterable[Event], tests: Iterable[str]
+                 ) -> tuple[list[Case], Object]:
+        """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
+        which some tests fail. Raise Excluded if wrong repairs that pass the tests also pass the
+        cases: repairs that are right only for tested calls, or only for the tested values of one
+        argument."""
+        begin_step("running what the failing tests call")
+        names = {PARTS.sub(".", test) for test in tests}
+        first = [event for event in events if PARTS.sub(".", event.test) in names]
+        jobs = jobs_of([*first, *events], {event.of for event in first})
+        bases = [right for right, wrong in self._outcomes(jobs[:MAX_RECORDED])
+                 if wrong and wrong.shown != right.shown]
+        if not bases:
+            reasons = (first, NOT_RECORDED), (jobs, NO_SCRIPT), (bases, NO_CALL)
+            return [], {"cases": {"none": next(why for found, why in reasons if not found)}}
+        begin_step("running other cases")
+        known = known_in(events, jobs)
+        tried = {one.program: (slot, one) for base in bases for slot, one in islice(
+            resembling(base, *known, edits=True), MAX_TRIED // len(bases))}
+        found = []   # (slot, right outcome, whether the bug changes it)
+        for right, wrong in self._outcomes([_job(one) for _, one in tried.values()]):
+            slot, one = tried.get(right.program, ("", right))
+            if slot and wrong and (right.kind, right.type) == (one.kind, one.type):
+                found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.shown])))
+        killed = {slot for slot, _, is_changed in found if is_changed}
+        strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
+        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # + 1 for recorded calls
+            raise Excluded(WEAK)
+        random.Random(1).shuffle(found)
+        changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]
+        equal = [one for _, one, is_changed in found if not is_changed][:MAX_EQUAL]
+        about = {"cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
+        if not killed:   # the bug changes no other case: a repair of only the tested calls is right
+            about = {"cases": {"none": NO_OTHER, "equal": len(equal)}}
+        return [([*one.lines, one.last], one.kind, one.shown) for one in (*changed, *equal)], about
+
+    def _differing(self, jobs: Sequence[ReplayJob], case: str) -> list[Difference]:
+        """Return the differences between the two trees for the scripts of `jobs`. An error with the
+        bug may come from an earlier line; then that line ends `wrong`."""
+        pairs = self._outcomes(jobs)
+        starts = [(one, ReplayJob(one.lines[:n + 1], "")) for one, other in pairs
+                  if not other for n in range(len(one.lines))][:MAX_JOBS]
+        errors = self._replay(self._trees[1], [start for _, start in starts])
+        pairs += [(one, error) for (one, _), error in zip(starts, errors, strict=True)
+                  if error and error.kind == "raises"]
+        return [Difference(one, other, case) for one, other in pairs
+                if other and other.shown != one.shown]
+
+    def _outcomes(self, jobs: Sequence[ReplayJob]) -> list[tuple[Outcome, Outcome | None]]:
+        """Return the outcomes of scripts in the two trees, for scripts with a known outcome without
+        the bug."""
+        right, wrong = self._trees
+        outcomes = [one for one in self._replay(right, jobs)
+                    if one and not credential_in([one.program, one.text])]
+        return [*zip(outcomes, self._replay(wrong, [*map(_job, outcomes)]), strict=True)]
+
+    def _replay(self, tree: Sandbox, jobs: Sequence[ReplayJob], prune: bool = False
+                ) -> list[Outcome | None]:
+        return self._replay_in(tree, jobs, self._script, prune=prune, total_s=REPLAY_S)
+
+
+def _job(script: Outcome) -> ReplayJob:
+    """Return the job of running a script."""
+    return ReplayJob(script.lines, script.last)
+
+
+# cases -------------------------------------------------------------------------------------------
+
+def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob]
+             ) -> tuple[dict[str, dict], set[str]]:
+    """Return (the literals of recorded calls and of jobs, by their argument and by repr(); the code
+    of the jobs, as after a replay)."""
+    slots = defaultdict(dict)
+    code = [event.expr or "" for event in events]
+    code += [one for job in jobs for one in (*job.lines, job.last)]
+    for one in dict.fromkeys(code):
+        for start, _, value in literals(one):
+            slots[_slot(one, start)][repr(value)] = value
+    return slots, {_code_of(named(Outcome(job.lines, job.last, "", "", ""))) for job in jobs}
+
+
+def _slot(code: str, start: int) -> str:
+    """Return the callee and the argument that contain the literal at a byte, as "f 1"."""
+    before, n_closed = code.encode()[:start].decode(errors="replace"), 1
+    while n_closed:
+        before, n_closed = CLOSED.subn("", before)
+    match = CALL.search(before)
+    return f"{match[1]} {match[3] or match[2].count(',')}" if match else ""
+
+
+def _code_of(script: Outcome) -> str:
+    """Return the code of a script without the call that a replay puts around its last line."""
+    return WRAPPED.sub(r"\1", "\n".join([*script.lines, script.last]))
+
+
+def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
+               edits: bool = False) -> Iterator[tuple[str, Outcome]]:
+    """Yield (slot, script) with one literal replaced (a text at every occurrence), in an order
+    drawn from the script. Leave out scripts whose code is in `known`. Scripts are built on demand.
+    With `edits`, words of texts are also edited."""
+    code = [*base.lines, base.last]
+    draw = random.Random(digest(code))
+    scripts = []   # (slot, lines, made when they are read)
+    for at, line in enumerate(code):
+        for start, _, value in _some(literals(line), draw):
+            slot = _slot(line, start)
+            others = _some([one for one in seen.get(slot, {}).values()
+                            if type(one) is type(value)], draw)
+            scripts += [(slot, _replaced(code, (at, start), value, new))
+                        for new in (*others, *_near(value, others, draw, edits))
+                        if (slot if edits else repr(new) != "0")
+                        and f"{new!r}:" not in line]   # no key comes twice
+    draw.shuffle(scripts)
+    known = {*known, _code_of(base)}
+    for slot, (*lines, last) in scripts:
+        one = replace(base, lines=lines, last=last)
+        if _code_of(one) not in known:
+            known.add(_code_of(one))
+            yield slot, one
+
+
+def _some(values: Iterable, draw: random.Random) -> list:
+    """Return some of the values, at most MAX_DRAWN, in a drawn order."""
+    values = [*values]
+    return draw.sample(values, min(len(values), MAX_DRAWN))
+
+
+def _near(value, others: Sequence, draw: random.Random, edits: bool) -> Iterator:
+    """Yield values similar to a literal: with other or more digits, or with other words, some taken
+    from other texts. With `edits`, a text keeps its runs of letters, of digits and of others."""
+    if isinstance(value, bool):
+        return
+    if not isinstance(value, str):   # the sign precedes a literal
+        several = value + 1, value - 1, value * 3, value + 200, value * 10 + 1
+        yield from (new for new in several if new > 0)
+        return
+    if not (edits or value.isalnum()):
+        yield f"{value}a"
+    for match in _some(DIGITS.finditer(value), draw):
+        digits = "".join(str((int(one) + 3) % 10) for one in match[0])
+        yield from (value[:match.start()] + new + value[match.end():]
+                    for new in (digits, f"1{match[0]}") if new[0] != "0")
+    parts = LETTERS if edits else WORDS
+    words = _some(sorted({word for other in others for word in parts.findall(other)}), draw)
+    has_both = value != value.lower()   # upper and lower case, which have a meaning
+    for match in _some(parts.finditer(value), draw):
+        word = match[0]
+        odd = (word[1:] + word[0], word * 2, word.swapcase()) if edits else ("maple", "river")
+        for new in (*odd, word.upper() if has_both else word, *words):
+            yield value[:match.start()] + new + value[match.end():]
+
+
+def _replaced(code: Sequence[str], place: tuple, old, new) -> Iterator[str]:
+    """Yield lines of code with one literal replaced by another: a text everywhere, others only at
+    their place (line, byte)."""
+    for at, line in enumerate(code):
+        text = line.encode()
+        for start, end, value in sorted(literals(line), reverse=True):
+            if (at, start) == place or (isinstance(old, str) and value == old):
+                text = text[:start] + repr(new).encode() + text[end:]
+        yield text.decode()

@@ -1,0 +1,369 @@
+"""Write the issue report of a bug as a user would: the step `issue` of bug_inject.py.
+
+A model is first asked for a reproduction, which is run with the bug and with the fix; it is shown
+facts (issue_facts.py), scripts whose outcome the bug changes. A second request shows only the
+reproduction, not the fix or a test, and asks for the report. Without a model, the report is made
+from the best fact. Only bugs in Python have facts.
+"""
+from __future__ import annotations
+
+import random
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+
+from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
+from codedata.bugs.issues.issue_checks import Hidden, shown_output
+from codedata.bugs.issues.issue_facts import RECORDED, Difference, Differences
+from codedata.bugs.issues.issue_texts import own_report, report_text
+from codedata.code.calls import call_graph
+from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
+from codedata.disk.store import Store, digest
+from codedata.errors import Excluded, ItemFailed
+from codedata.leak.hidden import NAME
+from codedata.llm import Models, Reply
+from codedata.llm.asking import Rejected, ask, part_in
+from codedata.records import BugReport, Task
+from codedata.run.stage import Reads, Stage, Writes
+from codedata.run.talk import begin_step
+from codedata.sandbox import Sandbox, SandboxDied
+from codedata.sandbox.factory import WORKDIR, SandboxFactory
+from codedata.settings import Settings
+from codedata.suites.contexts import sources_in
+from codedata.suites.project_suite import run_script
+from codedata.suites.recorded_calls import Outcome
+from codedata.suites.source import apply_patch
+from codedata.suites.test_results import place_of
+from codedata.texts import fill, text_of, toml_of
+
+RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
+MAX_OUTPUT_BYTES = 10_000  # bytes printed by a reproduction
+MAX_SHOWN_CHARS = 20_000   # characters of each text in a request
+MAX_SCRIPT_LINES = 12      # without imports, of the script in a report without a model
+MAX_CALLERS = 3            # callers of changed functions that are shown
+PYTHON = "python"
+FILES = {PYTHON: "reproduce.py", "bash": "reproduce.sh"}
+# a block ends before another one begins: no part is read twice
+FENCED = re.compile(
+    r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
+KNOWN = re.compile(r"^([a-z]+(?: \w+)?): (.+)$", re.MULTILINE)   # the output of known.sh
+LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # not an import
+REPEATED = re.compile(r"…(?:\s*…)+")
+PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # pytest's lines
+PATH_LINE = re.compile(r"^export PATH=.*$", re.MULTILINE)   # in a test script
+NOT_PYTHON = "without a model, only bugs in Python get one"
+NO_FACT = "nothing that its failing tests do shows the bug"
+ONE_CASE = "only the case of its one failing test shows the bug"
+NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
+MAX_SHOWN_FACTS = 4        # in a request
+TEXTS = 6                  # raise it when reports without a model change
+AGAIN = "issue_again.md"
+PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
+_packaged = partial(text_of, __package__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReproductionRun:
+    """Hold the result of running a reproduction, in a form that a user may quote."""
+
+    exit_code: int
+    output: str
+
+    def __str__(self) -> str:
+        end = f"\n[exit code {self.exit_code}]" if self.exit_code else ""
+        return f"{self.output}{end}".strip("\n") or "(nothing)"
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """Hold a script that shows the bug, with its results on both trees."""
+
+    language: str   # a key of FILES
+    script: str
+    bugged: ReproductionRun
+    fixed: ReproductionRun
+
+    @property
+    def shown(self) -> str:
+        """Return the script and its outputs."""
+        return "\n".join((self.script, self.bugged.output, self.fixed.output))
+
+    def is_quoted(self, text: str) -> bool:
+        """Return whether a text quotes a line that is printed only with the bug; True if there is
+        no such line."""
+        bugged, fixed = ({*map(str.strip, run.output.splitlines())}
+                         for run in (self.bugged, self.fixed))
+        lines = bugged - fixed - {""}
+        return not lines or any(line in text for line in lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Open the two trees of a bug: its image, and its image with the fix applied."""
+
+    bug: ProvenBug
+    host: SandboxFactory
+    label: str
+
+    @property
+    def seconds(self) -> int:
+        """Return the time limit of a reproduction, in seconds."""
+        return min(RUN_S, self.host.run_timeout_s)
+
+    @contextmanager
+    def open(self, is_fixed: bool = False) -> Iterator[Sandbox]:
+        """Yield a fresh sandbox with one of the trees. Raise ItemFailed if that is impossible."""
+        image = self.bug.image
+        if not self.host.has_image(image):
+            is_agents = is_of_agent(self.bug.instance_id)
+            steps = "agent --steps prove" if is_agents else "scale --steps report"
+            raise ItemFailed(f"its image {image} is gone.",
+                             todo=f"To make it again: python bug_inject.py {steps}")
+        with self.host.open(image, self.label, self.host.workdir_of(image)) as sandbox:
+            if is_fixed and (error := apply_patch(sandbox, self.bug.patch)[2]):
+                raise ItemFailed(error, image)
+            yield sandbox
+
+    def show(self, language: str, script: str) -> Reproduction:
+        """Return the reproduction that a script makes, after running it twice on both trees. Raise
+        Rejected if its output does not depend on the bug, or differs between runs."""
+        def run() -> list[ReproductionRun]:
+            return [self._run(language, script, is_fixed) for is_fixed in (False, True)]
+
+        first = run()
+        if first[0] == first[1]:
+            raise Rejected("its output with the bug and with the fix is the same", str(first[0]))
+        if run() != first:
+            raise Rejected("its output is not the same each time")
+        return Reproduction(language, script, *first)
+
+    def _run(self, language: str, script: str, is_fixed: bool) -> ReproductionRun:
+        """Return the result of a script in a fresh sandbox. Raise Rejected if it does not end,
+        prints too much, or exhausts the sandbox."""
+        tree, name = "with the fix" if is_fixed else "with the bug", FILES[language]
+        with self.open(is_fixed) as sandbox:
+            sandbox.put({name: script.encode()}, sandbox.workdir)
+            path = PATH_LINE.search(self.bug.test_script)
+            runner = fill(_packaged("run_reproduction.sh"), name=name, path=path[0] if path else "")
+            try:
+                done = run_script(sandbox, runner, self.seconds)
+            except SandboxDied as e:
+                raise Rejected(f"it exhausts the memory or disk of its sandbox {tree}") from e
+            workdir = sandbox.workdir
+        if done.timed_out:
+            raise Rejected(f"it did not end within {self.seconds} s {tree}")
+        if done.n_bytes > MAX_OUTPUT_BYTES:
+            raise Rejected(f"it prints more than {MAX_OUTPUT_BYTES:,} bytes {tree}")
+        return ReproductionRun(done.exit_code, shown_output(done.output, workdir, name))
+
+
+class Reporter:
+    """Write issue reports; make() is the item function."""
+
+    def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
+        self._settings = settings
+        self._host = host
+        self._client = models.client("issue") if settings.issue.writer == "llm" else None
+        self._profiles = toml_of("codedata.bugs.issues", "profiles.toml")["profiles"]
+
+    def stage(self, word: Word) -> Stage:
+        """Return the stage that writes the reports of a subcommand's bugs (agent or scale)."""
+        root = self._settings.root
+        n_calls = 2 * self._settings.issue.max_tries
+        note = ""
+        identity = {"writer": self._settings.issue.writer, "texts": TEXTS}
+        if self._client:
+            note = f"at most {n_calls} calls for each bug; most bugs take two"
+            prompts = digest([*map(_packaged, PROMPTS)])
+            identity = {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
+        return Stage(
+            f"bug_inject.{word.prefix}issue", make=self.make, identity=identity, cost_note=note,
+            reads=Reads(bug_tasks(root, word.owns), FOLDERS, made_by=f"bug_inject.{word.maker}"),
+            writes=Writes(Store(root, BugReport),
+                          fields=("problem_statement", "reproduction"),
+                          optional=("reproduction",)),   # a user may write only the statement
+            after=f"bug_inject.py {word.name}")
+
+    def make(self, task: Task) -> BugReport:
+        """Return the report of a bug, with the reproduction if a model made one."""
+        bug = ProvenBug.of(task)
+        label = f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}"
+        trees = Trees(bug, self._host, label)
+        draw = random.Random(f"0 {bug.instance_id}")
+        name, profile = draw.choice(sorted(self._profiles.items()))
+        begin_step("reading what a user can know")
+        with trees.open() as sandbox:
+            readme, documented, known = _look(sandbox)
+            code = _code(sandbox, bug) if self._client else ""
+        hidden = Hidden(bug, documented)
+        if own := own_report(task, hidden, self._settings.export.min_words, draw):
+            return own
+        differences = self._differences(trees, hidden)
+        title, project = "(none)", {"project": bug.repo.rpartition("/")[2]}
+        try:
+            reason = NO_FACT if bug.language == PYTHON else NOT_PYTHON
+            found, reproduction = _first_shown(differences, trees, reason)
+            for parts in (project | known, project):
+                form, text = report_text(found, draw, parts)
+                if not hidden.in_report(text, reproduction.shown):
+                    break
+            about = {"writer": "template", "form": form, "kind": found.kind, "case": found.case}
+            title = text.partition("\n")[0]
+        except Excluded:
+            if self._client is None:
+                raise
+            shown = "\n\n".join(map(str, differences[:MAX_SHOWN_FACTS])) or "(nothing)"
+            reproduction = self._reproduce(trees, hidden, {
+                "readme": readme, "code": code, "facts": shown})
+        if self._client:
+            text = self._write(hidden, reproduction, {"readme": readme, "title": title, **profile})
+            about = {"writer": "llm", "profile": name}
+        return BugReport(bug.instance_id, bug.repo, text, about | asdict(reproduction))
+
+    def _differences(self, trees: Trees, hidden: Hidden) -> list[Difference]:
+        """Return the differences for a caller, except differences that a report must not show.
+        Return [] for a language other than Python, or if recording fails and a model writes the
+        report."""
+        bug = trees.bug
+        if bug.language != PYTHON:
+            return []
+        try:
+            with trees.open(is_fixed=True) as right, trees.open() as wrong:
+                found = Differences(right, wrong, bug.test_script).found(bug.failing, bug.hidden)
+        except ItemFailed:
+            if self._client is None:
+                raise
+            return []
+        return [one for one in found if not hidden.in_script(one.right.program)]
+
+    def _reproduce(self, trees: Trees, hidden: Hidden, known: Mapping[str, str]) -> Reproduction:
+        """Return the model's first reproduction that shows the bug."""
+        def read(reply: Reply) -> Reproduction:
+            language, script = script_in(reply.text)
+            if faults := hidden.in_script(script):
+                raise Rejected(f"it has {faults[0]}", *faults[1:])
+            begin_step("running a reproduction")
+            return trees.show(language, script)
+
+        bug = trees.bug
+        parts = {**known, "patch": bug.bug_patch, "tests": "\n".join(bug.FAIL_TO_PASS),
+                 "log": PASSED.sub("", bug.log)}
+        return ask(self._client, read, fill(
+            _packaged("reproduce.md"), repo=bug.repo, language=bug.language,
+            symbol=bug.symbol or "the files below",
+            seconds=str(trees.seconds), max_bytes=f"{MAX_OUTPUT_BYTES:,}",
+            **{name: _cut(text) for name, text in parts.items()}), _packaged(AGAIN))
+
+    def _write(self, hidden: Hidden, reproduction: Reproduction, known: Mapping[str, str]) -> str:
+        """Return the report that the model writes."""
+        def read(reply: Reply) -> str:
+            text = part_in(reply.text, "report")
+            if faults := hidden.in_report(text, reproduction.shown):
+                raise Rejected(f"it has {faults[0]}", *faults[1:])
+            if not reproduction.is_quoted(text):
+                raise Rejected("it quotes no line that is printed only with the bug")
+            return text
+
+        begin_step("writing the report")
+        return ask(self._client, read, fill(
+            _packaged("write_issue.md"), repo=hidden.bug.repo,
+            script=reproduction.script.strip("\n"), language=reproduction.language,
+            bugged=str(reproduction.bugged), fixed=str(reproduction.fixed), **known),
+            _packaged(AGAIN))
+
+
+def _first_shown(differences: list[Difference], trees: Trees, reason: str
+                 ) -> tuple[Difference, Reproduction]:
+    """Return the first difference that fresh containers reproduce exactly, with its reproduction.
+    Raise Excluded if there is none; without differences, for the given reason. The case of the only
+    failing test does not count: knowing it is enough to pass the test."""
+    bug = trees.bug
+    for one in differences:
+        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1:
+            reason = ONE_CASE
+            continue
+        reason = NOT_SHOWN
+        script = one.right.program
+        if len(LINE.findall(script)) > MAX_SCRIPT_LINES:
+            continue
+        try:
+            reproduction = trees.show(PYTHON, script)
+        except Rejected:
+            continue
+        runs = (reproduction.fixed, one.right), (reproduction.bugged, one.wrong)
+        if all(_ends_in(run, outcome) for run, outcome in runs):
+            return one, reproduction
+    raise Excluded(f"no report: {reason}. --steps issue --issue-writer llm --refresh lets a model "
+                   "write it", bug.instance_id)
+
+
+def _ends_in(run: ReproductionRun, outcome: Outcome) -> bool:
+    """Return whether a run of a script showed only this outcome, except for a traceback."""
+    told = shown_output(outcome.shown, WORKDIR, "")
+    if outcome.kind == "value":
+        return run.exit_code == 0 and run.output.strip() == told.strip()
+    return run.exit_code != 0 and run.output.rstrip().endswith(told)
+
+
+def script_in(reply: str) -> tuple[str, str]:
+    """Return (language, text) of the script in a reply. Raise Rejected unless there is exactly one.
+    """
+    scripts = FENCED.findall(reply)
+    if len(scripts) != 1:
+        raise Rejected(f"it has {len(scripts)} blocks of python or bash, not one")
+    kind, text = scripts[0]
+    return PYTHON if kind.startswith("py") else "bash", text
+
+
+# what is known of a bug --------------------------------------------------------------------------
+
+def _look(sandbox: Sandbox) -> tuple[str, frozenset[str], dict[str, str]]:
+    """Return (the beginning of README, the words of README and docs, the output of known.sh)."""
+    readme, words, known = (sandbox.run(_packaged(name), timeout_s=RUN_S).output
+                            for name in ("readme.sh", "documented.sh", "known.sh"))
+    return (readme or "(nothing)", frozenset([*words.split(), *NAME.findall(words)]),
+            dict(KNOWN.findall(known)))
+
+
+def _code(sandbox: Sandbox, bug: ProvenBug) -> str:
+    """Return the functions that the bug changes, some of their callers, and the failing tests with
+    the test helpers that they call."""
+    files = [file for file in sources_in(sandbox).files if file.path not in bug.hidden]
+    files += [SourceFile(path, language_of(path), text, True)
+              for path, text in bug.hidden.items() if language_of(path)]
+    files.sort(key=lambda file: file.is_test)
+    of_tests = {file.path for file in files if file.is_test}
+    entities = all_entities(Sources(files))[0]
+    tests = {"::".join(place_of(test, entities)) for test in bug.failing}
+    ids = tests.union(bug.symbols or [bug.symbol])
+    callers, helpers = set(), set()
+    for edge in call_graph(files, entities):
+        if edge.callee in ids and edge.caller.partition("::")[0] not in of_tests:
+            callers.add(edge.caller)
+        if edge.caller in tests and edge.callee.partition("::")[0] in of_tests:
+            helpers.add(edge.callee)
+    ids |= helpers.union(sorted(callers)[:MAX_CALLERS])
+    shown = (code_of(ids, file, entities[file.path]) for file in files)
+    return "\n\n".join(filter(None, shown)) or "(nothing)"
+
+
+def code_of(ids: set[str], file: SourceFile, entities: list[Entity]) -> str:
+    """Return the text of a file with only the definitions of these ids and the definitions around
+    them; each other definition becomes "…". Return "" if the file has none of the ids."""
+    wanted = [one for one in entities if one.id in ids]
+    kept, at = [], 0
+    for one in entities:
+        is_shown = any(one.start < other.end and other.start < one.end for other in wanted)
+        if not is_shown and one.start >= at:
+            kept.append(file.text[at:one.start])
+            at = one.end
+    text = b"\xe2\x80\xa6".join([*kept, file.text[at:]]).decode(errors="replace")
+    return f"# {file.path}\n{REPEATED.sub('…', text)}" if wanted else ""
+
+
+def _cut(text: str) -> str:
+    """Return a text, cut to MAX_SHOWN_CHARS with a mark at its end."""
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}\n… (cut here)"

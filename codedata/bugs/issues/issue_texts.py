@@ -1,0 +1,151 @@
+"""Write the report of a bug without a model: a title, a script, and its outcomes in the two trees.
+
+A form (issue_forms.toml) is a text with holes. A form and its phrases are drawn from forms whose
+holes all have a part. Parts come from the two runs, and from known.sh's facts about the project.
+Whether the style of a form suits the project is not checked.
+"""
+from __future__ import annotations
+
+import ast
+import random
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from operator import eq
+
+from codedata.bugs.instances import HISTORY
+from codedata.bugs.issues.issue_checks import Hidden
+from codedata.bugs.issues.issue_facts import Difference
+from codedata.checks.requests import names_brought, request_problems
+from codedata.code.patches import diff_of, hunks_of
+from codedata.leak.hidden import NAME
+from codedata.records import BugReport, Task
+from codedata.suites.recorded_calls import is_atom
+from codedata.texts import fill, toml_of
+
+FORMS = toml_of(__package__, "issue_forms.toml")
+HOLE = re.compile(r"\{(\w+)\}")
+MAX_SHORT, MAX_INLINE, MAX_BLOCK = 32, 100, 600   # characters of an outcome in a title, line, block
+MAX_PART = 40              # characters of a part of a longer outcome
+FOREIGN = sys.stdlib_module_names | {"pytest"}    # modules that are not the project's
+IS_CLASS = re.compile(r"(?:^|\.)[A-Z]\w*$")
+OF_MODULE = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z])")
+OF_COMMITS = ("This change is missing:\n\n{}\n", "Please make this change:\n\n{}\n",
+              "Wanted:\n\n{}\n",
+              "{}\n\nThe code does not have this change yet. Please make it.\n")
+
+
+def own_report(task: Task, hidden: Hidden, min_words: int,
+               draw: random.Random) -> BugReport | None:
+    """Return the report of a bug that reverts a commit: the commit's message. Return None for other
+    bugs, and if the message is too short or mentions something that a user could not know."""
+    bug, proof = hidden.bug, task.proof or {}
+    text, tests = str(proof.get("summary") or ""), diff_of({}, bug.hidden)
+    known = NAME.findall("\n".join(line for hunk in hunks_of(bug.patch) for line in hunk.old))
+    if not text or proof.get("operator") != HISTORY or hidden.in_report(text, tests) or [
+            *request_problems(text, names_brought(bug.patch, tests) - {*known}, min_words)]:
+        return None
+    return BugReport(bug.instance_id, bug.repo, draw.choice(OF_COMMITS).format(text),
+                     {"writer": "template", "form": "commit"})
+
+
+def report_text(found: Difference, draw: random.Random, known: Mapping[str, str]
+                ) -> tuple[str, str]:
+    """Return (the name of a form, the report in this form). `known` has at least "project"."""
+    parts = _parts(found, known)
+    kinds, forms = FORMS["kinds"], FORMS["forms"]
+    phrases = {name: draw.choice(_drawable(texts, parts)) for name, texts in (
+        FORMS["pieces"] | kinds[found.kind]).items()}
+    fitting = {name: form["text"] for name, form in forms.items()
+               if found.kind in form.get("kinds", [found.kind])
+               and _drawable([form["text"]], parts | phrases)}
+    name = draw.choice([*fitting])
+    text = re.sub("\n{3,}", "\n\n", fill(fitting[name], **phrases))
+    return name, f"{fill(text, **parts).strip()}\n"
+
+
+def _drawable(texts: Sequence[str], parts: Mapping[str, str]) -> list[str]:
+    """Return the texts whose holes all have a part."""
+    return [one for one in texts if parts.keys() >= {*HOLE.findall(one)}]
+
+
+def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
+    """Return {hole: its text}."""
+    right, wrong = found.right, found.wrong
+    program = right.program.rstrip("\n")
+    parts = {**known, "script": program, "script_block": indented(program),
+             "language": "python", "name": called(wrong.program) or known["project"],
+             **_told("was", wrong.shown, right.shown, found.kind),
+             **_told("should", right.shown, wrong.shown, found.kind)}
+    was, should = (FORMS["types"].get(one.type, one.type) for one in (wrong, right))
+    is_same = (wrong.kind, was) == (right.kind, should)
+    parts |= {"same_type": was} if is_same else {"was_type": was, "should_type": should}
+    code = right.last or right.lines[-1]
+    start = re.escape(parts["name"].rpartition(".")[2])
+    if re.match(rf"[\w.]*\b{start}\(.*\)$", code, re.DOTALL) and is_atom(code):
+        parts["direct"] = parts["name"]
+    if does := known.get(f"does {parts['name'].rpartition('.')[2]}"):
+        parts["does"] = does
+    lines = program.split("\n")
+    if len(lines) == 2 and lines[0].startswith(("import ", "from ")) and right.last:
+        parts |= {"setup": lines[0], "call": right.last, "shown": lines[1]}
+    return parts
+
+
+def _told(side: str, text: str, other: str, kind: str) -> dict[str, str]:
+    """Return the parts for an outcome. A long one is described by its size and the place of the
+    difference."""
+    word = FORMS["nothing"].get(kind, {}).get(text)
+    text = word or text
+    if len(text) > MAX_BLOCK:
+        at = len([*takewhile(bool, map(eq, text, other))])
+        first, part, last = (f"`` {one} ``".replace("\n", "\\n") for one in (
+            text[:MAX_PART], text[at:at + MAX_PART], text[-MAX_PART:]))
+        return {side: f"a text of {len(text):,} characters, from {first} to {last}, with {part} "
+                      f"from character {at + 1:,} on"}
+    parts = {f"{side}_block": indented(text)}
+    if len(text) <= MAX_INLINE and not re.search("[\n`]", text):
+        parts |= {side: word or f"`{text}`", f"{side}_line": text}
+        if len(text) <= MAX_SHORT:
+            parts[f"short_{side}"] = text
+    return parts
+
+
+def indented(text: str) -> str:
+    """Return a text as a block of Markdown."""
+    return "\n".join(f"    {line}" for line in text.split("\n"))
+
+
+def called(program: str) -> str:
+    """Return the project's function that a program calls last, with its class; "" for none. Modules
+    outside the standard library count as the project's."""
+    nodes = [*ast.walk(ast.parse(program))]
+    names: dict[str, str] = {}   # {name in the program: the project's name}
+
+    def resolved(node: ast.AST) -> str:
+        if (text := ast.unparse(node)) in names:
+            return names[text]
+        match node:
+            case ast.Call(function):
+                name = resolved(function)
+                return name if IS_CLASS.search(name) else ""
+            case ast.Attribute(owner, name):
+                owner = resolved(owner)
+                return f"{owner}.{name}" if owner else ""
+        return ""
+
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name: alias.name for alias in node.names
+                      if (getattr(node, "module", "") or alias.name).partition(".")[0]
+                      not in FOREIGN}
+        elif isinstance(node, ast.Assign):
+            names[ast.unparse(node.targets[0])] = resolved(node.value)
+        elif isinstance(node, ast.ClassDef) and node.bases:
+            names[node.name] = resolved(node.bases[0])
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    for node in sorted(calls, key=lambda one: -one.lineno):
+        if name := resolved(node.func):
+            return OF_MODULE.sub("", name)
+    return ""

@@ -1,0 +1,147 @@
+"""Record the facts of a repository, and choose the facts that a function's document shows: the step
+`facts` of nl2repo.py. A call with a text in tests is also tried with the empty text and with a
+broken one.
+"""
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from codedata.checks.secrets import credential_in
+from codedata.code.entities import Entity, all_entities
+from codedata.disk.store import Derived, Store
+from codedata.errors import Excluded
+from codedata.nl2repo.sources import sources_of
+from codedata.records import Coverage, Environment, RecordedFact, RepoFacts, SourceCopy
+from codedata.run.stage import Reads, Stage, Writes
+from codedata.run.talk import begin_step
+from codedata.sandbox.factory import SandboxFactory
+from codedata.suites.contexts import mask_of
+from codedata.suites.environments import JUDGED_BY, labelled, open_environment
+from codedata.suites.recorded_calls import Outcome, ReplayJob, distinct, jobs_of, record, replay
+from codedata.suites.test_results import counts
+from codedata.tasks.prove.outcomes import PASSED, known_results, time_limit
+from codedata.texts import CONTROL
+
+FACTS = 2                  # raise it when other facts are recorded
+REPLAY_S = 900             # seconds for all scripts of a repository
+# With one or two outcomes, the facts of a function show 51 % of the small faults in its body, with
+# more of them 74 %, with only a docstring none (22 functions of isodate and simpleeval)
+MAX_SHOWN, MIN_OUTCOMES = 12, 3
+MAX_CHARS = 700            # characters of a fact in a document
+# (code before the first text of a call, the called name, code after that text)
+TEXT_CALL = re.compile(r"(.*?\b(\w+)\()'(?:[^'\\]|\\.)*'([,)].*)", re.DOTALL)
+CALLED = re.compile(r"(\w+)\(")
+TRIED = "(''", "'?!'"      # the empty text, and a broken one
+
+
+def facts_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
+    """Return the step that records the facts of repositories."""
+    return Stage(
+        "nl2repo.facts", make=partial(record_facts, root, host), identity={"facts": FACTS},
+        reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
+        also_reads=(Reads(Store(root, SourceCopy), ("files",), made_by="nl2repo.extract",
+                      same="base_commit"),
+                Reads(Store(root, Coverage), ("contexts",), optional=True, same="base_commit")),
+        writes=Writes(Store(root, RepoFacts)),
+        after="nl2repo.py --steps extract", then="nl2repo.py --steps relationship")
+
+
+def record_facts(root: Path, host: SandboxFactory, environment: Environment, copy: SourceCopy,
+                 coverage: Coverage | None) -> RepoFacts:
+    """Return the facts of a repository. Tests whose outcome changes while calls are recorded give
+    none. Raise Excluded if it is known that calls of its tests cannot be recorded."""
+    name, started = environment.repo_name, time.monotonic()
+    if coverage and coverage.contexts == "none":
+        raise Excluded(f"its calls cannot be recorded: {coverage.reason}.", name)
+    limit_s = 5 * time_limit(environment, host.run_timeout_s)
+    with (labelled(host, name, "nl2repo") as label,
+          open_environment(environment, host, label) as sandbox):
+        begin_step("tests, with their calls recorded")
+        run, events = record(sandbox, environment.test_script, limit_s)
+        begin_step("running the calls again")
+        jobs = jobs_of(events)
+        jobs += text_jobs(jobs)
+        outcomes = replay(sandbox, jobs, environment.test_script, prune=True, total_s=REPLAY_S)
+    found = distinct(one for one in outcomes
+                     if one and not credential_in([one.program, one.text])
+                     and not CONTROL.search(one.program + one.text))
+    entities = all_entities(sources_of(root, name))[0]
+    status = run.statuses
+    changed = [test for test, before in known_results(environment).items()
+               if before == PASSED and status.get(test) != PASSED]
+    return RepoFacts(
+        environment.repo, name, environment.base_commit,
+        [fact_of(one, entities) for one in found],
+        {"tests": counts(run.results), "events": len(events), "scripts": len(jobs),
+         "suite_seconds": run.seconds, "changed": sorted(changed)},
+        round(time.monotonic() - started, 1))
+
+
+def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:
+    """Return an outcome as a fact."""
+    def places_in(path: str) -> list[Entity]:
+        return [place for place in entities.get(path, ()) if place.kind != "class"]
+
+    around = ([place for place in places_in(path) if place.line <= line <= place.end_line]
+              for path, line in one.direct)
+    functions = {max(places, key=lambda place: place.line).id for places in around if places}
+    masks = {path: sum(1 << line for line in ran) for path, ran in one.ran.items()}
+    lines = {place.id: n for path, mask in masks.items() for place in places_in(path)
+             if (n := (mask & mask_of(place.body_lines)).bit_count())}
+    return {"functions": sorted(functions), "ran": dict(sorted(lines.items())),
+            "code": [*one.lines, one.last], "told": one.shown, "kind": one.kind}
+
+
+def text_jobs(jobs: Iterable[ReplayJob]) -> list[ReplayJob]:
+    """Return the calls that have a text, with the empty text and with a broken one instead."""
+    calls = {}   # by the names that their scripts call
+    for job in jobs:
+        if call := TEXT_CALL.fullmatch(job.last):
+            calls.setdefault((*CALLED.findall("".join([*job.lines, call[1]])),), (job.lines, call))
+    return [ReplayJob(lines, f"{call[1]}{text}{call[3]}")
+            for lines, call in calls.values() for text in ("''", TRIED[1])]
+
+
+# the choice --------------------------------------------------------------------------------------
+
+def facts_about(id: str, facts: Iterable[RecordedFact]) -> list[RecordedFact]:
+    """Return the facts of a function that a document may show: scripts that call it themselves."""
+    return [one for one in facts if id in one["functions"]
+            and sum(map(len, one["code"])) + len(one["told"]) <= MAX_CHARS]
+
+
+def outcomes_of(facts: Iterable[RecordedFact]) -> set[str]:
+    """Return the informative outcomes of facts."""
+    return {one["told"] for one in facts} - {"None"}
+
+
+def is_describable(id: str, facts: Sequence[RecordedFact]) -> bool:
+    """Return whether the facts of a function suffice to describe it without a model. A function
+    called with a text must also have been called with the texts of TRIED."""
+    names, lasts = id.partition("::")[2].split(".")[-2:], [one["code"][-1] for one in facts]
+    takes_text = any((call := TEXT_CALL.fullmatch(last)) and call[2] in names for last in lasts)
+    has_tried = all(any(text in last for last in lasts) for text in TRIED)
+    return len(outcomes_of(facts)) >= MIN_OUTCOMES and (has_tried or not takes_text)
+
+
+def shown_facts(id: str, facts: Sequence[RecordedFact]) -> list[RecordedFact]:
+    """Return up to MAX_SHOWN facts of a function: first one value and one error, then facts with
+    other outcomes that run other numbers of its lines; the empty text and short ones first."""
+    left = sorted(facts, key=lambda one: (
+        TRIED[0] not in "".join(one["code"]), TRIED[1] in "".join(one["code"]),
+        one["told"] == "None", sum(map(len, one["code"]))))
+    shown: list[RecordedFact] = []
+    while left and len(shown) < MAX_SHOWN:
+        told, kinds = outcomes_of(shown) | {"None"}, {one["kind"] for one in shown}
+        sizes = {one["ran"].get(id, 0) for one in shown}
+        best = min(left, key=lambda one: (
+            one["told"] in told, one["kind"] in kinds, one["ran"].get(id, 0) in sizes))
+        if best["told"] in told and len(shown) >= 3:
+            break
+        shown.append(best)
+        left.remove(best)
+    return shown

@@ -1,0 +1,330 @@
+"""Implement stripped patches as a kind of task, and make the stages: screening, patches, proof and
+instructions.
+
+Only a test that needs one of the bodies may fail. Doctests are never graded: they are in the
+docstrings that a solver sees.
+"""
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from itertools import chain
+from operator import or_
+from pathlib import Path
+
+from codedata.analysis.analyse import coverage_reads
+from codedata.code.entities import is_test_file
+from codedata.code.patches import diff_of, files_of, normalised
+from codedata.disk.store import Derived, Store, all_readable, digest
+from codedata.nl2repo.sources import sources_of
+from codedata.nl2repo.strip import EMPTY, Strippable
+from codedata.records import (
+    STRIPPED_PATCH,
+    Communities,
+    Coverage,
+    Environment,
+    Object,
+    RepoDocument,
+    RepoMeta,
+    ScreenedStrip,
+    SourceCopy,
+    StripCandidate,
+    StripPatch,
+    Task,
+)
+from codedata.run.describe_records import describe_strips
+from codedata.run.stage import Reads, Stage, Writes
+from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
+from codedata.suites.contexts import LANGUAGE
+from codedata.suites.test_results import place_of
+from codedata.tasks.folder.task_folder import BEFORE_DOCUMENT, verifier_config
+from codedata.tasks.prove.kinds import Candidate, DiffsToScreen, PatchKind, Screens
+from codedata.tasks.prove.outcomes import GOOD, SURVIVES, known_results, time_limit
+from codedata.tasks.prove.proof import PatchProver
+from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules
+from codedata.tasks.screen.screening import Screener
+from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
+from codedata.terminal import named
+from codedata.texts import fill, text_of
+
+ALL = 1.0                  # share of the tests that a stripped patch may break
+RULES = ScreeningRules(ALL, ignores_skipped=True)
+FROM_EMPTY = replace(RULES, counts_missing=True)   # no test can be collected
+SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds", "n_survivors")
+FUNCTION = "function"      # kind of patches that strip a single function
+MAX_PROVEN_FUNCTIONS = 40  # single-function patches of a repository that are proven
+PER_TASK = 2               # with --limit, candidates screened for each task
+N_VARIANTS = 8             # wrong bodies of a function that are screened
+MAX_VARIED = 120           # functions of a repository with screened wrong bodies
+RELATIONSHIP = "nl2repo.py --steps relationship"
+
+@dataclass(frozen=True)
+class TaskDocument:
+    """Hold the document of the functions of a task."""
+
+    instance_id: str
+    functions: list[str]
+    text: str
+
+
+def id_of(repo_name: str, kind: str, diff: str) -> str:
+    """Return the id of a patch."""
+    return f"{repo_name}.{kind}.{normalised(diff)[:8]}"
+
+
+def strip_candidates(root: Path) -> Derived:
+    """Return the stripped patches as candidates, by ids made from their diffs: an edited patch is
+    another candidate."""
+    def candidate_of(_, patch: StripPatch) -> dict[str, Candidate]:
+        name, screened = id_of(patch.repo_name, patch.kind, patch.diff), patch.screened
+        refused = ""
+        if screened.get("verdict") != GOOD:
+            refused = f"rejected by screening: {screened.get('reason')}"
+        return {name: Candidate(name, patch.repo_name, patch.base_commit, patch.diff, patch.id,
+                                patch.kind, patch.functions, vars(patch), screened, refused)}
+
+    return Derived(Store(root, StripPatch), candidate_of)
+
+
+def task_documents(root: Path) -> Derived:
+    """Return {task id: document} of the tasks whose functions are all documented."""
+    def documents_of(_: str, whole: RepoDocument) -> dict[str, TaskDocument]:
+        texts = {one.get("subject"): str(one.get("text", "")).strip() for one in whole.sections}
+        return {id: TaskDocument(id, one["functions"], "\n\n".join(filter(None, [
+                    texts[""], one.get("api", "").strip(), *map(texts.get, one["functions"])])))
+                for id, one in whole.index.items() if all(map(texts.get, ["", *one["functions"]]))}
+
+    return Derived(Store(root, RepoDocument), documents_of, place="document of all its functions")
+
+
+def tasks_of(root: Path) -> Store:
+    """Return the tasks of stripped patches, whose names begin with a repository's."""
+    return Store(root, Task, kind=STRIPPED_PATCH, derived=True)
+
+
+class Strips(PatchKind):
+    """Implement stripped patches as a kind of task."""
+
+    name, label = STRIPPED_PATCH, "nl2repo"
+
+    def __init__(self, root: Path, host: SandboxFactory, from_empty: bool = False):
+        same = {"same": "base_commit"}
+        self.rules = FROM_EMPTY if from_empty else RULES
+        self._host, self.tasks = host, tasks_of(root)
+        self.candidates = Reads(strip_candidates(root), ("base_commit", "functions", "diff"),
+                                made_by="nl2repo.patches")
+        self.candidates_with = (
+            coverage_reads(root),
+            Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
+            Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
+            Reads(Store(root, Communities), ("ungraded",), optional=True, **same))
+
+    def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
+                copy: SourceCopy, meta: RepoMeta, communities: Communities | None
+                ) -> tuple[Environment, tuple[str, ...]]:
+        """Return (the environment, in which doctests and tests that a stripped body skips are not
+        graded; the paths of the changed files, which are taken from an agent's work)."""
+        skipped = (communities and communities.ungraded) or []
+        paths = {*copy.files, *copy.others}
+        # tests outside of test files, such as doctests
+        outside = [test for test in known_results(environment)
+                   if (path := place_of(test, paths)[0]) and not is_test_file(path)]
+        return (replace(environment, flaky=[*environment.flaky, *skipped, *outside]),
+                tuple(sorted(path for path, _ in files_of(candidate.diff))))
+
+    def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
+                coverage: Coverage, *joined) -> str:
+        """Return a reason that names failing tests which need none of the functions; "" if there
+        are none. A test that runs none of them, by coverage, may still need a fixture or a cache
+        that another test makes. So only these tests are run again: tests that fail again need the
+        functions, and are not named."""
+        wanted, unrelated = {*candidate.functions}, {}
+        for test in coverage.tests:
+            k = test["functions"]
+            ran = () if k is None else (coverage.functions[i] for i in coverage.function_sets[k])
+            if k is not None and not test["starts"] and wanted.isdisjoint(ran):
+                unrelated[test["name"]] = test
+        failing = unrelated.keys() & {*run.fail_to_pass}
+        if not failing or candidate.method == EMPTY:
+            return ""
+        ids = [i for i, id in enumerate(coverage.functions) if id in wanted]
+        alone = replace(coverage, function_sets=[ids], tests=[
+            {**unrelated[name], "functions": 0} for name in sorted(failing)])
+        limit_s = time_limit(environment, self._host.run_timeout_s)
+        with Screener(environment, alone, limit_s, self._host, label, self.rules) as screener:
+            shown, = screener.screen([candidate.diff])
+        if shown:
+            failing -= {*shown.failing}
+        names = named(sorted(failing))
+        return f"tests fail that do not need the functions: {names}" if failing else ""
+
+    def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
+                  coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined
+                  ) -> tuple[Object, Object]:
+        """Return the entries for [metadata.codedata], such as the functions and the licence, and {}
+        for proof.json."""
+        made_from = {"directory": StripPatch.directory, "item": candidate.item,
+                     "digest": digest(candidate.diff)}
+        return {"method": candidate.method, "functions": candidate.functions,
+                "licence": meta.licence, "language": LANGUAGE, "made_from": made_from,
+                "labels": {"category": "rebuild",
+                           "tags": [LANGUAGE, "nl2repo", candidate.method]}}, {}
+
+
+def instruction_of(task: Task, text: TaskDocument) -> str:
+    """Return an instruction that lists the functions or files to write, with their document."""
+    config, form = verifier_config(task), "instruction.md"
+    names = defaultdict(list)
+    for function in text.functions:
+        path, _, name = function.partition("::")
+        names[path].append(f"`{name}`")
+    lines = "\n".join(f"- `{path}`: {', '.join(names[path])}" for path in sorted(names))
+    if task.about.get("method") == EMPTY:
+        form, lines = "instruction_empty.md", "\n".join(f"- `{path}`" for path in config["counts"])
+    python = f"{config.get('activation', '')}python3"
+    return fill(text_of("codedata.nl2repo", form), functions=lines, python=python,
+                before=BEFORE_DOCUMENT, document=text.text)
+
+
+# screening ---------------------------------------------------------------------------------------
+
+def strip_screens(root: Path, max_screened: int | None, from_empty: bool) -> Screens:
+    """Return how the candidates of repositories are screened; of each, the first `max_screened`
+    (None: all) and those screened before. Without the bodies, a test must fail, and all tests must
+    still be collected."""
+    found = Store(root, Communities)
+
+    def to_screen(item: Communities, environment: Environment, coverage: Coverage) -> DiffsToScreen:
+        strippable = Strippable(sources_of(root, item.repo_name), coverage, from_empty)
+        n = max_screened and max(max_screened, len(item.screened or ()))
+        strips = [_strip(item.repo_name, one, strippable) for one in item.candidates[:n]]
+        possible = [one for one in strips if one["diff"]]
+        # the test strength of the first single functions: only some of them are proven
+        single = [one["functions"][0] for one in possible if one["kind"] == FUNCTION]
+        wrong = {id: strippable.variants(id, N_VARIANTS) for id in single[:MAX_VARIED]}
+        diffs = [*(one["diff"] for one in possible), *chain.from_iterable(wrong.values())]
+        return DiffsToScreen(diffs, coverage, partial(_with_verdicts, item, strips, wrong),
+                             "no source is left" if from_empty else "")
+
+    return Screens("nl2repo", FROM_EMPTY if from_empty else RULES,
+                   Reads(found, ("base_commit", "candidates"), made_by="nl2repo.relationship"),
+                   (coverage_reads(root),), Writes(found, ("screened", "ungraded")), to_screen)
+
+
+def _with_verdicts(found: Communities, strips: list[ScreenedStrip], wrong: dict[str, list[str]],
+                   verdicts: Mapping[str, Screened], seconds: float) -> Communities:
+    """Return the candidates of a repository with their `verdicts`, by diff. A test that any
+    candidate skips is not graded: it may fail (xfail), or asks the code whether to run, so its
+    result does not depend only on a stripped body. `wrong` has the diffs with wrong bodies of
+    functions."""
+    skipped = sorted({name for one in strips if one["diff"]
+                      for name in verdicts[one["diff"]].skipped})
+    survivors = {id: sum(verdicts[diff].verdict == SURVIVES[0] for diff in diffs)
+                 for id, diffs in wrong.items()}
+    shown = [_judged(one, verdicts[one["diff"]], skipped, survivors) if one["diff"] else one
+             for one in strips]
+    return replace(found, screened=shown, ungraded=skipped)
+
+
+def _judged(strip: ScreenedStrip, shown: Screened, skipped: list[str],
+            survivors: Mapping[str, int]) -> ScreenedStrip:
+    """Return a candidate with its result of screening, without tests that are not graded."""
+    verdict, reason = shown.verdict, shown.reason
+    failing = {*shown.failing}.difference(skipped)
+    if verdict == GOOD and not failing:
+        verdict, reason = SURVIVES
+    return {**strip, "verdict": verdict, "reason": reason, "how": shown.how,
+            "n_failing": len(failing), "seconds": round(shown.seconds, 3),
+            "n_survivors": sum(survivors.get(id, 0) for id in strip["functions"])}
+
+
+def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) -> ScreenedStrip:
+    """Return a candidate with its diff, before screening. If it cannot be stripped, its diff is
+    empty and its reason is set."""
+    ids, kind = candidate["functions"], candidate["kind"]
+    strip: ScreenedStrip = {
+        "id": "", "kind": kind, "functions": ids, "sources": [], "diff": "", "verdict": "refused",
+        "reason": "", "n_covering": 0, "n_failing": 0, "how": "", "seconds": 0.0,
+        "n_survivors": 0}
+    try:
+        before, after = strippable.emptied() if kind == EMPTY else strippable.stripped(ids)
+    except KeyError as e:
+        return {**strip, "reason": f"{e.args[0]} cannot be stripped"}
+    except ValueError as e:
+        return {**strip, "reason": str(e)}
+    diff = diff_of(before, after)
+    return {**strip, "id": id_of(repo_name, kind, diff), "diff": diff,
+            "sources": [digest(strippable.source(id).hex()) for id in ids],
+            "n_covering": reduce(or_, (strippable.tests[id] for id in ids)).bit_count()}
+
+
+# stages ------------------------------------------------------------------------------------------
+
+def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
+                    limit: int | None, from_empty: bool) -> Stage:
+    """Return the stage that screens the candidates of nl2repo.relationship; with a limit of tasks,
+    the first PER_TASK for each. If an earlier run has screened fewer, screen them again.
+    """
+    n = limit and PER_TASK * limit
+    is_short = any(len(one.screened or ()) < len(one.candidates[:n])
+                   for one in all_readable(root, Communities))
+    return screen_stage(strip_screens(root, n, from_empty), "nl2repo.screen", environments, host,
+                        {"max_screened": n} if n else {}, refresh=is_short, after=RELATIONSHIP,
+                        then=RELATIONSHIP)
+
+
+def screened_strips(root: Path) -> Derived:
+    """Return a StripPatch for each screened candidate that was rejected or is to be proven. Of a
+    repository's good candidates with one function, only the first MAX_PROVEN_FUNCTIONS are proven;
+    functions whose tests let more wrong bodies pass come later."""
+    others: set[str] = set()   # ids of good candidates that are not proven
+
+    def patches_of(repo_name: str, record: Communities) -> dict[str, StripPatch]:
+        patches = {}
+        n_functions = 0
+        for one in sorted(record.screened or [], key=lambda one: one.get("n_survivors", 0)):
+            is_function = one["kind"] == FUNCTION and one["verdict"] == GOOD
+            n_functions += is_function
+            if is_function and n_functions > MAX_PROVEN_FUNCTIONS:
+                others.add(one["id"])
+            elif one["id"]:
+                patches[one["id"]] = StripPatch(
+                    record.repo, repo_name, record.base_commit, one["id"], one["kind"],
+                    one["functions"], one["sources"], one["diff"],
+                    {key: one[key] for key in SHOWN if key in one})
+        return patches
+
+    return Derived(Store(root, Communities), patches_of, keeps=others.__contains__)
+
+
+def patches_stage(settings: Settings) -> Stage:
+    """Return the stage that writes the patches of screened_strips()."""
+    return Stage(
+        "nl2repo.patches", make=lambda patch: patch, is_local=True,
+        reads=Reads(screened_strips(settings.root),
+                    tuple(StripPatch.__dataclass_fields__), made_by="nl2repo.screen"),
+        writes=Writes(Store(settings.root, StripPatch)), per_limit=0, after=RELATIONSHIP,
+        then=RELATIONSHIP)
+
+
+def proof_stage(root: Path, environments: Derived, host: SandboxFactory,
+                from_empty: bool) -> Stage:
+    """Return the stage that proves stripped patches."""
+    kind = Strips(root, host, from_empty)
+    tasks = kind.tasks
+    return prove_stage(
+        kind, "nl2repo.proof", PatchProver(kind, host), host, environments,
+        sum_up=lambda: [describe_strips(all_readable(root, StripPatch), tasks.names(),
+                                  tasks.ledger.excluded)],
+        after=RELATIONSHIP, then="nl2repo.py --steps doc_part2,doc_part1,doc")
+
+
+def instructions_stage(root: Path) -> Stage:
+    """Return the stage that writes the instructions of stripped patches."""
+    texts = Reads(task_documents(root), ("functions", "text"), made_by="nl2repo.doc")
+    return instruct_stage(
+        tasks_of(root), "nl2repo.instruct", texts, instruction_of, ("tests",), after=RELATIONSHIP,
+        then="export.py --formats nl2repo,harbor")

@@ -1,0 +1,153 @@
+"""Write the instruction of a pull request's task: the issue that it solves, or its own description;
+if neither is good enough, a text by a model.
+
+The model first compares a text with the tests and the solution: do the tests demand something that
+the text does not state, and does the text reveal the solution? Only then does it write a new text,
+which is checked in the same way. A program checks quotes, names of tests, and code of the solution.
+The model may overlook something; audit.py checks again.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from codedata.checks.requests import own_words, request_problems
+from codedata.disk.store import digest
+from codedata.errors import ItemFailed
+from codedata.leak.hidden import parts_of_test
+from codedata.leak.leaked_facts import given_away, in_words
+from codedata.llm import Models, Reply
+from codedata.llm.asking import Rejected, ask, object_in, part_in
+from codedata.llm.replies import current_reply_log
+from codedata.records import Commit, Task
+from codedata.run.talk import begin_step
+from codedata.settings import Settings
+from codedata.tasks.folder.task_folder import GOLD, TEST_PATCH, text_in, verifier_config
+from codedata.texts import fill, printable, squeezed, text_of
+
+READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
+FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
+        "tells": [{"quote": "…", "why": "…"}]}
+MAX_CHARS = 40_000       # for each patch in a request to the model
+MAX_LISTED = 40          # failing tests in a request to the model
+_packaged = partial(text_of, __package__)
+
+
+def own_text(commit: Commit) -> str:
+    """Return the issue that a request solves or, without one, the request's description, without
+    lines added by git and its host; "" if nothing is left."""
+    text = commit.issue.strip() or own_words(commit.description)
+    return f"{text}\n" if text else ""
+
+
+def tells(commit: Commit, text: str, said: str = "") -> list[str]:
+    """Return the parts of a text that require knowledge of the solution, as far as a program can
+    detect. A text may name anything in the tests, the interface and `said`, even with other line
+    breaks."""
+    shown = "\n".join((commit.test_patch, said, squeezed(said)))
+    return in_words(given_away(text, shown, replace(commit, files=[], test_patch="")))
+
+
+class TextWriter:
+    """Write instructions. Without a model in [pr_tasks] writer, they are the requests' own texts.
+    """
+
+    def __init__(self, settings: Settings, models: Models):
+        self._min_words = settings.export.min_words
+        is_asked = settings.pr_tasks.writer == "llm"
+        self._client = models.client("issue") if is_asked else None
+
+    def identity(self) -> dict:
+        """Return the settings that determine the instructions."""
+        if not self._client:
+            return {}
+        prompts = digest([*map(_packaged, (READ, WRITE, AGAIN, SCHEMA))])
+        return {**self._client.spec.identity(), "prompts": prompts}
+
+    def bound(self) -> str:
+        """Return a line with the minimum number of calls."""
+        if not self._client:
+            return "no calls: no model is asked"
+        return "one call for each task, at least three if its own text is not enough"
+
+    def text_of(self, task: Task, commit: Commit) -> str:
+        """Return the instruction of a task. Raise ItemFailed if no text is accepted, or if the
+        request has no text and there is no model."""
+        text, problems = own_text(commit), ["it says nothing"]
+        if not (self._client or text):
+            raise ItemFailed("the request does not describe itself. A model writes its text with "
+                             "--writer llm")
+        if not self._client:
+            return text
+        begin_step("reading what the request says")
+        if text:
+            problems = [*self._problems(task, commit, text)]
+        current_reply_log().note(told=problems or "nothing")
+        if not problems:
+            return text
+
+        def read(reply: Reply) -> str:
+            issue = part_in(reply.text, "issue")
+            begin_step("reading what was written")
+            if faults := [*_shown_of(task, commit, issue), *self._problems(task, commit, issue)]:
+                raise Rejected("it will not do", *faults)
+            return issue
+
+        begin_step("writing the issue")
+        request = _filled(WRITE, task, commit, text, problems="\n".join(f"- {one}"
+                                                                        for one in problems))
+        return ask(self._client, read, request, _packaged(AGAIN))
+
+    def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
+        """Yield the faults of a text, by a rule or according to the model, and the places that
+        reveal the solution."""
+        for rule, details in request_problems(text, commit.new_names or (), self._min_words):
+            yield f"{rule}: {details}"
+        found = ask(self._client, partial(_read, text),
+                    _filled(READ, task, commit, text, form=json.dumps(FORM)), _packaged(AGAIN),
+                    schema=json.loads(_packaged(SCHEMA)))
+        for one in found["unsaid"]:
+            yield f"the tests want what nobody says: {one['demand']} ({one['test']})"
+        for one in found["tells"]:
+            yield f"it tells the solution: {one['quote']!r} ({one['why']})"
+
+
+def _shown_of(task: Task, commit: Commit, text: str) -> Iterator[str]:
+    """Yield the parts of the solution and the tests that a text shows but the request's own text
+    does not.
+    """
+    own = own_text(commit)
+    yield from tells(commit, text, own)
+    for test in _failing(task):
+        name = parts_of_test(test)[-1]
+        if name not in own and re.search(rf"\b{re.escape(name)}\b", text) and "_" in name:
+            yield f"it names the test {name!r}"
+
+
+def _read(text: str, reply: Reply) -> dict:
+    """Return {unsaid, tells} of a reply. Raise Rejected if it has another form, or quotes a
+    sentence that is not in the text."""
+    found = object_in(reply.text, lambda one: FORM.keys() <= one.keys(),
+                      f"with {' and '.join(FORM)}")
+    read = {key: [{name: printable(str(one.get(name) or ""), 1000) for name in form[0]}
+                  for one in found[key] if isinstance(one, dict)] for key, form in FORM.items()}
+    for one in read["tells"]:
+        quote = squeezed(one["quote"])
+        if not quote or quote not in squeezed(text):
+            raise Rejected(f"the text does not say {one['quote']!r}")
+    return read
+
+
+def _filled(name: str, task: Task, commit: Commit, text: str, **more: str) -> str:
+    tests = _failing(task)
+    listed = ", ".join(tests[:MAX_LISTED]) + (" …" if tests[MAX_LISTED:] else "")
+    return fill(_packaged(name), repo=commit.repo, text=text.strip(), tests=listed,
+                test_patch=text_in(task.tests, TEST_PATCH)[:MAX_CHARS],
+                gold=text_in(task.solution, GOLD)[:MAX_CHARS], **more)
+
+
+def _failing(task: Task) -> list[str]:
+    return [*map(str, verifier_config(task).get("FAIL_TO_PASS") or [])]

@@ -1,0 +1,123 @@
+"""Write the records of pull requests, and find pull requests without an environment: the steps
+`records` and `setup` of pr_tasks.py, and its --check."""
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from codedata.checks.requests import n_words, names_brought
+from codedata.code.git import MAX_OUTPUT, clone_in, git_output, own_repository
+from codedata.code.patches import files_of, n_changed_lines
+from codedata.disk.store import Store
+from codedata.errors import BrokenRecord
+from codedata.pulls.instructions import own_text
+from codedata.pulls.pull_tasks import Pulls, pull_request, rule_against
+from codedata.records import Commit, parse
+from codedata.run.stage import Stage, Writes, found_records
+from codedata.sandbox.archives import UnsafeArchive
+from codedata.settings import Settings
+from codedata.suites.environments import Environments
+from codedata.terminal import plural, say
+from codedata.texts import printable
+
+NEEDED = ("instance_id", "repo", "patch")   # other fields of a record may be empty
+
+
+def records_stage(settings: Settings, spec: str, clones: str,
+                  found: Iterable[tuple[str, dict | str]]) -> Stage:
+    """Return the stage that writes a record for each pull request of `found`: (id, its record or
+    the reason why it is unusable). `clones` is the folder of clones, or a clone, or "".
+    """
+    optional = tuple(field for field in Commit.__dataclass_fields__ if field not in NEEDED)
+
+    def make(commit: Commit) -> Commit:
+        return replace(commit, new_names=_new_names(clones, commit))
+
+    return Stage("pr_tasks.records", make=make, is_local=True, per_limit=0,
+                 reads=found_records(Commit, lambda: found, spec),
+                 writes=Writes(Store(settings.root, Commit), optional=optional),
+                 then="pr_tasks.py --setup")
+
+
+def check_candidates(settings: Settings, clones: str,
+                     found: Iterable[tuple[str, dict | str]]) -> int:
+    """Print the words, files and lines of each pull request of `found` that can become a task, and
+    why the others cannot. Return 0 if one can, else 1. `clones` is as in records_stage()."""
+    limits, n = settings.pr_tasks, Counter()
+    for name, value in found:
+        reason = value
+        if not isinstance(value, str):
+            try:
+                commit = parse(Commit, value, name)
+            except BrokenRecord as e:
+                reason = e.what
+            else:
+                request = pull_request(commit, limits.max_files, limits.max_lines)
+                reason = request.refused or rule_against(commit, settings)
+                if not reason:   # the slow rule comes last
+                    commit = replace(commit, new_names=_new_names(clones, commit))
+                    reason = rule_against(commit, settings)
+        n[reason] += 1
+        if not reason:
+            print(f"{printable(commit.instance_id)}: "
+                  f"{plural(n_words(own_text(commit)), 'word')}, "
+                  f"{plural(len([*files_of(request.diff)]), 'file')}, "
+                  f"{plural(n_changed_lines(request.diff), 'line')}"
+                  + ("; names in its tests: not checked, as no clone has its base commit"
+                     if commit.new_names is None else ""))
+    say(f"pr_tasks check  {plural(n.total(), 'pull request')}, {n['']:,} can become tasks")
+    for reason, count in n.most_common():
+        if reason:
+            say(f"      left out: {count:,} ({printable(reason)})")
+    return 0 if n[""] else 1
+
+
+def _new_names(clones: str, commit: Commit) -> list[str] | None:
+    """Return the names and wording that a request adds, its tests use, and no file of its clone had
+    before; None without a clone."""
+    clone = clone_in(clones, commit.repo, commit.base_commit)
+    if not clone:
+        return None
+    if not (names := names_brought(commit.patch, commit.test_patch)):
+        return []
+    with own_repository(clone) as own:
+        had = ""
+        try:
+            with git_output(own, "grep", "-whFI", "-f", "-", commit.base_commit,
+                            stdin="\n".join(names)) as lines:
+                had = lines.read(MAX_OUTPUT).decode(errors="replace")
+        except UnsafeArchive as e:
+            if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
+                raise
+    return sorted(name for name in names   # the matches that `git grep -o` prints do not overlap
+                  if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", had))
+
+
+def missing_environments(settings: Settings, clones: str, limit: int | None = None
+                         ) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return ({name of an environment: its row for env_setup}, {the same name: the pull requests
+    that need it}) of the missing environments. If there are more than `limit`, take the newest: the
+    tools of old ones may be gone. The oldest rows come first, so that later ones can start from the
+    image of an ancestor. The source is a clone that has the commit, if `clones` is one or has one.
+    """
+    commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
+    requests = Pulls(settings).candidates
+    candidates = requests.store.open()
+    needed_by: dict[str, list[str]] = defaultdict(list)
+    for name in candidates.names():
+        one = candidates.read(name)
+        is_refused = one.refused or requests.leaves_out(name, one.instance_id)
+        if not is_refused and one.repo_name not in found:
+            needed_by[one.repo_name].append(name)
+    first = {name: commits.read(needed[0]) for name, needed in needed_by.items()}
+    rows = {}
+    newest = sorted(first.items(), key=lambda pair: pair[1].created_at or "")[-(limit or 0):]
+    for name, commit in newest:
+        row = {"repo": commit.repo, "base_commit": commit.base_commit}
+        if clone := clone_in(clones, commit.repo, commit.base_commit):
+            row["reformat_path"] = str(clone.resolve())
+        rows[name] = json.dumps(row)
+    return rows, needed_by

@@ -1,0 +1,69 @@
+"""Define what run_turns.py writes: the results of running a turn's candidates."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+from codedata.records.field_types import AnyText, ItemName, Object, Seconds
+
+
+class CallRun(TypedDict):
+    """Hold the result of running one call of a candidate: an entry of CandidateRun.calls. A call
+    that submits is not run; its exit code is 0."""
+
+    command: str
+    exit_code: int
+    timed_out: bool
+    seconds: Seconds
+    output: AnyText          # as the agent would have seen it
+
+
+class CandidateRun(TypedDict):
+    """Hold the result of running one candidate turn: an entry of Executed.runs.
+
+    For a turn with several calls, the exit code is the one of the last call that ran.
+    """
+
+    sides: list[str]         # every side that gave this turn: king, challenger, sample 1, …
+    turns: list[str]         # their digests
+    command: str
+    exit_code: int
+    timed_out: bool
+    seconds: Seconds
+    output: AnyText          # as the agent would have seen it
+    calls: list[CallRun]     # the calls of a turn with several, in order; absent: one call
+    changes: dict[str, str]  # {path: diff} of the source's files; "": the diff is not shown
+    tests: dict[str, str]    # {hidden test: status} after it; {} if none was or could be run
+
+
+@dataclass(frozen=True)
+class Executed:
+    """Hold the results of a turn's candidates, run in the state before the turn:
+    executed/<answer stem>.json. It names hidden tests, which no judge or model is shown."""
+
+    directory = "executed"
+    instance_id: str
+    repo_name: ItemName      # the environment's
+    image_name: str
+    start: str               # state in which the replay began, one of turns/replay.py's
+    how: str                 # commit | replayed (in pods: the history again for each candidate)
+    replay: str              # equal | tree unchanged | unequal at turn n
+    unequal: list[Object]    # {turn, recorded, got, tree_changed} of observations, shortened
+    n_commands: int          # in the history
+    n_equal: int             # observations that are exactly equal
+    n_masked: int            # observations equal except for parts that differ between two runs
+    before: dict[str, str]   # {hidden test: status} before the turn; {} if no candidate edits
+    runs: list[CandidateRun]
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class TurnStates:
+    """Hold the results of the pull request's tests before each turn of a trajectory:
+    executed/_states/<instance_id>.<digest of its messages>.json.
+    """
+
+    directory = "executed/_states"
+    instance_id: str
+    start: str               # as in Executed
+    turns: dict[str, Object]   # {turn: {passed, failed}}, of turns with a command

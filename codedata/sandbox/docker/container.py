@@ -1,0 +1,406 @@
+"""Run each sandbox in a container of its own, through the Docker SDK: for unreviewed code.
+
+A container gets no variable of the host's environment, no key and no access to the engine.
+All capabilities except the few that package managers need as root are dropped, privileges cannot be
+gained, and memory, CPU and processes are limited. A watcher ends a container that exceeds its disk
+limit. The network is off until network(True).
+
+Not promised: protection against kernel exploits, or a limit for writes to volumes that the image
+declares. With the network on, commands can reach everything that any machine of the network can,
+and services that the host offers on all of its addresses. They cannot reach services on the host's
+loopback, or other sandboxes.
+"""
+from __future__ import annotations
+
+import posixpath
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+
+from codedata.disk.layouts import Program
+from codedata.errors import Interrupted, ItemFailed, Trouble
+from codedata.sandbox import SCRIPT_BASH_FUNC, ClosesAtExit, OverLimit, Result, SandboxDied, Script
+from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
+from codedata.sandbox.copies import text_at
+from codedata.sandbox.docker import engine
+from codedata.sandbox.docker.disk_limit import DiskWatch, start
+from codedata.sandbox.process_labels import labels
+from codedata.sandbox.shell import PART, Shell, in_parts
+from codedata.sandbox.sizes import bytes_of
+from codedata.terminal import say
+
+FOLDER = "/run/codedata"   # scripts, state, CA bundle: in memory, so that no image contains them
+CA_PATH = f"{FOLDER}/ca.pem"
+# As root, apt, dpkg and pip change owners of files, write to others' files and become another user;
+# KILL can end their processes.
+CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
+RIGHTS = {"cap_drop": ["ALL"], "cap_add": CAPABILITIES, "security_opt": ["no-new-privileges"]}
+# The container's first process adopts orphans, cannot be killed from inside, and ends all others at
+# the engine's signal. `kill` and `read` are bash builtins, so it works even if the limit of
+# processes is reached. Without a sign of life for an hour it ends, and all others with it: the
+# container's maker is gone, and may never come back to this machine.
+INIT = """
+trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF
+trap "kill -KILL -1" USR1
+trap "n=0" USR2
+exec {idle}<> <(:)
+for ((n = 0; n < 36000; n++)); do read -r -t 0.1 -u "$idle"; done"""
+# Print how often each limit was hit, for cgroups v1 or v2, using only bash builtins.
+LIMITS = """cd /sys/fs/cgroup
+for file in memory.events pids.events memory/memory.oom_control pids/pids.events; do
+    [ ! -r $file ] || while read -r line; do echo "${file%%[./]*} $line"; done < $file
+done"""
+# Without network, each look-up at the engine's name server takes 20 s; without a name server it
+# fails immediately.
+NAMES_AWAY = f"cp /etc/resolv.conf {FOLDER}/resolv.conf; : > /etc/resolv.conf"
+NAMES_BACK = (f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > /etc/resolv.conf; "
+              "fi")
+WRITE = 'printf %s "${@:2}" > "$1"'
+MAKE_WORKDIR = 'mkdir -p "$1" && chown "$2" "$1"'
+# Write texts into a folder: name, text, name, text. The engine needs twice as long for an archive.
+PUT_TEXTS = """mkdir -p -- "$1" && cd -- "$1" && shift && while [ $# -gt 0 ]; do
+    rm -rf -- "$1" && printf %s "$2" > "$1" && shift 2 || exit; done"""
+PIDS_LIMIT = 1024   # processes and threads of a sandbox
+CPU_PERIOD_US = 100_000
+END_ALL = "USR1"           # the signal on which the first process kills all others
+OWN_S = 60                 # seconds for a command of this module
+LOOK_S = 0.5               # seconds between two checks whether the run stops
+END_S = 15                 # seconds for killed processes to disappear
+SETTLE_S = 0.3             # seconds for the first process to reap killed ones
+CANNOT_RUN = 126           # the engine's exit code if a process could not start
+NOT_STARTED = "OCI runtime exec failed"   # the engine's message in that case
+MAX_STARTS = 4             # attempts to start a process
+LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
+
+
+class SandboxDocker(ClosesAtExit):
+    """Run commands in a long-lived container; each is an exec in it.
+
+    A process that a command leaves in the background runs until close(), or until a command runs
+    out of time, which ends everything in the container. If it keeps the command's output open, the
+    engine waits two seconds for it. If a failed command hit the limit of memory or processes,
+    `limit_hit` and the last line of its output say so. With `default_rights` the container has
+    Docker's default capabilities, and privileges can be gained. `mounts` maps absolute paths of the
+    host, and volumes, to read-only paths in the container. Once `stop` is set, commands end, and
+    Interrupted is raised.
+    """
+
+    name = "docker"
+
+    def __init__(self, image: str = "codedata-base:bookworm", workdir: str = "/testbed",
+                 scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,), *,
+                 cpus: float = 2, memory: str = "5Gi", pids: int = PIDS_LIMIT,
+                 disk_limit: str = "10GB", network: bool = False, run_label: str = "",
+                 proxy: str = "", ca_bundle: str = "", user: str = "", default_rights: bool = False,
+                 mounts: Mapping[str, str] | None = None,
+                 stop: threading.Event | None = None):
+        self._stop = stop or threading.Event()
+        address = urlsplit(proxy)
+        if address.hostname in ("localhost", "127.0.0.1", "::1"):
+            raise Trouble("is out of a container's reach.",
+                          f"the proxy {address.netloc.rpartition('@')[2]}",
+                          "Let it listen on an address of this machine's network, and name "
+                          "that one.")
+        self.image = image
+        self.workdir = workdir
+        self.user = user or "0"
+        self._limits = {"memory oom_kill": f"out of memory: {memory} allowed",
+                        "pids max": f"too many processes: {pids} allowed"}
+        self._disk_bytes = bytes_of(disk_limit)
+        self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_PATH if ca_bundle else "")
+        self._labels = labels(run_label) | {engine.KEEP: ""}
+        self._networks: list[str] = []          # networks of the container: one or none
+        self._hits = Counter()                  # how often each limit was hit so far
+        self._api = engine.connect()
+        rights = {} if default_rights else RIGHTS
+        binds = [f"{source}:{target}:ro" for source, target in (mounts or {}).items()]
+        self.id = self._create(cpus, pids_limit=pids, mem_limit=bytes_of(memory), binds=binds,
+                               **rights)
+        self._remove = weakref.finalize(   # also at interpreter exit
+            self, _remove, self._api, self.id, self._networks)
+        self._disk = DiskWatch(self._api, self.id, self._disk_bytes)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            files = {script.name: script.text for script in scripts}
+            if ca_bundle:
+                files["ca.pem"] = text_at(ca_bundle)
+            self._start(files)
+            self.network(network)
+            undo.pop_all()
+
+    def _create(self, cpus: float, mem_limit: int, **more) -> str:
+        limits = self._api.create_host_config(
+            **more, mem_limit=mem_limit, memswap_limit=mem_limit,
+            cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
+            oom_score_adj=500,                  # if the host lacks memory, sandboxes go first
+            network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"},
+            ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
+            log_config={"Type": "none"})        # output to /proc/1/fd/1 would fill the host's disk
+        try:
+            return engine.create(
+                self._api, self.image, entrypoint=[], command=["bash", "-c", INIT], user="0",
+                working_dir=self.workdir, hostname="sandbox", host_config=limits,
+                use_config_proxy=False,         # keeps the client's proxy out of the container
+                **engine.named(self._labels))
+        except LOST as e:
+            engine.connect()   # raises MachineStopped if the engine is gone: no item has failed
+            raise ItemFailed(f"no container can be made: {engine.reason(e)}", self.image,
+                             "Check the image's name; codedata-base:bookworm is made by "
+                             "tools/docker-up.") from e
+
+    def _start(self, files: dict[str, str]) -> None:
+        try:
+            self._api.start(self.id)
+        except LOST as e:
+            engine.connect()
+            raise ItemFailed(f"does not start: {engine.reason(e)}", self.image,
+                             "The image needs bash.") from e
+        start(self._disk.run)
+        for name, text in files.items():
+            self._bash(WRITE, f"{FOLDER}/{name}", *in_parts(text))
+        self._uid = self._gid = 0
+        if self.user != "0":   # for root, the engine has created the folder
+            self._bash(MAKE_WORKDIR, self.workdir, self.user)
+            self._uid, self._gid = map(int, self._bash("id -u; id -g", user=self.user).split())
+
+    def run(self, command: str, *, timeout_s: float = 120.0,
+            env: dict[str, str] | None = None) -> Result:
+        """Return the result of a bash command; see Sandbox.run."""
+        result = self._exec(self._shell.argv(command), timeout_s, self._shell.env(env), self.user)
+        hit = "" if result.ok else self._limit_hit()
+        if not hit:
+            return result
+        return replace(result, limit_hit=hit, output=f"{result.output}\n[{hit}]\n")
+
+    def put(self, source: Source, to: str) -> None:
+        """Copy files of the host into the container; see Sandbox.put."""
+        place = posixpath.join(self.workdir, to)
+        if texts := _short_texts(source):
+            self._bash(PUT_TEXTS, place, *texts, user=self.user)
+            return
+        self._bash('mkdir -p -- "$1"', place, user=self.user)
+        with pack(source, self._uid, self._gid) as archive, self._named_end():
+            self._api.put_archive(self.id, place, archive)
+
+    def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
+        """Copy files of the container to the host; see Sandbox.get. The disk limit also bounds
+        their size."""
+        bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._disk_bytes))
+        place = posixpath.join(self.workdir, path)
+        with self._named_end():
+            try:
+                pieces, about = self._api.get_archive(self.id, place)
+            except requests.HTTPError as e:
+                if e.response.status_code == 404 and self._state().get("Running"):
+                    raise ItemFailed("is not there", place) from e
+                raise
+            with closing(pieces):
+                is_folder = about["mode"] & engine.IS_FOLDER
+                unpack(Stream(pieces), to, bounds, strip=1 if is_folder else 0)
+
+    def network(self, is_on: bool) -> None:
+        """Switch the network on or off, with name resolution."""
+        if is_on == bool(self._networks):
+            return
+        with self._named_end():
+            if is_on:
+                with suppress(requests.HTTPError):   # "none" excludes any other network
+                    self._api.disconnect_container_from_network(self.id, "none")
+                self._networks.append(engine.join_network(self._api, self.id, self._labels))
+                self._bash(NAMES_BACK)
+            else:
+                self._api.disconnect_container_from_network(self.id, self._networks[0])
+                engine.drop_network(self._api, self._networks.pop())
+                self._bash(NAMES_AWAY)
+
+    def commit(self, image_name: str, keep: bool = True, pauses: bool = True,
+               changes: Sequence[str] = ()) -> str:
+        """Commit the container's current files as an image and return its id. Without `keep` it is
+        removed with the run. With `pauses`, the container is paused meanwhile. `changes` holds
+        further instructions of a Dockerfile.
+
+        The image does not contain scripts, state, proxy and CA bundle.
+        """
+        changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
+                   f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}", *changes]
+        with self._named_end():
+            return engine.commit(self._api, self.id, image_name, changes, pauses)
+
+    def differences(self) -> Iterator[tuple[str, bool]]:
+        """Yield (path, whether it exists) for each difference from the image; see
+        engine.differences()."""
+        with self._named_end():
+            yield from engine.differences(self._api, self.id, self._stop)
+
+    @contextmanager
+    def files(self, image_name: str = "") -> Iterator[engine.Files]:
+        """Yield the files of the container, whose processes keep running; or an image's files, from
+        a container that never ran."""
+        with self._named_end():
+            if image_name:
+                with engine.files_of(image_name, self._stop) as files:
+                    yield files
+            else:
+                yield engine.Files(self._api, self.id, self._stop)
+
+    def end_all(self, signal: str = END_ALL) -> None:
+        """End all processes in the container except the first; with KILL, that one, too."""
+        with suppress(*LOST):
+            self._api.kill(self.id, signal)
+        time.sleep(SETTLE_S)
+
+    def close(self) -> None:
+        """Remove the container, and its network if no other container uses it."""
+        self._disk.stopped.set()
+        self._remove()
+
+    # an exec
+
+    def _bash(self, script: str, *args: str, user: str = "0") -> str:
+        """Return the output of a script of this module. Raise ItemFailed if it fails."""
+        result = self._exec(["bash", "-c", script, "bash", *args], OWN_S, {}, user)
+        if not result.ok:
+            raise ItemFailed(_failure(result), f"sandbox, {script}:")
+        return result.output
+
+    def _limit_hit(self) -> str:
+        """Return the limits that were hit since the last call, or ""."""
+        for _ in range(MAX_STARTS):
+            result = self._exec(["bash", "-c", LIMITS], OWN_S, {}, "0")
+            if result.exit_code != CANNOT_RUN or NOT_STARTED not in result.output:
+                break
+            self.end_all()   # no process could start, as the container is at its limit
+        if not result.ok:     # the container is being ended
+            raise self._death(_failure(result))
+        lines = [line.rpartition(" ") for line in result.output.splitlines()]
+        hits = Counter({name: int(n) for name, _, n in lines if name in self._limits})
+        new = hits - self._hits   # only counts that have grown
+        self._hits = hits
+        return "; ".join(text for name, text in self._limits.items() if name in new)
+
+    def _exec(self, argv: list[str], timeout_s: float, env: dict[str, str], user: str) -> Result:
+        api = self._api
+        if self._stop.is_set():
+            raise Interrupted()
+        output = self._shell.output()
+        with self._named_end():
+            exec_id = api.exec_create(self.id, argv, environment=env, user=user, workdir="/")["Id"]
+            # not api.exec_start(), which bypasses the buffer with the reply's head, and so loses
+            # output that came with it. A silence longer than this time-out means that the engine is
+            # gone.
+            reply = api.post(f"{api.base_url}/v{api.api_version}/exec/{exec_id}/start", stream=True,
+                             json={"Detach": False, "Tty": False}, timeout=timeout_s + 4 * END_S)
+            with closing(reply), self._deadline(timeout_s) as is_over:
+                if not reply.ok:
+                    raise requests.HTTPError(reply.text)
+                for piece in _pieces(reply.raw):
+                    output.add(piece)
+                wait_s = 0.001
+                while (state := api.exec_inspect(exec_id))["Running"]:   # after the end of output
+                    time.sleep(wait_s)
+                    wait_s = min(2 * wait_s, 0.25)
+        if is_over.is_set() and self._stop.is_set():
+            raise Interrupted()
+        return output.result(None if is_over.is_set() else state["ExitCode"])
+
+    @contextmanager
+    def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
+        """When the time is over or the run stops, end all processes in the container, and the
+        container itself if that does not help. Yield an event that is set when this happens."""
+        has_ended = threading.Event()
+        is_over = threading.Event()
+
+        def watch() -> None:
+            for wait_s, signal in ((timeout_s, END_ALL), (END_S, "KILL")):
+                end = time.monotonic() + wait_s
+                while (left := end - time.monotonic()) > 0 and not self._stop.is_set():
+                    if has_ended.wait(min(left, LOOK_S)):
+                        return
+                if not has_ended.is_set():
+                    is_over.set()
+                    self.end_all(signal)
+
+        thread = start(watch)
+        try:
+            yield is_over
+        finally:
+            has_ended.set()
+            thread.join()   # a pending signal must not hit the next command
+
+    @contextmanager
+    def _named_end(self) -> Iterator[None]:
+        """Raise SandboxDied with the reason if a request to the engine fails, MachineStopped if the
+        engine is gone."""
+        try:
+            yield
+        except LOST as e:
+            if self._stop.is_set():
+                raise Interrupted() from e
+            engine.connect()
+            raise self._death(engine.reason(e)) from e
+
+    def _death(self, error: str) -> SandboxDied:
+        """Return the reason why commands no longer run, or else `error`."""
+        if self._disk.n_over:
+            return OverLimit(f"over the disk limit: {self._disk.n_over:,} bytes written, "
+                             f"{self._disk_bytes:,} allowed")
+        state = self._state()
+        if not state:
+            return SandboxDied(f"the container is gone: {error}")
+        if state["OOMKilled"]:
+            return OverLimit(self._limits["memory oom_kill"])
+        if not state["Running"]:
+            return SandboxDied(f"the container ended with exit code {state['ExitCode']}")
+        return SandboxDied(error)
+
+    def _state(self) -> dict:
+        """Return the container's state from the engine; {} if the container is gone."""
+        try:
+            return self._api.inspect_container(self.id)["State"]
+        except LOST:
+            return {}
+
+
+def _failure(result: Result) -> str:
+    return f"exit code {result.exit_code}: {result.output.strip()[-300:]}"
+
+
+def _short_texts(source: Source) -> list[str]:
+    """Return the names and texts of files as arguments of a command; [] if any does not fit."""
+    if not isinstance(source, dict) or sum(map(len, source.values())) > PART:
+        return []
+    if any(parts_of(name) != (name,) or b"\0" in content or isinstance(content, Program)
+           for name, content in source.items()):
+        return []
+    try:
+        return [part for name, content in source.items() for part in (name, content.decode())]
+    except UnicodeDecodeError:
+        return []
+
+
+def _pieces(raw) -> Iterator[bytes]:
+    """Yield the data of a multiplexed stream. A frame is 4 bytes for the stream, 4 bytes for the
+    length, and the data."""
+    while len(head := raw.read(8)) == 8:
+        if data := raw.read(int.from_bytes(head[4:], "big")):
+            yield data
+
+
+def _remove(api, container_id: str, networks: list[str]) -> None:
+    """Remove a container and its networks; print a line for a container that cannot be removed."""
+    try:
+        engine.remove_container(api, container_id)
+    except (*LOST, OSError) as e:
+        if line := engine.not_removed(api, f"container {container_id[:12]}", e):
+            say(line)
+    for network in networks:
+        engine.drop_network(api, network)

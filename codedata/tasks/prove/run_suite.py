@@ -1,0 +1,154 @@
+"""Run the whole suite once with a patch, in a fresh container. The run can show that the patch
+cannot become a task, but not prove that it can: tasks/prove/proof.py makes further runs."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from codedata.code.entities import is_test_file
+from codedata.records import Environment, Object, Seconds
+from codedata.sandbox import Sandbox
+from codedata.sandbox.factory import SandboxFactory
+from codedata.suites.environments import open_environment
+from codedata.suites.project_suite import Run, run_suite
+from codedata.suites.source import Files, apply_patch
+from codedata.tasks.folder.eval_script import misread, run_evaluation
+from codedata.tasks.prove.outcomes import (
+    GOOD,
+    PASSED,
+    REFUSED,
+    SuiteOutcome,
+    broken_in,
+    judged,
+    known_results,
+    outcome_of,
+    time_limit,
+    was_ended,
+    without_missing,
+)
+from codedata.terminal import named
+from codedata.texts import printable
+from codedata.verifier.suite import MARKS
+
+LOG_CHARS = 6_000          # kept from the end of a run's output
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Hold the result of screening a change."""
+
+    verdict: str             # GOOD, or in one word why the change is refused
+    reason: str              # the reason as a text for an agent to act on; "" if GOOD
+    failing: list[str] = field(default_factory=list)   # tests that passed before, sorted
+    skipped: list[str] = field(default_factory=list)   # the same, but skipped now and ignored
+    how: str = "full"        # swap | import: in a warm sandbox; full: all tests in a fresh one
+    n_run: int = 0           # tests that ran
+    seconds: Seconds = 0.0   # the length of the run
+    not_run: list[str] = field(default_factory=list)   # tests that the suite did not reach
+    is_cut: bool = False     # the suite was ended before its end
+
+
+@dataclass(frozen=True)
+class ScreeningRules:
+    """Hold the rules for calling a change good."""
+
+    max_broken_share: float        # share of the tests that passed
+    ignores_skipped: bool = False  # tests that the change makes skipped do not count
+    drops_same_error: bool = False   # refuse a change if all of several tests that run a changed
+                                     # line end in one type of error: it shows where the change is
+    counts_missing: bool = False   # tests that no longer run count as failing; if a suite does not
+                                   # end, only the tests that ran count
+
+    def screened(self, outcome: SuiteOutcome, known: Mapping[str, str], how: str,
+                 n_run: int) -> Screened:
+        """Return the result of screening, from an outcome and the known results."""
+        not_run: list[str] = []
+        if self.counts_missing:
+            outcome, not_run = without_missing(outcome, known)
+        skipped = [name for name, status in sorted(known.items()) if self.ignores_skipped
+                   and status == PASSED and outcome.statuses.get(name) == "skipped"]
+        left_out = {*skipped, *not_run}
+        known = {name: known[name] for name in known if name not in left_out}
+        return Screened(*judged(outcome, known, self.max_broken_share), broken_in(outcome, known),
+                        skipped, how, n_run, outcome.seconds, not_run=not_run,
+                        is_cut=bool(outcome.last_lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Grading:
+    """Hold an evaluation script with results that graders can read, to run instead of env/'s test
+    script, and the known results to compare with instead of the results in env/."""
+
+    script: str                # an evaluation script
+    known: Mapping[str, str]   # statuses without a patch, of the tests that count
+    copies: Files = field(default_factory=dict)   # doctests, to be put into the source
+    may_patch_tests: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    """Hold the results of a run of the whole suite with a patch."""
+
+    screened: Screened
+    known: Mapping[str, str] = field(default_factory=dict)   # statuses without the patch
+    before: Files = field(default_factory=dict)   # files that the patch changes, without it
+    after: Files = field(default_factory=dict)    # the same files with the patch
+    log: str = ""                                 # the end of the output
+    row: Object = field(default_factory=dict)     # its entry of `runs` in proof.json
+
+    @property
+    def fail_to_pass(self) -> list[str]:
+        """Return the tests that pass without the patch and fail with it, sorted."""
+        return self.screened.failing
+
+    @property
+    def pass_to_pass(self) -> list[str]:
+        """Return the tests that pass without the patch, and with it pass or do not run. With an
+        agent's work, all of them have to pass."""
+        failing = {*self.fail_to_pass}
+        return [test for test, status in self.known.items()
+                if status == PASSED and test not in failing]
+
+
+def first_run(environment: Environment, patch: str, host: SandboxFactory, label: str,
+              rules: ScreeningRules, limit_s: float = 0.0,
+              graded: Grading | None = None) -> FirstRun:
+    """Run the whole suite with the patch, and compare it with the results in env/, or with
+    `graded`. `limit_s` is the time limit (0: time_limit()). Raise ItemFailed or Excluded if the
+    environment cannot be opened."""
+    known = graded.known if graded else known_results(environment)
+    limit_s = limit_s or time_limit(environment, host.run_timeout_s)
+    with open_environment(environment, host, label) as sandbox:
+        patch_files = apply_patch if graded and graded.may_patch_tests else patch_source
+        before, after, reason = patch_files(sandbox, patch)
+        if reason:
+            return FirstRun(Screened(REFUSED, reason))
+        if graded:
+            sandbox.put(graded.copies, ".")
+            run, printed = run_evaluation(sandbox, graded.script, limit_s)
+        else:
+            run = run_suite(sandbox, environment.test_script, limit_s)
+            printed = run.text
+    shown = rules.screened(outcome_of(run, known), known, "full", len(run.results))
+    is_read = graded and shown.verdict == GOOD and not was_ended(run)
+    if is_read and (reason := misread(run, printed)):
+        shown = replace(shown, verdict=REFUSED, reason=reason)
+    log = printed.rpartition(MARKS[1])[2].strip()
+    return FirstRun(shown, known, before, after, log[-LOG_CHARS:], row_of("changed", run, shown))
+
+
+def row_of(name: str, run: Run, shown: Screened) -> Object:
+    """Return the line of a run in `runs` of proof.json."""
+    n_passed = sum(case.status == PASSED for case in run.results)
+    return {"of": name, "broken": len(shown.failing), "passed": n_passed, "cases": shown.n_run,
+            "exit_code": run.exit_code, "seconds": run.seconds,
+            **({"not_run": len(shown.not_run)} if shown.not_run else {})}
+
+
+def patch_source(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
+    """Apply a patch by apply_patch() and return its result, or an error if the patch changes
+    tests."""
+    before, after, reason = apply_patch(sandbox, patch)
+    if tests := [*filter(is_test_file, before | after)]:
+        reason = f"the patch changes tests: {named(tests)}"
+    return before, after, printable(reason)
