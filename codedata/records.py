@@ -41,7 +41,7 @@ AUDIT_RESULTS = FAILED, UNFINISHED, REVIEW, PASSED, NO_CASE = (
     "failed", "not checked", "review", "passed", "no case")
 UNJUDGED = "no verdict"   # kind of the finding for a turn that no leak judge has seen
 HOW = ("informed", "chosen")   # ways to make a challenger: [challenger] how
-EVER_HOW = *HOW, "placebo"   # also that of 0.2.0, whose records stay readable
+EVER_HOW = *HOW, "placebo"   # 0.2.0 also wrote placebo; its records stay readable
 ORDERS = ("king_first", "reference_first", "challenger_first")   # whose answer is shown first
 ABSENT = None             # default of a Duel's fields that older files lack
 DUEL = "_duel.json"       # the Duel's file in the folder of scores
@@ -162,13 +162,13 @@ class SourceTrajectory:
     config: str              # the attempt's name, if the source is `attempt`
     split: str
     row: Integer             # row number in the source, from 0
-    digest: str              # of the row: messages, tools and outcome
+    digest: str              # covers the row's messages, tools and outcome
     resolved: bool | None    # null: unknown in the source
     reward: float | None     # null: unknown in the source
     exit_status: str         # "": unknown in the source
     n_turns: int
-    n_chars: int             # of messages and calls
-    n_patch_chars: int       # of the agent's own patch
+    n_chars: int             # in messages and calls
+    n_patch_chars: int       # in the agent's own patch
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Commit:
     patch: str
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
-    licence: str | None = None      # of the repository, SPDX if the source has it
+    licence: str | None = None      # the repository's, SPDX if the source has it
     new_names: list[str] | None = None   # names that tests use and no file had; null: no clone
 
 
@@ -258,7 +258,7 @@ class CallRun(TypedDict):
 class CandidateRun(TypedDict):
     """Hold the result of running one candidate turn: an entry of Executed.runs.
 
-    For a turn with several calls, the exit code is the one of the last call that ran.
+    A turn with several calls has the exit code of the last call that ran.
     """
 
     sides: list[str]         # every side that gave this turn: king, challenger, sample 1, …
@@ -282,7 +282,7 @@ class Executed:
     instance_id: str
     repo_name: ItemName      # the environment's
     image_name: str
-    start: str               # state in which the replay began, one of turns/replay.py's
+    start: str               # state at the replay's start, one of turns/replay.py's
     how: str                 # commit | replayed (in pods: the history again for each candidate)
     replay: str              # equal | tree unchanged | unequal at turn n
     unequal: list[Object]    # {turn, recorded, got, tree_changed} of observations, shortened
@@ -538,7 +538,7 @@ class Measurement(TypedDict):
     """Describe the measurement of a Coverage; it may have further keys."""
 
     runs: int
-    seconds: list[Seconds]   # of the suite in each run
+    seconds: list[Seconds]   # the suite's duration in each run
     versions: list[Object]
 
 
@@ -578,11 +578,11 @@ class Coverage(OfRepository):
     line_sets: list[Ranges]
     function_sets: list[list[int]]   # indexes into `functions`
     tests: list[CoveredTest]
-    test_seconds: list[Seconds]          # of each test, in its last run
+    test_seconds: list[Seconds]          # each test's duration in its last run
     import_lines: dict[str, Ranges]   # {path: ranges} of lines that ran outside of any test
     runnable: dict[str, Ranges]       # {path: ranges} of the first lines of statements
     otherwise: list[Otherwise]
-    seconds: Seconds         # of all runs
+    seconds: Seconds         # all runs together
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
@@ -595,9 +595,9 @@ class Coverage(OfRepository):
         faults = [f"`{name}` lacks an entry that is named elsewhere" for name, indexes in
                   used.items() if not indexes <= {*map(str, range(len(data[name])))}]
         if len(data["test_seconds"]) != len(tests):
-            faults.append("`test_seconds` are not those of `tests`")
+            faults.append("`test_seconds` and `tests` differ in length")
         if {len(data["measured"]["seconds"]), *(len(test["status"]) for test in tests)} != {n_runs}:
-            faults.append("`measured.runs` is another number than that of the runs")
+            faults.append("`measured.runs` differs from the number of runs")
         return faults
 
 
@@ -672,7 +672,7 @@ class BugVerdict(TypedDict):
     """Hold the result of screening a candidate, in a Verdicts."""
 
     diff: str                # digest of the candidate's diff
-    instance_id: str         # of the task that it may become
+    instance_id: str         # the task it may become
     good: bool               # whether it may become a bug
     reason: str              # why it may not; "" if it may
     evidence: Object         # results of the runs
@@ -741,7 +741,7 @@ class RepoMeta(OfRepository):
     summary: str             # from its project file; "": none
     dependencies: list[str]  # as declared in its project files
     files: list[Object]      # {path, language, lines, is_test}
-    lines: int               # of sources that are not tests
+    lines: int               # in sources that are not tests
     entities: dict[str, int] # {kind: number outside of test files}
     stable_tests: list[str]  # passed in every run
     flaky_tests: list[str]
@@ -875,11 +875,11 @@ class Proof(TypedDict, total=False):
 
     proof: int               # version; missing: 1
     runs: list[Object]       # {of, seconds}, with {reward}, or {broken, passed, cases, exit_code}
-    digest: str              # of the parts of the task that the runs prove
+    digest: str              # covers the task's parts that the runs prove
     parts: dict[str, str]    # {part: its digest}
     log: str                 # the end of the output of a run without the solution
     image_id: str            # the engine's id
-    seconds: Seconds         # of all runs
+    seconds: Seconds         # all runs together
 
 
 def about_in(config) -> Object:
@@ -912,7 +912,7 @@ class AuditCheck(TypedDict):
     """Hold the result of one check of an audit."""
 
     name: str
-    version: str             # of the check: raised when its results would change
+    version: str             # the check's, raised when its results would change
     result: str              # one of AUDIT_RESULTS
     why: str                 # "" if it passed
     evidence: list[str]
@@ -928,7 +928,7 @@ class TaskAudit:
 
     directory = "audit"
     instance_id: str
-    kind: str                # of the task
+    kind: str                # the task's
     content: str             # digest of the audited task
     rivals: str              # digest of the scripts in rivals/; "" without
     checks: list[AuditCheck]
@@ -980,11 +980,11 @@ class AttemptOutcome(TypedDict):
     """Hold the outcome of an attempt: its record.json."""
 
     task: ItemName
-    kind: str                # of the task
+    kind: str                # the task's
     content: str             # digest of the attempted task
     agent: str               # its name, model and 6 hex digits of its settings
     model: str               # "" for nop and gold
-    settings: Object         # of the agent: sampling, limits
+    settings: Object         # the agent's: sampling, limits
     attempt: Integer         # from 1
     planned: Integer         # attempts at the task that its run planned
     status: str              # one of ATTEMPT_STATUSES
@@ -994,7 +994,7 @@ class AttemptOutcome(TypedDict):
     verifier: str            # the end of its output
     replayed: Integer        # replies reused from an earlier, killed run of it
     usage: Object            # calls, tokens_in, tokens_out, cost_usd
-    seconds: Object          # of model, tools and verifier, and in all
+    seconds: Object          # for model, tools, verifier, and in total
 
 
 @dataclass(frozen=True)
@@ -1018,7 +1018,7 @@ class Attempt(Graded):
 
     places: ClassVar = {**Graded.places, "trajectory": "trajectory.json", "patch": "patch.diff"}
     trajectory: AgentRun
-    patch: str | None = None   # of the work directory; null: none, or it has binary files
+    patch: str | None = None   # the work directory's diff; null: none, or it has binary files
 
 
 class QueueTask(TypedDict):
@@ -1030,7 +1030,7 @@ class QueueTask(TypedDict):
     parent: str              # id of another task, or ""
     priority: Integer
     attempts: Integer
-    agent: AnyText | None    # of the newest claim, like the next two fields
+    agent: AnyText | None    # from the newest claim, like the next two fields
     claim: str | None        # digest of its token
     lease_until: UnixTime | None  # null: no agent holds the task
     created_at: UnixTime
