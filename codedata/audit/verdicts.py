@@ -175,7 +175,7 @@ def _diff(audited: Audited, path: str, text: bytes) -> str:
 
 
 def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Return each (path, line) where a program can end and still be rewarded."""
+    """Return each (path, line) after which an early exit is still rewarded."""
     after = audited.changed[1]
     ended = {(path, line): found for path, line in sorted(lines)
              if (found := ends_before(path, after[path], line))}
