@@ -3,16 +3,16 @@
 
 Each task is run by its own verifier, in fresh containers: its gold, known cheats, variants of the
 gold that are wrong, rewrites of it that are right, and the scripts in its rivals/. docs/tasks.md
-says what each check tries and what it cannot see. With [audit] model, one reads what the variants
-show, and writes cheats for each task; else no model is asked.
+describes the checks and their limits. With [audit] model, a model classifies the variants that
+pass, and writes cheats for each task; else no model is asked.
 
 reads   task/<id>/             Task, with the scripts in its rivals/
 writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
 
   python audit.py --root runs/mine
   python audit.py --root runs/mine --only 'heron.*' --checks strength,fairness
-  python audit.py --root runs/mine --thorough       # ten runs of each gold beside load
-  python audit.py --root runs/theirs --tasks some-tasks/   # of somebody else; or FILE.parquet
+  python audit.py --root runs/mine --thorough       # ten runs of each gold under load
+  python audit.py --root runs/theirs --tasks some-tasks/   # tasks from elsewhere; or FILE.parquet
   python audit.py try task/heron.agent-1.0123abcd wrong.sh other.sh
 """
 import argparse
@@ -40,9 +40,9 @@ def main(argv=None) -> int:
         help=f"some of {', '.join(CHECKS)} (default: all but the long ones; adversary and reading "
         "need [audit] model)")
     add("--thorough", action="store_true",
-        help="the gold ten times beside load, and on another day, too")
+        help="also run the gold ten times under load, and on another day")
     add("--tasks", metavar="PATH",
-        help="tasks to copy into task/ first (those that --only names): folders in Harbor's form, "
+        help="tasks to copy into task/ first (--only selects some): folders in Harbor's form, "
         "or a Parquet file (columns path and task_binary)")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Show where every stage of a root stands: items by state, cost, tokens, rate, time to go.
+"""Show the progress of every stage of a root: items by state, cost, tokens, rate, time to go.
 
-Each script finds its states itself, as with --status. The rate is that of a stage's last run.
+Each script finds its states itself, as with --status. The rate is from a stage's last run.
 
 reads   every directory of a root    records and ledgers, as the scripts read them
 writes  nothing; with --html index.html
 
   python status.py --root runs/mine             # --json: one JSON object
-  python status.py --root runs/mine --summary   # in words, and what was refused and why
+  python status.py --root runs/mine --summary   # in words, with each refusal and its reason
   python status.py --root runs/mine --failed    # each failed item, and how to try it again
   python status.py --root runs/mine --html      # all of it on one page
 """
@@ -34,7 +34,7 @@ from codedata.texts import terminal_safe
 
 OWN = ("json", "summary", "failed", "html", "status", "log_file")   # flags of no stage
 NL2REPO = "extract,meta,communities,screen,patches,proof,doc_part2,doc_part1,doc"
-# how a script is called, and what is there if the root has this stage
+# (command of a stage, pattern of a path that exists if the root has this stage)
 STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"),
           ("run_turns", "executed/_ledger.jsonl"), ("validate", "answer*"), ("report", "score"),
           *((f"ch --how {how}", f"variants/{how}") for how in HOW), ("check_judges probe", "probe"),
@@ -61,7 +61,7 @@ def main(argv=None) -> int:
     options, (settings, stages) = cli.options(args), read(args)
     root = settings.root
     page = write_index(settings, stages) if args.html else None
-    failed = status.failed_in(root, stages)   # read where it is printed
+    failed = status.failed_in(root, stages)   # a generator: reads logs only when printed
     if args.summary:
         text = "\n".join(status.summary(root, stages, options.command))
     elif args.json:
@@ -77,8 +77,8 @@ def main(argv=None) -> int:
 
 
 def read(args: Namespace) -> tuple[Settings, list[StageStatus]]:
-    """Return the settings of a root, and its stages with what they used, each found by its own
-    script."""
+    """Return the settings of a root, and the status and usage of its stages, each stage found by
+    its own script."""
     settings, stages = config.load(args), {}
     start.check_root(settings.root)
     config.check_is_root(settings.root)

@@ -1,6 +1,5 @@
-"""Try to be rewarded without solving a task: by known cheats, by cheats made from the task's own
-files, by a spy on the tests, by files of the image that hold the solution's text, and by scripts in
-the task's rivals/."""
+"""Try to be rewarded without solving a task. The cheats are known ones, and others made from the
+task's own files, a spy on the tests, files of the image with the solution's text, and rivals/."""
 from __future__ import annotations
 
 import json
@@ -43,8 +42,8 @@ MAX_NAMED, MAX_SAID = 50, 2_000   # files that tests name, and texts searched fo
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
 MIN_WHOLE = 4                                 # non-blank bytes of a file searched for as a whole
-MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # of the gold's new lines in a file: number, share;
-                                              # non-blank bytes
+MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # minimum number, share and non-blank bytes of the
+                                              # gold's new lines in a file
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold with fewer new lines needs a larger share
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
@@ -299,8 +298,8 @@ def patched(name: str, patch: str, scripts: Mapping[str, str]) -> str:
     try:
         (path, edits), = edits_of(patch, scripts).items()
     except ValueError as e:
-        raise ItemFailed(f"rivals/{name} is not a patch of a script beside it: {e}",
-                         todo="Make it anew: diff -u right-1.sh changed.sh") from e
+        raise ItemFailed(f"rivals/{name} is not a patch of a script in rivals/: {e}",
+                         todo="Make it again: diff -u right-1.sh changed.sh") from e
     return edited(scripts[path], edits)
 
 

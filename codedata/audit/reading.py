@@ -24,7 +24,7 @@ OF_GOLD = GOLD_PROMPT, GOLD_SCHEMA = "read_gold.md", "read_gold.json"
 TEXTS = PROMPT, AGAIN, SCHEMA, *OF_GOLD
 VERDICTS = WRONG, EQUAL, UNSAID = "wrong", "equal", "not said"
 AROUND = 150             # lines of the gold shown before and after a survivor
-MAX_CHARS = 40_000       # of the files that the instruction mentions, and of the context lines
+MAX_CHARS = 40_000       # limit for mentioned files, and for the context lines
 GOLD_FORM = {"faults": [{"quote": "…", "why": "the input, what is demanded, what happens"}]}
 _text = partial(text_of, __package__)
 

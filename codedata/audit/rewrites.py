@@ -196,7 +196,7 @@ def _blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a scope, without those in inner scopes."""
+    """Yield the nodes of a scope, without its inner scopes."""
     yield node
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, SCOPES):

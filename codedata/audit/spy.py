@@ -1,5 +1,5 @@
 """Look for the tests of a task, as a program that the tests start could: in /tests, and in every
-process. Runs beside the verifier, as the agent's user; it writes what it read to /tmp/spied."""
+process. Runs while the verifier does, as the agent's user, and writes its results to /tmp/spied."""
 import glob
 import json
 import os

@@ -19,7 +19,7 @@ from codedata.terminal import say
 from codedata.texts import printable
 
 MAX_SCRIPT_BYTES = 1_000_000
-LINES = 12               # of a verifier's output
+LINES = 12               # last lines shown of a verifier's output
 
 
 def try_scripts(settings: Settings, parser: argparse.ArgumentParser, paths: list[str]) -> int:

@@ -31,8 +31,8 @@ from codedata.tasks.prove.gold_grades import (
 from codedata.tasks.prove.outcomes import SURVIVES
 from codedata.texts import printable
 
-ONLY_IN_PLACE = ("the gold is rewarded only where it ran: what it leaves outside the work "
-                 "directory, or running, is not carried to other containers")
+ONLY_IN_PLACE = ("the gold is rewarded only in its own container: files outside the work "
+                 "directory, and running processes, are not carried to other containers")
 FLAKE_RUNS = 10
 LOAD = "for i in 1 2; do (while :; do :; done) & done 2>/dev/null; "   # on both cores
 VARIANTS, VARIANTS_S, MIN_VARIANTS = 60, 150.0, 30
@@ -81,7 +81,7 @@ def check_flakes(audited: Audited) -> CheckResult:
     if lost:
         names = {name for grade in lost for name, _, outcome, _ in grade.phases
                  if outcome != "passed"}
-        return CheckResult(FAILED, f"the gold fails in {n_failed} of {FLAKE_RUNS} runs beside load",
+        return CheckResult(FAILED, f"the gold fails in {n_failed} of {FLAKE_RUNS} runs under load",
                            sorted(names) or lost[0].last_lines, figures)
     try:
         prove_repeatable(audited.grader, work, clock_library(audited.host), [])
@@ -175,7 +175,7 @@ def _diff(audited: Audited, path: str, text: bytes) -> str:
 
 
 def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Return those of the (path, line) at which a program can end and still be rewarded."""
+    """Return each (path, line) after which an early exit is still rewarded."""
     after = audited.changed[1]
     ended = {(path, line): found for path, line in sorted(lines)
              if (found := ends_before(path, after[path], line))}

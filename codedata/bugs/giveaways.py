@@ -86,7 +86,7 @@ def _of_lines(before: list[str], after: list[str], first: int, last: int, start:
     while last < len(before) and {_shape(before[last])} == shapes:
         last, stop = last + 1, stop + 1
     if last - first >= MIN_ROWS and _regular(before[first:last]) - _regular(after[start:stop]):
-        yield f"a row differs from those beside it: {(new or old)[0]}"
+        yield f"a row differs from its neighbours: {(new or old)[0]}"
 
 
 def _shape(line: str) -> str:

@@ -1,5 +1,5 @@
-"""Show an agent the code where a bug would matter: all functions that tests reach, or one function
-with its callers, its callees and its tests.
+"""Show an agent the code in which bugs would matter: all functions that tests reach, or one
+function with its callers, its callees and its tests.
 
 Everything is read from the analysis, and from the coverage if there is one. Equal arguments give
 equal texts, since a resumed agent repeats its actions.

@@ -244,7 +244,7 @@ class TaskManager:
         if found.st_ino != self._file_id or found.st_size < self._end:
             self._file_id = found.st_ino
             self._tasks: dict[str, QueuedTask] = {}
-            self._end = self._n_lines = 0   # of the part read so far
+            self._end = self._n_lines = 0   # end of the part read so far
             self._newest = 0                # the latest time of a line
         self._journal.seek(self._end)
         raw, faults = b"\n", []

@@ -209,12 +209,12 @@ class Validation(Audited):
             raise CheckFailed(f"{NOT_BUILT}: {built.failed}", built.log.splitlines()[-10:])
         self.grader = Grader(self.host, self.task, name, self.label)
         if traces := self._traces(name):
-            raise CheckFailed("the image shows what is hidden", traces)
+            raise CheckFailed("the image shows hidden texts", traces)
 
     def _traces(self, image: str) -> list[str]:
-        """Return the places where an image shows hidden parts. These are files in layers above the
-        base image with 40 consecutive bytes of the solution, tests or weights that environment/
-        lacks; also files in environment/ with a long run of the tests or weights."""
+        """Return the files that show hidden texts. These are files in layers above the base image
+        with 40 consecutive bytes of the solution, tests or weights that environment/ lacks; also
+        files in environment/ with a long run of the tests or weights."""
         texts, api = self.texts, engine.connect()
         tests = [IMPORTS.sub("", texts.tests), texts.weights]
         search, long = ImageSearch([texts.solution, *tests]), Search([], hidden=tests)

@@ -105,8 +105,8 @@ def _normalized(text: str | None) -> str:
 
 
 def raises_findings(function: Function, content: dict, outputs: Sequence[str]) -> list[str]:
-    """Return a message for each exception that the document lacks, and for each stated exception
-    that is not in the function, its callees, its docstring, or the `outputs` of its examples."""
+    """Return a message for each exception that the document lacks, and for each one that it states
+    without support in the function, its callees, its docstring, or its examples' `outputs`."""
     stated = dict.fromkeys(one["exception"].rpartition(".")[2] for one in content["raises"])
     lacking = {name for name, leaves in function.raised.items() if name and leaves} - {*stated}
     findings = [f"`raises` lacks `{name}`, which the function raises itself."
@@ -340,7 +340,7 @@ class Checks:
         return [*findings, *self.leaks(content), *self.hidden.unknown(prose)]
 
     def leaks(self, content: dict) -> list[str]:
-        """Return a message for each place at which a content reveals function bodies or tests."""
+        """Return a message for each part of a content that reveals function bodies or tests."""
         share = self.overlap(content)
         text = f"{self._bare(content)}\n{content.get('signature', '')}"   # may have comments
         return self.hidden.findings(text, self.facts) + ([

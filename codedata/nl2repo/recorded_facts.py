@@ -28,8 +28,8 @@ from codedata.texts import CONTROL
 
 FACTS = 2                  # raise it when other facts are recorded
 REPLAY_S = 900             # seconds for all scripts of a repository
-# With one or two outcomes, the facts of a function show 51 % of the small faults in its body, with
-# more of them 74 %, with only a docstring none (22 functions of isodate and simpleeval)
+# Facts with one or two outcomes show 51 % of the small faults in a function's body; facts with more
+# outcomes 74 %; a docstring shows none of them (22 functions of isodate and simpleeval)
 MAX_SHOWN, MIN_OUTCOMES = 12, 3
 MAX_CHARS = 700            # characters of a fact in a document
 # (code before the first text of a call, the called name, code after that text)

@@ -181,7 +181,7 @@ def why_not(one: Entity, around: list[Entity], body: Node) -> str:
         return "of a Protocol"
     statements = statements_of(body)
     if not statements:
-        return "a docstring alone"
+        return "only a docstring"
     if len(statements) > 1:
         return ""
     first = statements[0]

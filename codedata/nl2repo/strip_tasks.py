@@ -125,8 +125,8 @@ class Strips(PatchKind):
     def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
                 copy: SourceCopy, meta: RepoMeta, communities: Communities | None
                 ) -> tuple[Environment, tuple[str, ...]]:
-        """Return (the environment, in which doctests and tests that a stripped body skips are not
-        graded; the paths of the changed files, which are taken from an agent's work)."""
+        """Return (the environment, the paths of the changed files). Its doctests, and the tests
+        that a stripped body skips, are not graded; the files are taken from an agent's work."""
         skipped = (communities and communities.ungraded) or []
         paths = {*copy.files, *copy.others}
         # tests outside of test files, such as doctests

@@ -15,9 +15,9 @@ import re
 
 from codedata.texts import fill, text_of, without_middle
 
-MAX_CHARS = 10_000   # of a text
-MAX_SHORT = 90       # of a text beside others
-MAX_ENTRIES = 150    # of a list, at its start and at its end
+MAX_CHARS = 10_000   # limit for one text
+MAX_SHORT = 90       # limit for a text next to others
+MAX_ENTRIES = 150    # limit for each end of a list
 CUT = "{n} characters left out: they are in the record's files"
 # characters that cannot be seen or change how their neighbours are read: control and bidirectional
 # characters, invisible letters, lone surrogates

@@ -8,7 +8,7 @@ from codedata.records.field_types import Side, Tools
 from codedata.records.prompts import Message
 
 HOW = ("informed", "chosen")   # ways to make a challenger: [challenger] how
-EVER_HOW = *HOW, "placebo"   # also that of 0.2.0, whose records stay readable
+EVER_HOW = *HOW, "placebo"   # 0.2.0 also wrote placebo; its records stay readable
 
 
 class Pick(TypedDict):

@@ -22,11 +22,11 @@ class AttemptOutcome(TypedDict):
     """Hold the outcome of an attempt: its record.json."""
 
     task: ItemName
-    kind: str                # of the task
+    kind: str                # the task's
     content: str             # digest of the attempted task
     agent: str               # its name, model and 6 hex digits of its settings
     model: str               # "" for nop and gold
-    settings: Object         # of the agent: sampling, limits
+    settings: Object         # the agent's: sampling, limits
     attempt: Integer         # from 1
     planned: Integer         # attempts at the task that its run planned
     status: str              # one of ATTEMPT_STATUSES
@@ -36,7 +36,7 @@ class AttemptOutcome(TypedDict):
     verifier: str            # the end of its output
     replayed: Integer        # replies reused from an earlier, killed run of it
     usage: Object            # calls, tokens_in, tokens_out, cost_usd
-    seconds: Object          # of model, tools and verifier, and in all
+    seconds: Object          # for model, tools, verifier, and in total
 
 
 @dataclass(frozen=True)
@@ -60,4 +60,4 @@ class Attempt(Graded):
 
     places: ClassVar = {**Graded.places, "trajectory": "trajectory.json", "patch": "patch.diff"}
     trajectory: AgentRun
-    patch: str | None = None   # of the work directory; null: none, or it has binary files
+    patch: str | None = None   # the work directory's diff; null: none, or it has binary files

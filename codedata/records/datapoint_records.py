@@ -46,7 +46,7 @@ class QueueTask(TypedDict):
     parent: str              # id of another task, or ""
     priority: Integer
     attempts: Integer
-    agent: AnyText | None    # of the newest claim, like the next two fields
+    agent: AnyText | None    # from the newest claim, like the next two fields
     claim: str | None        # digest of its token
     lease_until: UnixTime | None  # null: no agent holds the task
     created_at: UnixTime

@@ -21,7 +21,7 @@ class CallRun(TypedDict):
 class CandidateRun(TypedDict):
     """Hold the result of running one candidate turn: an entry of Executed.runs.
 
-    For a turn with several calls, the exit code is the one of the last call that ran.
+    A turn with several calls has the exit code of the last call that ran.
     """
 
     sides: list[str]         # every side that gave this turn: king, challenger, sample 1, …
@@ -45,7 +45,7 @@ class Executed:
     instance_id: str
     repo_name: ItemName      # the environment's
     image_name: str
-    start: str               # state in which the replay began, one of turns/replay.py's
+    start: str               # state at the replay's start, one of turns/replay.py's
     how: str                 # commit | replayed (in pods: the history again for each candidate)
     replay: str              # equal | tree unchanged | unequal at turn n
     unequal: list[Object]    # {turn, recorded, got, tree_changed} of observations, shortened

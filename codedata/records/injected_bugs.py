@@ -60,7 +60,7 @@ class BugVerdict(TypedDict):
     """Hold the result of screening a candidate, in a Verdicts."""
 
     diff: str                # digest of the candidate's diff
-    instance_id: str         # of the task that it may become
+    instance_id: str         # the task it may become
     good: bool               # whether it may become a bug
     reason: str              # why it may not; "" if it may
     evidence: Object         # results of the runs

@@ -51,13 +51,13 @@ class SourceTrajectory:
     config: str              # the attempt's name, if the source is `attempt`
     split: str
     row: Integer             # row number in the source, from 0
-    digest: str              # of the row: messages, tools and outcome
+    digest: str              # covers the row's messages, tools and outcome
     resolved: bool | None    # null: unknown in the source
     reward: float | None     # null: unknown in the source
     exit_status: str         # "": unknown in the source
     n_turns: int
-    n_chars: int             # of messages and calls
-    n_patch_chars: int       # of the agent's own patch
+    n_chars: int             # in messages and calls
+    n_patch_chars: int       # in the agent's own patch
 
 
 @dataclass(frozen=True)
@@ -76,5 +76,5 @@ class Commit:
     patch: str
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
-    licence: str | None = None      # of the repository, SPDX if the source has it
+    licence: str | None = None      # the repository's, SPDX if the source has it
     new_names: list[str] | None = None   # names that tests use and no file had; null: no clone

@@ -54,7 +54,7 @@ class Measurement(TypedDict):
     """Describe the measurement of a Coverage; it may have further keys."""
 
     runs: int
-    seconds: list[Seconds]   # of the suite in each run
+    seconds: list[Seconds]   # the suite's duration in each run
     versions: list[Object]
 
 
@@ -94,11 +94,11 @@ class Coverage(OfRepository):
     line_sets: list[Ranges]
     function_sets: list[list[int]]   # indexes into `functions`
     tests: list[CoveredTest]
-    test_seconds: list[Seconds]          # of each test, in its last run
+    test_seconds: list[Seconds]          # each test's duration in its last run
     import_lines: dict[str, Ranges]   # {path: ranges} of lines that ran outside of any test
     runnable: dict[str, Ranges]       # {path: ranges} of the first lines of statements
     otherwise: list[Otherwise]
-    seconds: Seconds         # of all runs
+    seconds: Seconds         # all runs together
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
@@ -111,9 +111,9 @@ class Coverage(OfRepository):
         faults = [f"`{name}` lacks an entry that is named elsewhere" for name, indexes in
                   used.items() if not indexes <= {*map(str, range(len(data[name])))}]
         if len(data["test_seconds"]) != len(tests):
-            faults.append("`test_seconds` are not those of `tests`")
+            faults.append("`test_seconds` and `tests` differ in length")
         if {len(data["measured"]["seconds"]), *(len(test["status"]) for test in tests)} != {n_runs}:
-            faults.append("`measured.runs` is another number than that of the runs")
+            faults.append("`measured.runs` differs from the number of runs")
         return faults
 
 

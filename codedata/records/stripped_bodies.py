@@ -50,7 +50,7 @@ class RepoMeta(OfRepository):
     summary: str             # from its project file; "": none
     dependencies: list[str]  # as declared in its project files
     files: list[Object]      # {path, language, lines, is_test}
-    lines: int               # of sources that are not tests
+    lines: int               # in sources that are not tests
     entities: dict[str, int] # {kind: number outside of test files}
     stable_tests: list[str]  # passed in every run
     flaky_tests: list[str]

@@ -59,11 +59,11 @@ class Proof(TypedDict, total=False):
 
     proof: int               # version; missing: 1
     runs: list[Object]       # {of, seconds}, with {reward}, or {broken, passed, cases, exit_code}
-    digest: str              # of the parts of the task that the runs prove
+    digest: str              # covers the task's parts that the runs prove
     parts: dict[str, str]    # {part: its digest}
     log: str                 # the end of the output of a run without the solution
     image_id: str            # the engine's id
-    seconds: Seconds         # of all runs
+    seconds: Seconds         # all runs together
 
 
 def about_in(config) -> Object:

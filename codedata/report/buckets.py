@@ -24,11 +24,11 @@ from codedata.settings import ReportSettings
 from codedata.terminal import say
 from codedata.texts import without_middle
 
-MAX_PAIR_CHARS = 6_000     # of each text of a best pair
+MAX_PAIR_CHARS = 6_000     # limit for each text of a best pair
 CUT = "{n} characters left out"
-MAX_FINDING_CHARS = 300   # of a finding's text, as it is stored
-MAX_PARALLEL = 8          # copies that are written at a time
-MAX_PENDING = 400         # copies that wait for it
+MAX_FINDING_CHARS = 300   # limit for the stored text of a finding
+MAX_PARALLEL = 8          # copies written at a time
+MAX_PENDING = 400         # copies waiting to be written
 WON = "defeat (won)"      # what turns of defeat/ are called that the challenger won, not clearly
 
 
@@ -41,7 +41,7 @@ def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
 
 
 def score_ranges(settings: ReportSettings) -> dict[str, str]:
-    """Return the scores of each bucket as text, those of the won turns of defeat/ apart."""
+    """Return each bucket's range of scores as text; the won turns of defeat/ have their own."""
     low, high = settings.defeat_min, settings.final_min
     return {"final": f"{high:g} and more", "refined": f"{low:g} up to {high:g}",
             WON: f"below {low:g}, won all the same", "defeat": f"below {low:g}"}
@@ -58,8 +58,8 @@ def injections(answer: Answer) -> list[Finding]:
 class BestPair(NamedTuple):
     """Hold a pair that the challenger won, as texts to show; all but `name` are of others."""
 
-    name: str    # of the turn
-    task: str    # the issue; the instance's id where there is no PR record
+    name: str    # the turn's
+    task: str    # the issue; the instance's id if it has no PR record
     king: str    # its answer
     challenger: str
     why: str     # score and bucket, and a judge's words if there are some
@@ -67,10 +67,10 @@ class BestPair(NamedTuple):
 
 def best_pairs(root: Path, mode: str = "king") -> list[BestPair]:
     """Return the three pairs of final/ and refined/ that the challenger won most clearly, the best
-    first, with long texts cut. Fewer, or none, where it won fewer, and in another mode.
+    first, with long texts cut: fewer if it won fewer, and none in another mode.
 
-    A pair that shows what it cannot know, or speaks to its judge, is passed over, since no training
-    set takes it, as is a copy that cannot be read.
+    Skip unreadable copies, and pairs that leak the solution or speak to a judge, since no training
+    set takes these.
     """
     stores = [Store(root, cls).open() for cls in (Final, Refined)]
     won = ((name, one) for store in stores for name in store.names()
@@ -88,7 +88,7 @@ def best_pairs(root: Path, mode: str = "king") -> list[BestPair]:
 class Moves:
     """Count the changes of one update of the buckets."""
 
-    # of "written", "unchanged", "removed" and "broken"
+    # keys: "written", "unchanged", "removed" and "broken"
     counts: Counter = field(default_factory=Counter)
     set_aside: list[str] = field(default_factory=list)  # a person's copies, now in _replaced/
     broken: list[BrokenRecord] = field(default_factory=list)   # turns that make() could not read

@@ -27,18 +27,18 @@ Section = tuple[str, list[str | list[str] | Table]]
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Hold what a report shows beside the turns in full."""
+    """Hold the parts of a report other than the turns in full."""
 
     duel: Duel
     rows: list[TurnRow]
     costs: list[Cost]
-    # (kind of turns, their number); the last one is all kinds of which there are none
+    # (kind of turns, their number); the last row joins all kinds without a turn
     counts: list[tuple[str, str]]
     sections: list[Section]
     trials: list[str]               # lines on the trials of the judges
     pairs: list[BestPair]
     is_outdated: bool = False       # the duel was decided on other verdicts
-    made: str = ""                  # of made()
+    made: str = ""                  # result of made()
 
     @property
     def outcome(self) -> str:
@@ -62,8 +62,8 @@ class ReportContent:
 
 
 def made(root: Path, path: str) -> str:
-    """Return the rows of each exported set, linked to its card, and what all calls cost, in
-    Markdown. `path` leads to the root."""
+    """Return in Markdown the number of rows of each exported set, linked to its card, and the cost
+    of all calls. `path` leads to the root."""
     rows = {name: read_manifest(root / "export" / name).get("rows") for name in ALL_FORMATS}
     sets = [f"[{name}]({path}/export/{name}/README.md) {' + '.join(map(str, n.values()))}"
             for name, n in rows.items() if isinstance(n, dict)]
@@ -106,7 +106,7 @@ def costs_table(costs: list[Cost]) -> Table:
 
 
 def points(duel: Duel) -> Table | None:
-    """Return the points of both sides and the margin; None where there are none."""
+    """Return the points of both sides and the margin; None if the duel has none."""
     if duel.margin is None:
         return None
     low, high = duel.interval
@@ -132,7 +132,7 @@ def judges(duel: Duel) -> Table:
 
 
 def how_judges_judge(duel: Duel) -> list[str | Table]:
-    """Return what the verdicts tell of the judges; [] where that was not computed."""
+    """Return the figures on each judge; [] if they were not computed."""
     panel = duel.panel
     if not panel:
         return []
@@ -165,13 +165,13 @@ def by_metric(values: dict[str, float | None], digits: int = 1) -> list[str]:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """Return a number as text, "-" where there is none."""
+    """Return a number as text, "-" for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def counts(turns: ReportTurns) -> list[tuple[str, str]]:
-    """Return (kind, number) for each kind of turn that the duel counts or leaves out; the last one
-    is all kinds of which there are none."""
+    """Return (kind, number) for each kind of turn that the duel counts or leaves out; the last row
+    joins all kinds without a turn."""
     duel, rows, plan = turns.duel, turns.rows, turns.state.plan
     rival = duel.mode
     n_drawn = sum("ch left it out" in why for why in plan.reasons.values())
@@ -193,7 +193,7 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
             sum(bool(row.injections) for row in rows),
         "the challenger shows what it cannot know (kept out of final/)":
             sum(bool(row.leaks.found) for row in rows),
-        "without a PR record, so nobody can tell what it cannot know":
+        "without a PR record, so leaks cannot be detected":
             sum(row.leaks.found is None for row in rows),
         "without a leak judge's verdict (kept out of final/): run validate.py":
             sum(row.leaks.lacks_verdict for row in rows),
@@ -233,7 +233,7 @@ def trials(root: Path) -> list[str]:
 
 
 def interval_text(share: Share | None, factor: float = 100, unit: str = "") -> str:
-    """Return a figure with its interval as text, "-" where there is none."""
+    """Return a figure with its interval as text, "-" for None."""
     if share is None:
         return "-"
     value, low, high = (f"{factor * share[key]:.1f}" for key in ("value", "low", "high"))

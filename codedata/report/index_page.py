@@ -51,9 +51,9 @@ MAX_FAILED, MAX_CELL, MAX_LINE = 200_000, 300, 400   # characters
 MAX_BROKEN = 500
 COLUMNS = ("name", "kind", "result", "score", "reward", "checks", "model", "repo", "language")
 LEADS = {
-    "king": "The king answered each turn from the conversation alone; the challenger knew the pull "
-            "request that solved the task, or is the best of several such answers.",
-    "reference": "The challenger, who knew the pull request that solved the task, is put against "
+    "king": "The king answered each turn and saw only the conversation; the challenger knew the "
+            "pull request that solved the task, or is the best of several such answers.",
+    "reference": "The challenger knew the pull request that solved the task. It is compared with "
                  "the data set’s own turn."}
 Entry = tuple[str, Object, Html]   # path from the root without .json, cells of COLUMNS, details
 
@@ -159,7 +159,7 @@ def _duel(content: ReportContent, settings: ReportSettings) -> list[Html]:
 
 def _entries(root: Path, duels: list[ReportTurns], causes: dict[str, str], broken: list
              ) -> Iterator[Entry]:
-    """Yield the items of a root. Add the faults of those that cannot be read to `broken`."""
+    """Yield the readable items of a root. Add the faults of the unreadable ones to `broken`."""
     rows = [{row.name: row for row in turns.rows} for turns in duels]
 
     def items_of(path: Path, record) -> list[Item]:

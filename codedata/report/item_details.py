@@ -1,6 +1,6 @@
 """Show one item of a root on its page: cells of the table, a line that says more, and details.
 
-Texts of records may come from anybody: elements.py escapes them and cuts long ones.
+Texts of records are untrusted: elements.py escapes them and cuts long ones.
 """
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from codedata.tasks.folder.task_folder import (
     verifier_config,
 )
 
-FIELDS = {**SIDES, "challenger": "challenger"}   # of an Answer, by side
+FIELDS = {**SIDES, "challenger": "challenger"}   # field of an Answer for each side
 MAX_FILES = 200
 NOUNS = {DATAPOINT: "terminal task", "": "task of others"}
 EDITED = "approved, edited"   # edited since the approval: to be proven again
@@ -134,7 +134,7 @@ def task(root: Path, path: Path, task: RivalledTask, is_in_review: bool) -> Item
                  "language": ", ".join(labels.languages), "checks": "not validated"}
         checks = {one["name"]: {**one, "result": one["status"]}
                   for one in (found.checks if found else ())}
-    if audit and audit.content == audited_digest(task):   # of the task as it is
+    if audit and audit.content == audited_digest(task):   # the task has not changed since
         checks |= {one["name"]: one for one in audit.checks}
     if checks:
         cells["checks"] = min(map(_result, checks.values()), key=AUDIT_RESULTS.index)

@@ -36,14 +36,14 @@ def _leaks(rows: list[TurnRow]) -> list:
     lines = [[kind or "any", percent_text(_share(judged, "found", kind)),
               percent_text(_share(kings, "of_king", kind))] for kind in ("", *kinds)]
     items = [(["kind", f"challengers that leak (of {len(judged)})",
-               f"kings in which the same is found (of {len(kings)}): false alarms"], lines, "lrr")]
+               f"kings with the same finding (of {len(kings)}): false alarms"], lines, "lrr")]
     alarms = _share(kings, "of_king")
     if 0 < len(kings) < MIN_KINGS:
         items.append(f"{plural(len(kings), 'king')} were looked at: too few to say how often the "
                      "leak judge is wrong.")
     elif alarms and alarms["low"] > MAX_FALSE_ALARMS:
-        items.append("**The leak judge cannot be trusted: it finds leaks in kings, who know "
-                     "nothing.**")
+        items.append("**The leak judge cannot be trusted: it finds leaks in kings, although "
+                     "they do not know the solution.**")
     costs = [row.leaks.cost_usd for row in rows if row.leaks.cost_usd is not None]
     spent = money(sum(costs), len(rows) - len(costs), len(rows))
     items.append(f"The verdicts on these turns: {spent}.")

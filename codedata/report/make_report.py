@@ -71,7 +71,7 @@ def write_report(settings: Settings, directory: Path, turns: ReportTurns) -> Non
     content = report_content(root, turns, costs_of(root), made(root, ".."))
     text = terminal_safe(markdown(content, settings.report))
     write_atomic(directory / "report.md", text.encode())
-    (directory / "report.html").unlink(missing_ok=True)   # of version 0.2.0
+    (directory / "report.html").unlink(missing_ok=True)   # written by version 0.2.0
     write_index(settings, known=turns)
 
 
@@ -110,7 +110,7 @@ def oversized(root: Path) -> list[dict]:
 
 def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, judge_again: str,
                   scores: dict[str, str]) -> None:
-    """Print a summary of the run; `scores` are those of each bucket, in words."""
+    """Print a summary of the run; `scores` has each bucket's range in words."""
     state = turns.state
     parts = [f"{directory}/"]
     if turns.duel.mode == "king":

@@ -20,22 +20,22 @@ from codedata.terminal import say
 
 STAGE = "report"
 DRAW = 50.0
-MAX_ROUNDING = 1e-9   # a score this near to the one that its verdicts give was not edited
+MAX_ROUNDING = 1e-9   # a score this near to its verdicts' result was not edited
 
 
 @dataclass(frozen=True)
 class TurnLeaks:
-    """Hold what a turn shows that it cannot know."""
+    """Hold the leaks of a turn: facts in it that its model could not know."""
 
     found: list[Finding] | None = None     # in the challenger; None: no PR record
     lacks_verdict: bool = False            # a leak judge is configured but has not judged this turn
     of_king: list[Finding] | None = None   # false alarms; None: not judged
-    cost_usd: float | None = None          # of its leak verdicts; None: not known
+    cost_usd: float | None = None          # cost of its leak verdicts; None: not known
     asked_again: int = 0                   # number of times the challenger was refused for leaks
     tries_file: Path | None = None         # file of the tries with their findings
 
     def tries(self) -> list[dict]:
-        """Return the tries that ch.py made for this turn, as stored beside the answers."""
+        """Return the tries that ch.py made for this turn, as stored with the answers."""
         return tries_in(self.tries_file) if self.tries_file else []
 
 
@@ -81,9 +81,9 @@ class ReportTurns:
     state: DuelState
     duel: Duel
     panel: Panel                      # the panel that decided the duel
-    thresholds: ReportSettings        # of the buckets
+    thresholds: ReportSettings        # score limits of the buckets
     commits: Store
-    leak_judges: set[str]             # none of what was written blind: certain facts bar it
+    leak_judges: set[str]             # empty if the challengers are chosen blind answers
     rows: list[TurnRow] = field(default_factory=list)
     broken: list[BrokenRecord] = field(default_factory=list)
     outdated: bool = False            # _duel.json was made from other verdicts
@@ -188,7 +188,7 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns, is_edited:
 
 
 def _sides(name: str, answer: Answer, rival: str, root: Path) -> Object:
-    """Return the fields of a row that hold a pair: what its rival and what the challenger does."""
+    """Return the fields of a row on its pair: the actions of the rival and of the challenger."""
     sides = [getattr(answer, SIDES[rival]) or "", answer.challenger or ""]
     form, history = form_of(answer.messages, answer.tools), plain(answer.messages)
     calls = [commands_of(form.read(side, answer.messages)) for side in sides]
@@ -211,7 +211,7 @@ def _style(command: str, run: Execution | None) -> str:
 
 def _leaks(name: str, answer: Answer, score: Score, commit: Commit | None,
            turns: ReportTurns) -> TurnLeaks:
-    """Return the leaks of a turn, with those of its king and what its verdicts cost."""
+    """Return the leaks of a turn and of its king, and the cost of its leak verdicts."""
     found, lacks_verdict = challenger_leaks(turns.leak_judges, answer, score, commit)
     answers, of_king = turns.state.answers, verdicts_of(score, KING)
     costs = [verdict["usage"].get("cost_usd") for verdict in score.leaks or ()]

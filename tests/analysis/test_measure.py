@@ -85,13 +85,13 @@ def test_each_bad_environment_is_named_and_the_rest_goes_on(heron_image, tmp_pat
 BROKEN = rows(r"""
 tests 0 status    |                   | `tests`[0].status is missing
 tests 0 functions | "x"               | `tests`[0].functions is a text
-tests 0           |                   | `test_seconds` are not those of `tests`
+tests 0           |                   | `test_seconds` and `tests` differ in length
 tests 0 lines 99  | 0                 | `files` lacks an entry
 functions 0       |                   | `functions` lacks an entry
 line_sets 0 0     |                   | `line_sets`[0] is not a list of ranges
 line_sets 0       | [1, 100000000000] | ] is not a list of ranges
 import_lines a.py | [4, 3]            | [a.py] is not a list of ranges
-measured runs     | 3                 | `measured.runs` is another number
+measured runs     | 3                 | `measured.runs` differs from the number of runs
 otherwise         | [{}]              | `otherwise`[0].name is missing
 """)
 

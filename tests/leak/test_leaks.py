@@ -431,7 +431,7 @@ def test_a_leaky_turn_is_not_final_nor_for_trainers_and_what_nobody_could_look_a
     assert bucket(reported, 2)["leaks"] == [] and bucket(reported, 3)["leaks"] is None
     text = (reported / "report/report.md").read_text()
     assert "| the challenger shows what it cannot know (kept out of final/) | 1 |" in text
-    assert "| without a PR record, so nobody can tell what it cannot know | 1 |" in text
+    assert "| without a PR record, so leaks cannot be detected | 1 |" in text
     reported.with_settings(more="[export]\nvalidation = 0.0\nrejected_too = true\n"
                                           "duplicate_similarity = 0\n")
     run_main(export.main, reported)

@@ -1,5 +1,5 @@
-"""Make a task from a repository: an image in which the source is the only commit, a patch that
-solves the task, and the project's own tests, run by the verifier that all such tasks share.
+"""Make a task from a repository: an image whose only commit is the source, a patch that solves the
+task, and the project's own tests, run by the verifier that all such tasks share.
 
 The agent's work is an archive of the files that it changed or added; config.json lists the counting
 ones. Files that the agent deleted still exist when its work is graded.
@@ -39,7 +39,7 @@ from codedata.verifier.suite import CASES_S
 AGENT_S = 3600.0
 MIN_VERIFIER_S, VERIFIER_TIMES = 180.0, 10   # minimum, in seconds; multiple of the suite's longest
                                              # run
-USERS = ("nobody", "root")   # tests run as the first of these users with which the gold is rewarded
+USERS = ("nobody", "root")   # tests run as the first of these users that lets the gold be rewarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,8 @@ class SuiteVerifier:
 
 def task_of(name: str, kind: str, verifier: SuiteVerifier, patches: tuple[str, str], image: str,
             commit: str, longest_s: float) -> Task:
-    """Return a task without a proof. `patches` are the gold and its reverse, `commit` is the one in
-    the image that work is compared with, and `longest_s` is the duration of the suite's longest run
-    in seconds."""
+    """Return a task without a proof. `patches` are the gold and its reverse. Work is compared with
+    `commit` of the image. The suite's longest run took `longest_s` seconds."""
     # in doubling steps, so that a new proof seldom changes the task and its issue report is kept
     doubled = math.ceil(math.log2(max(1, VERIFIER_TIMES * longest_s / MIN_VERIFIER_S)))
     verifier_s = MIN_VERIFIER_S * 2 ** doubled

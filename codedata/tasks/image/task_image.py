@@ -3,8 +3,7 @@ history nor the solution.
 
 derive() works in a container of the image, with its tools. check_task_image() trusts none of them:
 it reads the files that a process in a container can read, on this machine. Lower layers of the
-image may hold the former source, but only those who control the engine or the registry can read
-them.
+image may hold the former source, but reading them takes control of the engine or the registry.
 """
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ LINK = f"""[ -L {WORKDIR} ] || [ ! -d {WORKDIR} ] || rmdir {WORKDIR}
 
 @dataclass(frozen=True)
 class TaskImage:
-    """Describe an image in which a task's source is the only commit."""
+    """Describe an image whose only commit is a task's source."""
 
     name: str
     base_commit: str
@@ -62,8 +61,8 @@ def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: st
 
 
 def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> TaskImage:
-    """Return an image of the same name in which /testbed, where graders work, is the source or a
-    link to it. Raise Excluded if the image has anything else at /testbed."""
+    """Return an image of the same name whose /testbed, where graders work, is the source or a link
+    to it. Raise Excluded if the image has anything else at /testbed."""
     workdir = factory.workdir_of(image.name)
     if workdir == WORKDIR:
         return image

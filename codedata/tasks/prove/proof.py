@@ -85,7 +85,7 @@ class Baseline:
     created_at: str              # date of the commit, "" if there is none
     reads: str                   # where evaluation scripts find the results, one of READS
     ignored: set[str]            # tests that do not count
-    seconds: float               # of the longest run
+    seconds: float               # duration of the longest run
     # for a pull request: its image; code before and after it; tests in the image and after it
     image: TaskImage | None = None
     before: Files = field(default_factory=dict)
@@ -268,7 +268,7 @@ class PatchProver:
 
     def _traces_in(self, image: TaskImage, environment: Environment, gold: str,
                    hidden: str) -> list[str]:
-        """Return the places where an image shows the gold patch or the hidden tests, and unread
+        """Return the places in an image that show the gold patch or the hidden tests, and unread
         archives that its base image lacks. Raise ItemFailed if the image is gone."""
         if self._kind.gold_is_long:
             gold, hidden = "", gold + hidden
