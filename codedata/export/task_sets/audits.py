@@ -123,7 +123,7 @@ def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
         "cheats rewarded": _share(cheats["rewarded"], cheats["tried"]),
         "runs of the gold that are not rewarded":
             _bounded(max(0, gold["runs"] - gold["rewarded"]), gold["runs"]),
-        "the same beside load": _bounded(flakes["failed"], flakes["runs"]),
+        "the same under load": _bounded(flakes["failed"], flakes["runs"]),
         "right rivals refused": _share(rivals["right_refused"], rivals["right"]),
         "wrong rivals accepted": _share(rivals["wrong_accepted"], rivals["wrong"])}
     lines = [f"| {title} | {text} |" for title, text in rows.items()]
