@@ -72,6 +72,8 @@ def write_report(settings: Settings, directory: Path, turns: ReportTurns) -> Non
     text = terminal_safe(markdown(content, settings.report))
     write_atomic(directory / "report.md", text.encode())
     (directory / "report.html").unlink(missing_ok=True)   # written by version 0.2.0
+    for left in root.glob("_tmp.*"):   # pages that a killed run has not finished
+        left.unlink(missing_ok=True)
     write_index(settings, known=turns)
 
 

@@ -69,7 +69,7 @@ def test_a_card_adds_the_figures_up_or_says_that_there_are_none(root):
     for line in ("audited as they are now | 2 of 3 tasks", "rewarded | 40 of 40 (95 %: 91.2% to",
                  "gold that are rewarded | 6 of 6", "cheats rewarded | 0 of 40",
                  "gold that are not rewarded | 1 of 6 (with 95 % at most 58.2%)",
-                 "beside load | 0 of 10 (with 95 % at most 25.9%)", "right rivals refused | 0 of 4",
+                 "under load | 0 of 10 (with 95 % at most 25.9%)", "right rivals refused | 0 of 4",
                  "wrong rivals accepted | 2 of 2"):
         assert line in audits(root)
     assert known(root, STRIP_ID)["audit"]["worst"] == "failed"
