@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from killed import is_killed_at
-from root import write_files
+from root import filled, write_files
 
-from codedata.disk.layouts import NEW, Folder, FolderDraft, set_aside
-from codedata.disk.store import remove_half_written
+from codedata.disk.layouts import NEW, Draft, Folder, FolderDraft, set_aside
+from codedata.disk.store import Store, remove_half_written
 from codedata.errors import Trouble, is_full_disk
+from codedata.records import Answer
 
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
          "new": {"prompt.md": "new", "tests.py": "def test(): pass", "files/b/c.py": "c = 1"}}
@@ -24,6 +25,27 @@ MAX_STEPS = 200
 def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text()
             for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_file_of_the_current_folder_is_drafted_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draft = Draft("index.html", b"page")
+    assert [path.name for path in tmp_path.iterdir()] == [draft._tmp]
+
+
+def test_a_field_that_a_stage_no_longer_writes_is_no_edit_and_a_success_ends_an_exclusion(
+        tmp_path):
+    owned = ("challenger", "choice")
+    for choice in ({"model": "m", "reason": "r"}, None):
+        store = Store(tmp_path, Answer).open()
+        record = Answer(**filled(Answer, instance_id="i", challenger="b", choice=choice))
+        change, line = store.begin("t_1", record, owned), {"stage": "ch", "item": "t_1"}
+        state = store.sync(change).line(owned)
+        store.ledger.append(store.into, {**line, "state": "excluded", "read": "1"}, {
+            **line, "state": "done", **state, "found": change.external})
+        change.place()
+    store = Store(tmp_path, Answer).open()
+    assert store.placed("ch", "t_1", owned) and not store.ledger.excluded
 
 
 def test_a_full_disk_is_seen_in_what_copying_a_folder_raises(tmp_path):

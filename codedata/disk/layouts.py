@@ -95,7 +95,7 @@ class Draft:
     @_keeps_disk_clean
     def __init__(self, path: Path | str, data: bytes):
         self.path = path
-        self._tmp = f"{os.path.dirname(path)}/_tmp.{RUN}.{next(_n_files)}"
+        self._tmp = os.path.join(os.path.dirname(path), f"_tmp.{RUN}.{next(_n_files)}")
         self._fd = making_folders(partial(os.open, mode=0o666), self._tmp,
                                   os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         view = memoryview(data)

@@ -148,6 +148,7 @@ class Ledger:
         made.before = self.succeeded.get(key)
         self.succeeded[key] = made
         self.failed.pop(key, None)
+        self.excluded.pop(key, None)
         if item in self.with_replies:   # a kill came before they were dropped: never reuse them
             self.used[key] = set(self.counted.get(key, ()))
         known = self.known.setdefault(item, FileState("", NOTHING))

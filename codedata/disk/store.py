@@ -305,11 +305,11 @@ class Store(Listing):
         return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
-        """Return {field: digest} of fields outside `owned` that differ from the ledger; "" for a
-        removed field."""
+        """Return {field: digest} of fields outside `owned` that differ from the ledger, and of
+        fields that are gone; "" for these."""
         known = self.ledger.known.get(name)
         then = known.digests if known else {}
-        others = {*then, *digests} - set(owned)
+        others = {*then, *digests} - {*owned} | then.keys() - digests.keys()
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
     def _place(self, name: str) -> Path:

@@ -208,7 +208,7 @@ class Client(StaysInDriver):
         else:
             fitted = fit(history, self.spec.max_prompt_tokens, estimate_tokens, fixed, patches)
         if fitted.cut:
-            current_reply_log().cuts.append(fitted.cut)
+            current_reply_log().note_cut(fitted.cut)
         return fitted
 
     def fit_embedded(self, history: list[dict], fixed: str, patches: tuple[str, ...]) -> Fitted:
@@ -316,7 +316,8 @@ class Client(StaysInDriver):
                 replies = json.dumps([vars(one) for one in _whole_ones(choices, answer)])
                 if len(choices) == 1 < n:
                     self._learn({"n": ""})
-                masked = models.http.masked(replies)   # a reply may repeat the key, too
+                # a reply may repeat the key, and a proxy's short password may be any word of it
+                masked = models.http.masked(replies, MIN_SECRET_CHARS)
                 return [Reply(**one) for one in json.loads(masked)], usage
             except (*WRONG_SHAPE, HttpTrouble) as e:
                 if usage.get("tokens_in") or usage.get("tokens_out"):   # unusable, but billed

@@ -138,6 +138,11 @@ class EndpointState:
                 self.capacity = min(self.limit, self.capacity + 1 / self.capacity)
                 self._free.notify()
 
+    def refused(self) -> None:
+        """Note an answer that is neither good nor a 429: it ends a series of 429s, too."""
+        with self._free:
+            self._throttled_since = None
+
     def throttled(self, started: float) -> float:
         """Note a 429 and lower the capacity; return the seconds since the series of 429s began."""
         now = time.monotonic()
@@ -208,8 +213,9 @@ class Http:
                 tries.throttled += 1
                 wait_s = self._429_s(failure, url, endpoint.throttled(started), tries.throttled)
             else:
-                if failure.is_timeout:
-                    tries.timeouts += 1
+                if failure.status:
+                    endpoint.refused()
+                tries.timeouts += failure.is_timeout
                 _stop_if_final(failure, url, endpoint)
                 n_failures += 1
                 if n_failures > self.llm.retry_max:
@@ -293,10 +299,12 @@ class Http:
             url = elsewhere
         return raw.status, raw.headers, body
 
-    def masked(self, text: str) -> str:
-        """Return the text with secrets replaced: an endpoint may repeat the key."""
+    def masked(self, text: str, min_chars: int = 1) -> str:
+        """Return the text with secrets of `min_chars` or more replaced: an endpoint may repeat the
+        key."""
         for secret in sorted(self.secrets, key=len, reverse=True):   # one may be another's prefix
-            text = text.replace(secret, "****")
+            if len(secret) >= min_chars:
+                text = text.replace(secret, "****")
         return text
 
     def _excerpt(self, body: bytes) -> str:

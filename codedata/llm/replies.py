@@ -169,6 +169,10 @@ class ReplyLog(StaysInDriver):
         """Add fields to the item's ledger line."""
         self.notes.update(fields)
 
+    def note_cut(self, cut: str) -> None:
+        """Add a description of a cut to a request, for the item's ledger line."""
+        self.cuts.append(cut)
+
     def begin_again(self) -> None:
         """Reset the log, so that the item can be made again from the start with its kept replies.
         """

@@ -153,7 +153,8 @@ def _entries(*names: str, of_entry=None):
     check = of_entry or _has(_texts(*names))
 
     def entry_fault(entry):   # the entry may have other keys
-        return check(entry) or _text(json.dumps(entry, ensure_ascii=False))
+        text = json.dumps(entry, ensure_ascii=False).replace(r"\\", "")   # json escapes NUL bytes
+        return check(entry) or _text(text.replace(r"\u0000", "\0"))
 
     def fault_of(value):
         try:   # fast path: check all texts at once

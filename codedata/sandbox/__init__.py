@@ -90,7 +90,7 @@ class Sandbox(AbstractContextManager, Protocol):
         """End all its processes, and remove it."""
 
 
-SANDBOXES = {"local": "local.SandboxLocal", "docker": "docker.sandbox.SandboxDocker",
+SANDBOXES = {"local": "local.SandboxLocal", "docker": "docker.container.SandboxDocker",
              "kubernetes": "kubernetes.SandboxK8s"}   # module and class
 SCRIPT_BASH_FUNC = Script("bash_func.sh", text_of("codedata.sandbox", "bash_func.sh"))
 

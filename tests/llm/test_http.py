@@ -219,6 +219,16 @@ def test_a_success_in_between_starts_the_429_clock_anew(fake_llm):
         assert ask(client, fake_llm.base_url)
 
 
+def test_any_other_answer_in_between_starts_it_anew_too(fake_llm):
+    client = http(max_429_total_s=0.3)
+    fake_llm.script(Status(429, headers={"Retry-After": "0.01"}), Status(400))
+    with pytest.raises(HttpTrouble, match="400"):
+        ask(client, fake_llm.base_url)
+    time.sleep(0.4)
+    fake_llm.script(Status(429, headers={"Retry-After": "0.01"}))
+    assert ask(client, fake_llm.base_url)
+
+
 # time-outs ---------------------------------------------------------------------------------------
 
 SLOW = {"hang": HANG, "hang in the body": HANG_IN_BODY, "body drips": Drip(0.02, "body"),
