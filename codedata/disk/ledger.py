@@ -91,7 +91,7 @@ class Ledger:
     """Read the ledgers of a directory, or of all its shards, as one, sorted by time.
 
     The dicts with keys (stage, item) hold the stage's newest attempt at the item. `known` maps an
-    item to the state in which scripts last left its file.
+    item to the state of its file after the last write by a script.
     """
 
     def __init__(self, *directories: Path):
