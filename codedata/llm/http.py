@@ -41,7 +41,7 @@ LOOK_S = 10.0   # timeout of a GET that is tried once
 FLAGGED = "the endpoint flagged it: "   # prefix of the reason why a prompt is not answered
 # words of llama.cpp's HTTP 500 if a request asks for several choices
 ONE_CHOICE = "one completion choice"
-# error codes with which OpenAI, Azure, Kimi and Qwen refuse a prompt for its content
+# error codes of OpenAI, Azure, Kimi and Qwen for a prompt that is refused for its content
 FLAG_CODES = {"content_filter", "invalid_prompt", "data_inspection_failed"}
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # statuses of temporary refusals
