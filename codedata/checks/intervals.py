@@ -6,8 +6,8 @@ CONFIDENCE = 0.95
 
 
 def at_most(k: int, n: int, confidence: float = CONFIDENCE) -> float:
-    """Return Clopper and Pearson's one-sided upper bound of a rate with k successes in n trials. It
-    is the highest rate at which the chance of k or fewer successes is at least 1 - `confidence`."""
+    """Return Clopper and Pearson's one-sided upper bound of a rate with k successes in n trials. At
+    this rate, k or fewer successes have a chance of 1 - `confidence`."""
     low, high = k / n, 1.0
     ways = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)]
     while k < n and high - low > 1e-12:

@@ -127,8 +127,8 @@ class Strippable:
         return before, {path: self._without(path, by_path[path]) for path in before}
 
     def emptied(self) -> tuple[Files, Files]:
-        """Return the files to remove, and no files in their place. Files to remove are those that
-        run outside of any test, and all other source files in or below their folders."""
+        """Return the files to remove, and no files in their place. These are the files that run
+        outside of any test, and all other source files in or below their folders."""
         own = {path: file.text for path, file in sorted(self.files.items()) if not file.is_test}
         ran = own.keys() & self._import_lines.keys()
         folders = tuple(f"{dirname(path)}/" for path in ran if "/" in path)
