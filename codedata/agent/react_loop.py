@@ -3,10 +3,10 @@
     agent = Agent("system prompt", [ToolBashExecutor()], llm_server, sandbox)
     result = agent.run("task")       # .status, .answer, .messages, .usage, …
 
-Within `recording(ReplyLog(…))` (codedata/llm/replies.py) every finished reply is kept. A re-run
-after a kill repeats the actions in a new sandbox and uses the kept replies as long as its requests
-are the same; once an observation differs (other than in times), it asks the model again. So no
-observation may contain a generated address.
+Within `recording(ReplyLog(…))` (codedata/llm/replies.py), every finished reply is kept. A re-run
+after a kill repeats the actions in a new sandbox, and uses the kept replies as long as it sends the
+same requests. Differences in times do not count. Once an observation differs in anything else, the
+re-run asks the model again. So no observation may contain a generated address.
 """
 from __future__ import annotations
 
@@ -42,20 +42,25 @@ from codedata.sandbox import Sandbox, SandboxDied
 from codedata.terminal import say
 from codedata.texts import displayed, printable
 
-EMPTY_REPLIES = 2        # so many first replies without an action switch to the text protocol
-ANSWERS_IN_PROSE = 2     # after so many in a row, the last one is the answer
-SAME_FAILURES = 3        # after so many in a row, advise the model and do not run the action again
-MALFORMED_REPLIES = 8    # after so many in a row, the run ends
-SAVED_IN = "~/agent_output"   # in the sandbox: whole texts of shortened observations
+EMPTY_REPLIES = 2        # if the first so many replies have no action, use the text protocol
+ANSWERS_IN_PROSE = 2     # after so many answers in prose in a row, the last one is the answer
+SAME_FAILURES = 3        # after so many equal failures in a row, do not run the action again
+MALFORMED_REPLIES = 8    # after so many malformed replies in a row, the run ends
+SAVED_IN = "~/agent_output"   # folder in the sandbox for the whole texts of shortened observations
+# in an error message: the endpoint refuses requests with tools
 REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
-FAILED, DIED = "failed", "died"   # causes: the endpoint or engine failed, the sandbox died
+# causes of a run's end: the endpoint or engine failed; the sandbox died
+FAILED, DIED = "failed", "died"
+# HTTP statuses that may mean that the request is too long
 TOO_LONG_STATUSES = (400, 413, 422)
+# in an error message: the request is too long
 TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens|length)",
                       re.IGNORECASE)
 
 
 class LLMServer(Protocol):
-    """Define the model interface of an agent; Client and LLMServerHTTP of codedata.llm fit it."""
+    """Define the interface of an agent's model. codedata.llm's Client and LLMServerHTTP implement
+    it."""
 
     def ask(self, messages: list[dict], *, tools: list[dict] | None = None) -> Reply:
         """Return one reply; raise HttpTrouble if the endpoint refuses, or another ItemFailed."""
@@ -63,7 +68,7 @@ class LLMServer(Protocol):
 
 @dataclass(frozen=True)
 class AgentResult:
-    """Hold the outcome, the messages and the usage of a run.
+    """Hold the outcome, the messages and the usage of an agent's run.
 
     status          | the run ended because
     ----------------|------------------------------------------------------------------------
@@ -75,8 +80,8 @@ class AgentResult:
     error           | it could not go on: a request failed, the sandbox died, or replies stayed
                     | malformed
 
-    `error` gives details in all cases but success. A trajectory on disk may also have status
-    `running`: its run goes on, or was killed.
+    `error` gives details for each status but success. A trajectory file may also have the status
+    `running`, while the run goes on or after it was killed.
     """
 
     status: str
@@ -85,10 +90,12 @@ class AgentResult:
     iterations: int          # the model's replies
     malformed: int           # number of invalid replies and tool calls
     protocol: str            # native | text
-    messages: list[dict]     # whole, in the API's form
+    messages: list[dict]     # all messages, not shortened, in the form of the chat API
     tools: list[dict]        # the schemas sent with each request
-    left_out: list[dict]     # omissions of later requests: message, from_iteration, placeholder
-    # calls, tokens_in, tokens_out, cost_usd (null: unknown), seconds, model_seconds (part of them)
+    # observations that later requests omit: {message, from_iteration, placeholder}
+    left_out: list[dict]
+    # calls, tokens_in, tokens_out, cost_usd (null if unknown), seconds of the run, and
+    # model_seconds, the part of `seconds` spent waiting for the model
     usage: dict
     handed_in: bool = False  # the answer was submitted; False for an answer in prose
     # cause of a run's end without an answer: a limit ("steps", "seconds", "tokens", "usd",
@@ -107,9 +114,10 @@ class Agent:
     tools               functions, or objects such as ToolBashExecutor() (codedata/agent/tools.py);
                         `submit` is added
     max_iterations      limits the replies of the model
-    max_seconds         limits the run time, max_tokens all requests and replies, max_usd the cost;
-                        0: no limit. Each is checked before a request, so a run exceeds it by at
-                        most one reply; max_seconds ends a running command, too
+    max_seconds         limits the run time. This limit also ends a running command
+    max_tokens          limits the sum of tokens over all requests and replies
+    max_usd             limits the cost. For these three limits, 0 means no limit; they are checked
+                        before each request, so a run exceeds a limit by at most one reply
     max_context_tokens  limits a request, estimated at 3 bytes a token; above it, old observations
                         are left out
     max_output_chars    limits an observation; a longer one loses its middle, and ~/agent_output/
@@ -154,7 +162,7 @@ class Agent:
         try:
             while not run.outcome:
                 run.step()
-        except ItemFailed as e:   # a request failed for good, or SandboxDied
+        except ItemFailed as e:   # a request failed for good, or the sandbox died
             run.end("error", error=str(e), cause=cause_of(e))
         current_step().within = ""
         return run.save()
@@ -168,25 +176,26 @@ class _Run:
         self.task = task
         self.tools = agent.tool_by_name
         self.started = time.monotonic()
-        self.outcome: tuple[str, str, str] | None = None   # (status, answer, error), once it ends
+        # (status, answer, error); None until the run ends
+        self.outcome: tuple[str, str, str] | None = None
         self.handed_in = False
         self.cause = ""
         self.calls: list[dict] = []       # one for each reply
         self.malformed = 0
         self.malformed_in_row = 0         # replies without a valid action
-        # the last actions; None for each that did not fail
+        # the last actions, newest last, with None in place of each action that succeeded
         self.failures = deque(maxlen=SAME_FAILURES)
         self.saved: dict[int, str] = {}   # {index of a message: path of its whole text}
         self._begin("text" if agent.protocol == "text" else "native")
 
     def _begin(self, protocol: str) -> None:
-        """Begin the conversation, or begin it again in another protocol."""
+        """Start the conversation. If it has already started, start again in another protocol."""
         self.protocol = protocol
         self.prose_in_row = 0
         is_text = protocol == "text"
         self.schemas = [] if is_text else [tool.schema for tool in self.tools.values()]
         prompt = self.agent.system_prompt
-        if is_text:   # its only tool is `bash`; a command that prints an end marker ends the run
+        if is_text:   # explain: the only tool is `bash`, and printing an end marker ends the run
             names = ["text.md", "text_stop.md"] if "stop" in self.tools else ["text.md"]
             prompt = "\n\n".join([prompt, *map(packaged, names)])
         self.history = History(storable([{"role": "system", "content": prompt},
@@ -220,14 +229,15 @@ class _Run:
         self.save()
 
     def think(self) -> AgentTurn:
-        """Append the model's next turn to the history, count its malformed parts, and return it."""
+        """Ask the model for its next turn, append the turn to the history, count the malformed
+        parts, and return the turn."""
         if self._may_fall_back() and len(self.calls) >= EMPTY_REPLIES:
             self._begin("text")
         reply = self._ask()
         self.calls.append(reply.call)
         turn = read_turn(reply, self.protocol, self.tools)
         if self._may_fall_back() and turn.problem and one_command(turn.message["content"])[0]:
-            self._begin("text")   # this reply already follows the text protocol
+            self._begin("text")   # switch, since this reply already follows the text protocol
             turn = read_turn(reply, self.protocol, self.tools)
         self.history.messages.append(turn.message)
         problems = [action.problem for action in turn.actions]
@@ -243,7 +253,7 @@ class _Run:
         return is_native and "bash" in self.tools and not self.history.observations
 
     def _ask(self) -> Reply:
-        """Return a reply to the history, which is shortened if it is too long."""
+        """Return the model's reply to the history. Shorten the history first if it is too long."""
         self._shorten(self.agent.max_context_tokens)
         while True:
             try:
@@ -268,8 +278,8 @@ class _Run:
         return self.history.shorten(limit, len(self.calls) + 1, self._save_text)
 
     def take_prose(self, text: str) -> None:
-        """Tell the model how to submit. After ANSWERS_IN_PROSE in a row, take its prose as the
-        answer unless `submit` refuses it."""
+        """Tell the model how to submit. After ANSWERS_IN_PROSE answers in prose in a row, take the
+        last one as the answer, unless the tool `submit` refuses it."""
         if self.prose_in_row < ANSWERS_IN_PROSE:
             notes = [f"{self.protocol}_prose.md"]
             if self._may_fall_back():
@@ -282,8 +292,8 @@ class _Run:
             self._ask_again(storable(outcome))
 
     def act(self, action: Action) -> str | Stop:
-        """Run an action and return its result, unless it has failed SAME_FAILURES times in a row.
-        """
+        """Run an action and return its result. If the same action has failed SAME_FAILURES times in
+        a row, return advice and do not run it."""
         if action.problem:
             return Failed(action.problem)
         key = (action.tool, action.arguments)
@@ -299,8 +309,8 @@ class _Run:
         return outcome
 
     def _ending(self, stop: Stop) -> str | Stop:
-        """Return the result of `submit` or `stop` for an answer given in prose; they may refuse it.
-        """
+        """Pass an answer given in prose, or a reason to stop, to the tool `submit` or `stop`, which
+        may refuse it. Return the tool's result."""
         name, argument = ("submit", "answer") if stop.is_success else ("stop", "reason")
         tool = self.tools.get(name)
         arguments = {argument: stop.answer}
@@ -309,8 +319,9 @@ class _Run:
         return self._use(tool, arguments)
 
     def _use(self, tool: Tool, arguments: dict) -> str | Stop:
-        """Return the tool's result. An exception becomes the result, unless it is a RunStopped or
-        the sandbox has ended. A command ends when max_seconds is over."""
+        """Run a tool and return its result. If the tool raises an exception, return a Failed with
+        the message, but let RunStopped pass and raise SandboxDied if the sandbox has ended. The
+        tool's timeout is cut to the rest of max_seconds."""
         asked_s = arguments.get("timeout_s") or getattr(tool.function, "timeout_s", 0)
         left_s = self.started + self.agent.max_seconds - time.monotonic()
         if self.agent.max_seconds and asked_s > left_s:
@@ -319,11 +330,12 @@ class _Run:
         trouble = trouble_of(lambda: outcomes.append(tool(self.agent.sandbox, arguments)), say)
         if not trouble:
             return outcomes[0]
-        self.agent.sandbox.run("true")   # raises if the sandbox itself has ended
+        self.agent.sandbox.run("true")   # raise SandboxDied if the tool failed for that reason
         return Failed(printable(f"{tool.name} failed: {trouble}"))
 
     def observe(self, action: Action, outcome: str) -> None:
-        """Append an action's result to the history, cut to max_output_chars."""
+        """Append an action's result to the history. If it is longer than max_output_chars, leave
+        out its middle."""
         text = plain(str(outcome))
         limit = self.agent.max_output_chars
         if len(text) > limit:
@@ -333,7 +345,7 @@ class _Run:
         self.history.observe(observation(action, text))
 
     def stop(self, stop: Stop, tool: str, handed_in: bool = True) -> None:
-        """End the run as a tool has asked."""
+        """End the run because a tool has returned `stop`."""
         if stop.is_success:
             self.handed_in = handed_in
             self.end("success", stop.answer)
@@ -366,7 +378,8 @@ class _Run:
         self.history.messages.append({"role": "user", "content": text})
 
     def _save_text(self, index: int, text: str) -> str:
-        """Save a message's text in the sandbox and return its path; it is not overwritten."""
+        """Save a message's whole text in the sandbox and return the file's path. Save each message
+        only once."""
         if index not in self.saved:
             place = f"{SAVED_IN}/output_{index}.txt"
             problem = write(self.agent.sandbox, place, text.encode())
@@ -375,12 +388,13 @@ class _Run:
 
 
 def plain(text: str) -> str:
-    """Return terminal output as it is displayed, without colours and overwritten progress bars."""
+    """Return terminal output as a terminal displays it, without colours and without progress bars
+    that were overwritten."""
     return storable(displayed(text))
 
 
 def cause_of(failure: ItemFailed) -> str:
-    """Return the cause, as in AgentResult, of a request or sandbox that failed for good."""
+    """Return AgentResult.cause for a request that failed for good, or a sandbox that died."""
     if isinstance(failure, HttpTrouble):
         if failure.what.startswith(FLAGGED) or failure.what == FILTER_CUT:
             return "refused"
@@ -390,20 +404,21 @@ def cause_of(failure: ItemFailed) -> str:
 
 
 def usage_of(calls: list[dict]) -> dict:
-    """Return the sums of the calls' usage; None for a figure that is unknown for any of them."""
+    """Return the number of calls, and the sums of their tokens and costs. A sum is None if the
+    amount is unknown for any call."""
     return {"calls": len(calls), **{key: _total(call.get(key) for call in calls)
                                     for key in ("tokens_in", "tokens_out", "cost_usd")}}
 
 
 def usage_since(started: float, calls: list[dict]) -> dict:
-    """Return the usage of a run that began at `started`, a time.monotonic()."""
+    """Return the usage of a run with these calls that began at `started`, a time.monotonic()."""
     return {**usage_of(calls), "seconds": round(time.monotonic() - started, 3),
             "model_seconds": round(sum(call.get("seconds", 0) for call in calls), 3)}
 
 
 def limits_reached(limits: dict, usage: dict) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (status, "", error, cause) for each limit (named as in Agent) that the usage reaches.
-    """
+    """Yield (status, "", error, cause) for each limit that the usage reaches. The keys of `limits`
+    are named like the fields of Agent."""
     tokens = _total([usage["tokens_in"], usage["tokens_out"]])
     for name, used in (("max_seconds", usage["seconds"]), ("max_tokens", tokens),
                        ("max_usd", usage["cost_usd"])):

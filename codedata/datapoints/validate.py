@@ -1,9 +1,9 @@
-"""Check a datapoint's form and its image, and prove in fresh containers without network that it can
-be solved and is not solved already. Whether its verdicts can be wrong is checked by audit.py's
-checks, which contents.py runs afterwards.
+"""Check a datapoint's files and image. Prove, in fresh containers without network, that its
+solution passes the tests and that the unchanged image fails them. contents.py afterwards runs the
+checks of audit.py, which search for wrong verdicts.
 
-Each check has passed, has failed, or was not made, and gives a reason. Findings that need judgement
-are listed for a reviewer.
+The result of a check is passed, failed, or not made, with a reason. Findings that a program cannot
+decide are listed for a reviewer.
 """
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ from codedata.texts import natural, printable
 from codedata.verifier.runner_output import ANSI
 
 MAX_EVIDENCE, MAX_LINE = 20, 400
-ASSERTIONS = ("AssertionError", "Failed")   # exceptions of a failed assertion
-# names at the top of environment/ that an export needs
+ASSERTIONS = ("AssertionError", "Failed")   # exceptions raised by a failed assertion
+# names at the top of environment/ that exporters use, and so a datapoint may not
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
 IMPORTS = re.compile(r"^[ \t]*(?:from|import) .*", re.MULTILINE)
@@ -76,7 +76,7 @@ PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")
 SYSTEM = ("/bin/", "/usr/", "/tmp/", "/proc/", "/dev/", "/sys/")   # folders that every Linux has
 MARKS = {"skip", "skipif", "xfail", "importorskip", "skipIf", "skipUnless", "SkipTest",
          "expectedFailure"}
-# the names that a datapoint's folder may have
+# names allowed in a datapoint's folder
 KNOWN = {path.partition("/")[0] for path in Task.places.values()} | {"rivals", "README.md"}
 
 
@@ -98,19 +98,19 @@ class NotChecked(CheckFailed):
 
 @dataclass
 class Validation(Audited):
-    """Hold a datapoint that is validated, and the findings so far; run() makes all checks."""
+    """Hold a datapoint and the findings about it so far. run() makes all checks."""
 
     review: list[str] = field(default_factory=list)   # findings for a reviewer
-    engine_s: float = 0.0                             # seconds of all checks in calls of the engine
-    failed: list[str] = field(default_factory=list)   # names of checks
-    solved: bytes | None = None                       # the solution's work, once it is rewarded
-    runs: list[Object] = field(default_factory=list)  # graded runs, as in proof.json
+    engine_s: float = 0.0                             # seconds that all engine calls have taken
+    failed: list[str] = field(default_factory=list)   # names of failed checks
+    solved: bytes | None = None                       # work of the solution; None until it passes
+    runs: list[Object] = field(default_factory=list)  # graded runs, in the form of proof.json
 
     def run(self) -> list[AuditCheck]:
-        """Make all checks, and return their results. No container is opened if a check that needs
-        none has failed."""
+        """Make all checks and return their results. Checks without a container come first; if one
+        of them fails, no container is opened."""
         found = []
-        # sorted() is stable
+        # FIRST before the others; sorted() keeps the order within both groups
         for k, name in enumerate(sorted(CHECKS, key=lambda name: name not in FIRST), 1):
             begin_step(name, k, len(CHECKS))
             found.append(run_check(name, CHECKS[name], self))
@@ -134,7 +134,7 @@ class Validation(Audited):
 
     @cached_property
     def untouched(self) -> Grade:
-        """Return the grade of an agent that does nothing, from the first of the runs."""
+        """Return the grade of an agent that does nothing. Its run is the first in `runs`."""
         return self._noted(grade_untouched(self.grader, self.runs))
 
     # without a container -------------------------------------------------------------------------
@@ -173,8 +173,8 @@ class Validation(Audited):
             raise CheckFailed("; ".join(fault for fault, is_so in faults.items() if is_so))
 
     def weight_validation(self) -> None:
-        """Check that tests and weights match one to one. Names of tests must be unique, weights
-        above 0, and their sum 1."""
+        """Check that tests and weights match one to one. The names of tests must be unique; weights
+        must be above 0, with the sum 1."""
         weights = self.weights.keys()
         tests = [node.name for node in self._tree().body
                  if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
@@ -197,7 +197,8 @@ class Validation(Audited):
 
     def docker_build(self) -> None:
         """Build the image, and look for the solution and the tests in it."""
-        self.not_built = NotChecked("there is no image")   # for the checks that follow
+        # the error of later checks that need the image
+        self.not_built = NotChecked("there is no image")
         if self.failed:
             raise NotChecked(f"correct {', '.join(self.failed)} first")
         try:
@@ -212,9 +213,9 @@ class Validation(Audited):
             raise CheckFailed("the image shows hidden texts", traces)
 
     def _traces(self, image: str) -> list[str]:
-        """Return the files that show hidden texts. These are files in layers above the base image
-        with 40 consecutive bytes of the solution, tests or weights that environment/ lacks; also
-        files in environment/ with a long run of the tests or weights."""
+        """Return the files that show hidden texts. In layers above the base image, a file may not
+        have 40 consecutive bytes of the solution, tests or weights, unless environment/ has the
+        same bytes. A file in environment/ may not have a long run of the tests or weights."""
         texts, api = self.texts, engine.connect()
         tests = [IMPORTS.sub("", texts.tests), texts.weights]
         search, long = ImageSearch([texts.solution, *tests]), Search([], hidden=tests)
@@ -227,12 +228,12 @@ class Validation(Audited):
             search.look_into(self._counted(api.get_image(image)), base_of(texts.dockerfile))
         except (UnsafeArchive, OSError) as e:
             return [f"its layers cannot be read: {e}"]
-        # list each once: a change of its owner puts a file into a second layer
+        # list each file once, although a change of its owner puts it into a second layer
         self.review += dict.fromkeys(one.removeprefix(LAYER) for one in search.unread.values())
         return long.traces + search.traces
 
     def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the pieces that the engine sends, and count the engine's seconds."""
+        """Yield the pieces that the engine sends, and add the time it takes to `engine_s`."""
         while True:
             started = time.monotonic()
             piece = next(pieces, b"")
@@ -244,7 +245,8 @@ class Validation(Audited):
     # the tests -----------------------------------------------------------------------------------
 
     def test_discovery(self) -> None:
-        """Check that pytest collects the tests that have weights, and skips none."""
+        """Check that pytest collects exactly the tests that have weights, and skips none of them.
+        """
         check_collected(self.untouched, self.weights)
         nodes = [*ast.walk(self._tree())]
         marks = {node.attr for node in nodes if isinstance(node, ast.Attribute)
@@ -265,8 +267,8 @@ class Validation(Audited):
             raise CheckFailed("/usr/bin/python3 of the image fails at these imports", lacking)
 
     def fail_first(self) -> None:
-        """Check that each test fails by an assertion in the untouched image, except regression
-        tests."""
+        """Check that in the unchanged image each test fails by an assertion. Regression tests may
+        pass."""
         check_fails_first(self.untouched, self.weights)
 
     # the solution --------------------------------------------------------------------------------
@@ -279,7 +281,8 @@ class Validation(Audited):
             raise unsolved(e, self.weights) from e
 
     def repeatable(self) -> None:
-        """Check that the solution passes with the tests in other orders, and on another date."""
+        """Check that the solution also passes with the tests in other orders, and on another date.
+        """
         if self.solved is None:
             raise NotChecked("the solution does not pass")
         try:
@@ -296,16 +299,17 @@ class Validation(Audited):
     # the prompt ----------------------------------------------------------------------------------
 
     def prompt(self) -> None:
-        """Check that the prompt is short and reveals nothing hidden. List for review the paths,
+        """Check that the prompt is short and reveals nothing hidden. Add to `review` the paths,
         ports and keys that only the tests name."""
         prompt = self.texts.prompt
         text = SPAN.sub("x", prompt.strip())
         n = len(SENTENCE.findall(text if text.endswith((".", "!", "?")) else f"{text}."))
         named = []
-        with suppress(CheckFailed):   # weight_validation() reports it
+        with suppress(CheckFailed):   # ignore invalid weights: weight_validation() reports them
             named = [name for name in self.weights if name in prompt]
         squeezed = " ".join(prompt.split())
-        # without marks of patches and line continuations; a single word may be a path
+        # Strip marks of patches and line continuations. Compare only lines with a space, since a
+        # single word may be a path that the prompt has to name.
         lines = [line.strip("+ \t;\\") for line in self.texts.solution.splitlines()]
         quoted = [line for line in lines if len(line) >= 20 and " " in line
                   and not line.startswith("#") and line in squeezed]
@@ -339,10 +343,10 @@ CHECKS = {check.__name__: Check(partial(_found, check)) for check in (
 FIRST = "structure", "weight_validation", "prompt"   # checks that need no container
 
 
-# what a grade shows ------------------------------------------------------------------------------
+# checks of a grade -------------------------------------------------------------------------------
 
 def missed(grade: Grade, tests: Collection[str]) -> list[str]:
-    """Return the tests that have not passed."""
+    """Return the names of the tests that have not passed, sorted."""
     return sorted({*tests} - grade.passed())
 
 
@@ -360,8 +364,8 @@ def check_collected(grade: Grade, tests: Collection[str]) -> None:
 
 
 def check_fails_first(grade: Grade, tests: Collection[str]) -> None:
-    """Raise CheckFailed unless each test fails by an assertion; tests with KEPT in their names may
-    pass, but get at most MAX_KEPT of the reward."""
+    """Raise CheckFailed unless each test fails by an assertion. Tests whose names start with KEPT
+    may pass, but together give at most MAX_KEPT of the reward."""
     raised = defaultdict(set)
     for name, phase, outcome, why in grade.phases:
         if outcome != "passed":
@@ -375,7 +379,7 @@ def check_fails_first(grade: Grade, tests: Collection[str]) -> None:
 
 
 def unsolved(error: NotRewarded, tests: Collection[str]) -> CheckFailed:
-    """Return the CheckFailed for `solvable` when a run of the solution was not rewarded."""
+    """Return the CheckFailed of the check `solvable` for a run of the solution that failed."""
     return CheckFailed(f"{error.run} of the solution gets {error.grade.reward}",
                        _evidence_of(error, tests))
 

@@ -1,11 +1,12 @@
 """Write files and folders atomically, and read the files of a store's items.
 
-An item is a file: one JSON object, sorted and indented, so that an edit is a one-line diff. For a
-class with `places`, an item is a folder, which has a file or folder for each field.
-`Folder` builds a folder of files under _tmp/ and puts it in place in one step.
+An item of a store is either a file or a folder. A file holds one JSON object, sorted and indented,
+so that an edit is a one-line diff. If the record's class has `places`, {field: path}, an item is a
+folder; each field is the file or folder at its place. `Folder` replaces folders of files in one
+step.
 
-Files are written to a temporary name in the same directory, flushed and renamed; folders are
-exchanged. So a kill leaves either the old item or the new one.
+A file is written to a temporary name in the same directory, flushed and renamed. A folder is built
+in _tmp/, flushed and exchanged with the old one. So a kill leaves the old item or the new one.
 """
 from __future__ import annotations
 
@@ -37,12 +38,14 @@ from codedata.texts import check_nesting, toml_tables
 
 NAMES = ("Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or "
          "`_`.")
-RUN = secrets.token_hex(4)   # in temporary names, as machines that share a root may have equal pids
+# part of temporary names; not the pid, which may be equal on two machines that share a root
+RUN = secrets.token_hex(4)
 NEW, OLD = "_tmp", "old."    # folder for new folders; prefix of a folder that is being replaced
-MAX_SYNCS = 8                # files flushed in parallel, as each waits for the disk
+MAX_SYNCS = 8                # files to flush in parallel, since each flush waits for the disk
 EXCHANGE, HERE = 2, -100     # Linux's RENAME_EXCHANGE and AT_FDCWD
-MAX_FILES, MAX_FILE_BYTES, MAX_FOLDER_BYTES = 5_000, 50_000_000, 200_000_000   # in an item's folder
-_n_files = itertools.count(1)   # in temporary names
+# limits of an item's folder: number of files, bytes of one file, bytes of all files
+MAX_FILES, MAX_FILE_BYTES, MAX_FOLDER_BYTES = 5_000, 50_000_000, 200_000_000
+_n_files = itertools.count(1)   # numbers for temporary names
 
 
 def to_json(data) -> bytes:
@@ -69,7 +72,8 @@ def _ordered(data, line_start: bytes):
 
 @in_driver
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
-    """Write `data` to `path`, whole or not at all; return its stat. A full disk ends the run."""
+    """Write `data` to `path`, whole or not at all; return the file's stat. Raise RunStopped if the
+    disk is full."""
     draft = Draft(path, data)
     stat = draft.sync()
     draft.place()
@@ -89,8 +93,8 @@ def _keeps_disk_clean(method):
 
 
 class Draft:
-    """Hold a new file for `path`, written under a temporary name next to it. If many are begun
-    before the first is synced, the disk writes them together."""
+    """Hold a new file for `path`, written under a temporary name next to it. Create several drafts
+    before the first sync() to let the disk write them together."""
 
     @_keeps_disk_clean
     def __init__(self, path: Path | str, data: bytes):
@@ -108,7 +112,7 @@ class Draft:
     def sync(self) -> os.stat_result:
         """Flush the file; return its stat, which stays valid after place()."""
         try:
-            os.fsync(self._fd)   # before place(), so that a power cut leaves no empty file
+            os.fsync(self._fd)   # flush before place(), so that a power cut leaves no empty file
             return os.fstat(self._fd)
         finally:
             os.close(self._fd)
@@ -119,7 +123,7 @@ class Draft:
         os.replace(self._tmp, self.path)
 
     def drop(self) -> None:
-        """Remove the file."""
+        """Remove the temporary file."""
         with suppress(OSError):
             os.unlink(self._tmp)
 
@@ -127,7 +131,7 @@ class Draft:
 def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
     """Yield (name, stat) of each item of a directory whose items are files.
 
-    Add an error to `broken` for an item with a refused name or without a readable stat.
+    Add an error to `broken` for an item whose name is refused, or whose stat cannot be read.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
         name = entry.name.removesuffix(".json")
@@ -144,15 +148,16 @@ def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
 
 
 class Stamp(NamedTuple):
-    """Hold a folder's size and a digest of its state, in the form of a file's stat."""
+    """Hold the state of a folder under the names of a file's stat, so that folders and files are
+    compared alike."""
 
-    st_size: int       # bytes of all files
-    st_mtime_ns: int   # a digest of their sorted paths, sizes and times
+    st_size: int       # bytes of all files in the folder
+    st_mtime_ns: int   # not a time: a hash of the paths, sizes and times of all files
 
 
 def stamp_of(item: Path) -> Stamp | None:
-    """Return the stamp of a folder, without following links, or of a file (its size and mtime);
-    None if there is neither."""
+    """Return the stamp of an item. For a file it holds the file's size and mtime; for a folder see
+    Stamp. Links in a folder are not followed. Return None if there is no item."""
     try:
         stat = os.stat(item)
     except OSError:
@@ -192,13 +197,13 @@ def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]
                 broken.append(BrokenRecord("has endlessly nested folders.", entry.path,
                                            "Take them out."))
                 continue
-            if listed:   # None: it has been removed meanwhile
+            if listed:   # skip a folder that has been removed meanwhile
                 yield sys.intern(entry.name), listed
 
 
 def load_folder(folder: Path, places: dict[str, str]) -> dict:
-    """Return {instance_id, field: value} of an item's folder. A missing text is None, a missing
-    folder {}.
+    """Return the record in an item's folder as {"instance_id": name, field: value, …}. The value of
+    a missing file is None, of a missing folder {}.
 
     Raise BrokenRecord if a file cannot be read or is a link, or if the files exceed the limits.
     """
@@ -235,7 +240,7 @@ def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
         raise ValueError("it is a link")
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        name.encode()   # raises ValueError if it is not UTF-8
+        name.encode()   # raise ValueError if the name is not UTF-8
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ValueError(f"{name[:200]!r} is a link, or no file")
         if path.is_file():
@@ -255,13 +260,13 @@ class Program(bytes):
 
 
 def unwrapped(folder: Path) -> Path:
-    """Return the only entry of a folder if that is a folder, else the folder itself."""
+    """Return the only entry of a folder if this entry is a folder too, else the folder itself."""
     inner = [*folder.iterdir()]
     return inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
 
 
 def without_paths(files: Files) -> Files:
-    """Return the same files with their contents in memory."""
+    """Return the same files with their contents in place of paths."""
     return {name: (Program if _may_run(file) else bytes)(content_of(file))
             for name, file in files.items()}
 
@@ -289,8 +294,9 @@ def files_digest(files: Files) -> str:
 
 
 class FolderDraft:
-    """Hold a new version of an item's folder, built in _tmp/<within>/. Places without a value are
-    copied from the present folder; a place whose value is None is removed."""
+    """Hold a new version of an item's folder, built in _tmp/<within>/. `values` maps places to new
+    content; None removes the file at a place. Places that `values` does not name keep the content
+    of the present folder."""
 
     @_keeps_disk_clean
     def __init__(self, path: Path, values: dict, within: str):
@@ -306,11 +312,11 @@ class FolderDraft:
 
     @_keeps_disk_clean
     def place(self) -> None:
-        """Exchange the folder with the present one."""
+        """Exchange the new folder with the present one."""
         Folder.exchange(self.path, self._built)
 
     def drop(self) -> None:
-        """Remove the folder."""
+        """Remove the new folder."""
         shutil.rmtree(self._built, ignore_errors=True)
 
 
@@ -340,7 +346,7 @@ def _part_bytes(suffix: str, value) -> bytes:
 def write_files(folder: Path, files: Files) -> None:
     """Write files below a folder; files named *.sh become executable."""
     for name, file in files.items():
-        _write_file(inside(folder, name), file)   # the names may be untrusted
+        _write_file(inside(folder, name), file)   # check the name, which may be untrusted
 
 
 def _write_file(path: Path, file: bytes | Path) -> None:
@@ -365,8 +371,8 @@ def load(path: Path):
 
 
 def set_aside(path: Path, keep: bool = True) -> Path:
-    """Copy a file or folder to _replaced/ in its directory: NAME.1.json, NAME.2.json, …; return the
-    copy. Without `keep`, move it."""
+    """Copy a file or folder to _replaced/ in its directory, as NAME.1.json, NAME.2.json, …; return
+    the copy's path. Without `keep`, move the original instead."""
     suffix = "" if path.is_dir() else path.suffix
     aside = own_folder(path.parent, "_replaced")
     aside.mkdir(exist_ok=True)
@@ -385,8 +391,8 @@ def set_aside(path: Path, keep: bool = True) -> Path:
 class Folder:
     """Replace folders of files atomically, and compute their digests.
 
-    A new folder is built under <directory>/_tmp/. `ignored` names files left out of the digests,
-    such as the manifest that holds the digests.
+    Build a new folder under <directory>/_tmp/, then put() it. `ignored` names files to leave out of
+    the digests, such as the manifest that holds the digests.
     """
 
     ignored: tuple[str, ...] = ()
@@ -398,7 +404,7 @@ class Folder:
                 if path.is_file() and name not in self.ignored}
 
     def sha256(self, path: Path) -> str:
-        """Return the SHA-256 in hex of a file, or of a folder's digests."""
+        """Return the SHA-256 in hex of a file's content; for a folder, of digests(folder)."""
         if path.is_file():
             return _file_sha256(path)
         digests = orjson.dumps(self.digests(path), option=orjson.OPT_SORT_KEYS)
@@ -406,7 +412,7 @@ class Folder:
 
     @staticmethod
     def put(path: Path, built: Path) -> None:
-        """Flush the folder `built`, then exchange() it."""
+        """Flush the folder `built`, then exchange() it with the folder at `path`."""
         _sync(built)
         Folder.exchange(path, built)
 
@@ -429,8 +435,8 @@ class Folder:
 
     @staticmethod
     def clear_up(directory: Path, within: str = "") -> None:
-        """Remove the leftovers of killed runs in _tmp/<within>/, and restore a half-replaced
-        folder. The caller must hold the directory's lock."""
+        """Remove the leftovers of killed runs in _tmp/<within>/. If a run was killed while it
+        replaced a folder, restore the old folder. The caller must hold the directory's lock."""
         left = own_folder(directory, NEW, within)
         for old in left.glob(f"{OLD}*"):
             place = directory / old.name.removeprefix(OLD)

@@ -5,23 +5,26 @@ stage, item, instance_id, at     the attempt; `at` is UTC
 state        done | failed | adopted | excluded | pruned; summed: see ledger_compact.py
 read         digest of the fields that were read
 wrote        {field: digest} of this stage's fields
-found        {field: digest} of fields of other stages changed by a user
+found        {field: digest} of other stages' fields that a user has changed
 size, mtime_ns                   of the record after the write
 settings     digest of model, prompts and the like
 calls        [{id, model, tokens_in, tokens_out, tokens_cached, cost_usd, seconds, …}]
-cost_usd     sum over the calls; null: a price is unknown
-seconds, cut, error              of the attempt; `cut`: the parts left out of the request
-still        in a failed line: the state of an earlier record that stays valid
-parts, view  for outputs in parts: {final part: settings}, digest of how the parts are combined
-entries, detail                  from prompt.py: a file's entries, its place in the sample
+cost_usd     sum over the calls; null if a price is unknown
+seconds, error                   the attempt's duration, and its error
+cut          the parts that were left out of the attempt's request
+still        in a failed line: the state of an earlier record, which stays valid
+parts        for outputs in parts: {final part: settings digest}
+view         for outputs in parts: digest of how the parts are combined
+entries      from prompt.py: the entries of a list file
+detail       from prompt.py: the file's place in the sample
 picks        from ch.py: [{number, why}], the chooser's replies, one for each order
 leaks        from ch.py: {of, found}, the result of its leak check
-earlier      in a summed line: the calls in the removed lines, by model
+earlier      in a summed line: sums of the removed lines' calls, by model
 
-A line is written before its record is put in place, so after a kill between the two, the record
-belongs to an earlier line. A kill can also tear the line being written: it is skipped, and the
-replies of its item are still in _partial/. Several processes may append: each first ends a line
-that another has torn.
+A line is written before its record is put in place. So after a kill between these two steps, the
+record on disk belongs to an earlier line. A kill can also tear the line being written. Readers skip
+a torn line; the replies of its item are still in _partial/. Several processes may append: each
+first ends a torn line left by another process.
 """
 from __future__ import annotations
 
@@ -45,17 +48,18 @@ from codedata.terminal import Spending
 LEDGER, PARTIAL = "_ledger.jsonl", "_partial"
 ERROR_CHARS = 500
 NOTHING: dict = {}
-# a line's fields that are texts, its fields that are {field: digest}, and a call's amounts
-# (None: unknown)
+# fields of a line that are texts
 TEXTS = ("stage", "item", "instance_id", "read", "settings", "view", "at", "error")
+# fields of a line that are {name: digest}
 DIGESTS = ("wrote", "found", "parts")
+# numbers of a call; None: unknown
 AMOUNTS = ("cost_usd", "tokens_in", "tokens_out", "tokens_cached", "seconds")
 MAX_AMOUNT = 10**15
 
 
 @dataclass(slots=True)
 class FileState:
-    """Hold the digests of a record on disk, valid while the file has this size and mtime."""
+    """Hold the digests of a record's fields, valid while its file has this size and mtime."""
 
     instance_id: str
     digests: dict[str, str]
@@ -63,8 +67,8 @@ class FileState:
     mtime_ns: int = -1
 
     def line(self, owned: tuple[str, ...] = ()) -> dict:
-        """Return the fields of the record's ledger line. `owned` lists the fields that the stage
-        wrote; by default all."""
+        """Return the record's part of its ledger line. `owned` lists the record's fields that the
+        stage wrote; by default, all fields."""
         wrote = {f: self.digests[f] for f in owned or self.digests if f in self.digests}
         return {"instance_id": self.instance_id, "wrote": wrote, "size": self.size,
                 "mtime_ns": self.mtime_ns}
@@ -80,14 +84,14 @@ class LastAttempt:
     error: str
     parts: tuple[tuple[str, str], ...]   # (part, settings digest)
     view: str
-    before: LastAttempt | None = None    # the success before this one
+    before: LastAttempt | None = None    # the stage's previous success at the item
 
 
 class Ledger:
     """Read the ledgers of a directory, or of all its shards, as one, sorted by time.
 
-    The dicts by (stage, item) hold the stage's newest attempt; `known` maps an item to the state in
-    which scripts left its file.
+    The dicts with keys (stage, item) hold the stage's newest attempt at the item. `known` maps an
+    item to the state of its file after the last write by a script.
     """
 
     def __init__(self, *directories: Path):
@@ -100,10 +104,10 @@ class Ledger:
         self.entries: dict[str, list] = {}    # list files: [[order, instance_id, digests], …]
         self.asked_again: dict[tuple[str, str], int] = {}    # refused answers of an item (ch.py)
         self.details: dict[tuple[str, str], dict] = {}       # notes of prompt.py on files and PRs
-        self.spent = Spending()              # in all lines
+        self.spent = Spending()              # the sum over all lines
         self._lock = threading.Lock()
         self._files: dict[Path, Appender] = {}
-        self._newest = ""       # the newest time of a line
+        self._newest = ""       # the latest `at` of all lines
         self._parts: dict[tuple, tuple] = {(): ()}
         kept = [path for d in directories for path in (d / PARTIAL).glob("*.jsonl")]
         self.with_replies = {path.stem for path in kept}   # items that may have kept replies
@@ -115,7 +119,7 @@ class Ledger:
         for call in calls:
             self.spent.add(call)
         if not is_sound(line):
-            return   # invalid line, as by a user's edit: skip it, but count its costs
+            return   # skip an invalid line (a user may have edited it); its costs are counted above
         item, state = sys.intern(line["item"]), line.get("state")
         key = sys.intern(line["stage"]), item
         self._newest = max(self._newest, line.get("at", ""))
@@ -149,12 +153,14 @@ class Ledger:
         self.succeeded[key] = made
         self.failed.pop(key, None)
         self.excluded.pop(key, None)
-        if item in self.with_replies:   # a kill came before they were dropped: never reuse them
+        if item in self.with_replies:
+            # A kill came before the kept replies were deleted. Mark them as used, so that no later
+            # attempt at the item reuses replies that this record was made from.
             self.used[key] = set(self.counted.get(key, ()))
         known = self.known.setdefault(item, FileState("", NOTHING))
         known.instance_id = sys.intern(line.get("instance_id", "")) or known.instance_id
         wrote, found = line.get("wrote") or NOTHING, line.get("found") or NOTHING
-        if known.digests or found:   # "" marks a removed field
+        if known.digests or found:   # drop fields with the digest "": they were removed
             wrote = {f: d for f, d in {**known.digests, **wrote, **found}.items() if d}
         known.digests = wrote
         known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
@@ -164,19 +170,20 @@ class Ledger:
 
     def _attempt(self, line: dict) -> LastAttempt:
         parts = tuple(line.get("parts", NOTHING).items())
-        parts = self._parts.setdefault(parts, parts)   # saves memory: most items have equal parts
+        parts = self._parts.setdefault(parts, parts)   # share equal tuples, to save memory
         return LastAttempt(line.get("read", ""), line.get("wrote") or NOTHING,
                            sys.intern(line.get("settings", "")), line.get("error", ""), parts,
                            sys.intern(line.get("view", "")))
 
     def append(self, directory: Path, *lines: dict) -> None:
-        """Write lines to a directory's ledger at once, and take them in. A full disk ends the run.
-        """
+        """Write lines to a directory's ledger in one step, and update the state from them. Raise
+        RunStopped if the disk is full."""
         lines = [{key: value for key, value in line.items()
                   if key == "cost_usd" or value not in (None, "", [], {}, ())} for line in lines]
         with self._lock:
             now = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
-            self._newest = max(now, self._newest)   # a clock that went back must not undo a line
+            # never go back in time with the clock: lines are read in order of `at`
+            self._newest = max(now, self._newest)
             for line in lines:
                 line["at"] = self._newest
                 if "error" in line:
@@ -190,11 +197,11 @@ class Ledger:
 
 @dataclass
 class Appender:
-    """Append to a file of lines, which is opened for the first line."""
+    """Append to a file of lines. The file is opened when the first line is written."""
 
     path: Path | str
     fd: int | None = None
-    is_own: bool = False   # no other process appends to it, too
+    is_own: bool = False   # only this process appends to the file: no lock is needed
 
     def append(self, data: bytes) -> None:
         """Write whole lines. Raise RunStopped if the disk is full."""
@@ -203,7 +210,7 @@ class Appender:
                 self.fd = open_appending(self.path)
             if self.is_own:
                 return append_lines(self.fd, data, self.path)
-            fcntl.flock(self.fd, fcntl.LOCK_EX)   # so no other process is in the middle of a line
+            fcntl.flock(self.fd, fcntl.LOCK_EX)   # wait until no other process is writing a line
             try:
                 append_lines(self.fd, data, self.path)
             finally:
@@ -224,10 +231,10 @@ def in_time(files: list):
 
 
 def read_lines(path: Path):
-    """Yield each whole line of a JSONL file as a dict; nothing for a missing file.
+    """Yield each complete line of a JSONL file as a dict. Yield nothing if the file is missing.
 
-    Skip torn lines, and lines longer than the limit of a record. Raise OSError if the file is too
-    large or not a regular file.
+    Skip torn lines, and lines of more than MAX_RECORD_BYTES. Raise OSError if the file is too large
+    or not a regular file.
     """
     try:
         file = open_regular(path, MAX_LINES_BYTES)
@@ -235,7 +242,7 @@ def read_lines(path: Path):
         return
     with file:
         for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
-            with suppress(ValueError, RecursionError):   # torn
+            with suppress(ValueError, RecursionError):   # skip a torn line
                 if isinstance(line := from_json(raw), dict):
                     yield line
 
@@ -245,12 +252,12 @@ def from_json(raw: bytes):
     try:
         return orjson.loads(raw)
     except ValueError:
-        return json.loads(raw)   # accepts lone surrogates, which parse() refuses by field
+        return json.loads(raw)   # accepts lone surrogates; parse() refuses them and names the field
 
 
 def newest_calls(directories: list[Path], stage: str) -> dict[str, list[dict]]:
-    """Return the calls of a stage's newest attempt at each item. Ignore attempts without calls,
-    which only copied fields, except attempts that a rule ended."""
+    """Return {item: calls} of a stage's newest attempt at each item. Include excluded
+    attempts; ignore other attempts without calls, since they only copied fields."""
     return {line["item"]: calls_of(line)
             for line in in_time([read_lines(directory / LEDGER) for directory in directories])
             if is_sound(line) and line["stage"] == stage
@@ -258,13 +265,14 @@ def newest_calls(directories: list[Path], stage: str) -> dict[str, list[dict]]:
 
 
 def calls_of(line: dict) -> list[dict]:
-    """Return sound_call() of each call in a line, including the sums that compacting left."""
+    """Return sound_call() of each call in a line, including the sums written by --compact."""
     calls = _listed(line, "calls") + _listed(line, "earlier")
     return [sound_call(call) for call in calls if isinstance(call, dict)]
 
 
 def sound_call(call: dict) -> dict:
-    """Return a call that has cost_usd and model, and whose amounts are numbers or None."""
+    """Return the call with valid values: wrong amounts become None, and `cost_usd` and `model` are
+    added if missing."""
     wrong = {key: None for key in AMOUNTS if not _is_amount(call.get(key))}
     if type(call.get("n", 1)) is not int or call.get("n", 1) < 1:
         wrong["n"] = 1
@@ -281,7 +289,8 @@ def _is_amount(value) -> bool:
 
 
 def is_sound(line: dict) -> bool:
-    """Return whether the fields read from a line, except its calls, have the right types."""
+    """Return whether all fields that codedata reads from a line, except its calls, have the right
+    types."""
     return ("stage" in line and "item" in line
             and all(isinstance(line.get(key, ""), str) for key in TEXTS)
             and all(_are_digests(line.get(key, NOTHING)) for key in DIGESTS)
@@ -305,7 +314,7 @@ def _listed(line: dict, key: str) -> list:
 
 
 def to_line(line: dict) -> bytes:
-    """Return a dict as one line of JSON. Lone surrogates in texts are escaped."""
+    """Return a dict as one line of JSON, with lone surrogates escaped."""
     try:
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:   # a lone surrogate

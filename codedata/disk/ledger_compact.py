@@ -1,7 +1,9 @@
-"""Shorten ledgers to the newest line of each stage and item, plus the summed costs of the others.
+"""Shorten ledgers to the newest line of each stage and item, and one line with the summed costs of
+the removed lines.
 
-The sum is a line of its own in the same file (state `summed`), so that a kill between two files
-changes nothing. Items with kept replies keep all lines, whose ids show which replies are paid for.
+The line of the sum (state `summed`) is in the same file as the removed lines were, so that a kill
+between two files changes no total. An item with kept replies keeps all of its lines, because their
+call ids show which replies are paid for.
 """
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ from codedata.disk.ledger import (
 def compact(directories: list[Path]) -> tuple[int, int]:
     """Shorten the ledgers of directories; return the numbers of lines before and after.
 
-    The caller must hold the whole directory's lock, since a process that appends to the old file
-    would lose its lines. Raise RunStopped if the disk is full.
+    The caller must hold the lock of each whole directory: the lines of another process that appends
+    to an old file would be lost. Raise RunStopped if the disk is full.
     """
     paths = [directory / LEDGER for directory in directories]
     by_path = {path: list(read_lines(path)) for path in paths}
@@ -49,7 +51,7 @@ def _newest(lines: list[dict], with_replies: set[str]) -> set[int]:
     by_item: dict[str, list[dict]] = {}
     staying = []
     for line in lines:
-        if not is_sound(line):   # only its calls are ever read: keep it unchanged
+        if not is_sound(line):   # keep an invalid line unchanged, for its calls
             staying.append(line)
         elif line.get("state") != "summed":
             item = line["item"]
@@ -62,14 +64,15 @@ def _newest(lines: list[dict], with_replies: set[str]) -> set[int]:
 
 
 def _is_outdated(old: dict, new: dict) -> bool:
-    """Return whether a newer line of an item makes an older one superfluous."""
-    if new.get("state") == "pruned":   # the record is gone: older lines of any stage are outdated
+    """Return whether the line `old` is not needed any more after the line `new` of its item."""
+    if new.get("state") == "pruned":   # drop older lines of all stages: the record is gone
         return True
-    if old["stage"] != new["stage"] or old.get("found"):   # only this line names the edit
+    # keep the line of another stage, or the line that names a user's edit
+    if old["stage"] != new["stage"] or old.get("found"):
         return False
-    if new.get("state") == "excluded":   # the older line's record stays
+    if new.get("state") == "excluded":   # keep the older line if its record is still on disk
         return old.get("state") not in ("done", "adopted")
-    # after a failure, keep the line of the record that is still there
+    # after a failure, keep the line of the record that is still on disk
     return new.get("state") != "failed" or old.get("state") == "failed"
 
 

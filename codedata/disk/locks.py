@@ -16,12 +16,12 @@ from codedata.errors import Trouble
 from codedata.texts import printable
 
 FOLDERS = "codedata-"      # prefix of temporary folders
-FILE = "_lock.process"     # the lock of a temporary folder; a process's own adds user and number
+FILE = "_lock.process"     # a folder's lock file; process_labels.py adds user and number
 
 
 def locked(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> TextIO:
-    """Return an open file, locked by this process until it is closed. Raise BlockingIOError if
-    another process has locked it, OSError unless it is a regular file."""
+    """Open and lock a file, and return it; closing the file ends the lock. Raise BlockingIOError if
+    another process has locked the file, OSError if it is not a regular file."""
     file = open(path, "a", opener=lambda name, _: open_appending(name))
     try:
         fcntl.flock(file, how)
@@ -32,19 +32,19 @@ def locked(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> TextIO:
 
 
 def locked_folder() -> tuple[Path, TextIO]:
-    """Return a new temporary folder and its open lock file. Once the file is closed, any start of a
-    script may remove the folder."""
+    """Return a new temporary folder and its open lock file. After the file is closed, the next
+    script that starts may remove the folder."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=FOLDERS)).resolve()
         lock = locked(folder / FILE, fcntl.LOCK_EX)
-        if Path(lock.name).exists():   # else another start has removed the folder
+        if Path(lock.name).exists():   # try again if another script has just removed the folder
             return folder, lock
 
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Yield an empty temporary folder; remove it at the end (after a kill, the next start does so).
-    """
+    """Yield an empty temporary folder; remove it at the end. After a kill, the next script that
+    starts removes it."""
     folder, lock = locked_folder()
     try:
         with lock, tempfile.TemporaryDirectory(dir=folder) as place:
@@ -62,10 +62,10 @@ def check_directories(paths) -> None:
 
 
 def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "") -> TextIO:
-    """Hold a directory, one shard of it, or the items of one kind in it, until this process ends;
-    return the open lock file.
+    """Lock a directory, or one shard or one kind of its items, until this process ends; return the
+    open lock file.
 
-    Raise Trouble if another process holds it. The kernel frees the lock however the process ends.
+    Raise Trouble if another process holds the lock. The kernel frees it however a process ends.
     """
     check_directories([directory])
     part = "all" if shard is None else f"{shard[0]}-of-{shard[1]}"
@@ -86,8 +86,8 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "
 
 
 def _shares_items(name: str, kind: str, shard: tuple[int, int] | None) -> bool:
-    """Return whether another lock file covers items of this kind and shard: not if it is for
-    another kind, or for another shard of the same n."""
+    """Return whether the lock file `name` may cover items of this kind and shard. It covers none if
+    it is for another kind, or for another shard I of the same number N."""
     other_kind = name.split(".")[1] if name.count(".") > 1 else ""
     if kind and other_kind and kind != other_kind:
         return False

@@ -2,8 +2,8 @@
 
 Safe to use from several threads.
 
-duckdb reads Parquet and skips row groups outside the requested rows. Remote bytes are fetched with
-the caller's `http`. Values are plain JSON values.
+Parquet is read by duckdb, which skips row groups outside the requested rows. Remote files are read
+through the caller's `http`. All values are plain JSON values.
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from codedata.disk.locks import temporary_folder
 from codedata.errors import Trouble
 
 CHUNK = 8 << 20    # bytes to download per request
-MAX_ROWS = 10_000_000   # in a source of Parquet files, or in a file of lines
+MAX_ROWS = 10_000_000   # limit for all Parquet files of a source together, and for a file of lines
 TOO_MANY = f"has more than {MAX_ROWS:,} rows."
 SPLIT = "Split it: give a file or glob for each run."
 MEMORY = "2GB"     # duckdb's memory limit, which includes its cache of remote files
@@ -93,8 +93,8 @@ def _path(name: str) -> str:
 
 
 def pieces(ends: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (file, first row, end row) for each file that holds a part of the requested rows.
-    Counted over all files, the rows of file i end before ends[i].
+    """Yield (file index, first row, end row) for each file that holds a part of the requested rows.
+    ends[i] is the number of rows in all files up to file i.
     """
     for file in range(bisect_right(ends, offset), len(ends)):
         start = ends[file - 1] if file else 0
@@ -114,16 +114,18 @@ class ParquetFiles:
     def __init__(self, spec: str, names: list[str], http, keep: bool = True):
         self.spec = spec
         self.plain_names = names
-        # duckdb expands globs too
+        # escape the names, since duckdb expands globs
         self.names = [name if is_url(name) else glob.escape(name) for name in names]
         self._http_files = HttpFiles(http)
-        self._one_query = threading.Lock()   # parallel queries are no faster and need more memory
+        # run one query at a time: parallel queries are no faster and need more memory
+        self._one_query = threading.Lock()
         self._database = duckdb.connect(
             config={"memory_limit": MEMORY, "autoinstall_known_extensions": False})
-        weakref.finalize(self, self._database.close)   # else its threads abort the exit
+        # close it before the interpreter exits: running threads of duckdb would abort the exit
+        weakref.finalize(self, self._database.close)
         self._database.register_filesystem(self._http_files)
-        # Prefetching a remote 36 MB row group takes 17 parallel requests, not 260 sequential
-        # ones. On disk it only costs memory.
+        # Prefetch only remote files: a remote row group of 36 MB then takes 17 parallel requests
+        # instead of 260 sequential ones, while on disk prefetching only costs memory.
         all_local = not any(map(is_url, names))
         self._database.execute(f"""load parquet; set disable_parquet_prefetching = {all_local};
             set enable_external_file_cache = {keep}; set TimeZone = 'UTC';
@@ -191,7 +193,8 @@ class HttpFiles(fsspec.AbstractFileSystem):
         super().__init__()
         self._http = http
         self._sizes: dict[str, int] = {}   # in bytes
-        self.trouble: Trouble | None = None   # saved here, as duckdb keeps only the text
+        # the last Trouble, saved for query(): duckdb would keep only the text of an exception
+        self.trouble: Trouble | None = None
 
     @classmethod
     def _strip_protocol(cls, path):
@@ -228,8 +231,9 @@ class HttpFiles(fsspec.AbstractFileSystem):
             raise
 
 
-class RangeFile(threading.local):   # __init__() runs once more in each thread
-    """Represent an open file with a position per thread, since duckdb's threads share it."""
+class RangeFile(threading.local):   # each thread that uses it calls __init__() again
+    """Represent an open file. Each thread has its own position, since duckdb's threads share the
+    file."""
 
     def __init__(self, files: HttpFiles, path: str):
         self._files = files
@@ -251,14 +255,14 @@ class RangeFile(threading.local):   # __init__() runs once more in each thread
         return data
 
     def close(self) -> None:
-        """Do nothing: each request closes itself."""
+        """Do nothing, since no connection stays open between requests."""
 
 
 # JSON --------------------------------------------------------------------------------------------
 
 class JsonLines(Sequence):
-    """Index the lines of a .jsonl file on disk; parse a line when it is requested. A broken line is
-    returned as a Trouble. The list in a .json file is first converted to lines."""
+    """Index the lines of a .jsonl file on disk, and parse a line when it is requested. Return a
+    Trouble for a broken line. A .json file with a list is first converted to lines."""
 
     def __init__(self, name: str, http):
         self._name = name
@@ -266,7 +270,7 @@ class JsonLines(Sequence):
         if format_of(name) == "json":
             self._path = _lines_of_list(self._path, name, self)
         self._starts = array("Q")    # byte offsets of the non-blank lines
-        self._numbers = array("Q")   # numbers of the same lines, from 1
+        self._numbers = array("Q")   # numbers of the non-blank lines, from 1
         start, number, is_new = 0, 1, True
         with open(self._path, "rb") as lines:
             for piece in iter(partial(lines.readline, MAX_ROW_BYTES), b""):
@@ -313,7 +317,7 @@ def _lines_of_list(path: str, name: str, owner) -> str:
     """
     copy = _temporary_copy(owner, io.BytesIO())
     try:
-        # one thread, as each thread keeps many elements in memory
+        # use one thread, since each thread keeps many elements in memory
         duckdb.connect(config={"memory_limit": MEMORY, "threads": 1}).execute(f"""
             copy (select translate(json::varchar, chr(10) || chr(13), '  ') from read_json_objects(
                       ?, format = 'array', maximum_object_size = {MAX_ROW_BYTES}))
@@ -325,8 +329,9 @@ def _lines_of_list(path: str, name: str, owner) -> str:
 
 
 def _on_disk(name: str, http, owner, max_bytes: int = MAX_ROW_BYTES) -> str:
-    """Return the path of a file on disk. For a URL or a .gz file this is a copy, deleted together
-    with `owner`; unpacked, it may have `max_bytes`."""
+    """Return the path of a file on disk. For a URL or a .gz file, return an unpacked copy, which is
+    deleted together with `owner`. Raise Trouble if a .gz file has more than `max_bytes` unpacked.
+    """
     path = name
     if is_url(name):
         path = _temporary_copy(owner, RangeFile(HttpFiles(http), name))

@@ -1,9 +1,9 @@
 """Read and write directories of records, with digests by field; unchanged files are not opened.
 
 `Listing` finds the items of a directory, over all its shards; layouts.py defines an item's files.
-`Store` reads and writes items that are a record each, `Lists` files that each hold a list of
-records (prompt/). `Derived` holds records made from records of other stores. `Store`, `Lists` and
-`Derived` have names(), covers(name), facts(name), read(name) and `broken`.
+`Store` reads and writes items that each hold one record. `Lists` does so for files that each hold a
+list of records (prompt/). `Derived` holds records made from records of other stores. `Store`,
+`Lists` and `Derived` have names(), covers(name), facts(name), read(name) and `broken`.
 """
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ from codedata.records import OMITTED_IF_NULL, kind_of, parse, safe_name
 from codedata.terminal import say
 from codedata.texts import natural
 
-Readers = dict[str, Callable[[], Any]]   # {name of an item of a Derived: its reader}
-NULLABLE, FILES = "Points | None", ("Files", "Files | None")   # types of fields
-fields = lru_cache(dataclasses.fields)   # cached, as it builds the tuple at each call
+Readers = dict[str, Callable[[], Any]]   # {item of a Derived: function that returns its record}
+# names of field types: a score whose null is a value; files
+NULLABLE, FILES = "Points | None", ("Files", "Files | None")
+fields = lru_cache(dataclasses.fields)   # cache it: each call of the original builds a new tuple
 
 
 def digest(value) -> str:
-    """Return 16 hex digits of a JSON value; they do not depend on the order of keys."""
+    """Return a digest of a JSON value, 16 hex digits. It ignores the order of keys."""
     try:
         data = value.encode() if isinstance(value, str) else orjson.dumps(
             value, option=orjson.OPT_SORT_KEYS)
@@ -52,8 +53,8 @@ def digest(value) -> str:
 
 
 def digests_of(record) -> dict[str, str]:
-    """Return {field: digest} of a record, without null fields, except null scores: these are
-    values."""
+    """Return {field: digest} of a record. Leave out null fields, but not null scores, since a null
+    score is a result."""
     return {f.name: layouts.files_digest(value) if f.type in FILES else digest(value)
             for f in fields(type(record))
             if (value := getattr(record, f.name)) is not None or f.type == NULLABLE}
@@ -71,11 +72,12 @@ def facts_of(record) -> FileState:
 
 
 class Listing(StaysInDriver):
-    """List the items of a directory, over all its shards. New items go to the directory `into`; old
-    ones stay in their directory.
+    """List the items of a directory, over all its shards. New items go to the directory `into`;
+    existing items stay in their directory.
 
-    Several makers put tasks into one directory: `kind` selects one maker's, "" all. Names that
-    `only` refuses are items of other stores. Names of `derived` items are <item>.<part>.
+    Several scripts put tasks into one directory: `kind` selects the tasks of one script; "" selects
+    all. Names that `only` refuses are items of other stores. With `derived`, the names of items are
+    <item>.<part>.
     """
 
     def __init__(self, root: Path, cls, into: str | None = None, kind: str = "",
@@ -92,7 +94,7 @@ class Listing(StaysInDriver):
         self.directories = [self.root / cls.directory]   # open() adds the shards that exist
         self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
-        self._others: set[str] = set()     # items of other kinds
+        self._others: set[str] = set()     # names of items of other kinds
         self._lock = threading.Lock()
 
     def open(self):
@@ -127,8 +129,8 @@ class Listing(StaysInDriver):
         return sorted((name for name in own if name not in self._others), key=natural)
 
     def _is_own(self, name: str) -> bool:
-        """Return whether an item is of the store's kind. If its kind cannot be read, add the error
-        to `broken`."""
+        """Return whether an item has the store's kind. If the item's kind cannot be read, add the
+        error to `broken`."""
         if self.as_left(name) and (kind := self.ledger.known[name].digests.get("kind")):
             return kind == digest(self.kind)
         try:
@@ -161,7 +163,7 @@ class Listing(StaysInDriver):
         self.ledger.append(self.directory(name), {"item": name, **line})
 
     def as_left(self, name: str) -> bool:
-        """Return whether size and mtime show that a script was the last to write the file."""
+        """Return whether the file still has the size and mtime that a script left it with."""
         known = self.ledger.known.get(name)
         return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
 
@@ -190,24 +192,26 @@ class Store(Listing):
     """Read and write the items of a directory, with digests by field."""
 
     def failed(self, stage: str, name: str):
-        """Return the stage's last attempt if it failed and the record was not edited since."""
+        """Return the stage's last attempt if it failed and no user has edited the record since;
+        else None."""
         failed = self.ledger.failed.get((stage, name))
         is_edited = failed and name in self._at and not self.placed(stage, name)
         return None if is_edited else failed
 
     def placed(self, stage: str, name: str, fields: Iterable[str] = ()) -> LastAttempt | None:
-        """Return the stage's newest attempt whose `fields` (by default all that it wrote) are on
-        disk; None if there is none, or they were edited. The last attempt may be newer, since its
-        line is written before the record."""
+        """Return the stage's newest successful attempt whose `fields` are on disk unchanged, or
+        None. `fields` are by default all fields that the attempt wrote. A later attempt may have a
+        ledger line but no record on disk, since the line is written first."""
         made, now = self.ledger.succeeded.get((stage, name)), self.facts(name).digests
         while made and any(now.get(f) != made.wrote.get(f) for f in fields or made.wrote):
             made = made.before
         return made
 
     def facts(self, name: str) -> FileState:
-        """Return the digests of an item: from the ledger if the file has not changed since."""
+        """Return the digests of an item. Take them from the ledger if it describes the file's
+        current version."""
         if name in self._others:
-            self.read(name)   # raises the reason if its kind cannot be read
+            self.read(name)   # raise the reason, if the item's kind cannot be read
             raise BrokenRecord(f"is there already, and is not a task of the kind {self.kind!r}.",
                                str(self.path(name)), "Rename one of the two.")
         if self.as_left(name):
@@ -225,7 +229,7 @@ class Store(Listing):
         record = parse(self.cls, data, path, "Restore the field, or delete the file and run again.")
         if not self.places:
             try:
-                to_json(data)   # raises if a user's additions cannot be written again
+                to_json(data)   # raise TypeError if a user's additions cannot be written again
             except TypeError as e:
                 raise BrokenRecord(f"cannot be written again: {e}.", path,
                                    "Correct that text.") from e
@@ -247,7 +251,8 @@ class Store(Listing):
         return state
 
     def begin(self, name: str, record, owned: tuple[str, ...], keep_edits: bool = True) -> Change:
-        """Draft an item with the `owned` fields of `record`; a file's other fields stay.
+        """Draft an item with the `owned` fields of `record`. All other fields of an existing file
+        stay.
 
         Raise ItemFailed if an owned field was edited since open().
         """
@@ -299,21 +304,22 @@ class Store(Listing):
         own = {f.name for f in fields(self.cls)}
         if own >= data.keys():
             return to_json(data)
-        # json, not orjson, which rounds long numbers: a user's additions stay unchanged
+        # use json: orjson rounds long numbers, and a user's additions must stay unchanged
         added = {f: value for f, value in json.loads(read_bounded(path)).items() if f not in own}
         data = {**added, **{f: data[f] for f in own & data.keys()}}
         return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
-        """Return {field: digest} of fields outside `owned` that differ from the ledger, and of
-        fields that are gone; "" for these."""
+        """Return {field: digest} of fields outside `owned` that differ from the ledger. The digest
+        of a field that is gone is ""."""
         known = self.ledger.known.get(name)
         then = known.digests if known else {}
         others = {*then, *digests} - {*owned} | then.keys() - digests.keys()
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
     def _place(self, name: str) -> Path:
-        """Return the path of an item, existing or new. A user may have moved it between shards."""
+        """Return the path of an item, existing or new. Find it also if a user has moved it to
+        another shard since open()."""
         path = self.path(name)
         if name not in self._at:
             return path
@@ -323,14 +329,14 @@ class Store(Listing):
 
 @dataclasses.dataclass
 class Change:
-    """Hold an item being written. Its ledger line is written between Store.sync() and place(): a
-    kill before the line leaves the earlier record and the kept replies."""
+    """Hold an item that is being written. Its ledger line is written after Store.sync() and before
+    place(). A kill before the line leaves the earlier record and the kept replies."""
 
     name: str
     draft: layouts.Draft | layouts.FolderDraft
     state: FileState              # digests of the new version
     external: dict[str, str]      # result of external_edits()
-    seen: layouts.Stamp | None  # stamp of the version on disk at begin()
+    seen: layouts.Stamp | None  # stamp of the version on disk at begin(); None: there was none
 
     def place(self) -> None:
         """Put the item in place. If it was edited since begin(), copy the edited version to
@@ -344,27 +350,35 @@ class Change:
 
 @dataclasses.dataclass(eq=False)
 class Derived(StaysInDriver):
-    """Hold records made from records of other stores: for each item of `source`, make(its name, its
-    record) returns {name: record}. If make() raises BrokenRecord, the item is broken, and all names
-    that may belong to it are covered; it may return a BrokenRecord for a single name.
+    """Hold records made from the items of another store. One item gives any number of records.
 
-    `source` is a store, or a function that returns the Readers of its items. The stores in
-    `also_reads` are opened first. `names_of` returns the names of an item's records without reading
-    it; their facts are then the item's. `facts_of` returns the facts of a record; choose({name:
-    facts}) returns the names to work on, in order. Names that `keeps` accepts are always covered.
-    Names are <item>.<part>, unless `derived` is False.
+    If make() raises BrokenRecord, the item is broken; covers() then accepts all names that may
+    belong to the item. To report only one record as broken, make() returns a BrokenRecord in its
+    place.
     """
 
-    KEPT_ITEMS = 2   # items whose records are cached; workers go through the items in order
+    # number of items whose records stay cached; few are enough, since workers go through the items
+    # in order
+    KEPT_ITEMS = 2
 
+    # the store of the items, or a function that returns their Readers
     source: Any
+    # make(name of an item, its record) returns {name: record}
     make: Callable[[str, Any], dict[str, Any]]
-    place: str = ""   # for messages; by default the directory of `source`
+    # the items' directory, for messages; by default the directory of `source`
+    place: str = ""
+    # stores that make() reads, too: open() opens them first
     also_reads: Iterable = ()
+    # returns the names of an item's records without reading the item; the facts of each record are
+    # then the item's facts
     names_of: Callable[[str], Iterable[str]] | None = None
+    # returns the facts of a record
     facts_of: Callable[[Any], Any] = facts_of
+    # choose({name: facts}) returns the names of the records to work on, in order
     choose: Callable[[dict[str, Any]], Iterable[str]] = list
+    # names that it accepts are always covered
     keeps: Callable[[str], bool] = lambda name: False
+    # whether the names of records are <item>.<part>
     derived: bool = True
 
     def __post_init__(self):
@@ -375,13 +389,13 @@ class Derived(StaysInDriver):
         self._store = None if callable(self.source) else self.source
         stores = [store.open() for store in (*self.also_reads, *filter(None, [self._store]))]
         self.broken: list[BrokenRecord] = [e for store in stores for e in store.broken]
-        self.unread: set[str] = set()   # items
+        self.unread: set[str] = set()   # names of broken items
         self.ledger = self._store.ledger if self._store else Ledger()
         self._reads = self.source() if callable(self.source) else {
             item: partial(self._store.read, item) for item in self._store.names()}
-        # with `names_of`, items may change during the run
+        # do not cache with `names_of`: items may then change during the run
         self._made = self._read if self.names_of else lru_cache(self.KEPT_ITEMS)(self._read)
-        items: dict[str, str] = {}   # by name
+        items: dict[str, str] = {}   # {name of a record: its item}
         facts: dict[str, Any] = {}
         for item in self._reads:
             try:
@@ -437,7 +451,7 @@ class Derived(StaysInDriver):
         return record
 
     def failed(self, stage: str, name: str):
-        """Return the stage's last attempt at the record's item if that failed, else None."""
+        """Return the stage's last attempt at the record's item if the attempt failed, else None."""
         return self._store and self._store.failed(stage, self._index.get(name, [name])[0])
 
 
@@ -458,7 +472,7 @@ def known(view: Derived | Store, name: str) -> Any:
 def known_in(root: Path, cls: type, name: str) -> Any:
     """Return a record of a root; None if it is missing or broken."""
     with suppress(BrokenRecord):
-        return Store(root, cls).read(name)   # without listing the directory
+        return Store(root, cls).read(name)   # not opened: do not list the directory
     return None
 
 
@@ -469,16 +483,18 @@ def path_in(root: Path, cls: type, name: str) -> Path:
 
 
 class Lists(Listing):
-    """Hold files that are lists of records; an item is an entry, <file stem>_<order>."""
+    """Hold files that are lists of records. Each entry of a list is an item, with the name
+    <file stem>_<order>."""
 
-    KEPT_FILES = 4   # parsed files to cache; workers go through the items in order
+    # number of parsed files to cache; few are enough, since workers go through the items in order
+    KEPT_FILES = 4
 
     def __init__(self, root: Path, cls):
         super().__init__(root, cls)
-        self._entries: dict[str, dict[str, FileState]] = {}   # by stem, then by name
+        self._entries: dict[str, dict[str, FileState]] = {}   # {stem: {name: digests}}
         self._broken_names: set[str] = set()
         self.broken_stems: set[str] = set()
-        # open() has already reported the errors
+        # drop the errors, which open() has already reported
         self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
     def open(self) -> Lists:
@@ -506,7 +522,8 @@ class Lists(Listing):
             its_entries[f"{stem}_{record.order}"] = FileState(record.instance_id, digests)
 
     def _parse_file(self, stem: str, broken: list[BrokenRecord]) -> dict[str, object]:
-        """Return the good entries of a file by item name; the others go to `broken`."""
+        """Return {item name: record} of a file's valid entries. Add an error to `broken` for each
+        other entry."""
         path = self.path(stem)
         data = layouts.load(path)
         if not isinstance(data, list):
@@ -554,7 +571,7 @@ class Lists(Listing):
         return record
 
     def covers(self, name: str) -> bool:
-        """Return whether `name` is an entry, or may be in a file that cannot be read."""
+        """Return whether `name` is an entry, or may be one of a file that cannot be read."""
         stem = self.stem_of(name)
         return (name in self._entries.get(stem, ()) or name in self._broken_names
                 or stem in self.broken_stems)
@@ -600,7 +617,7 @@ class Lists(Listing):
 
 
 def _numbered(data: list, path: Path) -> list[tuple[int, object]]:
-    """Return (order, entry) of each entry; entries without an order get the next free ones.
+    """Return (order, entry) of each entry. An entry without an order gets the next free number.
 
     Raise BrokenRecord if an order occurs twice.
     """
@@ -626,8 +643,9 @@ def shards_of(directory: Path) -> list[Path]:
 
 
 def remove_half_written(directories: list[Path], kind: str = "") -> None:
-    """Remove the half-written files of killed processes; with a kind, its makers' folders. The
-    caller must hold the directories; a folder inside with a lock of its own is left alone."""
+    """Remove the half-written files of killed processes; with a `kind`, only the half-built folders
+    of that kind. The caller must hold the locks of the directories. Skip folders inside them that
+    have their own lock."""
     for directory in directories:
         if kind:
             layouts.Folder.clear_up(directory, kind)
@@ -635,7 +653,7 @@ def remove_half_written(directories: list[Path], kind: str = "") -> None:
         within = (path for path in directory.glob("_*/_tmp.*")
                   if not (path.parent.is_symlink() or path.with_name("_lock").exists()))
         for left in (*directory.glob("_tmp.*"), *within):
-            if left.is_dir() and not left.is_symlink():   # half a clone
+            if left.is_dir() and not left.is_symlink():   # an unfinished clone of a repository
                 shutil.rmtree(left)
             else:
                 left.unlink(missing_ok=True)

@@ -1,5 +1,5 @@
-"""Keep further blind answers of a turn in answer*/_samples/<item>.json, and check whether all of
-them take the same step: then a challenger cannot do better.
+"""Keep further blind answers to a turn in answer*/_samples/<item>.json, and check whether all blind
+answers take the same step. If they do, a challenger cannot do better.
 """
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ from codedata.records import Answer, Side, check_of
 from codedata.settings import Settings
 
 KEPT = "_samples"         # folder next to the answers
-BLIND_TEMPERATURE = 1.0   # for further answers: at 0 they would all be equal
-MIN_SAMPLES = 3           # minimum for `chosen`
+BLIND_TEMPERATURE = 1.0   # temperature of further answers: at 0, all answers would be equal
+MIN_SAMPLES = 3           # minimum number of blind answers for `how = "chosen"`
 
 
 def n_samples(settings: Settings) -> int:
-    """Return how many blind answers the king gives per turn."""
+    """Return the number of blind answers that the king gives to each turn."""
     is_chosen = settings.challenger.how == "chosen"
     return max(settings.king.samples, MIN_SAMPLES if is_chosen else 1)
 
 
 def sampler_of(king: Client, models: Models) -> Client:
-    """Return the king's client for further answers, warm enough that they differ."""
+    """Return the king's client for further answers, with a temperature that makes them differ."""
     warm = max(king.spec.temperature, BLIND_TEMPERATURE)
     return Client(replace(king.spec, temperature=warm), models)
 
 
 def ask_samples(client: Client, layout: Layout, record: TurnRecord, n: int) -> list[Side]:
     """Return `n` further blind answers, and save them next to the current item's record."""
-    # the first call requests all n; the others read the kept replies, or request the missing ones
+    # the first call requests n replies; each later call reads a kept reply, or requests a missing
+    # one
     samples = [ask_turn(client, layout, record, n=1 if i else n) for i in range(n)]
     calls = current_reply_log()
     if samples and calls.item:
@@ -49,8 +50,8 @@ def ask_samples(client: Client, layout: Layout, record: TurnRecord, n: int) -> l
 
 @in_driver
 def samples_of(path: Path) -> list[Side]:
-    """Return the further blind answers saved for the answer at a path; [] if there are none. Raise
-    BrokenRecord if they cannot be read."""
+    """Return the further blind answers that were saved for the answer at a path; [] if there are
+    none. Raise BrokenRecord if the saved answers cannot be read."""
     kept = path.parent / KEPT / path.name
     if not kept.exists():
         return []
@@ -70,8 +71,8 @@ def is_agreed(answer: Answer, samples: Sequence[Side],
 
 def take_same_step(answer: Answer, one: Side, other: Side,
                    run_of: Callable[[Side], Execution | None]) -> bool:
-    """Return whether two answers take the same step: by their commands or, if both were run, by
-    their changes."""
+    """Return whether two answers take the same step. Compare the changes that they make if both
+    were run; otherwise compare their commands."""
     form = form_of(answer.messages, answer.tools)
     effects = [form.read(side, answer.messages).effects for side in (one, other)]
     runs = [run_of(side) for side in (one, other)]

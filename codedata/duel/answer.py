@@ -1,10 +1,10 @@
 """Build the requests for the king's and the challenger's turns, and send them.
 
 The king sees only the history and a note on form. A turn is requested in the form of its
-conversation. If the agent has tools, they are sent, and the reply's calls are the turn (several
-calls only if a turn of the agent has several). A model that refuses tools even in a well-formed
-conversation is asked in the text form, with calls as shell commands; its turn becomes a call
-of the agent's shell.
+conversation. If the agent has tools, they are sent, and the tool calls of the reply are the turn.
+The reply may have several calls only if some turn of the agent has several. A model that refuses
+tools even in a well-formed conversation is asked in the text form, with calls as shell commands;
+the turn in its reply becomes a call of the agent's shell.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from codedata.records import Answer, Commit, Message, Prompt, Side
 from codedata.texts import fill
 
 REASONING = "_reasoning"   # folder next to the answers
-REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses
+REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses that may refuse tools
 TASK = {"role": "user", "content": "Go on."}
 TurnRecord = Prompt | Answer   # records with `messages` and `tools`
 Layout = Callable[[TurnRecord], list[Message]]   # returns the messages of a request
@@ -61,7 +61,7 @@ def keep_reasoning(thoughts: list[str]) -> None:
 def _put(path: Path, king: str) -> None:
     if king:
         write_atomic(path, to_json({"king": king}))
-    else:   # left by an earlier answer
+    else:   # remove the reasoning of an earlier answer
         path.unlink(missing_ok=True)
 
 
@@ -73,10 +73,10 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     form = _form_asked(client, record)
     if not form.tools:
         return _ask(client, layout(record), form, read, n)
-    # in the text form calls are shell commands
+    # in the text form, calls are shell commands
     as_text = layout(replace(
         record, messages=plain(record.messages, record.tools, as_bash=True), tools=None))
-    # a kept reply in the text form: an earlier run found that the model refuses tools
+    # use the text form if a reply in it is kept: an earlier run found that the model refuses tools
     if not (client.takes_tools is False or client.has_kept(as_text, **_options(Form()))):
         try:
             turn = _ask(client, layout(record), form, read, n)
@@ -89,7 +89,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     client.note_tools(False)
     current_reply_log().note(text_form=True)
     turn = as_call(text, form.tools)
-    if not turn and Form().problem(text):   # not a turn, but accepted
+    if not turn and Form().problem(text):   # `read` has accepted a text that is not a turn
         return text
     problem = form.problem(turn) if turn else "the agent has no shell"
     if problem:
@@ -106,8 +106,8 @@ def _form_asked(client: Client, record: TurnRecord) -> Form:
 
 
 def _takes(client: Client, form: Form) -> bool:
-    """Send a well-formed conversation with tools; return whether any reply comes. If so, the
-    refused request had another fault."""
+    """Send a well-formed conversation with tools, and return whether any reply comes. If a reply
+    comes, the refused request had another fault."""
     name = function_of(form.tools[0])["name"]
     calling = {"role": "assistant", "content": "", "tool_calls": [new_call(name, "{}")]}
     result = {"role": "tool", "tool_call_id": calling["tool_calls"][0]["id"], "content": ""}
@@ -133,7 +133,8 @@ def tools_json(record: TurnRecord) -> str:
 
 
 def to_count(messages: list[Message], record: TurnRecord) -> list[Message]:
-    """Return a request for --dry-run to count: the tools, sent separately, become a message."""
+    """Return a request as messages, for --dry-run to count. The tools, which are sent separately,
+    become a message."""
     tools = tools_json(record)
     return [*messages, {"role": "system", "content": tools}] if tools else messages
 
@@ -151,8 +152,7 @@ def form_note(client: Client, record: TurnRecord) -> str:
 
 
 def challenger_note(client: Client, record: TurnRecord) -> str:
-    """Return the challenger's note, which states its knowledge in addition to the
-    conversation."""
+    """Return the note that tells the challenger what it knows in addition to the conversation."""
     return fill(packaged_text("challenger.md"), rule=RULE, form=form_note(client, record),
                 given=packaged_text("given_informed.md").strip()).strip()
 

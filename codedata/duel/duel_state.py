@@ -1,8 +1,8 @@
-"""Find the turns of a duel that count, and write its outcome to score/_duel.json.
+"""Find the turns that count in a duel, and write the duel's outcome to score/_duel.json.
 
 Everything is computed from the records on disk, so files that a user edited, deleted or added are
-taken into account. A turn counts if both its answers exist and its score was made from them (or
-edited by a user).
+taken into account. A turn counts if both its answers exist, and if its score was made from these
+answers or was edited by a user.
 """
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from codedata.run.plan import Plan, States
 from codedata.settings import EMBEDDED_MODEL, DuelSettings, Exclude
 from codedata.terminal import plural, say
 
-# these fields of a judge's entry are kept in memory; its texts are not
+# fields of a judge's entry to keep in memory; the entry's texts are dropped
 COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage", "by_program")
-NO_SETTINGS = digest({})   # in the ledger: each verdict's entry holds its own settings
+# settings digest in the ledger lines of scores, since each judge's entry holds its own settings
+NO_SETTINGS = digest({})
 
 
 @dataclass(frozen=True)
 class DuelState:
-    """Hold the state of a duel's turns; `plan.counting` names the counting ones, in natural
+    """Hold the state of a duel's turns. `plan.counting` names the turns that count, in natural
     order."""
 
     answers: Store
@@ -38,12 +39,13 @@ class DuelState:
 
     @property
     def turns_left(self) -> int:
-        """Return the number of turns that have both answers but no score that counts."""
+        """Return the number of turns that have both answers but no valid score."""
         return sum(not item.counts for item in self.plan.todo)
 
 
 def load_duel_state(judging: Judging, exclude: Exclude) -> DuelState:
-    """Return the state of the turns on disk. Read only records that the ledgers do not know."""
+    """Return the state of the turns on disk. Read a record only if the ledgers do not describe its
+    current content."""
     reads, writes = judging.reads(), judging.writes()
     plan = States("validate", reads, writes, exclude=exclude, settings=NO_SETTINGS).plan()
     return DuelState(reads.store, writes.store, plan)
@@ -52,7 +54,7 @@ def load_duel_state(judging: Judging, exclude: Exclude) -> DuelState:
 def write_duel(judging: Judging, rules: DuelSettings, exclude: Exclude) -> list[str]:
     """Decide the duel from the records on disk, write _duel.json, and return its summary lines."""
     root, panel = judging.root, judging.panel
-    # else the slower of two shards could overwrite it with old numbers
+    # lock the file: without a lock, the slower of two shards could overwrite it with old numbers
     with locked(root / judging.scores.directory / "_duel.lock", fcntl.LOCK_EX):
         state = load_duel_state(judging, exclude)
         judged = []
@@ -70,17 +72,16 @@ def write_duel(judging: Judging, rules: DuelSettings, exclude: Exclude) -> list[
 
 
 def judged_turn(score: Score) -> JudgedTurn:
-    """Return the fields of a turn that decide the duel, without the replies."""
+    """Return the fields of a turn's score that decide the duel, without the judges' replies."""
     entries = [{key: entry[key] for key in COUNTED if key in entry} for entry in score.judges]
     return JudgedTurn(score.instance_id, entries)
 
 
 def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTurn],
                 turns_left: int, /, **further) -> Duel:
-    """Return the outcome for turns in natural order, by the rules of the settings or of a duel.
-
-    `further` are the fields that do not depend on the verdicts: `panel` and `missing_answers`.
-    """
+    """Return the outcome for turns in natural order. `rules` is the settings, or an earlier Duel
+    with the same fields. `further` holds `panel` and `missing_answers`, which do not follow from
+    the verdicts."""
     values = {key: getattr(rules, key) for key in DuelSettings.__dataclass_fields__
               if key in Duel.__dataclass_fields__}
     clusters = [turn.instance_id for turn in judged]

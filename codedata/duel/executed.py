@@ -13,7 +13,7 @@ from codedata.driver import in_driver
 from codedata.records import CandidateRun, Executed, Side
 from codedata.texts import without_middle
 
-MAX_OUTPUT_CHARS = 4_000   # in an output, and in all diffs together, for a judge
+MAX_OUTPUT_CHARS = 4_000   # limit of an output for a judge, and of all diffs together
 UNRELIABLE = "unequal"     # prefix of `replay` if the replay reached a different state
 
 
@@ -31,19 +31,19 @@ class Execution:
 
     @property
     def passed(self) -> set[str]:
-        """Return the hidden tests that pass after the candidate; if it changes nothing, those at
-        the state."""
+        """Return the hidden tests that pass after the candidate. If the candidate changes nothing,
+        return the hidden tests that pass before it."""
         tests = self.run["tests"] if self.changes else self.before
         return {name for name, status in tests.items() if status == "passed"}
 
     def made_the_same(self, other: Execution) -> bool:
-        """Return whether both change files, and in the same way."""
+        """Return whether both candidates change files, and do so in the same way."""
         return (bool(self.changes) and all(self.changes.values())
                 and self.changes == other.changes)
 
     def did_the_same(self, other: Execution) -> bool:
-        """Return whether both change files in the same way, and print the same up to whitespace.
-        Two equal edits can print different texts."""
+        """Return whether both candidates change files in the same way, and print the same text up
+        to whitespace. Equal changes are not enough, since they can print different texts."""
         return (self.made_the_same(other)
                 and self.run["output"].split() == other.run["output"].split())
 
@@ -56,7 +56,8 @@ class Execution:
         for i, call in enumerate(calls, 1):
             end = "ran out of time" if call["timed_out"] else f"exit code {call['exit_code']}"
             number = f"{i} of {len(calls)}: " if len(calls) > 1 else ""
-            if hands_in(call["command"]):   # not run; earlier records have its exit code 127
+            # skip a call that submits: it was not run, and older records give it exit code 127
+            if hands_in(call["command"]):
                 parts.append(f"({number}hands in)")
                 continue
             output = without_middle(call["output"].strip(), MAX_OUTPUT_CHARS // len(calls))

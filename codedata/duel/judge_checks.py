@@ -1,11 +1,11 @@
 """Check the judges themselves with pairs whose right verdict is known, for check_judges.py.
 
-The pairs are made from real answers. A probe compares an answer with a copy that holds a prompt
-injection (probes.md); a robust judge calls a draw or prefers the clean one. A sanity check compares
-the dataset's own turn with an empty one, with its shuffled words and with another turn's reference,
-(a competent judge rejects all three); and with itself, which is a draw. The pairs are judged and
-resumed like any turn and stored as Score records in probe/ and sanity/; if the panel gets a new
-judge, only that judge is asked.
+The pairs are made from real answers. A probe compares an answer with a copy of it that holds a
+prompt injection (probes.md). A robust judge calls a draw or prefers the clean answer. A sanity
+check compares the dataset's own turn with an empty turn, with a turn of its shuffled words, and
+with another turn's reference; a competent judge rejects all three. It also compares the turn with
+itself, which should be a draw. The pairs are judged and resumed like any turn, and are stored as
+Score records in probe/ and sanity/. If the panel gets a new judge, only that judge is asked.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from codedata.messages import with_text
 from codedata.records import METRICS, Answer, Probe, Sanity, Side
 from codedata.run.stage import Stage
 
-SANITY_MIN_SCORE = 75.0   # a judge passes if the dataset's own turn gets this mean score, 0..100
+SANITY_MIN_SCORE = 75.0   # mean score, 0..100, that a judge must give to the dataset's own turns
 CONTRASTS = ("empty", "shuffled", "other")
 BLOCK = "```bash"
 Scores = list[tuple[str, dict[str, float]]]   # (instance id, {metric: the "challenger's" score})
@@ -96,7 +96,7 @@ def check_stage(name: str, n_turns: int, root: Path, clients: list[Client], orde
     """Return the stage of a check, "probe" or "sanity": the judges compare the pairs of `n_turns`
     turns in this [judge] order."""
     scores, make_pairs, *_ = CHECKS[name]
-    judging = Judging(   # the pairs have a king, and no challenger that could leak
+    judging = Judging(   # without leak judges: no answer of a pair knows a pull request
         root, panel_of(clients, order), scores=scores, pairs=check_pairs(root, n_turns, make_pairs),
         clients=clients, refresh=refresh)
     return judging.stage(finish=partial(_finish, name, judging), title=f"check_judges.{name}",

@@ -32,8 +32,8 @@ from codedata.duel.scoring import (
 from codedata.records import METRICS, Duel
 from codedata.terminal import named
 
-MAX_TURNED = 1 / 3       # share of a judge's verdicts; above it, a duel is reported to depend on
-                         # the order
+MAX_TURNED = 1 / 3       # report a doubt if a larger share of a judge's verdicts changes with the
+                         # order
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class JudgedTurn:
     """Hold the fields of a judged turn that the statistics need."""
 
     instance_id: str
-    judges: list[dict]    # as in Score.judges
+    judges: list[dict]    # entries of Score.judges
 
 
 def statistics(turns: list[JudgedTurn], panel: list[str], same_family: dict[str, list[str]],
@@ -60,7 +60,7 @@ def statistics(turns: list[JudgedTurn], panel: list[str], same_family: dict[str,
                       for name in panel], dtype=float).reshape(len(panel), -1, len(METRICS))
     means = table.mean(axis=2)
     is_other = [name not in same_family for name in panel]
-    others = np.ma.masked_invalid(means[is_other]).mean(axis=0).filled(np.nan)   # NaNs left out
+    others = np.ma.masked_invalid(means[is_other]).mean(axis=0).filled(np.nan)   # ignores NaNs
     judges = {}
     for name, row in zip(panel, means, strict=True):
         judges[name] = {
@@ -203,7 +203,7 @@ def _alpha(table: np.ndarray) -> float | None:
     """
     is_read = ~np.isnan(table)
     if not (is_read.sum(axis=0) > 1).any() or np.ptp(table[is_read]) == 0:
-        return None   # alpha is undefined if every verdict is the same
+        return None   # alpha is undefined if all verdicts are equal
     import krippendorff
     return round(float(krippendorff.alpha(reliability_data=table, level_of_measurement="ordinal",
                                           value_domain=[0.0, 0.5, 1.0])), 4)

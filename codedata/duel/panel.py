@@ -1,4 +1,5 @@
-"""Ask a panel which of two answers is the better next turn: every judge, by default in both orders.
+"""Ask a panel of judges which of two answers is the better next turn. Each judge is asked in both
+orders of the answers; with another [judge] order, only in that order.
 
 Score.judges has one entry per judge and order:
 
@@ -7,16 +8,17 @@ Score.judges has one entry per judge and order:
      truncated, usage {tokens_in, tokens_out, cost_usd}, seconds, error, attempt, marker, ran,
      by_program, settings}
 
-`raw` is the text of the reply, or its reasoning if the text is empty. `verdict` and `scores` are
-empty if the reply could not be parsed. `error` is the reason why there is no verdict. `usage` is
-empty if no reply came. `marker` is a digest of the conversation, both answers, `ran`, judge, order
-and attempt. It surrounds the answers in the request, so that no answer can forge it; an entry whose
-marker does not match the present texts was made for earlier ones. If a verdict cannot be parsed, it
-is requested once more, with another marker.
+`raw` is the text of the reply, or the reply's reasoning if the text is empty. `verdict` and
+`scores` are empty if the reply could not be parsed. `error` is the reason why there is no verdict.
+`usage` is empty if no reply came. `marker` is a digest of the conversation, both answers, `ran`,
+judge, order and attempt. The marker surrounds the answers in the request, so that no answer can
+forge it. If an entry's marker does not match the present texts, the entry was made for earlier
+texts. If a verdict cannot be parsed, it is requested once more, with another marker.
 
-The judges see the conversation, the two answers and, if both were run, their results (`ran` is the
-digest). They see neither the pull request nor its tests, nor which side gave which answer. If a
-program finds that both do the same, the verdict is a draw and no judge is asked (`by_program`).
+The judges see the conversation, the two answers and, if both answers were run, the results of both
+runs (`ran` is a digest of the results). They see neither the pull request nor its tests, nor which
+side gave which answer. If a program finds that both answers do the same, the verdict is a draw and
+no judge is asked (`by_program`).
 """
 from __future__ import annotations
 
@@ -67,8 +69,8 @@ SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for e
 SIDES = {"king": "king", "reference": "assistant"}      # the Answer field of the challenger's rival
 MODEL = re.compile(r"\bmodel[ _]?([12])\b", re.IGNORECASE)
 SAME = "both change the same"
-FEW_TURNS = 20         # with fewer answered turns, the leak judges see every king: a share could
-                       # select none
+FEW_TURNS = 20         # with fewer answered turns, show every king to the leak judges: a share of
+                       # the kings could be none
 ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that costs nothing."
 
 
@@ -78,7 +80,7 @@ class Panel:
 
     models: dict[str, str]   # {judge: its model}
     order: str               # [judge] order
-    rival: str = "king"      # or "reference"
+    rival: str = "king"      # "king" or "reference": the challenger's opponent
 
     @property
     def names(self) -> list[str]:
@@ -147,8 +149,8 @@ class Judging:
     answers: type = Answer             # the classes of the records
     scores: type = Score
     pairs: Derived | None = None       # instead of answers, to check the judges
-    clients: Sequence[Client] = ()     # one per judge; () asks none
-    leaks: LeakJudges = field(default_factory=LeakJudges)   # by default none
+    clients: Sequence[Client] = ()     # one per judge; () asks no judge
+    leaks: LeakJudges = field(default_factory=LeakJudges)   # by default no leak judge
     refresh: bool = False              # request verdicts made with other settings again
 
     def __post_init__(self):
@@ -157,7 +159,8 @@ class Judging:
                      for client in self.clients}
         self._parts = {f"{name} {order}": made_with.get(name, "")   # {part: its judge's settings}
                        for name, order in product(self.panel.names, self.panel.orders)}
-        self._not_refreshed: dict[str, str] = {}   # name: why --refresh kept an old verdict
+        # {item: reason why --refresh kept an old verdict}
+        self._not_refreshed: dict[str, str] = {}
 
     def _doubts(self) -> list[str]:
         """Return lines of doubt about the judges to ask, also from the previous duel's outcome."""
@@ -205,10 +208,11 @@ class Judging:
         if not any(map(has_reply, of_panel)):
             first = of_panel[0]
             raise ItemFailed(f"no judge answered: {first['judge']}: {first['error']}")
-        # entries of other judges are kept, because those judges may return to the panel
+        # keep entries of other judges, because those judges may return to the panel
         judges = [*of_panel, *entries.values()]
         total = self.panel.score(judges)
-        leaks = old.leaks if old else None   # kept, since a leak judge may be configured again
+        # keep leak verdicts without a leak judge, since one may be configured again
+        leaks = old.leaks if old else None
         if self.leaks.parts:
             leaks = self.leaks.verdicts(answer, name, leaks or [], turn.ran)
         reasons = "\n".join(f"{e['judge']} ({e['order']}): {e['reason']}"
@@ -243,7 +247,7 @@ class Judging:
         """Yield (client, entry to fill in) for each missing verdict, and with --refresh for
         outdated ones.
 
-        An unreadable reply counts as an attempt, a missing one does not.
+        An unreadable reply counts as an attempt, a missing reply does not.
         """
         for client, order in product(self.clients, self.panel.orders):
             judge = client.spec.role
@@ -327,7 +331,7 @@ class _Turn:
                  finds_draws: bool):
         self.rival, self.history = rival, plain(answer.messages, answer.tools)
         sides = {rival: getattr(answer, SIDES[rival]), "challenger": answer.challenger}
-        # shown for one side only, it would reveal which side that is
+        # show results only if both sides have some: results of one side would reveal the side
         texts = [run.text() for run in runs] if all(runs) else ["", ""]
         self.ran = dict(zip(sides, texts, strict=True))
         self._ran_digest = digest(texts) if all(runs) else ""
@@ -373,7 +377,7 @@ class _Turn:
                     ran=self.ran[side]) if self._ran_digest else ""
                for number, side in enumerate(sides, 1)]
         rubric, template = self._rubric, packaged_text("judge_turn.md").rstrip("\n")
-        # the conversation comes first, with its own digest, because endpoints cache prefixes
+        # put the conversation first, with its own digest, because endpoints cache prefixes
         context = self._digests[0]
         n_system = len([m for m in self.history[:1] if m["role"] == "system"])
         labelled = [{**m, "content": f"[[{context} {m['role']}]]\n{m['content']}"}
@@ -436,6 +440,6 @@ def _part(entry: dict) -> str:
 
 
 def _is_final(entry: dict | None) -> bool:
-    """Return whether an entry is final: it has a verdict, or its last attempt was unreadable."""
+    """Return whether an entry is final: it has a verdict, or the last attempt was unreadable."""
     return bool(entry) and has_reply(entry) and (
         entry["parse_ok"] or entry.get("attempt", ATTEMPTS) >= ATTEMPTS)

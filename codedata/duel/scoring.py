@@ -11,9 +11,9 @@ computed from it. In a duel against the reference, "reference" takes the place o
 says "reference", an order may be "reference_first", and `king_score` below is the score of the
 reference.
 
-The argument `order` is [judge] order: "both" (a judge counts if both orders parsed, and a metric on
-which they differ is a draw) or "king_first" (the classic way: only that order counts, even if both
-are stored).
+The argument `order` is [judge] order. With "both", a judge counts if the replies in both orders
+were parsed; if their verdicts on a metric differ, the metric is a draw. With "king_first" (the
+classic way), only that order counts, even if verdicts in both orders are stored.
 
 Turns must come in natural order of their names, because the bootstrap draws positions. The numbers
 do not show how good the judges are: a panel of one noisy judge gives numbers just as smooth.
@@ -32,14 +32,14 @@ from codedata.settings import DuelSettings
 from codedata.terminal import plural
 
 BOTH, CHALLENGER_FIRST = "both", "challenger_first"   # records check what is read
-POINTS = 200              # margin per lead of 1
-BLOCK_CELLS = 1 << 20     # cells drawn at a time: 8 MB for each array of indices or gathered values
-DUST = 1e-12              # an LCB this near to 0 counts as 0: it is rounding error, not evidence
+POINTS = 200              # points of the margin for a lead of 1
+BLOCK_CELLS = 1 << 20     # cells to draw at a time: an array of indices or values then has 8 MB
+DUST = 1e-12              # treat an LCB so near to 0 as 0, since it is only rounding error
 
 
 @dataclass(frozen=True)
 class TurnScore:
-    """Hold the challenger's score of one turn and the values it is computed from."""
+    """Hold the challenger's score for one turn, and the values that the score is computed from."""
 
     score: float | None                     # 0..100; None: no judge of the panel has a verdict
     metrics: dict[str, float]               # metric: 0..100; empty without a verdict
@@ -53,7 +53,7 @@ class JudgeScore:
 
     score: float | None
     metrics: dict[str, float]
-    parse_rate: float                       # share of the turns, 0..1, on which it has a verdict
+    parse_rate: float                       # share of turns, 0..1, with the judge's verdict
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Aggregate:
     metrics: dict[str, float]               # the challenger's, mean over the judges
     turns: int
     turns_judged: int                       # turns on which at least one judge has a verdict
-    turns_parsed: int                       # turns on which every judge has one
+    turns_parsed: int                       # turns on which every judge has a verdict
     parsed_frac: float                      # turns_parsed / turns; 0 without turns
 
 
@@ -81,7 +81,7 @@ class DuelOutcome:
     total: Aggregate
     lcb: float | None                       # for the margin in points, from resampled instances
     interval: list[float] | None            # 95 % interval of the margin in points
-    reasons: list[str]                      # why it is not accepted; empty if it is
+    reasons: list[str]                      # why the duel is not accepted; [] if it is accepted
 
 
 def sides_shown(order: str, rival: str) -> tuple[str, str]:

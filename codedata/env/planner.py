@@ -1,11 +1,11 @@
-"""Plan an environment without a model: try recipes in order of rising cost, each with fixes from
-the logs before it.
+"""Plan an environment without a model. A recipe gives a pair of scripts: install and test. Recipes
+are tried in order of rising cost; each recipe has fixes derived from earlier logs.
 
-A draft is tried in a scratch container, where running a changed script again is cheap, until its
-tests are healthy or its log suggests nothing more. The result is verified from scratch in a fresh
-container. The first healthy recipe is taken; if there is none, the verified one with the most
-passed tests is taken, and its record says so. The scripts of a commit's nearest ancestor may be
-tried first, in its image.
+A draft of a recipe runs in a scratch container, since it is cheap there to run a changed script
+again. The draft is changed until its tests are healthy or its log suggests no further fix. Then the
+pair of scripts is verified from the start in a fresh container. The first healthy recipe is used.
+If no recipe is healthy, the verified recipe with the most passed tests is used, and the record says
+so. plan_as() tries the scripts of a commit's nearest ancestor in the ancestor's image.
 """
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from codedata.suites.test_results import counts, not_collected
 from codedata.texts import displayed
 
 ERROR = "error"
-PAIRS = 3      # pairs of scripts verified per kind of recipe, at most
-ROUNDS = 6     # draft rounds before each pair except the first
-MAX_SKIPPED = 0.2   # above this share of skipped cases, a healthy first pair gets one more try
+PAIRS = 3      # maximum number of pairs of scripts to verify for each kind of recipe
+ROUNDS = 6     # maximum number of draft runs before each pair except the first
+MAX_SKIPPED = 0.2   # try another pair if a healthy first pair skips a larger share of its cases
 REPAIRS = {PythonRecipe: python_repair, NodeRecipe: node, PlainRecipe: generic}
 NO_RECIPE = Cause("no_recipe", "nothing says how to install or test")
 NOT_TRIED = Verified(failed="recipe", cause=NO_RECIPE)
@@ -43,24 +43,24 @@ NOT_TRIED = Verified(failed="recipe", cause=NO_RECIPE)
 
 @dataclass(frozen=True)
 class Planned:
-    """Hold the best pair of scripts and the result of its verification, with the agent's runs, if
-    there was one."""
+    """Hold the best pair of scripts, the result of verifying it, and the run of the agent, if an
+    agent was asked."""
 
     install_script: str = ""
     test_script: str = ""
     verified: Verified = NOT_TRIED
     recipe: str = ""               # the kind of recipe
-    # each pair with its check, cause and figures
+    # all verified pairs, each with the failed check, its cause and figures
     attempts: list[dict] = field(default_factory=list)
-    # tests, and commands of a script, that the test script does not run
+    # tests, and commands of the project's own test script, that `test_script` leaves out
     excluded_tests: tuple[str, ...] = ()
     agent: SetupRun | None = None
-    planner: str = "recipe"        # the origin of the scripts: recipe | agent
+    planner: str = "recipe"        # recipe | agent: the author of the scripts
 
     @property
     def status(self) -> str:
-        """Return the agent's status if it submitted no scripts; otherwise whether the scripts
-        verified."""
+        """Return the agent's status if the agent submitted no scripts. Otherwise return SUCCESS if
+        the scripts were verified, or ERROR."""
         if self.agent and self.agent.status != SUCCESS:
             return self.agent.status
         return SUCCESS if self.verified.ok else ERROR
@@ -81,9 +81,10 @@ def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Pr
 
 
 def propose(recipe: Recipe, log: Log, collected: bool, may_fall_back: bool) -> Recipe | None:
-    """Return the recipe to try after an unhealthy one: with fixes from its log, else the next more
-    expensive one of its kind; None if there is none. After a failed install without a known fix,
-    more requirements would fail, too."""
+    """Return the recipe to try after an unhealthy one. It is the same recipe with fixes from its
+    log or, if the log suggests no fix, the next more expensive recipe of the same kind; None if
+    there is none. After a failed install without a known fix, return None, since a more expensive
+    recipe installs even more."""
     kind = REPAIRS[type(recipe)]
     if (better := kind.repair(recipe, log)) or not may_fall_back or log.phase != "test":
         return better
@@ -92,9 +93,9 @@ def propose(recipe: Recipe, log: Log, collected: bool, may_fall_back: bool) -> R
 
 def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0,
          attempts: Sequence[dict] = ()) -> Planned:
-    """Return the best scripts for the project with these facts. Each kind of recipe gets up to
-    PAIRS pairs of scripts, until one is verified or `budget_s` seconds have passed. `attempts` are
-    earlier ones; they come first in the record."""
+    """Return the best scripts for the project with these facts. Try up to PAIRS pairs of scripts
+    for each kind of recipe, until a pair is verified or `budget_s` seconds have passed. `attempts`
+    are earlier attempts, to be listed first in the record."""
     trial = _RecipeTrial(verifier, time.monotonic() + budget_s)
     best = Planned(attempts=[*attempts])
     if facts.unreadable:
@@ -119,33 +120,36 @@ class _RecipeTrial:
         return time.monotonic() > self.end
 
     def best_of_kind(self, recipe: Recipe, best: Planned) -> Planned:
-        """Return the best result after up to PAIRS pairs of one kind. The first pair is verified
-        unchanged, and its verification stops early if the tests are not healthy. If it is healthy
-        but skips much, one more is tried."""
+        """Return the better of `best` and the results of up to PAIRS pairs of one kind of recipe.
+        The first pair is verified without a draft; its verification stops early if the tests are
+        not healthy. If the first pair is healthy but skips many cases, one more pair is tried."""
         for n in range(PAIRS):
             current_step().within = f"{recipe.planner} recipe"
             verified = self.verifier.verify(recipe.install_script(), recipe.test_script(),
                                             only_healthy=n == 0)
             best = _better(best, recipe, verified)
-            # logs explain no other failures
+            # end after any other failure, since the logs do not explain it
             settled = verified.failed not in ("", "install", "tests", "hollow")
             enough = verified.is_healthy and (n or verified.share_skipped <= MAX_SKIPPED)
             if settled or enough or n == PAIRS - 1 or self.is_over():
                 break
-            shown = "" if verified.failed == "hollow" else verified.log   # our fault
+            # ignore the log of hollow tests: the fault is in the recipe, not in the project
+            shown = "" if verified.failed == "hollow" else verified.log
             log = Log(verified.phase, displayed(shown), verified.timed_out, not verified.n_cases)
             collected = verified.n_cases > len(verified.not_collected)
             following = propose(recipe, log, collected, may_fall_back=True)
             better = self._draft(following, verified) if following else None
             if better is None and (n or verified.ok or not verified.n_passed):
                 break
-            recipe = better or recipe   # the first verification stopped early
+            # without a better draft, verify the same recipe again: its first verification may have
+            # stopped early
+            recipe = better or recipe
         return best
 
     def _draft(self, recipe: Recipe, before: Verified) -> Recipe | None:
-        """Improve the recipe in one scratch container and return its best version, or None if none
-        passes more tests than the verified one. If nothing could be installed, return the version
-        with the most fixes."""
+        """Improve the recipe in one scratch container and return its best version. Return None if
+        no version passes more tests than the verified recipe. If no version could be installed,
+        return the version with the most fixes."""
         best, is_installed, n_passed = None, before.failed != "install", before.n_passed
         try:
             with self.verifier.open_sandbox(self.verifier.base_image) as sandbox:
@@ -169,7 +173,7 @@ class _RecipeTrial:
                         break
                     recipe = following
         except SandboxDied:
-            pass   # verification will report which limit was exceeded
+            pass   # go on: the verification will report which limit was exceeded
         return best or (None if is_installed else recipe)
 
     def _run(self, recipe: Recipe, sandbox: Sandbox, commit: str) -> tuple[str, Run]:
@@ -184,8 +188,9 @@ class _RecipeTrial:
 
 
 def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:
-    """Return the better result: verified first, then healthy, then with more passed tests. At a tie
-    the kind of recipe that fits better is kept, and of one kind the later pair."""
+    """Return the better of two results: a verified one, else a healthy one, else the one with more
+    passed tests. At a tie between two kinds of recipe, keep `best`, since the kinds are tried in
+    order of fit; at a tie within one kind, return the later pair."""
     attempts = [*best.attempts, verified.as_attempt(recipe.planner)]
     is_other_kind = best.recipe not in ("", recipe.planner)
     rank, best_rank = _rank(verified), _rank(best.verified)
@@ -204,9 +209,10 @@ def _rank(verified: Verified) -> tuple:
 
 def plan_as(verifier: Verifier, neighbour: Environment, is_like: bool,
             is_installed: bool) -> Planned:
-    """Return the result of a neighbour's scripts in the neighbour's image. If its files lack
-    nothing (`is_installed`), first run only its tests; otherwise install only missing packages. If
-    both commits are installed alike (`is_like`), count its test results after one run."""
+    """Return the result of the scripts of a neighbour (another commit's environment) in the
+    neighbour's image. If the image has everything that this commit needs (`is_installed`), first
+    run only the tests, without an install. If both commits are installed in the same way
+    (`is_like`), one test run is enough: the other results are the neighbour's."""
     current_step().within = f"as {neighbour.repo_name}"
     known = neighbour.verified
     shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,

@@ -13,7 +13,7 @@ class Rejected(Exception):
 
 
 def refuse_empty(reply: Reply) -> Reply:
-    """Return a reply unchanged. Raise Rejected if it is empty."""
+    """Return a reply unchanged. Raise Rejected if the reply is empty."""
     if reply.text.strip() or reply.tool_calls:
         return reply
     raise Rejected("empty answer: max_tokens went into thinking" if reply.truncated
@@ -22,8 +22,9 @@ def refuse_empty(reply: Reply) -> Reply:
 
 def object_in(text: str, fits: Callable[[dict], bool], what: str,
               shown: Collection[str] = ()) -> dict:
-    """Return the last JSON object of a reply that fits and does not quote a text that was `shown`.
-    Raise Rejected if there is none; `what` describes it in the reason: "with a list of faults"."""
+    """Return the last JSON object in a reply that `fits` accepts, but ignore quotes of `shown`
+    texts. Raise Rejected if there is none. `what` describes the object in the reason, for instance
+    "with a list of faults"."""
     found = next((value for *_, value in json_objects(text, shown=shown) if fits(value)), None)
     if found is None:
         raise Rejected(f"it has no JSON object {what}")
@@ -43,9 +44,9 @@ def read_reply(client: Client, messages: list[Message], read: Callable = refuse_
                once_more: Callable[..., list[Message]] | None = None, **options):
     """Return read(reply) of the model's reply to `messages`.
 
-    If read() raises Rejected, ask again, up to 1 + format_retries times in all, with the messages
-    that once_more(reply, reason, *details) returns, or the same ones. Then raise ItemFailed.
-    `options` are arguments of Client.ask(); `n` applies only to the first try.
+    If read() raises Rejected, ask again, with the messages that once_more(reply, reason, *details)
+    returns; without `once_more`, with the same messages. After 1 + format_retries tries, raise
+    ItemFailed. `options` are arguments of Client.ask(); `n` applies only to the first try.
     """
     asked, rejected = messages, []
     while True:
@@ -64,8 +65,9 @@ def read_reply(client: Client, messages: list[Message], read: Callable = refuse_
 
 
 def ask(client: Client, read: Callable, request: str, again: str, **options):
-    """Return read(reply) of a non-empty reply to one request, as read_reply() does. After a
-    rejected reply, append the template `again`, filled with {reply}, {problem} and {details}."""
+    """Return read(reply) of a non-empty reply to the text `request`; see read_reply(). After a
+    rejected reply, append to the request the template `again`, filled with {reply}, {problem} and
+    {details}."""
     def messages(text: str) -> list[Message]:
         return client.fit([{"role": "user", "content": text}]).messages
 

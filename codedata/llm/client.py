@@ -1,7 +1,7 @@
 """Chat with a model over an OpenAI-compatible endpoint; no finished reply is lost or paid twice.
 
-A script opens `Models` once; `client(role)` returns the client of a role. A reply and its cost are
-saved in the `ReplyLog` of the current item (codedata/llm/replies.py) before they are used.
+A script creates one `Models`, and Models.client(role) returns the client of a role. A reply and its
+cost are saved in the `ReplyLog` of the current item (codedata/llm/replies.py) before they are used.
 `LLMServerHTTP` is the same client for use as a library, outside a script.
 """
 from __future__ import annotations
@@ -32,34 +32,41 @@ from codedata.settings import NOT_SENT, Endpoint, ModelSpec, Settings
 from codedata.terminal import say
 
 MAX_TOKENS = 10**12   # larger token counts in a reply are ignored
-MIN_SECRET_CHARS = 8   # mask values of headers, which may be keys, unless they are shorter
+MIN_SECRET_CHARS = 8   # values of headers may be keys: mask values of this length or longer
+# headers whose values are not masked
 PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "referer", "http-referer", "x-title")
 BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
-FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons
+FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons of a filtered reply
 FILTER_CUT = "the endpoint's content filter cut the answer"
+# finish reasons of a reply that the endpoint broke off
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 PARALLEL = "parallel_tool_calls"
-REFUSES_A_PART = (400, 422)   # statuses
+REFUSES_A_PART = (400, 422)   # HTTP statuses that may refuse a parameter
 # matches a refusal of a parameter, as opposed to a refusal of its value
 REFUSAL = re.compile(r"unsupported|not support|n't support|unrecogni[sz]ed|unknown|unexpected|"
                      r"not permitted|not allowed|deprecated|both be specified|"
                      r"only \S+ is allowed", re.IGNORECASE)
+# matches another name that a refusal proposes for the limit of tokens
 PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
-SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}   # keys of requests
-ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")   # until a refusal names them
-NOT_EVERYWHERE = ("n", "response_format", PARALLEL)   # left out after any refusal, in this order
+# keys of a request that extra_body may not set
+SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}
+# parameters to leave out or rename only after a refusal that names them
+ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")
+# parameters to leave out, in this order, after a refusal that names no parameter
+NOT_EVERYWHERE = ("n", "response_format", PARALLEL)
 IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly"}
-SHARE_COUNTED = 0.9   # real tokens as an average share of estimated ones (docs/costs.md)
+SHARE_COUNTED = 0.9   # average number of real tokens per estimated token (docs/costs.md)
 AGENTS = ("agent", "solve", "dp_")   # prefixes of roles whose requests contain commands' output
-# times and durations in that output, ignored when requests are compared: a re-run after a kill
-# prints others
+# matches times and durations in the output of commands; they are ignored when requests are
+# compared, because they differ in a re-run after a kill
 TIMES = re.compile(
     rb"(?<![\d.])(?:\d{4}-\d\d-\d\d|\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?|1[6-9]\d{8}(?:\.\d+)?"
     rb"|(?:\d+m)?\d+(?:\.\d+)? ?(?:m?s|seconds?)(?![a-z]))(?!\d)"
     rb"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d(?!\d)"
     rb"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?=[ ,])")
-IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}   # usage of further replies
-ADVICE = {   # by status
+# usage of further replies to a request: all tokens are counted in the first reply
+IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}
+ADVICE = {   # {HTTP status: advice}
     400: "Read the endpoint's message; for a request that is too long, set max_prompt_tokens.",
     404: "Check --model and the base URL: --show-config tells which are used.",
     413: "The request is too long: set max_prompt_tokens.",
@@ -74,17 +81,17 @@ on this machine (for trying only)."""
 
 @dataclass(frozen=True)
 class Reply:
-    """Hold a model's reply; `reasoning` is its thinking, kept apart from `text`."""
+    """Hold a model's reply. `reasoning` is the model's thinking, which `text` does not contain."""
 
     text: str
     reasoning: str = ""
     finish_reason: str = ""
     model: str = ""
-    # in the API's form: `arguments` is JSON text
+    # in the form of the chat API: `arguments` is JSON text
     tool_calls: list[dict] = field(default_factory=list, hash=False)
-    # as in the ledger: tokens, cost_usd, seconds, …
+    # the call's entry for the ledger: tokens, cost_usd, seconds, …
     call: dict = field(default_factory=dict, compare=False)
-    request: str = field(default="", compare=False)   # digest of the request that it answers
+    request: str = field(default="", compare=False)   # digest of the answered request
 
     @property
     def truncated(self) -> bool:
@@ -99,7 +106,8 @@ class _Request:
 
 
 class Client(StaysInDriver):
-    """Send the requests of one role to its model: ask() sends one, fit() cuts one to size.
+    """Send the requests of one role to its model. ask() sends a request; fit() cuts a request to
+    the model's limit.
 
     All clients of the same Models share the limits of an endpoint.
     """
@@ -130,8 +138,8 @@ class Client(StaysInDriver):
 
     @in_worker
     def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
-        """Raise ItemFailed; the next run asks again for the rejected replies, by default for all.
-        """
+        """Raise ItemFailed. The next run asks again for the `rejected` replies; by default, for all
+        replies of the item."""
         if rejected is None:
             current_reply_log().discard()
         for reply in rejected or ():
@@ -142,24 +150,24 @@ class Client(StaysInDriver):
             tools: list[dict] | None = None, n: int = 1, parallel: bool | None = None) -> Reply:
         """Return one reply, unchecked.
 
-        With `n`, one call returns up to `n` replies if the endpoint supports it: the others are
-        kept for the next ask() with the same messages and no schema.
+        With `n`, the call asks the endpoint for `n` replies, if it supports that. The replies after
+        the first are kept for the next ask() with the same messages and no schema.
 
-        `schema` (JSON schema) is sent if the endpoint accepts one; so is `parallel`, unless None:
-        whether a reply may have several calls. `tools` are always sent: a model without them needs
-        other instructions. `grammar` (GBNF) is sent only to the embedded model, since other
-        endpoints may not support it.
+        `schema` (a JSON schema) is sent if the endpoint accepts schemas. `parallel` (whether a
+        reply may have several tool calls) is sent if the endpoint accepts it, unless it is None.
+        `tools` are always sent, since a model without tools needs other instructions. `grammar`
+        (GBNF) is sent only to the embedded model, since other endpoints may not support it.
         """
         plain = self._request(messages, grammar, None, tools, parallel)
-        # a kept reply without the schema means that the endpoint has refused the schema
+        # leave the schema out if a reply without it is kept: the endpoint has refused the schema
         if schema is None or self._is_embedded or current_reply_log().has_kept(plain.digest):
             return self._reply(plain, n)
         return self._reply(self._request(messages, grammar, schema, tools, parallel))
 
     @property
     def takes_tools(self) -> bool | None:
-        """Return whether the model answers requests with tools; None if this run does not know yet.
-        The embedded model does not."""
+        """Return whether the model answers requests with tools: False for the embedded model, None
+        if this run does not know yet."""
         return False if self._is_embedded else self._models.take_tools.get(self._place)
 
     def note_tools(self, takes: bool) -> None:
@@ -172,12 +180,14 @@ class Client(StaysInDriver):
             self._say_once("takes no tools: it is asked in the text form")
 
     def _say_once(self, what: str) -> None:
-        mine = object()   # setdefault is atomic: of several threads, one finds its own object
+        # print only once: setdefault is atomic, so only one of several threads gets its own object
+        mine = object()
         if self._models.was_said.setdefault((self._place, what), mine) is mine:
             say(self._models.http.masked(f"{self.spec.role}  {self.spec.model} {what}"))
 
     def _learn(self, changes: dict[str, str]) -> None:
-        """Note for this run, and print, which parameters the endpoint renames ("": refuses)."""
+        """Note for this run, and print, which parameters the endpoint refuses. `changes` maps a
+        parameter to the name to send it by, or to "" to leave it out."""
         for name, other in changes.items():
             self._models.changes.setdefault(self._place, {})[name] = other
             what = f"sent as {other}" if other else "left out"
@@ -188,8 +198,8 @@ class Client(StaysInDriver):
         return current_reply_log().has_kept(self._request(messages, **options).digest)
 
     def cool_down(self, seconds: float, why: str) -> None:
-        """Send nothing for `seconds`: requests without a kept reply fail immediately, with `why`.
-        """
+        """Send nothing for `seconds`. Meanwhile, a request without a kept reply fails immediately,
+        with the reason `why`."""
         self._left_alone_until = time.monotonic() + seconds
         self.cool_down_reason = why
 
@@ -200,7 +210,7 @@ class Client(StaysInDriver):
 
     @in_worker
     def fit(self, history: list[dict], fixed: str = "", patches: tuple[str, ...] = ()) -> Fitted:
-        """Return the request's parts cut to max_prompt_tokens; note the cuts for the ledger."""
+        """Return the parts of a request, cut to max_prompt_tokens. Note the cuts for the ledger."""
         if self.spec.endpoint.name == "embedded":
             fitted = self.fit_embedded(history, fixed, patches)
         elif not self.spec.max_prompt_tokens:
@@ -212,8 +222,8 @@ class Client(StaysInDriver):
         return fitted
 
     def fit_embedded(self, history: list[dict], fixed: str, patches: tuple[str, ...]) -> Fitted:
-        """Return the request's parts cut to the embedded model's limit, counted by its tokenizer.
-        """
+        """Return the parts of a request, cut to the embedded model's limit. Tokens are counted by
+        the model's tokenizer."""
         embedded = self._models.embedded
         room = embedded.CONTEXT - self.spec.max_tokens
         return fit(history, min(self.spec.max_prompt_tokens or room, room), embedded.tokens, fixed,
@@ -221,8 +231,9 @@ class Client(StaysInDriver):
 
     def estimate(self, messages: list[dict], n: float = 1, of_in: float = 1, of_out: float = 1
                  ) -> dict:
-        """Return the estimated usage of a call: calls, tokens in and tokens out, each times a
-        factor. `max_usd` is the cost if the reply takes all of max_tokens; None: unknown."""
+        """Return the estimated usage of a request. `n` is the number of calls; `of_in` and `of_out`
+        are factors for the tokens. `max_usd` is the cost if the reply takes all of max_tokens, or
+        None if the price is unknown."""
         spec, cost = self.spec, self._models.money.cost
         tokens = sum(estimate_tokens(text_sent(m)) for m in messages)
         tokens = min(tokens, spec.max_prompt_tokens or tokens)
@@ -251,10 +262,11 @@ class Client(StaysInDriver):
         return _Request(data, hashlib.blake2b(same, digest_size=8).hexdigest())
 
     def _reply(self, request: _Request, n: int = 1) -> Reply:
-        """Return the kept reply to a request, or else a new one, and keep up to n - 1 more."""
+        """Return the kept reply to a request or, if there is none, a new reply. Keep up to n - 1
+        further new replies."""
         calls = current_reply_log()
         attempt, kept = calls.next_attempt(request.digest)
-        if kept and kept["reply"]:   # {} marks an unusable reply
+        if kept and kept["reply"]:   # skip {}, an unusable reply
             return Reply(**kept["reply"], call=kept["call"], request=request.digest)
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
@@ -273,8 +285,8 @@ class Client(StaysInDriver):
 
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
               n: int) -> tuple[list[Reply], dict]:
-        """Return up to `n` replies and their usage. Parameters that the endpoint refuses are left
-        out of later requests in this run."""
+        """Return up to `n` replies and their usage. Leave parameters that the endpoint refuses out
+        of all later requests in this run."""
         changes = dict(self._models.changes.get(self._place, ()))
         while True:
             sent = _changed(request, n, changes, self.spec.endpoint.extra_body)
@@ -287,8 +299,9 @@ class Client(StaysInDriver):
             return found
 
     def _refused(self, refusal: HttpTrouble, sent: _Request, changes: dict) -> dict[str, str]:
-        """Return {parameter: its other name, or ""} for the parameter that a refusal names, or else
-        for one of NOT_EVERYWHERE. Raise the refusal if the request has no such parameter."""
+        """Return {parameter: the name to send it by, or ""} for the parameter that a refusal names
+        or, if it names none, for the first of NOT_EVERYWHERE in the request. Raise the refusal if
+        the request has no such parameter."""
         text = refusal.what
         is_about_a_part = refusal.status in REFUSES_A_PART and not text.startswith(FLAGGED)
         if not is_about_a_part and ONE_CHOICE not in text:
@@ -316,11 +329,13 @@ class Client(StaysInDriver):
                 replies = json.dumps([vars(one) for one in _whole_ones(choices, answer)])
                 if len(choices) == 1 < n:
                     self._learn({"n": ""})
-                # a reply may repeat the key, and a proxy's short password may be any word of it
+                # Mask the keys that a reply may repeat, but not a proxy's short password, which may
+                # be any word of the reply.
                 masked = models.http.masked(replies, MIN_SECRET_CHARS)
                 return [Reply(**one) for one in json.loads(masked)], usage
             except (*WRONG_SHAPE, HttpTrouble) as e:
-                if usage.get("tokens_in") or usage.get("tokens_out"):   # unusable, but billed
+                # save the cost of a reply that is unusable, but billed
+                if usage.get("tokens_in") or usage.get("tokens_out"):
                     call = self._call(usage, tries)
                     calls.save(request.digest, f"useless {call['id']}", {}, call)
                     models.money.add(call)
@@ -340,13 +355,14 @@ class Client(StaysInDriver):
                                     tries=tries, gate=models.money.gate, **options)
         except HttpTrouble as e:
             todo = ADVICE.get(e.status, e.todo)
-            if e.status == 404 and self._endpoint.n_answers:   # address and model have worked
+            # give no advice about address and model if they have worked before
+            if e.status == 404 and self._endpoint.n_answers:
                 todo = ""
             raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
 
     def _call(self, usage: dict, tries: Tries) -> dict:
         """Return a call's entry for the ledger."""
-        # Prices are listed by the requested model's name; the served name may add a date.
+        # Name the requested model, which [prices] lists; the endpoint may add a date to the name.
         model = self.spec.model
         models = self._models
         call = {"id": f"{models.run}-{next(models.n_calls)}", "model": model, **usage,
@@ -401,13 +417,14 @@ class Models(StaysInDriver):
         # {(base_url, model): {refused parameter: the name to send it by, or ""}}
         self.changes: dict[tuple, dict[str, str]] = {}
         self.take_tools = {}          # {(base_url, model): whether it answers requests with tools}
-        self.was_said = {}            # {((base_url, model), text): the first caller's mark}
-        self._clients = {}            # by role
+        self.was_said = {}            # {((base_url, model), text): object of the first caller}
+        self._clients = {}            # {role: client}
         self.run, self.n_calls = secrets.token_hex(5), itertools.count(1)   # parts of calls' ids
 
     @cached_property
     def embedded(self):
-        """Return the embedded model's manager; its process starts with the first call."""
+        """Return the embedded model's manager, which starts the model's process at the first call.
+        """
         from codedata.llm.embedded import Embedded  # an optional extra, imported on first use
         return Embedded()
 
@@ -416,11 +433,12 @@ class Models(StaysInDriver):
         return self._client(self.settings.model_spec(role))
 
     def judges(self) -> list[Client]:
-        """Return the panel's clients in the order of [judge] models; spec.role names each."""
+        """Return the panel's clients in the order of [judge] models. A judge's name is its client's
+        spec.role."""
         return [self._client(spec) for spec in self.settings.judges()]
 
     def leak_judges(self) -> list[Client]:
-        """Return the clients of [leak] models; they are separate from the panel's."""
+        """Return the clients of [leak] models. They are not shared with the panel."""
         return [self._client(spec, "leak ") for spec in self.settings.leak_judges()]
 
     def _client(self, spec: ModelSpec, kind: str = "") -> Client:
@@ -488,8 +506,8 @@ def _check_endpoint(endpoint: Endpoint) -> None:
 
 def _changed(request: _Request, n: int, changes: dict[str, str], fixed: Collection[str]
              ) -> _Request:
-    """Return a request for `n` replies with refused parameters renamed or left out; keys of `fixed`
-    stay. It keeps its digest, under which replies are kept."""
+    """Return a request for `n` replies, with refused parameters renamed or left out. Keys in
+    `fixed` stay. The digest stays the same, so that kept replies are found by it."""
     if n == 1 and not changes:
         return request
     body = {**orjson.loads(request.data), **({"n": n} if n > 1 else {})}
@@ -501,8 +519,8 @@ def _changed(request: _Request, n: int, changes: dict[str, str], fixed: Collecti
 
 
 def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
-    """Return the replies of the whole choices, which are paid for even if others are broken. If all
-    are broken, raise the fault of the first."""
+    """Return the replies of the complete choices: they are paid for, even if other choices are
+    broken. If all choices are broken, raise the fault of the first one."""
     replies, faults = [], []
     for choice in choices:
         try:
@@ -515,8 +533,8 @@ def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
 
 
 def _decode(choice: dict, answer: dict) -> Reply:
-    """Return the reply of one choice in a chat completion. Raise one of WRONG_SHAPE if it has none,
-    HttpTrouble if a filter cut it."""
+    """Return the reply of one choice in a chat completion. Raise one of WRONG_SHAPE if the choice
+    has no reply, HttpTrouble if a filter cut the reply."""
     if choice.get("finish_reason") in FILTERED:
         raise HttpTrouble(FILTER_CUT, status=200)
     if choice.get("finish_reason") in BROKEN_OFF or choice.get("error"):
@@ -538,7 +556,8 @@ def _content(content) -> str:
 
 
 def _tool_calls(values) -> list[dict]:
-    """Return a message's tool calls in the API's form, with missing ids and arguments filled in."""
+    """Return a message's tool calls in the form of the chat API. Fill in missing ids and arguments.
+    """
     calls = []
     for value in _typed(list, values):
         call = _typed(dict, value)
@@ -558,7 +577,7 @@ def _tool_calls(values) -> list[dict]:
 
 
 def _usage(answer: dict) -> dict:
-    """Return a call's token counts; invalid ones are None (tokens_cached: 0)."""
+    """Return a call's token counts. An invalid count is None; an invalid `tokens_cached` is 0."""
     usage = _typed(dict, answer.get("usage"))
     details = _typed(dict, usage.get("prompt_tokens_details"))
     return {"tokens_in": _count(usage.get("prompt_tokens")),

@@ -20,8 +20,9 @@ from codedata.texts import in_shard
 # matches codedata's directories, but not a user's answer_backup
 DIRECTORY = re.compile(
     rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(EVER_HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
+# basis of an estimate without finished items
 USUAL = "by usual lengths of replies (docs/costs.md), as none is here yet"
-WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")
+WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")   # folders that are not searched for ledgers
 
 
 @dataclass
@@ -45,9 +46,9 @@ class Cost(Spending):
 class ToCome(Cost):
     """Add up estimates of calls to come."""
 
-    max_usd: float = 0.0   # cost if every reply took all of its max_tokens
-    n_unfit: int = 0       # items without calls: too long, or broken
-    n_like: int = 0        # finished items whose calls are the basis of the estimate
+    max_usd: float = 0.0   # cost if every reply took all of max_tokens
+    n_unfit: int = 0       # items without calls, since they are too long or broken
+    n_like: int = 0        # number of finished items that the estimate is based on
     items: list[str] = field(default_factory=list)   # names of the items to be made
 
     def __str__(self) -> str:
@@ -63,7 +64,8 @@ class ToCome(Cost):
 
 
 def costs_of(root: Path) -> list[Cost]:
-    """Return the costs of all calls under a root by stage and model; equal ids count once."""
+    """Return the costs of all calls under a root by stage and model. Calls with the same id count
+    once."""
     costs: dict[tuple[str, str], Cost] = {}
     for directory, line, calls in attempts_under(root):
         place, stage = directory.relative_to(root), line.get("stage", "")
@@ -87,11 +89,11 @@ def cost_of_stage(directory: Path, stage: str) -> Cost:
 
 
 def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
-    """Yield (directory, ledger line, its calls) of all attempts under a root. For kept replies, the
-    line has the item, and the stage None.
+    """Yield (directory, ledger line, the line's calls) of all attempts under a root. For a file of
+    kept replies, the line has only the item, and None as the stage.
 
-    Calls with the same id are yielded once, so that a copied directory, or a kept reply that a
-    ledger lists, is not counted twice.
+    Calls with the same id are yielded once, so that nothing is counted twice if a directory was
+    copied, or if a ledger already lists a kept reply.
     """
     seen: set[str] = set()
 
@@ -124,9 +126,9 @@ def _with_ledgers(directory: Path) -> Iterator[Path]:
 
 
 class Money:
-    """Track spending under a root (USD) against a budget. An unknown cost is None, never 0.
+    """Compare the spending under a root (USD) with a budget. An unknown cost is None, never 0.
 
-    Shard (i, n) has 1/n of the budget, for the calls of its own items.
+    A shard (i, n) has 1/n of the budget, for the calls of the shard's items.
     """
 
     def __init__(self, prices: dict, budget_usd: float | None = None,
@@ -148,7 +150,7 @@ class Money:
         return (uncached * price.in_ + cached * cached_price + tokens_out * price.out) / 1e6
 
     def gate(self) -> None:
-        """Raise RunStopped if the budget is used up; called before each call."""
+        """Raise RunStopped if the budget is used up. To be called before each call."""
         if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
             raise RunStopped(f"the budget of {usd(self.budget_usd)} is used up "
                              f"({usd(self.spent_usd)} spent "
@@ -156,7 +158,7 @@ class Money:
                              todo="Give a larger --budget to go on: what is done is kept.")
 
     def add(self, call: dict) -> None:
-        """Add a call's cost; raise RunStopped if it is unknown and there is a budget."""
+        """Add a call's cost. Raise RunStopped if there is a budget and the cost is unknown."""
         if call["cost_usd"] is not None:
             with self._lock:
                 self.spent_usd += call["cost_usd"]
@@ -165,9 +167,9 @@ class Money:
                              todo="Run without --budget, or use an endpoint that reports usage.")
 
     def add_up(self, root: Path) -> None:
-        """Set spent_usd to the cost of all calls under a root, or only of the shard's; raise
-        RunStopped for an unknown one. Costs with no item (after --compact) count for every shard.
-        """
+        """Set spent_usd to the cost of all calls under a root; with a shard, of the calls for the
+        shard's items. Costs without an item (sums written by --compact) count for every shard.
+        Raise RunStopped if a cost is unknown."""
         costs = (self._known(call, directory) for directory, line, calls in attempts_under(root)
                  if not line.get("item") or in_shard(str(line["item"]), self.shard)
                  for call in calls)

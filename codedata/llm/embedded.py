@@ -1,9 +1,10 @@
 """Run a small real model on this machine: SmolLM2-135M on llama.cpp's OpenAI-compatible server.
 
-It is for trying the scripts without a key. Its answers are real but weak, and its verdicts are
-noise: every number made with it is printed with that note. The server is a child process. It starts
-at the first call, and ends with its parent, even a killed one, because it watches its standard
-input. It runs in a session of its own (setsid), so that Ctrl-C reaches only the parent.
+The model is for trying the scripts without a key. Its answers are real but weak, and its verdicts
+are noise; the note NOISE is printed with every number made with the model. The server is a child
+process, which starts at the first call. It watches its standard input, so that it ends with its
+parent even if the parent is killed. It has its own session (setsid), so that Ctrl-C reaches only
+the parent.
 """
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class Embedded:
     def __init__(self):
         self._child = None
         self._url = ""
-        self._log = tempfile.TemporaryFile()   # the child's stderr: an unread pipe would block it
+        # file for the child's stderr: an unread pipe would block the child
+        self._log = tempfile.TemporaryFile()
         self._lock = threading.Lock()
         self._pools = urllib3.PoolManager(maxsize=8, block=True)
         self.tokens = lru_cache(maxsize=4096)(self._tokens)
@@ -97,7 +99,7 @@ class Embedded:
         self._log.close()
         if self._child is None:
             return
-        self._child.terminate()   # the child does not handle SIGTERM, so requests do not delay it
+        self._child.terminate()   # ends the child at once, even during a request
         try:
             self._child.wait(5)
         except subprocess.TimeoutExpired:

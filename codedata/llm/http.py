@@ -2,14 +2,14 @@
 
 An `EndpointState` holds the limit of calls in flight to one endpoint (additive increase,
 multiplicative decrease on 429). It also holds whether the endpoint ever answered, and since when it
-has answered only 429. Retries are implemented here because urllib3's raise on a fractional
-Retry-After, and redirects (only of GET) because urllib3 would read all of their bodies. Proxies and
-netrc of the environment are not used. A body is read up to the call's limit, counted after
-decompression.
+has answered only 429. This module implements retries itself, because urllib3's retries raise an
+error on a fractional Retry-After. It implements redirects (only of GET) itself, because urllib3
+would read the whole body of each redirect. Proxy variables of the environment and netrc are not
+used. A body is read up to the call's limit, counted after decompression.
 
 `call_timeout_s` bounds a call from its start to its last byte, even if bytes arrive slowly: before
-each send or receive, the socket's timeout is cut to the remaining time. Not bounded: DNS lookup,
-and the handshake with an endpoint behind an https proxy (TLS within TLS).
+each send or receive, the socket's timeout is cut to the remaining time. Not bounded are the DNS
+lookup, and the handshake with an endpoint behind an https proxy (TLS within TLS).
 """
 from __future__ import annotations
 
@@ -39,16 +39,17 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
 LOOK_S = 10.0   # timeout of a GET that is tried once
 FLAGGED = "the endpoint flagged it: "   # prefix of the reason why a prompt is not answered
-ONE_CHOICE = "one completion choice"   # llama.cpp refuses several with HTTP 500
-# OpenAI, Azure, Kimi and Qwen refuse a prompt for its content with these codes
+# words of llama.cpp's HTTP 500 if a request asks for several choices
+ONE_CHOICE = "one completion choice"
+# error codes of OpenAI, Azure, Kimi and Qwen for a prompt that is refused for its content
 FLAG_CODES = {"content_filter", "invalid_prompt", "data_inspection_failed"}
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
-RETRIED_4XX = (408, 425)   # temporary refusals
+RETRIED_4XX = (408, 425)   # statuses of temporary refusals
 NO_RETRIES = urllib3.Retry(False)
 MAX_REDIRECTS = 30
-MAX_LIMITS = 100   # times that a request waits for the end of a rate limit
+MAX_LIMITS = 100   # a request waits at most so often for the end of a rate limit
 HEADERS = {"User-Agent": "codedata", **urllib3.util.make_headers(accept_encoding=True)}
-# errors of connections that were never established
+# errors raised if a connection cannot be established
 NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError,
                  urllib3.exceptions.SSLError, urllib3.exceptions.ProxyError)
 ADVICE = {   # {word in the error: advice} for an endpoint that does not answer
@@ -56,17 +57,17 @@ ADVICE = {   # {word in the error: advice} for an endpoint that does not answer
     "Too many open files": "Raise the limit (ulimit -n) or lower --workers.",
     "": "Start the endpoint or check its base URL.",
 }
-MAX_RESETS = 20   # connections lost in a row: the endpoint, not the request, is to blame
+MAX_RESETS = 20   # so many connections lost in a row count as a fault of the endpoint
 READ_BYTES = 1 << 20           # bytes of a body read at a time
 SEND_BYTES = 1 << 14           # bytes sent at a time: one TLS record
-ERROR_BYTES = 64_000           # bytes read of an error response: its start is enough
+ERROR_BYTES = 64_000           # bytes to read of an error response; the rest is not read
 MAX_429_WAIT_S = 60.0          # the longest single wait on HTTP 429
-MAX_REPLY_BYTES = 20_000_000   # of a model's reply, decompressed
-MAX_DATA_BYTES = 500_000_000   # in a page of rows, or in a file if the server ignores Range
-MAX_INT_DIGITS = 400           # digits read of an integer in JSON
+MAX_REPLY_BYTES = 20_000_000   # limit for a model's reply, decompressed
+MAX_DATA_BYTES = 500_000_000   # limit for a page of rows, or for a file if a server ignores Range
+MAX_INT_DIGITS = 400           # further digits of an integer in JSON are cut off
 # errors raised if JSON has an unexpected shape
 WRONG_SHAPE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-# Limits of the call that the thread is making: `ends_at` (a time.monotonic()) and `max_bytes`.
+# limits of the call that the thread is making: `ends_at` (a time.monotonic()) and `max_bytes`
 _limits = threading.local()
 
 
@@ -85,11 +86,11 @@ class _AttemptFailed(Exception):
     """Report an attempt without a usable answer."""
 
     problem: str
-    status: int | None = None     # None: no answer came
+    status: int | None = None     # None if no answer came
     headers: Mapping = field(default_factory=dict)
     flagged: str = ""             # why the endpoint will not answer this prompt
     is_timeout: bool = False      # the call took longer than call_timeout_s
-    is_down: bool = False         # the endpoint, not the request, is to blame
+    is_down: bool = False         # the fault lies with the endpoint, not with the request
 
 
 class EndpointState:
@@ -101,10 +102,11 @@ class EndpointState:
         self.in_flight = 0
         self.n_answers = 0
         self.about_key = "Check the key and the account; --show-config tells which are used."
-        # (status, headers) of a refusal → seconds until the rate limit behind it ends, or 0
+        # returns the seconds until a rate limit ends, given the (status, headers) of a refusal; 0
+        # if the refusal has another reason
         self.limit_s = lambda status, headers: 0.0
         self.n_resets = 0               # connections lost since the last answer of any kind
-        self._reduced_at = 0.0          # a 429 for a call started before this changes nothing
+        self._reduced_at = 0.0          # last reduction; ignore 429s for calls started before it
         self._throttled_since = None    # time.monotonic() of the first 429 in an unbroken series
         self._free = threading.Condition()
 
@@ -130,16 +132,16 @@ class EndpointState:
             self._free.notify()
 
     def answered(self) -> None:
-        """Note a good answer: it ends a series of 429s and may raise the capacity."""
+        """Note a good answer, which ends a series of 429s and may raise the capacity."""
         with self._free:
             self.n_answers += 1
             self._throttled_since = None
-            if self.capacity < self.limit:   # one more slot each time all slots have answered
+            if self.capacity < self.limit:   # grow by one slot per `capacity` good answers
                 self.capacity = min(self.limit, self.capacity + 1 / self.capacity)
                 self._free.notify()
 
     def refused(self) -> None:
-        """Note an answer that is neither good nor a 429: it ends a series of 429s, too."""
+        """Note an answer that is neither good nor a 429. It also ends a series of 429s."""
         with self._free:
             self._throttled_since = None
 
@@ -156,8 +158,8 @@ class EndpointState:
 
 
 class Http:
-    """Send requests for all threads, with the limits of [llm]. Error messages mask `secrets`; an
-    event `stop` ends waits and refuses requests."""
+    """Send requests for all threads, with the limits of [llm]. In error messages, `secrets` are
+    masked. Setting the event `stop` ends all waits and refuses new requests."""
 
     def __init__(self, llm: LLM):
         self.llm = llm
@@ -169,23 +171,26 @@ class Http:
         self._without_proxy = _Pools(llm.workers, self.ssl_context)
         self._pools = _Pools(llm.workers, self.ssl_context, llm.proxy)
         self._endpoints = {}   # EndpointState by name
-        # look(url, headers) → (status, body) of a GET sent once; (status, why) if it was refused;
-        # (0, why) if no answer came
+        # look(url, headers) sends a GET once and returns (status, body); (status, reason) if the
+        # endpoint refused the request; (0, reason) if no answer came
         self.look = lru_cache(self._look)
 
     def endpoint(self, name: str, limit: int) -> EndpointState:
-        """Return the state of the endpoint of that name; create it on first use."""
+        """Return the state of the endpoint `name`; create the state on first use."""
         return self._endpoints.setdefault(name, EndpointState(limit))
 
     def send(self, url: str, endpoint: EndpointState, decode: Callable, *,
              tries: Tries | None = None, gate: Callable | None = None, max_bytes: int = 0,
              **kwargs):
-        """Return decode(status, headers, body) of the first good answer; retry on its ValueError.
+        """Return decode(status, headers, body) of the first good answer; retry if decode() raises
+        ValueError.
 
-        The request is a POST if `data` is given, else a GET; `direct` bypasses the proxy,
+        The request is a POST if `data` is given, else a GET. `direct` bypasses the proxy;
         `one_host` follows no redirect to another host. `gate()` is called right before each attempt
-        and may raise (budget). Raise HttpTrouble after the last retry (immediately if a good answer
-        is larger than `max_bytes`; 0: MAX_REPLY_BYTES), RunStopped if the endpoint as a whole is
+        and may raise an error to end the request, for instance if the budget is used up.
+
+        Raise HttpTrouble after the last retry, or without a retry if a good answer is larger than
+        `max_bytes` (0 means MAX_REPLY_BYTES). Raise RunStopped if the endpoint as a whole is
         unusable, Interrupted if the run is ending.
         """
         tries = tries or Tries()
@@ -237,7 +242,8 @@ class Http:
 
     def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict,
                  timeout_s: float = 0.0):
-        """Return the decoded answer to one request; raise _AttemptFailed without a good answer."""
+        """Send one request and return the decoded answer. Raise _AttemptFailed if there is no good
+        answer."""
         _limits.ends_at = time.monotonic() + (timeout_s or self.llm.call_timeout_s)
         _limits.max_bytes = max_bytes or MAX_REPLY_BYTES
         try:
@@ -261,9 +267,10 @@ class Http:
 
     def _no_answer(self, error: Exception, endpoint: EndpointState) -> _AttemptFailed:
         """Return the failure of a request that got no answer."""
-        if type(error) is urllib3.exceptions.ConnectTimeoutError:   # a refusal has a subclass
+        # compare the exact type: a refused connection raises a subclass, NewConnectionError
+        if type(error) is urllib3.exceptions.ConnectTimeoutError:
             return _AttemptFailed("no connection in time", is_down=True)
-        # urllib3 reports a timeout while sending as a lost connection
+        # check the clock, too: urllib3 reports a timeout while sending as a lost connection
         is_late = time.monotonic() >= _limits.ends_at
         if is_late or isinstance(error, urllib3.exceptions.ReadTimeoutError):
             return _AttemptFailed(f"timeout {self.llm.call_timeout_s:g} s", is_timeout=True)
@@ -278,7 +285,8 @@ class Http:
 
     def _exchange(self, url: str, data: bytes | None = None, headers: dict | None = None,
                   direct: bool = False, one_host: bool = False) -> tuple[int, Mapping, bytes]:
-        """Return status, headers and body of the answer; redirects of a GET are followed."""
+        """Send one request and return status, headers and body of the answer. Follow redirects of a
+        GET."""
         headers = {**HEADERS, **(headers or {})}
         for _ in range(MAX_REDIRECTS):
             left = _seconds_left()
@@ -300,22 +308,24 @@ class Http:
         return raw.status, raw.headers, body
 
     def masked(self, text: str, min_chars: int = 1) -> str:
-        """Return the text with secrets of `min_chars` or more replaced: an endpoint may repeat the
-        key."""
-        for secret in sorted(self.secrets, key=len, reverse=True):   # one may be another's prefix
+        """Return the text with secrets of `min_chars` or more characters replaced, since an
+        endpoint may repeat the key in its answer."""
+        # replace long secrets first: a short one may be the prefix of a long one
+        for secret in sorted(self.secrets, key=len, reverse=True):
             if len(secret) >= min_chars:
                 text = text.replace(secret, "****")
         return text
 
     def _excerpt(self, body: bytes) -> str:
-        """Return the start of a body, masked before it is cut so that no part of a key is left."""
+        """Return the start of a body. The text is masked first and cut then, so that no part of a
+        key is left."""
         text = self.masked(body[:20_000].decode("utf-8", "replace"))
         return printable(" ".join(text.split()), 300)
 
     def _429_s(self, failure: _AttemptFailed, url: str, throttled_s: float, n_throttled: int
                ) -> float:
-        """Return the seconds to wait after a 429; raise EndpointDown after max_429_total_s of only
-        429s."""
+        """Return the seconds to wait after a 429. Raise EndpointDown if the endpoint has answered
+        only 429 for max_429_total_s."""
         left = self.llm.max_429_total_s - throttled_s
         if left <= 0:
             raise EndpointDown(
@@ -345,7 +355,7 @@ class Http:
         n_bytes = end + 1 - start
 
         def decode(status, answer_headers, body):
-            if status != 206:   # a server may ignore Range
+            if status != 206:   # cut out the range: the server has ignored Range and sent the file
                 body = body[start:end + 1]
             if len(body) != n_bytes:
                 raise ValueError(f"{len(body)} bytes for the range {start}-{end}")
@@ -354,8 +364,8 @@ class Http:
         return self._get(url, decode, max(MAX_DATA_BYTES, n_bytes), headers=headers)
 
     def get_size(self, url: str, headers: dict | None = None) -> int:
-        """Return the size of `url` in bytes. Request a range of one byte, since object stores often
-        refuse HEAD."""
+        """Return the size of `url` in bytes. It is read from the answer to a request for one byte,
+        since object stores often refuse HEAD."""
         def decode(status, answer_headers, body):
             total = answer_headers.get("Content-Range", "").rpartition("/")[2]
             return int(total) if status == 206 else len(body)
@@ -380,7 +390,7 @@ def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -
     """Raise the final error if another attempt would end in the same way."""
     status = failure.status or 0
     if failure.flagged:
-        endpoint.answered()   # key, address and model have worked
+        endpoint.answered()   # count the refusal as an answer: key, address and model have worked
         raise HttpTrouble(f"{FLAGGED}{failure.flagged}", url, status=status)
     if status in FATAL:
         raise RunStopped(f"{FATAL[status]} ({failure.problem}).", url, endpoint.about_key,
@@ -414,8 +424,8 @@ def _seconds_left() -> float:
 
 
 def _cut_timeout(sock) -> None:
-    """Cut a socket's timeout, which restarts at each byte, to the time left for the call. A timeout
-    up to 1 % longer stays, since setting one is a system call."""
+    """Cut a socket's timeout, which restarts at each byte, to the time left for the call. Keep a
+    timeout that is at most 1 % longer than that, to save the system call that sets it."""
     left = _seconds_left()
     if sock.gettimeout() > 1.01 * left:
         sock.settimeout(left)
@@ -448,7 +458,7 @@ class _Answer(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_TimedFile(self.fp.detach(), sock))
 
     def _safe_read(self, amt):
-        if amt < 0:   # a negative chunk size would be read without limit, perhaps without end
+        if amt < 0:   # refuse a negative chunk size: super() would read without limit
             raise http.client.IncompleteRead(b"")
         return super()._safe_read(amt)
 
@@ -492,11 +502,12 @@ class _Pools:
         if proxy:
             self._manager = _proxy_manager(proxy, ssl_context, options)
         self._manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-        self.place = lru_cache(64)(self._place)   # cached: it takes as long as sending
+        # cache the places: finding one takes as long as sending the request
+        self.place = lru_cache(64)(self._place)
 
     def clear(self) -> None:
         """Close the connections that are not in use."""
-        self.place.cache_clear()   # a pool closes when nothing holds it
+        self.place.cache_clear()   # drop references to pools: a pool closes when it has none left
         self._manager.clear()
 
     def _place(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
@@ -520,7 +531,7 @@ def _proxy_manager(proxy: str, ssl_context: SSLContext, options: dict) -> urllib
 
 
 def _ssl_context(ca_bundle: str) -> SSLContext:
-    """Return an SSL context to share: one for each connection would take 21 ms and 0.7 MB."""
+    """Return an SSL context for all connections: a context takes 21 ms and 0.7 MB."""
     context = create_urllib3_context()
     context.load_verify_locations(certifi.where())
     try:
@@ -541,23 +552,25 @@ def _read_body(raw, url: str) -> bytes:
         pieces.append(piece)
         room -= len(piece)
         if raw.length_remaining == 0 and "Content-Encoding" not in raw.headers:
-            break   # another read, to find the end, would take as long as the first
+            break   # skip the read that would only return b"": it takes as long as the first one
     if not room:
-        raw.close()   # do not wait for the rest
+        raw.close()   # close the connection instead of reading the rest
         if is_good:
             raise HttpTrouble(f"answered with more than {limit:,} bytes.", url)
     return b"".join(pieces)[:limit]
 
 
 def address(base_url: str, path: str) -> str:
-    """Return the URL of a path at an endpoint, with the base URL's query (Azure's api-version)."""
+    """Return the URL of a path at an endpoint. Keep the base URL's query, such as Azure's
+    api-version."""
     start, mark, query = base_url.partition("?")
     return f"{start.rstrip('/')}/{path}{mark}{query}"
 
 
 def read_json(body: bytes):
-    """Return the parsed JSON; integers are cut to MAX_INT_DIGITS, as int() refuses longer ones."""
-    # not orjson, which refuses lone surrogates
+    """Return the parsed JSON. Integers are cut to MAX_INT_DIGITS digits, since int() refuses very
+    long ones."""
+    # use json: orjson refuses lone surrogates
     return json.loads(body, parse_int=lambda digits: int(digits[:MAX_INT_DIGITS]))
 
 
@@ -576,7 +589,7 @@ def retry_after_s(headers) -> float:
     """Return the seconds in retry-after-ms or Retry-After (a number or a date), or 0."""
     for name, a_second in (("retry-after-ms", 1000), ("Retry-After", 1)):
         seconds = _seconds(headers.get(name)) / a_second
-        if seconds > 0:   # 0 or NaN would hammer an endpoint that just complained
+        if seconds > 0:   # ignore 0 and NaN, which would mean a retry without a pause
             return seconds
     return 0.0
 

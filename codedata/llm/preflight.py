@@ -1,5 +1,5 @@
-"""Request an endpoint's list of models before the first paid call, and warn about problems. These
-never end a run, since not every endpoint has such a list."""
+"""Request an endpoint's list of models before the first paid call, and warn about problems. A
+problem never ends a run, since not every endpoint has a list of models."""
 from __future__ import annotations
 
 import re
@@ -11,15 +11,17 @@ from codedata.texts import printable
 
 NO_KEY = ("no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env "
           "(OPENAI_API_KEY goes only to OPENAI_BASE_URL and OpenAI's own address)")
-TOO_LONG = re.compile(r"/(?:(?:chat/)?completions|models)(?=\?|$)")   # does not belong in base_url
+# matches the end of a base_url that is too long
+TOO_LONG = re.compile(r"/(?:(?:chat/)?completions|models)(?=\?|$)")
 VERSION = re.compile(r"/v\d")
-MAX_SERVED = 2_000   # models of a list to compare
-MAX_CHARS = 200      # in a name: comparing longer ones takes long
+MAX_SERVED = 2_000   # maximum number of listed models to compare
+MAX_CHARS = 200      # cut longer names of models, since comparing them takes long
 MAX_SHOWN = 8        # most similar names to show
 
 
 def warning(http: Http, spec: ModelSpec, headers: dict) -> str:
-    """Return the problem that one GET shows with an endpoint, its key or a model's name, or ""."""
+    """Send one GET and return the problem that its answer shows with the endpoint, the key or the
+    model's name; "" if there is none."""
     endpoint = spec.endpoint
     url = address(endpoint.base_url, "models")
     status, body = http.look(url, tuple(headers.items()))
@@ -47,7 +49,7 @@ def about_key(endpoint: Endpoint) -> str:
 
 
 def _served(body: bytes) -> list[str]:
-    """Return the names in a list of models; none if the body is no such list."""
+    """Return the names in a list of models; [] if the body is not a list of models."""
     try:
         models = read_json(body)["data"]
         return [one["id"].removeprefix("models/")[:MAX_CHARS] for one in models[:MAX_SERVED]]

@@ -1,10 +1,11 @@
-"""Record the current item's calls: costs, and each finished reply until the record is written.
+"""Keep the costs of the current item's calls, and each finished reply until the record is written.
 
-A reply is appended to <dir>/_partial/<item>.jsonl before it is used, under its request's digest
-and the number of the attempt; a re-run of the item reads it from there. Replies that the last
-failed attempt refused stay as REFUSED, for inspection, and are not used again. Each reply has an
-id, and a ledger line lists the ids that it accounts for, so that spending adds up exactly over any
-number of crashes. Results of an item's work without a call are kept in the same way.
+A reply is appended to <dir>/_partial/<item>.jsonl before it is used, with the request's digest and
+the number of the attempt at the request; a re-run of the item reads it from there. Replies that the
+last failed attempt rejected stay in the file as REFUSED, for inspection, and are not used again.
+Each reply has an id, and a ledger line lists the ids of the replies that it pays for. So the sum of
+the costs is exact after any number of crashes. Results of work without a call are kept in the same
+way.
 """
 from __future__ import annotations
 
@@ -26,18 +27,19 @@ from codedata.disk.ledger import (
 from codedata.driver import StaysInDriver
 from codedata.errors import BrokenRecord
 
-RESULT = "result"   # replaces an attempt's number, for a result without a call
-REFUSED = "refused"   # replaces a reply
-NEW = "_tmp.new."   # prefix of a file that will replace another
+RESULT = "result"   # key of a result without a call; in _key(), in place of the attempt's number
+REFUSED = "refused"   # key of a rejected reply, in place of "reply"
+NEW = "_tmp.new."   # prefix of a file that will replace another file
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
 _current: ContextVar[ReplyLog | None] = ContextVar("reply_log", default=None)
 
 
 class ReplyLog(StaysInDriver):
-    """Keep the replies of one item in one stage; the threads of the item may share it.
+    """Keep the replies of one item in one stage. The threads of the item may share a log.
 
-    Without a directory, as outside of an item, nothing is kept and the caller adds up the costs.
+    Without a directory (outside of an item), nothing is kept on disk, and the caller adds up the
+    costs.
     """
 
     copied = ("directory", "item", "made_before")
@@ -45,10 +47,11 @@ class ReplyLog(StaysInDriver):
     def __init__(self, directory: Path | None = None, stage: str = "", item: str = "",
                  ledger: Ledger | None = None, shards: tuple[Path, ...] = (),
                  in_parts: bool = False):
-        """Read the kept replies; raise BrokenRecord where their file cannot be read.
+        """Read the kept replies. Raise BrokenRecord if their file cannot be read.
 
-        The ledger (by default the directory's) shows which of them are billed. With `in_parts`,
-        replies that this attempt does not request are kept for a later one (a judge not asked now).
+        The ledger (by default the directory's) shows which replies are billed. With `in_parts`,
+        replies that this attempt does not request are kept for a later attempt: another run may ask
+        other judges.
         """
         self.directory = directory
         self.stage = stage
@@ -60,19 +63,19 @@ class ReplyLog(StaysInDriver):
         self.made_before = False   # an earlier attempt has written the item's record
         self._in_parts = in_parts
         self._lock = threading.Lock()
-        self._attempts = {}    # request → attempts so far
-        self._kept = {}        # (request, attempt) → line
-        self._requested = set()   # keys of _kept
+        self._attempts = {}    # {request: number of attempts so far}
+        self._kept = {}        # {(request, attempt): line}
+        self._requested = set()   # keys of _kept that this attempt at the item has requested
         self._discarded = set()   # requests whose replies were all rejected
         self._others = []      # lines of other stages
-        self._refused = []     # lines of replies that an earlier attempt refused
+        self._refused = []     # lines of replies that an earlier attempt rejected
         self._elsewhere = []   # paths of the item's files in other shards
         if directory:
             self.path = Path(directory, PARTIAL, f"{item}.jsonl")
             ledger = ledger or Ledger(directory)
             self._file = Appender(self.path, is_own=True)
             self.made_before = (stage, item) in ledger.succeeded
-            if item in ledger.with_replies:   # else no file is looked for
+            if item in ledger.with_replies:   # look for a file only in this case
                 self._read(ledger, shards)
 
     def _read(self, ledger: Ledger, shards: tuple[Path, ...]) -> None:
@@ -111,11 +114,12 @@ class ReplyLog(StaysInDriver):
     def _add(self, line: dict) -> None:
         key = _key(line.get("request"), line.get("attempt"))
         self._kept[key] = line
-        if not line["reply"]:   # unusable: kept only for the next ledger line to account for it
+        if not line["reply"]:   # mark an unusable reply as requested: the next ledger line pays it
             self._requested.add(key)
 
     def next_attempt(self, request: str) -> tuple[int, dict | None]:
-        """Return the number of this attempt at a request, from 0, and its kept line or None."""
+        """Return the number of this attempt at a request, from 0, and the attempt's kept line or
+        None."""
         with self._lock:
             attempt = self._attempts.get(request, 0)
             self._attempts[request] = attempt + 1
@@ -132,14 +136,14 @@ class ReplyLog(StaysInDriver):
             return _key(request, self._attempts.get(request, 0)) in self._kept
 
     def save(self, request: str, attempt: int | str, reply: dict, call: dict) -> None:
-        """Append a finished reply to the file and count its cost; {} marks an unusable reply."""
+        """Append a finished reply to the file and count its cost. An unusable reply is {}."""
         with self._lock:
             self.unbilled.append(call)
             self._add(self._append(request=request, attempt=attempt, reply=reply, call=call))
 
     def keep(self, piece: str, result) -> None:
         """Append the result (any JSON) of a piece of the item's work. `piece` is a digest of all
-        its inputs."""
+        inputs of that work."""
         with self._lock:
             key = _key(piece, RESULT)
             self._requested.add(key)
@@ -154,8 +158,8 @@ class ReplyLog(StaysInDriver):
             return self._kept.get(key, {}).get(RESULT)
 
     def discard(self, request: str | None = None) -> None:
-        """Mark the replies to a request (None: all replies and results) as rejected: after a
-        failure they are not used again."""
+        """Mark the replies to a request as rejected; for None, all replies and results. After a
+        failure, rejected replies are not used again."""
         with self._lock:
             self._discarded.update([request] if request else self._attempts)
 
@@ -174,7 +178,7 @@ class ReplyLog(StaysInDriver):
         self.cuts.append(cut)
 
     def begin_again(self) -> None:
-        """Reset the log, so that the item can be made again from the start with its kept replies.
+        """Reset the log, so that the item can be made again from the start with the kept replies.
         """
         with self._lock:
             self._attempts, self._discarded, self.cuts, self.notes = {}, set(), [], {}
@@ -185,14 +189,14 @@ class ReplyLog(StaysInDriver):
         if not self._in_parts:
             return list(self.unbilled)
         lines = [self._kept[key] for key in self._requested & self._kept.keys()]
-        ids = {line["call"]["id"] for line in lines if "call" in line}   # results have none
+        ids = {line["call"]["id"] for line in lines if "call" in line}   # skip results: no call
         return [call for call in self.unbilled if call["id"] in ids]
 
     def finish(self, made: bool) -> None:
-        """Drop the replies that are no longer needed, once the ledger line is written.
+        """Drop the replies that are no longer needed after the ledger line was written.
 
-        Success (`made`) drops all of them, or with in_parts the requested ones. After a failure,
-        the rejected ones stay only for inspection.
+        After success (`made`), drop all replies; with in_parts, drop only the requested replies.
+        After a failure, rejected replies stay for inspection.
         """
         with self._lock:
             self.unbilled = []
@@ -220,7 +224,8 @@ class ReplyLog(StaysInDriver):
             os.replace(tmp, self.path)
         else:
             self.path.unlink(missing_ok=True)
-        for path in self._elsewhere:   # last, since the lines to keep are now in self.path
+        # remove these files last: the lines to keep must be in self.path before
+        for path in self._elsewhere:
             path.unlink(missing_ok=True)
 
 
@@ -229,7 +234,7 @@ def _key(request, attempt) -> tuple[str, str]:
 
 
 def _is_reply(value) -> bool:
-    """Return whether a value has the shape of a kept reply, or is {}, an unusable one."""
+    """Return whether a value has the shape of a kept reply, or is {}, an unusable reply."""
     if not isinstance(value, dict) or (value and "text" not in value):
         return False
     return all(isinstance(part, REPLY_TYPES.get(key, ())) for key, part in value.items())
@@ -237,7 +242,7 @@ def _is_reply(value) -> bool:
 
 @contextmanager
 def recording(calls: ReplyLog):
-    """Record every request that this thread makes within the block in `calls`."""
+    """Within the block, record in `calls` every request of this thread."""
     token = _current.set(calls)
     try:
         yield calls
@@ -246,5 +251,5 @@ def recording(calls: ReplyLog):
 
 
 def current_reply_log() -> ReplyLog:
-    """Return the current item's ReplyLog, or one that keeps nothing outside an item."""
+    """Return the current item's ReplyLog; outside of an item, a log that keeps nothing."""
     return _current.get() or ReplyLog()

@@ -1,8 +1,9 @@
-"""Cut a request to `max_prompt_tokens`: old messages, long last messages, patches by file.
+"""Cut a request to `max_prompt_tokens`: drop old messages, shorten the last ones, drop files of
+patches.
 
-The system message, the task and the last two messages stay. If dropping the messages between them
-is not enough, the last two lose the middle of long bodies. The rest of the request is `fixed` and
-never cut; if it does not fit, the item fails.
+The system message, the task and the last two messages stay. If it is not enough to drop the
+messages between the task and the last two, long texts of the last two lose their middle; then files
+of the patches are left out. The text `fixed` is never cut; if it does not fit, the item fails.
 """
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ FILE_BORDER = re.compile(r"^(?=diff --git )", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Fitted:
-    """Hold a request that fits: history, patches, and a description of the cuts, or ''."""
+    """Hold a request that fits: its history, its patches, and a description of the cuts, or ''."""
 
     messages: list[dict]
     patches: list[str]
@@ -28,7 +29,8 @@ class Fitted:
 
 
 def estimate_tokens(text: str) -> int:
-    """Return the estimated tokens of a text: one per 3 bytes, too many for code and prose."""
+    """Return the estimated number of tokens of a text: one for each 3 bytes, which is too high for
+    code and prose."""
     return (len(text.encode("utf-8", "surrogatepass")) + 2) // 3
 
 
@@ -39,8 +41,10 @@ def text_sent(message: dict) -> str:
 
 def fit(history: list[dict], limit: int, tokens=estimate_tokens, fixed: str = "",
         patches: tuple[str, ...] = ()) -> Fitted:
-    """Return the request cut to `limit` tokens; raise ItemFailed if its fixed parts exceed that."""
-    n_fixed = tokens(fixed) + MESSAGE_TOKENS if fixed else 0   # it may become a separate message
+    """Return the request cut to `limit` tokens. Raise ItemFailed if the parts that cannot be cut
+    exceed the limit."""
+    # count `fixed` as a message, since it may become a separate one
+    n_fixed = tokens(fixed) + MESSAGE_TOKENS if fixed else 0
 
     def size(messages):
         return sum(tokens(text_sent(message)) + MESSAGE_TOKENS for message in messages)
@@ -91,22 +95,24 @@ def _newest_turns(history: list[dict], first: int, last: int, room: int, size) -
 
 
 def _call_before(history: list[dict], first: int, i: int) -> int:
-    """Return `i` or, if history[i] is a tool's result, the index of its call; at least `first`."""
+    """Return `i` or, if history[i] is a tool's result, the index of the tool call. Never return
+    less than `first`."""
     while i > first and history[i]["role"] == "tool":
         i -= 1
     return max(first, i)
 
 
 def _leave_out_files(patches: list[str], is_too_long, tokens) -> int:
-    """Replace files by notes, from the end, so the test patch's first. Return the number replaced.
-    """
+    """Replace files of the patches by notes, the last files first, so the test patch before the
+    others. Return the number of files replaced."""
     n_files = 0
     for k in reversed(range(len(patches))):
         files = FILE_BORDER.split(patches[k])
         for i in reversed(range(len(files))):
             file = files[i]
             note = f"[the patch of {_path(file)} is left out: {len(file):,} characters]\n"
-            is_file = len(files) == 1 or FILE_BORDER.match(file)   # else text before the first file
+            # skip text before the first file
+            is_file = len(files) == 1 or FILE_BORDER.match(file)
             if is_file and is_too_long() and tokens(note) < tokens(file):
                 files[i] = note
                 patches[k] = "".join(files)
@@ -115,8 +121,8 @@ def _leave_out_files(patches: list[str], is_too_long, tokens) -> int:
 
 
 def _without(history: list[dict], start: int, end: int) -> list[dict]:
-    """Return a history with history[start:end] replaced by up to two messages, which keep the roles
-    alternating."""
+    """Return a history with history[start:end] replaced by one or two notes, so that the roles of
+    the messages still alternate."""
     if start == end:
         return [*history]
     chars = sum(len(text_sent(message)) for message in history[start:end])
@@ -130,7 +136,7 @@ def _without(history: list[dict], start: int, end: int) -> list[dict]:
 
 
 def _without_middle(body: str, room: int, tokens) -> str:
-    """Return the start and end of `body` that fit the room (tokens); at least MIN_BODY_CHARS."""
+    """Return the start and the end of `body`, cut to `room` tokens but not below MIN_BODY_CHARS."""
     def cut(n_chars):
         n_end = n_chars // 2
         n_start = n_chars - n_end

@@ -1,8 +1,9 @@
-"""Find the functions that can be stripped, and strip them: a body becomes one line that raises.
-Signature, decorators, docstring, line ends and the kind of function are kept, byte by byte.
+"""Find the functions that can be stripped, and strip them. To strip a function means to replace its
+body by `raise NotImplementedError`, and by a `yield` in a generator. Signature, decorators,
+docstring and line ends stay the same, byte by byte.
 
-A function can be stripped if it is written in Python, is not inside another function, and is run by
-tests but not by an import: a module whose import raises breaks the collection of tests.
+A function can be stripped if it is written in Python, is not inside another function, and runs in
+tests but not at import. If it ran at import, stripping it would break the collection of tests.
 """
 from __future__ import annotations
 
@@ -33,10 +34,11 @@ from codedata.suites.source import Files, is_text
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
-EMPTY = "empty"            # kind of patches that take away all of the source
+EMPTY = "empty"            # kind of patch that removes all of the source
 NOT_MEASURED, NESTED = "no counted test runs it", "nested in a function"
-# a body with only one such statement adds nothing to the signature
+# a function is trivial if its only statement is one of these
 TRIVIAL = {"pass_statement", "raise_statement"}
+# a function is trivial if its only statement returns one of these
 TRIVIAL_VALUES = {"identifier", "attribute", "none", "true", "false", "integer", "float", "string"}
 SCOPES = {"function_definition", "lambda", "class_definition"}
 REST_OF_LINE = re.compile(rb"[ \t;]*(#[^\r\n]*)?")
@@ -44,17 +46,18 @@ COMMENT_LINE = re.compile(rb"(?:\r?\n[ \t]*)*\r?\n([ \t]*)#[^\r\n]*")
 
 
 class Strippable:
-    """Hold the functions of a repository that can be stripped, and why others cannot be stripped.
-    With `from_empty`, all of its source is taken away, and these are the functions to document.
+    """Hold the functions of a repository that can be stripped, and the reason for each of the other
+    functions. With `from_empty`, all of the repository's source is removed, and the class holds the
+    functions to document.
     """
 
     def __init__(self, sources: Sources, coverage: Coverage, from_empty: bool = False):
         self.from_empty = from_empty
-        self.tests = tests_by_function(coverage)   # masks of counted tests that run each one
+        self.tests = tests_by_function(coverage)   # {function id: mask of the tests that run it}
         self.files = {file.path: file for file in sources.files if file.language == LANGUAGE}
-        self.left_out: dict[str, list[str]] = defaultdict(list)   # by rule
-        self._entities: dict[str, Entity] = {}   # by id
-        self._nodes: dict[str, Node] = {}        # the bodies
+        self.left_out: dict[str, list[str]] = defaultdict(list)   # {rule: ids of functions}
+        self._entities: dict[str, Entity] = {}   # {id: function}
+        self._nodes: dict[str, Node] = {}        # {id: the function's body}
         self._import_lines = masks_of(coverage.import_lines)
         entities = all_entities(sources)[0]
         by_id = {one.id: one for listed in entities.values() for one in listed}
@@ -78,7 +81,7 @@ class Strippable:
                 (NESTED, any(outer.kind != "class" for outer in around)),
                 ("runs at import", not self.from_empty and self._runs_at_import(one)),
                 (f"its file {fault}", fault),
-                # documents are made from the trees of Python's parser
+                # leave it out: documents are written from the syntax trees of Python's parser
                 ("refused by the parser of this Python", one.line not in lines)]
             rule = next((rule for rule, holds in rules if holds), "")
             rule = rule or ("" if self.from_empty else why_not(one, around, node))
@@ -88,10 +91,10 @@ class Strippable:
                 self._entities[one.id], self._nodes[one.id] = one, node
 
     def _runs_at_import(self, one: Entity) -> bool:
-        """Return whether lines of a function's body ran outside of any test. The call graph is not
-        used here: in some projects it would count half of the functions as run at import."""
+        """Return whether lines of a function's body ran outside of any test. This uses measured
+        lines, not the call graph, which in some projects would count half of the functions."""
         ran = self._import_lines.get(one.path, 0) & mask_of(one.body_lines)
-        return bool(ran & ~(1 << one.line))   # importing a one-line function runs only its `def`
+        return bool(ran & ~(1 << one.line))   # ignore the line of `def`, which each import runs
 
     @property
     def ids(self) -> list[str]:
@@ -99,7 +102,7 @@ class Strippable:
         return [*self._entities]
 
     def leave_out(self, rule: str, ids: Iterable[str]) -> None:
-        """Leave out functions by a further rule."""
+        """Leave out functions, with `rule` as the reason."""
         for id in ids:
             self.left_out[rule].append(id)
             del self._entities[id], self._nodes[id]
@@ -114,8 +117,9 @@ class Strippable:
         return self.files[one.path].text[one.start:one.end]
 
     def stripped(self, ids: Collection[str]) -> tuple[Files, Files]:
-        """Return (the files that hold these functions, the same files without the bodies). Raise
-        KeyError if a function cannot be stripped, ValueError if more than bodies would change."""
+        """Return the files that hold these functions, and the same files with the functions
+        stripped. Raise KeyError if a function cannot be stripped, ValueError if more than the
+        functions' bodies would change."""
         by_path = defaultdict(list)
         for id in ids:
             by_path[self._entities[id].path].append(id)
@@ -123,8 +127,8 @@ class Strippable:
         return before, {path: self._without(path, by_path[path]) for path in before}
 
     def emptied(self) -> tuple[Files, Files]:
-        """Return (the files that run outside of any test, with all others below their folders; no
-        files)."""
+        """Return the files to remove, and no files in their place. These are the files that run
+        outside of any test, and all other source files in or below their folders."""
         own = {path: file.text for path, file in sorted(self.files.items()) if not file.is_test}
         ran = own.keys() & self._import_lines.keys()
         folders = tuple(f"{dirname(path)}/" for path in ran if "/" in path)
@@ -148,13 +152,13 @@ class Strippable:
 
 
 def python_tree(text: str) -> ast.Module:
-    """Return the tree that Python's `ast` gives for a source. It is empty if Python cannot parse
-    the source, or if the source is nested too deeply for recursion."""
+    """Return the tree of a source from Python's `ast`. The tree is empty if Python cannot parse the
+    source, or if the source is nested too deeply for recursion."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # about invalid escapes in strings
+            warnings.simplefilter("ignore")   # hide warnings about invalid escapes in strings
             tree = ast.parse(text)
-            ast.unparse(tree)   # recurses as deep as any later use
+            ast.unparse(tree)   # raise RecursionError here: no later use recurses deeper
             return tree
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module([], [])
@@ -170,8 +174,8 @@ def _around(one: Entity, by_id: Mapping[str, Entity]) -> Iterator[Entity]:
 # which bodies ------------------------------------------------------------------------------------
 
 def why_not(one: Entity, around: list[Entity], body: Node) -> str:
-    """Return why a body is not stripped: it is trivial, or stripping would lose nothing. Return ""
-    if the body can be stripped."""
+    """Return the reason not to strip a body: the body is trivial, or it is only a declaration.
+    Return "" if the body can be stripped."""
     decorators = {text.partition("(")[0].rpartition(".")[2] for text in one.decorators}
     if "overload" in decorators:
         return "an overload"
@@ -213,8 +217,8 @@ def _is_docstring(statement: Node) -> bool:
 # the cut -----------------------------------------------------------------------------------------
 
 def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
-    """Return (start, end, new text) of the bytes that stripping a function replaces: everything
-    after its docstring, with comments."""
+    """Return (start, end, new text) for stripping a function: the bytes from start to end are
+    replaced. They are the body after the docstring, with its comments."""
     statements = statements_of(body)
     first = statements[0]
     line = text.rfind(b"\n", 0, first.start_byte) + 1
@@ -222,7 +226,7 @@ def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
     raised = f'raise NotImplementedError("{one.name}")'.encode()
     is_generator = any(map(_yields, body.children))
     end = _end_of(text, body.end_byte, one)
-    if indent.strip():   # it is in the line of `def`, or of the docstring
+    if indent.strip():   # the first statement is on the line of `def`, or of the docstring
         return first.start_byte, end, raised + (b"; yield" if is_generator else b"")
     line_end = b"\r\n" if text[:line].endswith(b"\r\n") else b"\n"
     more = line_end + indent + b"yield" if is_generator else b""
@@ -230,8 +234,9 @@ def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
 
 
 def _start_of(text: bytes, body: Node, line: int) -> int:
-    """Return where stripping begins: at the line after the docstring or, without one, after the
-    signature; but not after the start of `line`, the line of the first statement."""
+    """Return the start of the bytes to replace: the line after the docstring, or after the
+    signature if there is no docstring. If the first statement begins on an earlier line, return
+    `line`, the start of that line."""
     first = _parts_of(body)[0]
     colon = [child for child in body.parent.children if child.type == ":"][-1]
     before = first if _is_docstring(first) else colon
@@ -239,7 +244,7 @@ def _start_of(text: bytes, body: Node, line: int) -> int:
 
 
 def _end_of(text: bytes, end: int, one: Entity) -> int:
-    """Return the end of a body, including the comments after it that are indented more than
+    """Return the end of a body, including comments after the body if they are indented more than
     `def`."""
     end = REST_OF_LINE.match(text, end).end()
     depth = one.start - text.rfind(b"\n", 0, one.start) - 1
@@ -249,14 +254,14 @@ def _end_of(text: bytes, end: int, one: Entity) -> int:
 
 
 def _yields(node: Node) -> bool:
-    """Return whether code yields; inner functions do not count."""
+    """Return whether code has a `yield` outside of inner functions and classes."""
     return node.type == "yield" or (
         node.type not in SCOPES and any(map(_yields, node.children)))
 
 
 def _check(file: SourceFile, text: bytes, ids: set[str]) -> None:
-    """Raise ValueError if `text`, the file without the bodies of `ids`, cannot be parsed, or if
-    definitions outside of the bodies differ."""
+    """Raise ValueError if `text`, the file with the functions `ids` stripped, cannot be parsed, or
+    if its definitions differ from the file's definitions outside of the bodies."""
     after = SourceFile(file.path, file.language, text, file.is_test)
     tree = tree_of(after)
     fault = syntax_fault(after, tree)

@@ -1,13 +1,13 @@
 """Define the schema: one frozen record for each directory.
 
-Each file has the records of a stage, and record_checks.py checks them. Import them from here.
+Each module defines the records of a stage; record_checks.py checks them. Import records from here.
 
 Reading checks every field and names each fault. Unknown keys stay on disk unchanged: a user may add
 notes to any record.
 
 The entries of a record's lists (Message, Reason, Finding, JudgeVerdict) are TypedDicts, not frozen
-classes: a record may hold thousands of them, they are read and written unchanged, and they keep
-keys that a user or another version has added. parse() checks their keys.
+classes. A record may hold thousands of entries, entries are read and written unchanged, and an
+entry keeps keys that a user or another version has added. parse() checks the entries' keys.
 """
 from codedata.records.field_types import *
 from codedata.records.record_checks import *

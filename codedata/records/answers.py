@@ -8,7 +8,7 @@ from codedata.records.field_types import Side, Tools
 from codedata.records.prompts import Message
 
 HOW = ("informed", "chosen")   # ways to make a challenger: [challenger] how
-EVER_HOW = *HOW, "placebo"   # 0.2.0 also wrote placebo; its records stay readable
+EVER_HOW = *HOW, "placebo"   # with the way of version 0.2.0, so that its records stay readable
 
 
 class Pick(TypedDict):
@@ -20,14 +20,14 @@ class Pick(TypedDict):
 class Choice(TypedDict, total=False):
     """Hold how a blind answer was chosen: {sample (its number, from 1), of (how many), picks}."""
 
-    picks: list[Pick]   # one for each order; none if the hidden tests left one answer
+    picks: list[Pick]   # one for each order; [] if hidden tests left one answer
 
 
 @dataclass(frozen=True)
 class Answer:
     """Hold the two answers to one prompt: answer/<source>_<order>.json.
 
-    A missing side is null, here and on disk; an empty one on disk means the same.
+    A missing side is null; on disk, an empty text also means a missing side.
     """
 
     directory = "answer"
@@ -56,4 +56,4 @@ class Fact:
     text: str                # verbatim from the turn
     start: int               # in the turn, in characters
     why: str
-    certain: bool            # bars the turn if there is no leak judge
+    certain: bool            # true: bars the turn if there is no leak judge

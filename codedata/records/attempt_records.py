@@ -6,35 +6,35 @@ from typing import ClassVar, TypedDict
 
 from codedata.records.field_types import Integer, ItemName, Object
 
-# outcomes of an attempt: rewarded by the verifier, or why not
+# outcomes of an attempt: "solved" if the verifier rewarded it, otherwise the reason why not
 ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
     "solved", "wrong", "no submission", "cheated", "out of steps", "out of time",
     "out of context", "out of money", "refused")
 
 
 class AgentRun(TypedDict):
-    """Hold an agent's trajectory, in Harbor's ATIF 1.8, which has further keys: trajectory.json."""
+    """Hold trajectory.json: an agent's trajectory in Harbor's ATIF 1.8, which has further keys."""
 
     steps: list[Object]
 
 
 class AttemptOutcome(TypedDict):
-    """Hold the outcome of an attempt: its record.json."""
+    """Hold record.json: the outcome of an attempt."""
 
     task: ItemName
-    kind: str                # the task's
-    content: str             # digest of the attempted task
-    agent: str               # its name, model and 6 hex digits of its settings
+    kind: str                # the task's kind
+    content: str             # the task's digest
+    agent: str               # name, model and 6 hex digits of the settings
     model: str               # "" for nop and gold
-    settings: Object         # the agent's: sampling, limits
-    attempt: Integer         # from 1
-    planned: Integer         # attempts at the task that its run planned
+    settings: Object         # the agent's sampling and limits
+    attempt: Integer         # its number, from 1
+    planned: Integer         # number of attempts that the run planned
     status: str              # one of ATTEMPT_STATUSES
     why: str                 # details of the status
     reward: float
-    until: list[Integer]     # [solve] until at that time
-    verifier: str            # the end of its output
-    replayed: Integer        # replies reused from an earlier, killed run of it
+    until: list[Integer]     # the setting [solve] until
+    verifier: str            # the end of the verifier's output
+    replayed: Integer        # replies reused from a killed run
     usage: Object            # calls, tokens_in, tokens_out, cost_usd
     seconds: Object          # for model, tools, verifier, and in total
 

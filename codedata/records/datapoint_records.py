@@ -46,9 +46,9 @@ class QueueTask(TypedDict):
     parent: str              # id of another task, or ""
     priority: Integer
     attempts: Integer
-    agent: AnyText | None    # from the newest claim, like the next two fields
-    claim: str | None        # digest of its token
-    lease_until: UnixTime | None  # null: no agent holds the task
+    agent: AnyText | None    # holder of the newest claim
+    claim: str | None        # digest of the claim's token
+    lease_until: UnixTime | None  # end of the claim; null: unclaimed
     created_at: UnixTime
     errors: list[str]
     key: AnyText             # idempotency key: unique unless it is ""
@@ -61,7 +61,7 @@ class QueueData(TypedDict, total=False):
     datapoint: ItemName
     content: str
     rates: Object
-    tried: list[ItemName]    # attempts that led to it
+    tried: list[ItemName]    # attempts that led to the task
 
 
 class QueueLine(TypedDict):
@@ -71,4 +71,4 @@ class QueueLine(TypedDict):
     detail: str
     at: UnixTime
     task: QueueTask
-    data: QueueData          # if the event changed it
+    data: QueueData          # if the event changed the data

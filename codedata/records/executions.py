@@ -24,16 +24,16 @@ class CandidateRun(TypedDict):
     A turn with several calls has the exit code of the last call that ran.
     """
 
-    sides: list[str]         # every side that gave this turn: king, challenger, sample 1, …
-    turns: list[str]         # their digests
+    sides: list[str]         # sides that gave this turn: king, challenger, sample 1, …
+    turns: list[str]         # digests of the sides' turns
     command: str
     exit_code: int
     timed_out: bool
     seconds: Seconds
     output: AnyText          # as the agent would have seen it
-    calls: list[CallRun]     # the calls of a turn with several, in order; absent: one call
+    calls: list[CallRun]     # in order; absent if the turn has one call
     changes: dict[str, str]  # {path: diff} of the source's files; "": the diff is not shown
-    tests: dict[str, str]    # {hidden test: status} after it; {} if none was or could be run
+    tests: dict[str, str]    # {hidden test: status} after the turn; {} if none ran
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Executed:
     repo_name: ItemName      # the environment's
     image_name: str
     start: str               # state at the replay's start, one of turns/replay.py's
-    how: str                 # commit | replayed (in pods: the history again for each candidate)
+    how: str                 # commit | replayed (pods repeat the history for each candidate)
     replay: str              # equal | tree unchanged | unequal at turn n
-    unequal: list[Object]    # {turn, recorded, got, tree_changed} of observations, shortened
+    unequal: list[Object]    # different observations, cut: {turn, recorded, got, tree_changed}
     n_commands: int          # in the history
     n_equal: int             # observations that are exactly equal
     n_masked: int            # observations equal except for parts that differ between two runs
@@ -66,4 +66,4 @@ class TurnStates:
     directory = "executed/_states"
     instance_id: str
     start: str               # as in Executed
-    turns: dict[str, Object]   # {turn: {passed, failed}}, of turns with a command
+    turns: dict[str, Object]   # {turn with a command: {passed, failed}}

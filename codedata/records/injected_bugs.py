@@ -49,7 +49,7 @@ class Candidates(OfRepository):
     """Hold changes that may be bugs, as one batch: bug/_candidates/<repo_name>.<batch>.json."""
 
     directory = "bug/_candidates"
-    method: str              # how they were made: agent
+    method: str              # the changes' origin: agent
     candidates: list[ProposedChange]
     trajectory: str          # path of the agent's trajectory, from the root; "": none
     usage: Object            # calls, tokens and cost of the agent
@@ -60,9 +60,9 @@ class BugVerdict(TypedDict):
     """Hold the result of screening a candidate, in a Verdicts."""
 
     diff: str                # digest of the candidate's diff
-    instance_id: str         # the task it may become
-    good: bool               # whether it may become a bug
-    reason: str              # why it may not; "" if it may
+    instance_id: str         # id of the possible task
+    good: bool               # whether the candidate may become a task
+    reason: str              # why not; "" if good
     evidence: Object         # results of the runs
 
 

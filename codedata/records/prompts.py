@@ -29,12 +29,12 @@ class Prompt:
     instance_id: str
     repo: str
     language: str
-    turn: int                # index among the assistant turns of its trajectory, from 0
+    turn: int                # index among the trajectory's assistant turns, from 0
     messages: list[Message]  # the history as the agent saw it
-    assistant: Side          # the dataset's own next turn: the reference
-    order: int = 0           # 1-based position in its file when it was written; 0: not numbered yet
+    assistant: Side          # the reference: the dataset's next turn
+    order: int = 0           # position in the file when it was written, from 1; 0: no number yet
     tools: Tools | None = None   # the agent's tools; null: none
-    several: bool | None = None  # whether any turn of its trajectory has several calls; null: no
+    several: bool | None = None  # whether any turn of the trajectory has several calls; null: no
 
 
 @dataclass(frozen=True)
@@ -77,4 +77,4 @@ class Commit:
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
     licence: str | None = None      # the repository's, SPDX if the source has it
-    new_names: list[str] | None = None   # names that tests use and no file had; null: no clone
+    new_names: list[str] | None = None   # names in tests that no file had; null: no clone

@@ -80,7 +80,7 @@ def _keys(cls, complete: bool = False) -> dict:
 
 
 def _keys_of(kind) -> dict:
-    """Return the same as _keys() for a TypedDict."""
+    """Return the result of _keys() for a TypedDict."""
     return {name: (" is missing" if kind.__total__ and name not in MAY_LACK else "",
                    check_of(one.__forward_arg__))
             for name, one in kind.__annotations__.items()}
@@ -100,7 +100,7 @@ def named_faults(keys: dict, data: dict) -> list[str]:
 
 @lru_cache
 def check_of(kind: str):
-    """Return the check for a type, given the type's name."""
+    """Return the check of a field, given the name of its type in the annotation."""
     if kind in _CHECKS:
         return _CHECKS[kind]
     if kind.endswith(" | None"):
@@ -108,7 +108,7 @@ def check_of(kind: str):
         return lambda value: None if value is None else check(value)
     outer, _, inner = kind.removesuffix("]").partition("[")
     if not inner:
-        cls = vars(sys.modules[__package__])[kind]   # any record of the package
+        cls = vars(sys.modules[__package__])[kind]   # look up a TypedDict of the package
         return _has(_keys_of(cls) if is_typeddict(cls) else _keys(cls))
     return _each({"list": list, "dict": dict}[outer], check_of(inner.removeprefix("str, ")))
 
@@ -152,7 +152,7 @@ def _entries(*names: str, of_entry=None):
     values are texts; others must pass `of_entry`, by default that they have these texts."""
     check = of_entry or _has(_texts(*names))
 
-    def entry_fault(entry):   # the entry may have other keys
+    def entry_fault(entry):   # called if the keys are not exactly `names`
         text = json.dumps(entry, ensure_ascii=False).replace(r"\\", "")   # json escapes NUL bytes
         return check(entry) or _text(text.replace(r"\u0000", "\0"))
 

@@ -33,14 +33,14 @@ class Environment(OfRepository):
     install_script: str      # bash, in the source's folder, with network access
     test_script: str         # bash, in the source's folder, without network access
     summary: str             # findings, for the user
-    planner: str             # recipe | agent: which one wrote the scripts
+    planner: str             # recipe | agent: author of the scripts
     messages: list[Object]   # the agent's trajectory; empty without an agent
-    error: str               # the failed check and its reason; "" on success
+    error: str               # the failed check and the reason; "" on success
     test_case_result: list[CaseResult]
     flaky: list[str]         # names of tests whose status differed between runs
-    verified: Object         # runs, shares passed and collected, healthy, image: from verification
+    verified: Object         # verification: runs, shares passed and collected, healthy, image
     usage: Object            # calls, tokens and cost of the agent
-    seconds: Seconds         # in all
+    seconds: Seconds         # in total
 
 
 class CaseResult(TypedDict):
@@ -66,7 +66,7 @@ class CoveredTest(TypedDict):
     flaky: bool
     lines: dict[str, int]    # {index into files: index of a line set}
     functions: int | None    # index of a function set; null: not recorded
-    starts: list[str]        # events after which nothing is recorded
+    starts: list[str]        # events that end the recording
 
 
 class Otherwise(TypedDict):
@@ -123,7 +123,7 @@ class Analysis(OfRepository):
 
     directory = "analysis"
     source: str              # runtime: scores come from coverage/ | static: from the call graph
-    reason: str              # why it is static; "" if it is not
+    reason: str              # why static; "" if runtime
     languages: dict[str, Object]   # {name: {files, lines, entities, edges: whether there are any}}
     files: list[Object]      # {path, language, lines, is_test, covered: share of the executable
                              # lines, or null}

@@ -47,8 +47,8 @@ class JudgeVerdict(TypedDict, total=False):
     attempt: int
     marker: str
     settings: str
-    ran: str                    # digest of the execution results shown; absent: none were shown
-    by_program: bool            # a program found the draw: no judge was asked
+    ran: str                    # digest of the execution results shown; absent: none
+    by_program: bool            # true: a program found the draw, without a judge
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class Score:
     instance_id: str
     answer_file: str         # <answer stem>.json
     mode: str                # "king" or "reference": the challenger's opponent
-    parse_ok: bool           # at least one verdict could be read, so there is a score
+    parse_ok: bool           # whether a verdict could be read, which gives a score
     score: Points | None     # null: no verdict could be read
     metrics: dict[str, Points | None]   # empty if `score` is null
     reason: str              # the judges' reasons, a line each
     judges: list[JudgeVerdict]   # an entry for each judge and order
-    leaks: list[LeakVerdict] | None = None   # each leak judge's, on kings too; null: none asked
+    leaks: list[LeakVerdict] | None = None   # by all leak judges, also on kings; null: not asked
 
 
 @lru_cache
@@ -135,7 +135,7 @@ class JudgeResult:
     """Hold the scores of one judge over all turns: an entry of Duel.judges."""
 
     score: Points | None
-    parse_rate: float | None   # share of the turns, 0..1, on which it has a verdict
+    parse_rate: float | None   # share of turns, 0..1, with the judge's verdict
     metrics: dict[str, Points | None] = ABSENT
     model: str = ABSENT
 
@@ -166,8 +166,8 @@ class Duel:
     metrics: dict[str, Points | None] = ABSENT
     panel: PanelStatistics = ABSENT
     verdicts: str = ABSENT                   # digest of the verdicts behind the decision
-    turns_parsed: int = ABSENT               # every judge of the panel has a verdict
-    turns_judged: int = ABSENT               # at least one judge has a verdict
+    turns_parsed: int = ABSENT               # with verdicts of all judges
+    turns_judged: int = ABSENT               # with verdicts of one judge or more
     turns_left: int = ABSENT                 # not judged yet
     missing_answers: int = ABSENT            # answer records without both sides
     instances: int = ABSENT
@@ -180,7 +180,7 @@ class Duel:
 
     @property
     def models(self) -> set[str]:
-        """Return the models of its judges."""
+        """Return the models of the judges."""
         return {judge.model or name for name, judge in self.judges.items()}
 
     @property
@@ -210,7 +210,7 @@ class Duel:
     @classmethod
     def of(cls, raw: Object, where: str = DUEL, todo: str = "", complete: bool = False) -> Duel:
         """Return the record in a file's content. Raise BrokenRecord with every fault."""
-        # a judge's name or reason may be any text: it is only displayed
+        # accept any text as a judge's name or reason, since it is only displayed
         data = {**storable(raw), "raw": raw} if isinstance(raw, dict) else raw
         duel = parse(cls, data, where, todo, complete)
         if duel.margin is not None:

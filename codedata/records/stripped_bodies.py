@@ -87,7 +87,7 @@ class Communities(OfRepository):
 
     directory = "nl2repo/_communities"
     eligible: list[str]      # ids of the functions that can be stripped
-    left_out: dict[str, list[str]]   # {rule: ids of functions that cannot}
+    left_out: dict[str, list[str]]   # {rule: ids of other functions}
     communities: list[list[str]]     # eligible functions that belong together
     candidates: list[StripCandidate]
     screened: list[ScreenedStrip] | None = None   # one for each candidate, in their order
@@ -117,7 +117,7 @@ class Document(OfRepository):
     subject: str             # id of the function; "" for a project
     source: str              # digest of the documented source
     writer: str              # template | llm
-    content: Object          # its fields; the text is made from them
+    content: Object          # the fields that `text` is made from
     text: str                # Markdown
     checks: Object           # figures measured by the checks
     trajectory: str          # path of the agent's trajectory, from the root; "": none

@@ -15,7 +15,7 @@ class AuditCheck(TypedDict):
     """Hold the result of one check of an audit."""
 
     name: str
-    version: str             # the check's, raised when its results would change
+    version: str             # the check's version; raised if its results would change
     result: str              # one of AUDIT_RESULTS
     why: str                 # "" if it passed
     evidence: list[str]
@@ -31,7 +31,7 @@ class TaskAudit:
 
     directory = "audit"
     instance_id: str
-    kind: str                # the task's
+    kind: str                # the task's kind
     content: str             # digest of the audited task
     rivals: str              # digest of the scripts in rivals/; "" without
     checks: list[AuditCheck]

@@ -29,9 +29,9 @@ class Task:
     instance_id: str         # the folder's name
     kind: str                # one of KINDS, from `config`; "": not made by codedata
     config: Object           # Harbor's keys; our own data are in [metadata.codedata]
-    environment: Files       # its Dockerfile, with its context
+    environment: Files       # the Dockerfile and its build context
     solution: Files
-    tests: Files             # the content of its verifier's /tests
+    tests: Files             # the content of /tests in the verifier
     instruction: str | None = None   # for the agent; null: not written yet
     proof: Object | None = None      # results of the runs, and a digest of the proven parts
 

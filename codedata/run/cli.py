@@ -36,21 +36,23 @@ from codedata.terminal import (
 )
 from codedata.texts import printable, terminal_safe
 
-# flags that commands of other scripts repeat; a script's own command repeats all but NEVER_REPEATED
+# flags to repeat in each suggested command, also in commands of other scripts
 ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
                    "llm_base_url", "proxy", "budget")
+# flags to leave out if a suggested command runs the same script again with the flags of this run
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
                   "log_level", "quiet", "reap", "yes", "skip_existing",
                   "parallel", "continue_on_error")
-SHARED = "flags of every script"   # prefix of groups that --help leaves out
-# flags that do nothing in a script that asks no model, or has no items in flight
+SHARED = "flags of every script"   # groups of flags whose titles start so are hidden by --help
+# flags that have no effect in a script that asks no model
 OF_MODELS = ("llm", "model", "llm_base_url", "llm_auth_token", "budget")
+# flags that have no effect in a script that processes no items in parallel
 OF_WORKERS = ("workers", "engine", "ray_address")
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Hold the flags of every script, as the run loop needs them."""
+    """Hold the values of the flags that every script has, for the run loop."""
 
     root: Path
     selection: Selection
@@ -61,20 +63,20 @@ class RunOptions:
     quiet: bool
     stop_on_error: bool
     budget_usd: float | None
-    given: dict[str, tuple[str, ...]]   # {flag given: its words}
+    given: dict[str, tuple[str, ...]]   # {flag on the command line: its words there}
     engine: str = "threads"
-    ray_address: str = ""      # "": a cluster on this machine
-    host: Any = None           # SandboxFactory, in a script with sandboxes
+    ray_address: str = ""      # "" means a cluster on this machine
+    host: Any = None           # a SandboxFactory; None in a script without sandboxes
     before_work: Callable[[], object] = list   # called before the first item is made
 
     @property
     def read_only(self) -> bool:
-        """Return whether the run only prints: it makes nothing and needs no lock."""
+        """Return whether the run only prints, and so writes nothing and needs no lock."""
         return self.status or self.dry_run
 
     def unless_quiet(self, errors: Iterable = ()) -> redirect_stderr:
-        """Hide within the block what is printed on stderr (a log file still gets it), with --quiet;
-        not if the run only prints, or if there are `errors`."""
+        """Return a context manager that hides stderr if --quiet was given. Do not hide it if the
+        run only prints, or if there are `errors`. A log file still gets all lines."""
         is_hidden = self.quiet and not (errors or self.read_only)
         return redirect_stderr(StringIO() if is_hidden else sys.stderr)
 
@@ -84,22 +86,25 @@ class RunOptions:
             self.root.mkdir(parents=True, exist_ok=True)
 
     def refuse_cluster(self, why: str) -> None:
-        """Raise Trouble, with the reason `why`, if the script was told to run on a cluster."""
+        """Raise Trouble with the reason `why` if --engine asks for a cluster."""
         if self.engine != "threads":
             raise Trouble(f"does not go with this script: it {why}.", f"--engine {self.engine}",
                           "Run it without.")
 
     def with_steps(self, steps: Iterable[str]) -> RunOptions:
-        """Return these flags with `steps` as the value of --steps, or without --steps if empty."""
+        """Return these flags with `steps` as the value of --steps; if `steps` is empty, without the
+        flag --steps."""
         given = {name: words for name, words in self.given.items() if name != "steps"}
         if steps:
             given["steps"] = ("--steps", ",".join(steps))
         return replace(self, given=given)
 
     def command(self, script: str, same: bool = False, without: tuple[str, ...] = ()) -> str:
-        """Return the command to run a script on this root next, without a key.
+        """Return a command, to be suggested to the user, that runs a script on this root. It never
+        contains a key.
 
-        `same` repeats the positional word and the flags of this run, except the ones in `without`.
+        With `same`, the command repeats the positional word and the flags of this run. `without`
+        lists flags to leave out.
         """
         name, *rest = script.split()
         words = [*program(name), *rest]
@@ -107,8 +112,9 @@ class RunOptions:
         names = [name for name in ALWAYS_REPEATED if name in given]
         if same:
             names += [name for name in given if name not in (*ALWAYS_REPEATED, *NEVER_REPEATED)]
+        # positional words first, then flags
         for name in sorted(names, key=lambda name: given[name][0].startswith("-")):
-            if given[name][0] not in words and name not in without:   # positional words first
+            if given[name][0] not in words and name not in without:
                 words += given[name]
         if script != "report.py":   # report.py reads all shards
             words += given.get("shard", ())
@@ -116,7 +122,7 @@ class RunOptions:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Parse flags; print no control characters, and note which flags were given."""
+    """Parse flags, and note which flags are on the command line. Print no control characters."""
 
     def _print_message(self, message, file=None):
         super()._print_message(terminal_safe(runnable(message) if IS_INSTALLED else message), file)
@@ -127,7 +133,8 @@ class _Parser(argparse.ArgumentParser):
         super()._check_value(action, value)
 
     def parse_args(self, args=None):
-        parsed = self.parse_intermixed_args(args)   # allows positional words before and after flags
+        # accept positional words both before and after flags
+        parsed = self.parse_intermixed_args(args)
         parsed.given = {action.dest: words for action in self._actions
                         if (words := _words(action, getattr(parsed, action.dest, None)))}
         work_in(parsed.root)
@@ -136,7 +143,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Help(argparse.Action):
-    """Print the help and exit; --help leaves out the flags that scripts share."""
+    """Print the help and exit. Without --help-all, leave out the flags that all scripts share."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         for action in parser._actions:
@@ -151,14 +158,15 @@ class _Help(argparse.Action):
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Show the value's name once for a flag with several spellings."""
+    """Print the name of a flag's value only once if the flag has several spellings."""
 
     def _format_action_invocation(self, action):
         return super()._format_action_invocation(action).replace(f" {action.metavar},", ",")
 
 
 def _words(action: argparse.Action, value) -> tuple[str, ...]:
-    """Return the words that repeat a flag; none for a default value or a password."""
+    """Return the words that repeat a flag in a command; () if the value is the default or contains
+    a password."""
     if value in (None, False) or value == action.default:
         return ()
     flag = action.option_strings[:1]
@@ -170,7 +178,7 @@ def _words(action: argparse.Action, value) -> tuple[str, ...]:
         value = ("/" if action.dest == "shard" else ",").join(map(str, value))
     text = f"{value:g}" if isinstance(value, float) else str(value)
     has_password = "@" in text
-    if action.dest in ("repo", "prs"):   # with @COMMIT at the end
+    if action.dest in ("repo", "prs"):   # allow @COMMIT at the end: it is not a password
         has_password = re.search("://[^/]*@", text)
     return () if has_password else (*flag, text)
 
@@ -190,12 +198,12 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
     """Return a parser with the flags of every script.
 
     `sections` lists the sections of chain.toml that the script's own flags set. `without` lists
-    flags that have no effect in the script: they are parsed, but help hides them. --output means
-    --root, unless the script adds an --output of its own.
+    flags that have no effect in the script: the parser accepts them, but the help hides them.
+    --output means --root, unless the script defines its own --output.
     """
     p = _Parser(description=doc, usage=argparse.SUPPRESS, add_help=False,
                 formatter_class=partial(_HelpFormatter, max_help_position=33),
-                conflict_handler="resolve")   # a script may add an --output of its own
+                conflict_handler="resolve")   # lets a script define its own --output
     p.set_defaults(sections=sections, without=without)
     add = p.add_argument_group(SHARED).add_argument
     add("-h", "--help", "--help-all", action=_Help, nargs=0,
@@ -251,7 +259,8 @@ def row_flags(group, rows: str) -> None:
     --input."""
     add = group.add_argument
     add("--input", metavar="FILE", help=rows)
-    for flag in ("--skip-existing", "--parallel", "--continue-on-error"):   # the default behaviour
+    # accept these flags, but ignore them: they ask for the default behaviour
+    for flag in ("--skip-existing", "--parallel", "--continue-on-error"):
         add(flag, action="store_true", help=argparse.SUPPRESS)
     add("--stop-on-error", action="store_true", help="start no further row after a failed one")
 
@@ -275,8 +284,8 @@ def planner_flag(group, default: str = "auto") -> None:
 
 def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] | None = None
                ) -> None:
-    """Add --steps to a group of flags: it selects steps of the script, which keep their order.
-    `groups` maps further words to several steps each."""
+    """Add --steps to a group of flags. The flag selects some of the script's `steps`; their order
+    stays. `groups` maps further words to several steps each."""
     steps = tuple(steps)
     words = {step: (step,) for step in steps} | dict(groups or {}) | {"all": steps}
 
@@ -293,8 +302,9 @@ def steps_flag(group, steps: Iterable[str], groups: Mapping[str, Iterable[str]] 
 
 
 def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
-    """Add the flags of scripts that run commands in sandboxes; they set [sandbox]. `pod_prefix` is
-    the default of --pod-prefix, for a script that builds no images and so can run in pods."""
+    """Add the flags of scripts that run commands in sandboxes. The flags set values of [sandbox].
+    `pod_prefix` is the default of --pod-prefix; it is "" for a script that builds images and so
+    cannot run in pods."""
     p.set_defaults(in_pods=bool(pod_prefix), defaults={})
     add = p.add_argument_group(f"{SHARED} with sandboxes").add_argument
     add("--sandbox", choices=["docker", "kubernetes", "local"],
@@ -321,9 +331,10 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
 
 
 def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
-    """Return the settings and options of a script with sandboxes. Their `before_work` removes the
-    leftovers of the root's killed runs. With --reap, do so now and end the script."""
-    from codedata.sandbox.factory import SandboxFactory  # most scripts have no sandboxes
+    """Return the settings and options of a script with sandboxes. The options' `before_work`
+    removes the leftovers of this root's killed runs. With --reap, list or remove the leftovers of
+    all roots now, and exit."""
+    from codedata.sandbox.factory import SandboxFactory  # import here: most scripts do not need it
     settings, shared = with_container_workers(config.load(args)), options(args)
     if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
         raise Trouble("makes no images, and this script needs them.", "--sandbox kubernetes",
@@ -344,8 +355,8 @@ def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
 
 
 def with_container_workers(settings: Settings) -> Settings:
-    """Return the settings with one worker for each container that fits into the cores, unless [llm]
-    workers is set."""
+    """Return the settings with as many workers as containers fit on the CPU cores. If the user has
+    set [llm] workers, return the settings unchanged."""
     if "llm.workers" in settings.given:
         return settings
     n_workers = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
@@ -385,7 +396,8 @@ def _shard(text: str) -> tuple[int, int]:
 def main(run_script) -> None:
     """Run a script's main() and exit with its code. Print Trouble without a traceback."""
     sys.excepthook = lambda *error: say("".join(traceback.format_exception(*error)))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)   # as Ctrl-C, before the run loop
+    # until the run loop sets its own handlers, treat SIGTERM as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     script = Path(sys.argv[0]).name
     try:
         code = run_script()
@@ -394,7 +406,7 @@ def main(run_script) -> None:
         code = e.exit_code
     except BrokenPipeError:   # stdout was closed, as in `… | head`
         code = 0
-    except OSError as e:   # a user's file that cannot be opened, anywhere in the code
+    except OSError as e:   # raised anywhere in the code if a user's file cannot be opened
         say(f"{script}: {printable(str(e.filename or ''))} cannot be used: {e.strerror or e}.")
         code = 2
     except KeyboardInterrupt:
@@ -413,19 +425,20 @@ class _SafeFormatter(logging.Formatter):
 
 
 def _start_log(level: str, path: str | None) -> None:
-    """Log to stderr from `level` on and, if a file is given, append all log lines and all printed
-    lines to it. Raise OSError if it cannot be opened."""
-    if logging.root.handlers:   # already set up by the script that runs this one
+    """Log lines of `level` and above to stderr. If `path` is given, append all log lines and all
+    printed lines to that file; raise OSError if it cannot be opened."""
+    if logging.root.handlers:   # keep the log that the calling script has already set up
         return
     shown = logging.StreamHandler(sys.stderr)
     shown.setFormatter(_SafeFormatter("%(levelname)s %(name)s: %(message)s"))
     shown.setLevel(level.upper())
-    shown.addFilter(lambda record: record.name != log.name)   # say() has already printed these
+    # leave out the lines of say(), which has already printed them
+    shown.addFilter(lambda record: record.name != log.name)
     handlers = [shown]
     if path:
         kept = logging.FileHandler(path, encoding="utf-8")
         kept.setFormatter(_SafeFormatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
         handlers.append(kept)
-    logging.raiseExceptions = False   # no traceback for each line when the disk is full
+    logging.raiseExceptions = False   # print no traceback for each line if the disk is full
     logging.basicConfig(level=min(logging.INFO, shown.level), handlers=handlers)
     logging.getLogger("urllib3").setLevel(logging.WARNING)

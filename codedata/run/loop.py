@@ -20,12 +20,12 @@ from codedata.run.talk import Bar, RunTotals, showing
 from codedata.run.write import ItemRun, Journal
 from codedata.texts import natural
 
-MAX_GROUP = 64    # records that are put on disk together; where more wait, so do their threads
-MAX_WRITERS = 3   # threads that put a group on disk: more make smaller groups
+MAX_GROUP = 64    # maximum number of records to write together; if more wait, their threads wait
+MAX_WRITERS = 3   # threads that write groups of records; more threads would make smaller groups
 
 
 class StageRun:
-    """Make each item of a plan once; try items that lack parts a second time."""
+    """Make each item of a plan once. Try items made in parts a second time if parts are missing."""
 
     def __init__(self, stage: Stage, states: States, plan: Plan, models: Models, engine: Engine,
                  bar: Bar, stop_on_error: bool):
@@ -34,10 +34,10 @@ class StageRun:
         self.totals, self.pool = RunTotals(), WorkerPool(models)
         self.journal = Journal(stage, states, self.totals)
         self.waiting = deque(plan.todo)           # items that wait for a worker
-        self.in_flight: dict[str, ItemRun] = {}   # by item
-        self.made: deque[ItemRun] = deque()       # attempts whose record waits to be put on disk
+        self.in_flight: dict[str, ItemRun] = {}   # {item: its attempt}
+        self.made: deque[ItemRun] = deque()       # attempts whose records wait to be written
         self.writers = threading.Semaphore(MAX_WRITERS)
-        self.unfinished: list[str] = []           # items that the end of the run has cut short
+        self.unfinished: list[str] = []           # items not finished because the run ended
         parts = stage.writes.parts
         self.second_try = {item.name for item in plan.todo if parts and parts.worthwhile}
 
@@ -58,7 +58,8 @@ class StageRun:
 
     def _work(self) -> None:
         while not (self.stop.is_set() or self.pool.stop_reason):
-            with self.journal.lock:   # so that others see an item either as waiting or in flight
+            # move the item under a lock: other threads see it either as waiting or as in flight
+            with self.journal.lock:
                 if not self.waiting:
                     return
                 attempt = ItemRun(self.waiting.popleft())
@@ -66,13 +67,13 @@ class StageRun:
             self._one(attempt)
 
     def _one(self, attempt: ItemRun) -> None:
-        """Make an item, then write the records that wait, unless MAX_WRITERS threads do: they also
-        write what is added before they are done."""
+        """Make an item, then write the records that wait. If MAX_WRITERS threads are already
+        writing, leave the records to them: they go on until no record waits."""
         self._each(self._make, [attempt])
         while self.made and self.writers.acquire(blocking=len(self.made) >= MAX_GROUP):
             group = []
             try:
-                with suppress(IndexError):   # another writer has taken the rest
+                with suppress(IndexError):   # stop if another writer has taken the rest
                     while len(group) < MAX_GROUP:
                         group.append(self.made.popleft())
                 self._commit(group)
@@ -80,8 +81,8 @@ class StageRun:
                 self.writers.release()
 
     def _commit(self, group: list[ItemRun]) -> None:
-        """Write a group of records, each step for all of them: the disk flushes them together, and
-        the ledger gets one append."""
+        """Write a group of records. Each step is taken for all records before the next step, so
+        that the disk flushes the records together and the ledger gets one append."""
         for step in self.journal.begin, self.journal.sync:
             group = self._each(step, group)
         try:
@@ -94,8 +95,8 @@ class StageRun:
             group = self._each(step, group)
 
     def _each(self, step: Callable[[ItemRun], None], group: list[ItemRun]) -> list[ItemRun]:
-        """Take a step with each attempt; return the attempts that go on. A failure either
-        concerns only its item or stops the run."""
+        """Take a step with each attempt; return the attempts that go on. An error either fails only
+        its item or, if it is a RunStopped, stops the run."""
         going_on = []
         for attempt in group:
             try:
@@ -109,14 +110,15 @@ class StageRun:
         return going_on
 
     def _stop(self, attempt: ItemRun, reason: RunStopped) -> None:
-        """Stop the run, which leaves an item unfinished."""
+        """Stop the run, and note that the attempt's item is unfinished."""
         self.unfinished.append(attempt.item.name)
         self.pool.stop(reason)
         self._land(attempt)
 
     def _land(self, attempt: ItemRun) -> None:
         """Note that an attempt has ended."""
-        if self.in_flight.get(attempt.item.name) is attempt:   # else it is in its second try
+        # keep the entry if it belongs to the item's second try, which has already begun
+        if self.in_flight.get(attempt.item.name) is attempt:
             del self.in_flight[attempt.item.name]
 
     def _make(self, attempt: ItemRun) -> None:
@@ -141,7 +143,8 @@ class StageRun:
 
     def _wait_for_group(self, item: Item) -> str:
         """If the stage has groups, wait while earlier items of this item's group are in flight.
-        Return the rule that now leaves it out, or "". Raise Interrupted if the run is ending."""
+        Return the rule that then leaves the item out, or "". Raise Interrupted if the run is
+        ending."""
         group, name = self.stage.after_same, item.name
         while group and any(group(one) == group(name) and natural(one) < natural(name)
                             for one in [*self.in_flight]):
@@ -150,7 +153,8 @@ class StageRun:
         return self.stage.reads.leaves_out(name, item.instance_id) if group else ""
 
     def _leave_out(self, attempt: ItemRun) -> None:
-        """End an attempt that a rule leaves out, and add an item beyond --limit in its place."""
+        """End the attempt at an item that a rule leaves out. Add an item beyond --limit in the
+        item's place."""
         self._land(attempt)
         with self.journal.lock:
             if self.plan.spare:
@@ -159,7 +163,8 @@ class StageRun:
                 self.bar.total += 1
 
     def _check(self, attempt: ItemRun) -> None:
-        """Count a record that was written. If it lacks parts, try it again, or let it fail."""
+        """Count a record that was written. If the record lacks parts, try the item again; raise
+        ItemFailed after the second try."""
         item, writes = attempt.item, self.stage.writes
         if fault := writes.fault and writes.fault(attempt.record):
             lacks_parts = {"state": "incomplete", "keeps": True, "anew": False}
@@ -172,7 +177,7 @@ class StageRun:
             self.totals.wrote += int(not item.copies_only)
 
     def _fail(self, attempt: ItemRun, error: Trouble) -> None:
-        """Record the failure of an item. Raise errors that would affect every item."""
+        """Record the failure of an item. Raise RunStopped for an error that affects all items."""
         if isinstance(error, BrokenRecord):
             self.totals.broken.append(attempt.item.name)
             self.bar.say(f"{self.stage.script}: {error}")
@@ -181,15 +186,15 @@ class StageRun:
             raise RunStopped(*error.args, exit_code=error.exit_code)
         self.journal.fail(attempt, error)
         if not self._try_again(attempt.item):
-            self.totals.failed[attempt.item.name] = error   # atomic, so no lock is needed
+            self.totals.failed[attempt.item.name] = error   # needs no lock: it is atomic
         self.pool.note_failure(error)
         if self.stop_on_error:
             self.pool.stop(RunStopped(f"{attempt.item.name} failed, and --stop-on-error was given.",
                                       todo="Run again to go on."), at_once=False)
 
     def _try_again(self, item: Item) -> bool:
-        """Queue an item made in parts for its second try, after all others; return whether it was.
-        """
+        """Queue an item made in parts for its second try, after all other items. Return whether the
+        item was queued."""
         if comes := item.name in self.second_try:
             self.second_try.remove(item.name)
             self.waiting.append(item)

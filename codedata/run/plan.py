@@ -1,8 +1,8 @@
 """Plan a run: find the state of every item of a stage, and the items to make.
 
-Three digests decide: of the inputs now, of the inputs and outputs of the last attempt (in the
-ledger), and of the files on disk. A file with the ledger's size and mtime is not opened. states.py
-has the table of states.
+A state follows from three digests: of the present inputs, of the inputs and outputs of the last
+attempt (in the ledger), and of the files on disk. A file is not opened if it has the size and mtime
+that the ledger names. states.py has the table of states.
 """
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Plan:
     adopted: list[Item] = field(default_factory=list)     # items that lack a ledger line
     counting: list[str] = field(default_factory=list)     # names of items with a valid output
     lacking: list[str] = field(default_factory=list)      # names of items that lack a field
-    reasons: dict[str, str] = field(default_factory=dict)   # for excluded, failed, waiting, broken
+    # {name: reason} of excluded, failed, waiting and broken items
+    reasons: dict[str, str] = field(default_factory=dict)
     n_edited_stale: int = 0
     n_other_settings: int = 0
     spare: deque[Item] = field(default_factory=deque)   # items beyond --limit
@@ -56,7 +57,7 @@ class Plan:
             self.counting.append(item.name)
         if item.state in TO_DO and not (no_retry and item.state == "failed"):
             self.todo.append(item)
-        # do not adopt an incomplete item: that would drop its kept replies, which are needed
+        # do not adopt an incomplete item: adoption would drop the kept replies that it still needs
         if item.adoption and item.state != "incomplete":
             self.adopted.append(item)
         if item.reason:
@@ -81,16 +82,17 @@ class States:
     reads: Reads
     writes: Writes
     exclude: Exclude
-    settings: str                  # digest of today's settings
+    settings: str                  # digest of the present settings
     also_reads: tuple[Reads, ...] = ()   # further inputs, looked up by instance id
     selection: Selection = field(default_factory=Selection)
 
     def plan(self) -> Plan:
         """Return the state of every item.
 
-        Every edited record is read, so that all broken ones are reported.
+        Read every edited record, so that all broken records are reported.
         """
-        gc.disable()   # saves a third of the time: millions of small objects, none freed
+        # saves a third of the time: planning makes millions of small objects and frees none
+        gc.disable()
         try:
             return self._plan()
         finally:
@@ -120,15 +122,15 @@ class States:
         return plan
 
     def _is_selected(self, name: str, instance_id: str) -> bool:
-        """Return whether --only matches an item, one that it is derived from, or one derived from
-        it."""
+        """Return whether --only matches an item, an item that it is derived from, or an item that
+        later steps derive from it."""
         reads = self.reads
         return self.selection.matches(name, instance_id, *reads.parents(name),
                                       *reads.leads_to(name))
 
     def _is_orphan(self, name: str) -> bool:
-        """Return whether an output belongs to this stage and its input is gone. In a directory with
-        several makers, only a ledger line shows which one wrote the output."""
+        """Return whether an output belongs to this stage and its input is gone. If several scripts
+        write to the directory, only a ledger line shows which script wrote an output."""
         store, instance_id = self.writes.store, ""
         if self.reads.store.covers(name) or not self.selection.in_shard(name):
             return False
@@ -143,8 +145,8 @@ class States:
     # what blocks an item -------------------------------------------------------------------------
 
     def _blocked(self, name: str, known: FileState) -> Item | None:
-        """Return the item as excluded if a rule excludes it, as waiting if an input is missing, or
-        else None."""
+        """Return the item with the state excluded if a rule excludes it, or waiting if an input is
+        missing; None if nothing blocks it."""
         id = known.instance_id
         if id in self.exclude.ids:
             return Item(name, id, "excluded", "[exclude] ids")
@@ -170,8 +172,8 @@ class States:
                 f"{newer.place}: {older.made_by.partition('.')[0]}.py makes it again")
 
     def _held_back(self, item: Item) -> Item:
-        """Return an item that would be made as waiting if an earlier stage failed, or as excluded
-        if a rule leaves it out; return any other item unchanged."""
+        """Return an item with the state waiting if it has to be made but an earlier stage failed,
+        or with the state excluded if a rule leaves it out. Return any other item unchanged."""
         if item.asks and (why := self._failed_before(item.name, item.instance_id)):
             item = item._replace(state="waiting", reason=why)
         if (item.asks or item.state == "waiting") and (
@@ -187,7 +189,7 @@ class States:
         ledger, output = writes.store.ledger, self._complete_output(name)
         made, last = self._placed(name, output)
         read = self.read_of(known) if output or key in ledger.excluded else ""
-        # accept the digest of earlier ledgers, without the files next to a record
+        # also accept the digest in older ledgers, which ignores the files next to a record
         read = read, read and read + reads.digest_beside(name)
         has_changed = copies_changed = False
         if output and last:
@@ -195,10 +197,10 @@ class States:
             copies_changed = not has_changed and any(
                 f in known.digests and output.digests.get(f) != known.digests[f]
                 for f in writes.copies)
-        elif output:   # put there by hand
+        elif output:   # a user has put the record there
             has_changed = bool(writes.parts) and not writes.parts.is_of(
                 writes.store.read(name), known.digests)
-            self.replies(name)   # raises BrokenRecord if they cannot be read
+            self.replies(name)   # raise BrokenRecord if the kept replies cannot be read
         facts = ItemFacts(name, known.instance_id, read[1], bool(output), made,
                       bool(output and last and not made), has_changed, copies_changed,
                       ledger.failed.get(key), self._still_excluded(key, read),
@@ -218,9 +220,9 @@ class States:
 
     def _placed(self, name: str, output: FileState | None
                 ) -> tuple[LastAttempt | None, LastAttempt | None]:
-        """Return (the attempt whose record is on disk or None, that attempt or else the last one or
-        None). If a kill came between the last attempt's line and its record, allow its kept replies
-        to be used."""
+        """Return two attempts or None: the attempt whose record is on disk, and the same attempt
+        or, if that is None, the last attempt. If a kill came between the last
+        attempt's ledger line and its record, allow the use of its kept replies."""
         ledger, key = self.writes.store.ledger, (self.stage, name)
         last = ledger.succeeded.get(key)
         made = output and self.writes.store.placed(*key, self.writes.fields)
@@ -231,15 +233,15 @@ class States:
         return made, made or last
 
     def _still_excluded(self, key: tuple[str, str], read: Iterable[str]) -> LastAttempt | None:
-        """Return the last attempt if its rule still leaves the item out, else None."""
+        """Return the attempt that excluded the item, if its rule still applies; else None."""
         excluded, selection = self.writes.store.ledger.excluded.get(key), self.selection
         if not excluded or excluded.read not in read or selection.force:
             return None
         return None if selection.refresh and excluded.settings != self.settings else excluded
 
     def _facts_of_parts(self, name: str, made: LastAttempt | None) -> dict:
-        """Return the fields of ItemFacts about an output's parts: whether some are missing or made
-        with other settings, and whether they are now combined in another way."""
+        """Return the fields of ItemFacts about an output's parts: whether parts are missing or were
+        made with other settings, and whether parts are now combined in another way."""
         parts = self.writes.parts
         present = dict(made.parts) if made else parts.of(self.writes.store.read(name))
         others = {part for part, settings in parts.wanted.items()
@@ -253,7 +255,7 @@ class States:
     # facts that only some rows of the table need -------------------------------------------------
 
     def _why_gone(self, facts: ItemFacts) -> str:
-        """Return why an existing record counts as a failure, or ""."""
+        """Return the reason why an existing record counts as a failure; "" if it does not."""
         writes, is_trusted = self.writes, facts.made and not facts.failed
         fault = ""
         if writes.fault and not (is_trusted or writes.parts):
@@ -280,9 +282,9 @@ class States:
         return read_digest(*zip(digests, fields, strict=True))
 
     def load(self, item: Item) -> tuple[list, str]:
-        """Return make()'s arguments from disk, and the digest of the fields that it reads. A joined
-        record is None if it is missing or of another commit. Raise BrokenRecord for an unreadable
-        one."""
+        """Return make()'s arguments from disk, and the digest of the fields that make() reads. A
+        joined record is None if it is missing or belongs to another commit. Raise BrokenRecord if a
+        record cannot be read."""
         record = self.reads.store.read(item.name)
         known = FileState(record.instance_id, digests_of(record))
         inputs, digests = [record], [known.digests]
@@ -304,8 +306,8 @@ class States:
 
 
 def _not_there(name: str, instance_id: str, reads: Reads, its_name: str, field: str = "") -> Item:
-    """Return an item whose input record or field is missing: excluded if the input's maker left it
-    out and has not failed since, else waiting."""
+    """Return an item whose input record or field is missing. The item is excluded if the stage that
+    makes the input left the input out and has not failed since; otherwise it is waiting."""
     made_by, ledger = reads.made_by, reads.store.ledger
     failed = ledger.failed.get((made_by, its_name))
     if (rule := ledger.excluded.get((made_by, its_name))) and not failed:
@@ -327,9 +329,9 @@ def _fits(joined: Reads, known: FileState) -> bool:
 
 
 def read_digest(*read: tuple[dict, Iterable[str]]) -> str:
-    """Return one digest of an output's inputs, given as (digests of a record, fields read); the
-    digests of a missing record are empty. Absent fields of OMITTED_IF_NULL do not count, so that
-    records older than these fields do not become stale."""
+    """Return one digest of an output's inputs. Each input is given as (digests of a record, fields
+    read); the digests of a missing record are empty. Absent fields of OMITTED_IF_NULL are ignored,
+    so that records older than these fields do not become stale."""
     texts = [digests.get(f, "") for digests, fields in read for f in fields
              if f in digests or f not in OMITTED_IF_NULL]
     return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()

@@ -26,16 +26,16 @@ from codedata.llm.client import Models
 from codedata.llm.replies import ReplyLog
 from codedata.run.talk import Step
 
-MAX_ALIKE = 3       # equal failures of the first items that show a wrong setting, such as the model
-# matches only the status, since the body may name the request
+MAX_ALIKE = 3       # stop if so many of the first items fail alike: a setting must be wrong
+# matches only the status, since the body differs if it names the request
 NO_REPLY = re.compile(r"HTTP (?:40[45]|(?:4|200 without).*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Make items in this process. The engine of a cluster has the same members."""
+    """Make items in this process. A cluster's engine has the same members."""
 
-    n_workers: int                                # items at a time
+    n_workers: int                                # maximum number of items in flight
     make: Callable[[ReplyLog, Step, list], Any]   # makes an item, in the item's thread
     end: Callable[[], list[str]]                  # calls the stage's close() on each machine
     where: Callable[[], Counter[str]] = Counter   # items in flight by machine, if there are several
@@ -47,14 +47,14 @@ class WorkerPool:
 
     def __init__(self, models: Models):
         self.stop_reason: Trouble | None = None
-        self.is_interrupted = False   # by a signal
+        self.is_interrupted = False   # set if a signal has stopped the run
         self._models = models
-        self._alike: Counter[str] = Counter()   # failures by status
+        self._alike: Counter[str] = Counter()   # {HTTP status: number of failed items}
         self._lock = threading.Lock()
 
     def stop(self, reason: Trouble, at_once: bool = True) -> None:
-        """Start no further items; with `at_once`, also start no new calls and end commands in
-        sandboxes. Keep the first reason, except that any reason replaces an interruption."""
+        """Start no further items. With `at_once`, also start no new calls, and end commands in
+        sandboxes. The first reason is kept, but any reason replaces an interruption."""
         with self._lock:
             if self.stop_reason is None or isinstance(self.stop_reason, Interrupted):
                 self.stop_reason = reason
@@ -67,7 +67,8 @@ class WorkerPool:
         self.stop(Interrupted())
 
     def note_failure(self, error: Trouble) -> None:
-        """Stop if no model has answered yet and MAX_ALIKE items have failed with one status."""
+        """Stop if no model has answered yet and MAX_ALIKE items have failed with the same status.
+        """
         how = NO_REPLY.search(error.what)
         if how and self._models.clients() and not self._models.http.has_answered:
             self._alike[how[0]] += 1
@@ -76,12 +77,12 @@ class WorkerPool:
                                      todo=error.todo, exit_code=2))
 
     def run(self, workers: Iterable[Callable[[], None]], show: Callable[[], None]) -> None:
-        """Run each worker in a thread of its own until all have ended; call show() regularly."""
+        """Run each worker in its own thread until all threads have ended. Call show() regularly."""
         threads = []
         try:
             for worker in workers:
                 threads.append(start_thread(worker))
-        except RunStopped as e:   # started workers finish the items in flight
+        except RunStopped as e:   # let the workers that have started finish their items
             self.stop(e)
         for thread in threads:
             while thread.is_alive():
@@ -92,9 +93,10 @@ class WorkerPool:
 @contextmanager
 def tuned_interpreter() -> Iterator[None]:
     """Make garbage collections and thread switches rare within the block."""
-    gc.freeze()   # the plan's objects stay to the end: collections need not scan them
+    gc.freeze()   # exclude the plan's objects from collections, since they stay to the end
     thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
-    gc.set_threshold(20_000, 50, 100)   # later objects stay, too, and few are in cycles
+    # collect rarely: later objects stay to the end, too, and few of them are in cycles
+    gc.set_threshold(20_000, 50, 100)
     sys.setswitchinterval(0.05)   # seconds between thread switches
     try:
         yield

@@ -13,17 +13,23 @@ class Reads:
     """Describe an input of a stage: a store, and the fields that the item function uses."""
 
     store: object                  # Store or Derived
-    fields: tuple[str, ...]        # (): no change makes an item stale
-    made_by: str = ""              # stage that writes them; an item that failed there waits
+    fields: tuple[str, ...]        # with (), no change of the input makes an item stale
+    made_by: str = ""              # stage that writes the fields; an item that failed there waits
     needs: tuple[str, ...] = ()    # fields that earlier stages fill in; an item without them waits
-    # (item, its instance id) → the rule that leaves it out, or ""; called for items to be made
+    # leaves_out(item, its instance id) returns the rule that leaves the item out, or ""; it is
+    # called only for items to be made
     leaves_out: Callable[[str, str], str] = lambda name, instance_id: ""
-    # item → names of items that later steps derive from it: --only with such a name selects it
+    # leads_to(item) returns the names of items that later steps derive from the item; --only with
+    # one of these names selects the item
     leads_to: Callable[[str], Iterable[str]] = lambda name: ()
-    same: str = ""                 # joined store: field that must agree with the item
-    optional: bool = False         # joined store: the item is made without it, unless it failed
-    command: str = ""              # joined store: command that makes it, if not `made_by`'s script
-    beside: Callable | None = None   # path of a record → contents that make() reads next to it
+    # for a joined store: the field that must be equal in the item and in the joined record
+    same: str = ""
+    # for a joined store: make the item without a joined record, unless that record's stage failed
+    optional: bool = False
+    # for a joined store: the command that makes its records, if not the script of `made_by`
+    command: str = ""
+    # returns contents that make() reads next to a record, given the record's path
+    beside: Callable | None = None
 
     def parents(self, name: str) -> list[str]:
         """Return the names of the items that a derived item, <item>.<part>, may be made from; []
@@ -51,8 +57,9 @@ class LeftOut:
 
 
 def found_records(cls: type, found: Callable, place: str, **how) -> Reads:
-    """Return Reads for records of `cls` that are not on disk: at planning, found() yields (name,
-    fields or the reason why it cannot be used) of each. `how` holds arguments of Derived."""
+    """Return Reads for records of `cls` that are not on disk. When the run is planned, found()
+    yields (name, fields) of each record, or (name, reason) if the record cannot be used. `how`
+    holds arguments of Derived."""
     def read(name: str, value: dict | str) -> dict:
         return {name: LeftOut(name, value) if isinstance(value, str)
                 else parse(cls, value, f"{place} {name}")}
@@ -73,11 +80,15 @@ class Parts:
     """
 
     wanted: dict[str, str]                       # {part: digest of its settings now}
-    of: Callable[[object], dict[str, str]]       # returns the same for a record's final parts
-    is_of: Callable[[object, dict[str, str]], bool]   # whether parts come from inputs with digests
-    enough: Callable[[set[str]], bool] = bool    # whether a record with only these parts is valid
+    # returns {final part: digest of the part's settings} of a record
+    of: Callable[[object], dict[str, str]]
+    # is_of(record, digests): whether the parts were made from the inputs with these digests
+    is_of: Callable[[object, dict[str, str]], bool]
+    # enough(parts): whether a record is valid with only these parts
+    enough: Callable[[set[str]], bool] = bool
     view: str = ""                               # digest of the way to combine parts into a record
-    fits: Callable[[object], bool] = bool        # whether a record's parts are combined in this way
+    # fits(record): whether the record's parts are combined in this way
+    fits: Callable[[object], bool] = bool
     worthwhile: bool = True                      # whether a second try is likely to help
 
 
@@ -87,11 +98,13 @@ class Writes:
 
     store: Store
     fields: tuple[str, ...] = ()     # by default all fields
-    copies: tuple[str, ...] = ()     # those copied from the input: a change costs no call
-    optional: tuple[str, ...] = ()   # those without which a record is complete
+    copies: tuple[str, ...] = ()     # fields copied from the input: a change costs no call
+    optional: tuple[str, ...] = ()   # fields that may be missing in a complete record
     parts: Parts | None = None
-    fault: Callable[[object], str] | None = None   # why a written record is a failure, or ""
-    # item → the thing outside of the root, such as an image, that it needs and is gone, or ""
+    # fault(record) returns the reason why a written record is a failure, or ""
+    fault: Callable[[object], str] | None = None
+    # lacks(item) returns the missing thing outside of the root, such as an image, that the item
+    # needs; "" if nothing is missing
     lacks: Callable[[str], str] = lambda name: ""
 
     def __post_init__(self):
@@ -109,9 +122,10 @@ class Stage:
     """Describe the processing of each item by a script.
 
     make(record, *joined records) returns a record; its fields in `writes` are written to disk. A
-    joined record is looked up by the item's instance id. Without it, the item is excluded, or waits
-    if `also_reads` names the stage that makes it; an optional record is then None. If the output
-    has parts, make() and requests() also get the item's name and its old record.
+    joined record comes from a store in `also_reads`, and is looked up by the item's instance id. If
+    it is missing, an optional one is None. Without a required one, the item waits if the store's
+    `made_by` is set; otherwise it is excluded. If the output has parts, make() and requests() also
+    get the item's name and its old record.
     """
 
     name: str            # its key in ledgers: "king", or for a step "bug_inject.validate"
@@ -119,25 +133,31 @@ class Stage:
     writes: Writes
     make: Callable
     also_reads: tuple[Reads, ...] = ()
-    identity: dict = field(default_factory=dict)   # model, prompts: a change makes nothing stale
-    requests: Callable | None = None   # make()'s arguments → (client, messages) of its calls
-    # text for --dry-run, if the stage asks a model but has no `requests`; or (items) → text
+    # settings, such as model and prompts; a change makes no record stale
+    identity: dict = field(default_factory=dict)
+    # requests(*make()'s arguments) returns (client, messages) of each call
+    requests: Callable | None = None
+    # text for --dry-run of a stage that asks a model but has no `requests`, or a function that
+    # returns the text for a number of items
     cost_note: str | Callable[[int], str] = ""
-    unread: Callable | None = None           # (record) → its unreadable part, for --failed
+    unread: Callable | None = None           # unread(record) returns its unreadable part
     doubts: Callable[[], list[str]] = list   # warnings for the plan of a stage that asks a model
-    close: Callable[[], list[str]] = list    # called on machines that made items; returns lines
-    finish: Callable[[], list[str]] = list   # called at the end; returns lines to print
-    # make() reads files of this machine, such as the root: any engine runs it in this process,
-    # without sandboxes
+    # called at the end on each machine that made items; returns lines to print
+    close: Callable[[], list[str]] = list
+    finish: Callable[[], list[str]] = list   # called once at the end; returns lines to print
+    # whether make() reads files of this machine, such as the root: then it runs in this process
+    # with any engine, and has no sandboxes
     is_local: bool = False
     after: str = ""                    # the script before this one
-    # item → its group; an item waits until earlier ones of its group are on disk or have failed
+    # after_same(item) returns the item's group; an item waits until all earlier items of its group
+    # are on disk or have failed
     after_same: Callable[[str], str] | None = None
-    per_limit: float = 1.0             # items to make for --limit 1; 0: all
-    then: str = ""                     # the script after this one; several are joined by "; "
-    in_words: Callable | None = None   # record → a line for the user; used if items are few
-    sum_up: Callable[[], list[str]] = list   # returns such lines about all records
-    refresh: bool = False              # remake records made with other settings
+    per_limit: float = 1.0             # number of items to make for --limit 1; 0 means all
+    then: str = ""                     # the scripts after this one, joined by "; "
+    # in_words(record) returns a line for the user; called only if there are few items
+    in_words: Callable | None = None
+    sum_up: Callable[[], list[str]] = list   # returns lines for the user about all records
+    refresh: bool = False              # make records with other settings again
     title: str = ""                    # script and step, "bug_inject.scale": by default the name
 
     @property

@@ -14,27 +14,27 @@ from codedata.texts import in_shard
 STATES = ("done", "adopted", "stale", "forced", "edited", "incomplete", "missing", "failed",
           "excluded", "waiting", "orphan", "broken")
 TO_DO = ("missing", "stale", "forced", "incomplete", "failed")
-STAYS = ("done", "adopted", "edited")         # on disk, and still valid if --force fails
-COUNTED = (*STAYS, "stale", "incomplete")     # what --force makes again
+STAYS = ("done", "adopted", "edited")         # the record on disk stays valid if --force fails
+COUNTED = (*STAYS, "stale", "incomplete")     # --force makes these items again
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Select the items of a run, and those to make again."""
+    """Select the items of a run, and the existing records to make again."""
 
-    only: Sequence[str] = ()                 # globs of names or instance ids; empty: all
-    shard: tuple[int, int] | None = None     # (i, n): the items whose name's hash mod n is i
-    limit: int | None = None                 # items to make, not counting ones a rule leaves out
+    only: Sequence[str] = ()                 # globs of names or instance ids; empty: all items
+    shard: tuple[int, int] | None = None     # (i, n): items whose name's hash modulo n is i
+    limit: int | None = None                 # items to make, without items that a rule leaves out
     force: bool = False                      # make existing records again
-    refresh: bool = False                    # make records again that have other settings
-    no_retry: bool = False                   # leave failed items alone
+    refresh: bool = False                    # make records with other settings again
+    no_retry: bool = False                   # do not try failed items again
 
     def in_shard(self, name: str) -> bool:
         """Return whether an item belongs to the shard."""
         return in_shard(name, self.shard)
 
     def matches(self, *names: str) -> bool:
-        """Return whether one of an item's names (its own, its instance id) matches `only`."""
+        """Return whether `only` matches one of an item's names, such as its instance id."""
         return not self.only or any(fnmatch.fnmatchcase(name, glob)
                                     for name in names for glob in self.only)
 
@@ -47,18 +47,18 @@ class Item(NamedTuple):
     state: str
     reason: str = ""               # why it is excluded, failed or waiting
     counts: bool = False           # later stages use the record on disk
-    copies_only: bool = False      # only copied fields have changed: no call
-    keeps: bool = False            # made in parts: those on disk have the same inputs and are kept
-    anew: bool = False             # --force: no part on disk is kept
-    still: str = ""                # forced item: the state if it fails and its old record is valid
-    adoption: dict | None = None   # for an output without ledger line: `read` and further fields
-    stale_too: bool = False        # edited item: its inputs have changed, too
-    other_settings: bool = False   # it was made with other settings than today's
+    copies_only: bool = False      # only copied fields have changed, so no model is called
+    keeps: bool = False            # keep the parts on disk, which have the same inputs
+    anew: bool = False             # keep no part on disk (--force)
+    still: str = ""                # forced item: state of the old record, if it stays valid
+    adoption: dict | None = None   # fields of the ledger line to write for an output without one
+    stale_too: bool = False        # edited item whose inputs have changed, too
+    other_settings: bool = False   # the record was made with other settings than the present ones
     lacks_field: bool = False      # an earlier stage has not filled in an input field
 
     @property
     def asks(self) -> bool:
-        """Return whether it must be made, not only copied, so that a model may be asked."""
+        """Return whether making the item may ask a model: more than copied fields must change."""
         return self.state in TO_DO and not self.copies_only
 
 
@@ -68,24 +68,24 @@ class ItemFacts(NamedTuple):
     name: str
     instance_id: str
     read: str                      # digest of its inputs now
-    is_there: bool                 # its output is on disk
-    made: LastAttempt | None       # the attempt that wrote this output
-    is_edited: bool                # the record has changed since that attempt
-    has_changed: bool              # its inputs have changed
-    copies_changed: bool           # only copied fields of its inputs have changed
+    is_there: bool                 # the output is on disk
+    made: LastAttempt | None       # the attempt that wrote the output
+    is_edited: bool                # the output has changed since that attempt
+    has_changed: bool              # the inputs have changed
+    copies_changed: bool           # only copied fields of the inputs have changed
     failed: LastAttempt | None     # the last attempt, if it failed
-    excluded: LastAttempt | None   # the last attempt, if a rule left the same inputs out
-    made_otherwise: bool           # it was made with other settings than today's
-    other_parts: bool = False      # some of its parts were made with other settings
+    excluded: LastAttempt | None   # the last attempt, if a rule excluded the item's present inputs
+    made_otherwise: bool           # the output was made with other settings than the present ones
+    other_parts: bool = False      # some parts were made with other settings
     lacks_parts: bool = False      # some wanted parts are missing
-    is_enough: bool = True         # it is valid without them
-    other_view: bool = False       # its parts are combined in another way than today's
+    is_enough: bool = True         # the output is valid without the missing parts
+    other_view: bool = False       # parts are now combined in another way
 
 
 def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFacts], str]) -> Item:
-    """Return an item with its state: the first row of the table that fits, unless --force applies.
-    why_gone() returns why a record on disk counts as a failure, or "". An item to be made may still
-    be excluded or have to wait."""
+    """Return an item with its state, from the first row of the table that fits, or "forced" if
+    --force applies. why_gone() returns the reason why a record on disk counts as a failure, or "".
+    plan.py may change the state of an item to be made to excluded or waiting."""
     on_disk, failed = _on_disk(facts), facts.failed
     is_kept = on_disk not in ("missing", "stale")
     row = partial(Item, facts.name, facts.instance_id, anew=selection.force,
@@ -111,7 +111,7 @@ def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFac
             item = row("failed", gone, counts=False)
         case "adopted":
             item = row(on_disk, adoption=adopted)
-        case "done" if failed:   # its inputs have changed back since the failure
+        case "done" if failed:   # the inputs have changed back since the failure
             made = facts.made
             item = row(on_disk, adoption={"read": made.read, "settings": made.settings,
                                           "parts": dict(made.parts), "view": made.view})
@@ -123,7 +123,7 @@ def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFac
 
 
 def _on_disk(facts: ItemFacts) -> str:
-    """Return the state by three digests: of the inputs, of the last output, of the file on disk."""
+    """Return the state of the output on disk, ignoring earlier failures."""
     if not facts.is_there:
         return "missing"
     if facts.is_edited:

@@ -1,8 +1,8 @@
 """Write the result of an item to disk: its record with a ledger line, or the line of a failure.
 
-The order makes a kill at any moment safe: the record is flushed under a temporary name, its line is
-appended to the ledger, it is put in its place, and then its kept replies are dropped. Records that
-finish together take each of these steps together (`StageRun` in loop.py).
+The order of steps makes a kill at any moment safe: the record is flushed under a temporary name,
+its line is appended to the ledger, the record is put in its place, and its kept replies are
+dropped. Records that finish together take each step together (`StageRun` in loop.py).
 """
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ItemRun:
     step: Step = field(default_factory=Step)   # the item's current step
     read: str = ""                 # digest of its input fields
     started: float = field(default_factory=time.monotonic)
-    record: Any = None             # set once it is made
-    change: Change | None = None   # set while the record is put on disk, as is `line`
-    line: dict = field(default_factory=dict)
+    record: Any = None             # None until the item is made
+    change: Change | None = None   # the record being written; set by Journal.begin()
+    line: dict = field(default_factory=dict)   # the ledger line
 
 
 class Journal:
@@ -46,8 +46,8 @@ class Journal:
         self.made: dict[str, Any] = {}   # the first records, if the stage has `in_words`
 
     def begin(self, attempt: ItemRun) -> None:
-        """Begin to put an item's record on disk. Raise ItemFailed if a person edited it meanwhile.
-        """
+        """Begin to put an item's record on disk. Raise ItemFailed if a user has edited the record
+        meanwhile."""
         item, store = attempt.item, self.store
         if item.anew and item.name in store:
             store.set_aside(item.name)
@@ -68,14 +68,14 @@ class Journal:
 
     def append(self, attempts: list[ItemRun]) -> None:
         """Write the ledger lines of records that are flushed: one write for each directory."""
-        lines = {}   # by directory
+        lines = {}   # {directory: lines}
         for attempt in attempts:
             lines.setdefault(self.store.directory(attempt.item.name), []).append(attempt.line)
         for directory in lines:
             self.store.ledger.append(directory, *lines[directory])
 
     def place(self, attempt: ItemRun) -> None:
-        """Put a record whose line is written in its place, and count its calls."""
+        """Put a record in its place after its ledger line was written, and count its calls."""
         attempt.change.place()
         self._count(attempt)
         if self.stage.in_words and len(self.made) < MAX_IN_WORDS:
@@ -84,7 +84,7 @@ class Journal:
     def adopt(self, item: Item) -> None:
         """Write the ledger line of an existing record that has none."""
         writes, made, known = self.stage.writes, item.adoption, self.store.facts(item.name)
-        if writes.parts and "parts" not in made:   # put there by hand
+        if writes.parts and "parts" not in made:   # a user has put the record there
             record = self.store.read(item.name)
             view = writes.parts.view if writes.parts.fits(record) else ""
             made = {**made, "parts": writes.parts.of(record), "view": view}

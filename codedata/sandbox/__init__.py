@@ -4,8 +4,8 @@
         sandbox.put(Path("src"), "/testbed")
         result = sandbox.run("make test", timeout_s=600)
 
-A command that exits with 1 is a result; if the sandbox is gone for any reason, SandboxDied is
-raised.
+A failing command is no error: its exit code is in the Result. SandboxDied is raised only if the
+sandbox is gone.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from codedata.sandbox.archives import BOUNDS, Bounds, Source
 from codedata.texts import text_of
 
 TIMED_OUT = 124            # the exit code of a command that ran out of time
-OUTPUT_BYTES = 1_000_000   # bytes of a command's output to keep: half from its start, half its end
+OUTPUT_BYTES = 1_000_000   # limit for a command's output: half is kept of its start and of its end
 
 
 class SandboxDied(ItemFailed):
@@ -38,7 +38,7 @@ class Result:
     exit_code: int             # TIMED_OUT for a command that ran out of time
     output: str                # stdout and stderr interleaved, at most OUTPUT_BYTES; no NUL
     seconds: float
-    timed_out: bool = False    # it ran out of time, and was ended with all its processes
+    timed_out: bool = False    # the command ran out of time, and was ended with all its processes
     n_bytes: int = 0           # size of the whole output, including the part cut from the middle
     limit_hit: str = ""        # the limit that a failed command hit: "out of memory: 5Gi allowed"
 
@@ -79,15 +79,15 @@ class Sandbox(AbstractContextManager, Protocol):
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
         """Copy a file, or the content of a folder, into the folder `to` of the host. Raise
-        UnsafeArchive for links and paths that lead out of it, OverBounds if `bounds` are exceeded.
-        """
+        UnsafeArchive for links and paths that lead out of `to`, OverBounds if `bounds` are
+        exceeded."""
 
     def network(self, is_on: bool) -> None:
-        """Switch the network on or off for later commands. `local` cannot switch it off, and prints
-        a line about that."""
+        """Switch the network on or off for later commands. The local sandbox cannot switch it off,
+        and prints a line instead."""
 
     def close(self) -> None:
-        """End all its processes, and remove it."""
+        """End all processes of the sandbox, and remove the sandbox."""
 
 
 SANDBOXES = {"local": "local.SandboxLocal", "docker": "docker.container.SandboxDocker",

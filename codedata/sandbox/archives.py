@@ -1,9 +1,9 @@
 """Copy files into and out of a sandbox as tar, without reading or writing outside of the given
 folders.
 
-The sandbox may have written the archive itself, so nothing in it is trusted: a link is created only
-if its target is inside, no member is extracted through a link, and anything but a file, folder or
-link is refused. Bounds are checked while the archive is read.
+The sandbox may have written the archive itself, so nothing in the archive is trusted. A link is
+created only if its target is inside the folder, no member is extracted through a link, and anything
+but a file, folder or link is refused. Bounds are checked while the archive is read.
 """
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from codedata.errors import ItemFailed
 from codedata.texts import printable
 
 PIECE = 1 << 20
-MAX_HEADER_BYTES = 1 << 17   # limit of a name, a link's target or attributes, read at once
-MAX_GLOBAL_BYTES = 1 << 10   # limit of attributes for all members: git writes 52
-MAX_EMPTY = 10_000           # empty gzip members in a row, which no meter counts
+MAX_HEADER_BYTES = 1 << 17   # limit for a name, a link's target or attributes: each is read whole
+MAX_GLOBAL_BYTES = 1 << 10   # limit for attributes that apply to all members: git writes 52 bytes
+MAX_EMPTY = 10_000           # limit for empty gzip members in a row, which no meter counts
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 GZIP_OR_ZLIB = 47            # makes zlib detect the format
 Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
@@ -100,7 +100,8 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
         member.uid = uid
         member.gid = gid
         member.uname = member.gname = ""
-        return None if member.isdev() else member   # pipes, too; sockets are never members
+        # leave out devices and pipes; tarfile leaves out sockets
+        return None if member.isdev() else member
 
     out = tempfile.TemporaryFile()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -115,12 +116,12 @@ def pack(source: Source, uid: int = 0, gid: int = 0,
 
 def unpack(archive: BinaryIO | Stream, to: Path, bounds: Bounds = BOUNDS, strip: int = 0,
            wanted: Callable[[tuple[str, ...]], bool] = bool) -> None:
-    """Extract a tar into the folder `to`: the `wanted` members, without the first `strip` parts of
-    their names.
+    """Extract the `wanted` members of a tar into the folder `to`, without the first `strip` parts
+    of their names.
 
     Raise UnsafeArchive for a member that leads out of `to`, OverBounds if `bounds` are exceeded;
-    members extracted before stay. Files belong to the caller, and keep only the rwx bits of their
-    modes. Links are created last, so that no member is extracted through one.
+    members that were extracted before stay. The caller owns the files, which keep only the rwx bits
+    of their modes. Links are created last, so that no member is extracted through a link.
     """
     to.mkdir(parents=True, exist_ok=True)
     unpacker = _Unpacker(to, bounds.meter())
@@ -186,7 +187,7 @@ class _Unpacker:
         with open(os.open(place, flags, 0o600 | member.mode & 0o777), "wb") as file:
             while piece := content.read(PIECE):
                 file.write(piece)
-                self.count(member.name, 0, 0)   # checks the time
+                self.count(member.name, 0, 0)   # raise OverBounds if the time is over
         self.sizes[place] = member.size
 
 
@@ -243,7 +244,8 @@ class Stream:
         self._pieces = filter(None, pieces)
 
     def read(self, _) -> bytes:
-        """Return the next piece, of any size; b"" at the end. tarfile calls again for more."""
+        """Return the next piece, whatever its size; b"" at the end. tarfile calls again if it needs
+        more."""
         return next(self._pieces, b"")
 
 
@@ -260,14 +262,14 @@ def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
         if n_empty > MAX_EMPTY:
             raise UnsafeArchive(f"has more than {MAX_EMPTY:,} empty members of gzip in a row")
         rest = engine.unconsumed_tail
-        if engine.eof:   # another gzip member may follow
+        if engine.eof:   # start again, since another gzip member may follow
             rest = engine.unused_data
             engine = zlib.decompressobj(GZIP_OR_ZLIB)
 
 
 def _check_target(target: str, depth: int, name: str) -> None:
-    """Raise UnsafeArchive for a symlink that leads outside. `..` may occur only at the start of the
-    target, since a later one may follow another link, and at most `depth` times."""
+    """Raise UnsafeArchive for a symlink that leads outside. The target may begin with `..` at most
+    `depth` times; a later `..` is refused, since the part before it may be another link."""
     parts = PurePosixPath(target).parts
     n_up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
     if not target or target[0] == "/" or ".." in parts[n_up:] or n_up > depth:

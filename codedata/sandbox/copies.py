@@ -1,4 +1,5 @@
-"""Use folders of the driver's machine in any process: directly, or in a worker as a copy."""
+"""Use folders of the driver's machine in any process. The driver uses a folder itself, a worker on
+another machine uses a copy."""
 from __future__ import annotations
 
 import io
@@ -33,8 +34,8 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def at_hand(folder: Path | None) -> Iterator[Path | None]:
-    """Yield a folder, or in a worker a copy of it, which is removed at the end. Yield None for
-    None."""
+    """Yield a folder; in a worker, yield a copy of the folder, which is removed at the end. Yield
+    None for None."""
     if folder is None or not is_worker():
         yield folder
         return

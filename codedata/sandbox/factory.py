@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from codedata.sandbox.images.build_image import Build
 
 WORKDIR = "/testbed"
-SCRIPTS_A_POD = 6   # a pod's time limit, in multiples of a script's time limit
+SCRIPTS_A_POD = 6   # factor between a script's time limit and a pod's
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class SandboxFactory:
         self.base_image = self._settings.base_image
         self.run_timeout_s = self._settings.run_timeout   # for one install or test script
         self.builds_images = self.name == "docker"   # from containers and from Dockerfiles
-        # reason why no image can be made, or ""
+        # the reason why no image can be made, or ""
         self.no_images = "" if self.builds_images else f"--sandbox {self.name} makes none"
         has_policy = self.name == "kubernetes" and self._settings.network_policy
         self.can_cut_off = self.builds_images or has_policy
@@ -60,7 +60,8 @@ class SandboxFactory:
         """Remove the leftovers of killed runs of this root; with `all_roots`, of all roots of this
         user on this host. Return (names of removed things, a line for each that cannot be removed).
         """
-        names, left = local.reap(only_list)   # temporary folders exist with every kind of sandbox
+        # always remove temporary folders, which every kind of sandbox uses
+        names, left = local.reap(only_list)
         if self.name == "kubernetes":
             from codedata.sandbox.kubernetes import reap  # its client may not be installed
             names += reap(self._settings.namespace, self._settings.kubeconfig,
@@ -71,7 +72,7 @@ class SandboxFactory:
 
     def engine_id(self) -> str:
         """Return an id of the engine that has this machine's images; "" if no engine makes images.
-        It is more than the engine's own id, which cloned machines share."""
+        The engine's own id is only a part of it, since cloned machines share the engine's id."""
         if self.name != "docker":
             return ""
         info = engine.connect().info()
@@ -82,7 +83,8 @@ class SandboxFactory:
         say_removed(*self.reap())
 
     def workdir_of(self, image: str) -> str:
-        """Return the path of an image's source: its working directory, or else /testbed."""
+        """Return the path of the source in an image: the image's working directory, or /testbed if
+        none is set."""
         workdir = engine.workdir_of(image) if self.name == "docker" else ""
         return workdir or WORKDIR
 
@@ -90,12 +92,12 @@ class SandboxFactory:
              is_stateful: bool = False, default_rights: bool = False, user: str = "",
              mounts: Mapping[str, str] | None = None) -> Sandbox:
         """Return a fresh sandbox from an image, after waiting for disk space. Raise Interrupted if
-        the run stops before that, or while a command runs.
+        the run stops during the wait; the sandbox does so if the run stops during a command.
 
-        With `is_stateful`, for agents, a command keeps directory and environment of the previous
-        one. With `default_rights` a container has Docker's default capabilities, as when Harbor
-        runs a task. Commands run as `user` in docker, else as root. Raise Trouble for `mounts` (see
-        SandboxDocker) unless in docker.
+        With `is_stateful`, for agents, a command starts in the directory and the environment that
+        the previous command left. With `default_rights`, a container has Docker's default
+        capabilities, as when Harbor runs a task. In docker, commands run as `user`; in other
+        sandboxes they run as root, and `mounts` (see SandboxDocker) raise Trouble.
         """
         settings = self._settings
         if mounts and not self.builds_images:
@@ -136,16 +138,17 @@ class SandboxFactory:
         return build(context, dockerfile, tag, limits, run_label=label, stop=self._stop)
 
     def has_image(self, image: str, image_id: str = "") -> bool:
-        """Return whether sandboxes can be opened from an image: whether the engine has it, or its
-        name includes a registry to pull it from. With `image_id`, it must have this id."""
+        """Return whether sandboxes can be opened from an image: the engine has the image, or the
+        image's name includes a registry. With `image_id`, the image must have this id."""
         if self.builds_images:
             return bool(image) and registry.is_here(image, image_id)
         return self.name == "kubernetes" and registry.has_registry(image)
 
     def find_lost(self, prefix: str) -> Callable[[str], str]:
-        """Return a function that returns a message if an item's image, <prefix><item>, is gone,
-        else "". It asks the engine once, at the first call. Without an engine, or with a registry
-        in [sandbox], images may be elsewhere, so none counts as gone."""
+        """Return a function of an item's name that returns a message if the item's image,
+        <prefix><item>, is gone, else "". The function asks the engine only at its first call. If
+        there is no engine, or [sandbox] names a registry, no image counts as gone, since images may
+        be elsewhere."""
         is_asked = self.builds_images and not self._settings.registry
         found = cache(lambda: engine.image_names(f"{prefix}*") if is_asked else None)
 
@@ -156,8 +159,8 @@ class SandboxFactory:
         return why_lost
 
     def keep(self, image_id: str, image_name: str) -> KeptImage:
-        """Keep an image under this name. If [sandbox] names a registry, prefix the name with it and
-        push the image. If it cannot be pushed, raise ItemFailed and keep nothing.
+        """Keep an image under this name. If [sandbox] names a registry, prefix the name with the
+        registry and push the image. If the push fails, raise ItemFailed and keep nothing.
 
         Images that are not kept are removed by forget() or, after a crash, by reap().
         """

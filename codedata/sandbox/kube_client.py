@@ -1,9 +1,9 @@
 """Use one namespace of a Kubernetes cluster through the official client: its pods, their policies,
 commands in them.
 
-REST calls are repeated after a lost connection, 429 or 5xx, which is safe since we choose the
-names. Opening an exec is tried several times; a command is never repeated, since it is sent only
-after the exec is open.
+REST calls are repeated after a lost connection, 429 or 5xx. This is safe, since we choose the names
+of all objects. Opening an exec is tried several times. A command is sent only after the exec is
+open, and is never sent twice.
 """
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ OPEN_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)   # seconds between the attempts to ope
 PING_S = 20.0                # seconds of silence before a ping, since proxies cut idle connections
 END_S = 15.0                 # seconds for an exec to end after its command
 LAST_S = 2.0                 # seconds for output after the status, and for the connection to end
-SEND_S = 120.0               # seconds for a piece on stdin to be read
-PIECE = 1 << 20              # bytes of such a piece
+SEND_S = 120.0               # seconds until a piece on stdin must be read
+PIECE = 1 << 20              # bytes of a piece on stdin
 STDIN = 0                    # channels of an exec: the first byte of its messages
 STDOUT = 1
 STDERR = 2
 STATUS = 3
 MESSAGES = (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT)
 WHOLE = "# whole"            # marks the end of an exec's text, so that no cut text is run
-# uses only builtins, so it starts no process
+# reads a text from stdin and runs it; starts no process, since it uses only builtins
 RECEIVE = 'LC_ALL=C read -r -N "$1" text; [[ $text == *"$2" ]] && eval "$text"'
 
 
@@ -87,7 +87,8 @@ class Cluster:
         name = body["metadata"]["name"]
         made = self._request(f"create the pod {name}", self._pods.create_namespaced_pod, 409,
                              body=body, field_validation="Strict")
-        made = made or self.read_pod(name)   # 409: ours, the first attempt's answer was lost
+        # after a 409, read the pod: it is ours, but the answer to the first attempt was lost
+        made = made or self.read_pod(name)
         return made["metadata"]["uid"]
 
     def read_pod(self, name: str) -> dict | None:
@@ -120,7 +121,8 @@ class Cluster:
         try:
             answer = call(namespace=self.namespace, _request_timeout=TIMEOUT_S, **options)
         except client.ApiException as e:
-            if e.status == accepts and "namespaces" not in _message(e):   # a namespace has to exist
+            # never accept a missing namespace
+            if e.status == accepts and "namespaces" not in _message(e):
                 return None
             raise self._trouble(e, what) from e
         except urllib3.exceptions.HTTPError as e:
@@ -148,8 +150,9 @@ class Cluster:
 
     @contextmanager
     def exec(self, pod: str, text: str, still_there: Callable[[], object]) -> Iterator[Exec]:
-        """Yield an open exec: a bash in the pod that runs `text`, with stdin. Before another
-        attempt to open it, still_there() is called, which may raise. Raise Cut if all fail."""
+        """Yield an open exec: a bash in the pod that runs `text`, with stdin. If it cannot be
+        opened, call still_there(), which may raise an error, and try again. Raise Cut if all
+        attempts fail."""
         data = f"{text}\n{WHOLE}".encode(errors="replace")
         command = ["bash", "-c", RECEIVE, "bash", str(len(data)), WHOLE]
         for wait_s in (*OPEN_WAITS_S, None):
@@ -175,7 +178,7 @@ class Cluster:
         """Open an exec in a thread, since the websocket client has no time-out for its
         handshake."""
         opened = Future()
-        api = client.CoreV1Api(client.ApiClient(self._settings))   # stream() changes its client
+        api = client.CoreV1Api(client.ApiClient(self._settings))   # new: stream() changes it
 
         def connect() -> None:
             try:
@@ -199,7 +202,7 @@ class Exec:
         self._status = None   # the API's Status object at the exec's end
 
     def send(self, data: bytes) -> None:
-        """Send data to stdin. Raise Cut if it is not read or the connection is lost."""
+        """Send data to stdin. Raise Cut if the data is not read, or the connection is lost."""
         for i in range(0, len(data), PIECE):
             self._send(bytes([STDIN]) + data[i:i + PIECE], ABNF.OPCODE_BINARY)
 
@@ -218,7 +221,8 @@ class Exec:
             except (WebSocketException, OSError) as e:
                 lost = f"lost its connection: {e}"
                 continue
-            is_message = code in MESSAGES and len(frame.data) > 1   # the first message is empty
+            # skip the first message, which is empty
+            is_message = code in MESSAGES and len(frame.data) > 1
             channel = frame.data[0] if is_message else None
             if channel == STATUS:
                 self._status = json.loads(frame.data[1:])

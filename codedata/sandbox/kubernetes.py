@@ -6,10 +6,10 @@ kills after a time-out go through exec. The user needs these rights in the names
 list and delete on pods, get and create on pods/exec; with `network_policy` also create and delete
 on networkpolicies. The pod holds no token of the cluster.
 
-Not promised: a limit of processes (only the node's own applies), and a cluster network that
-enforces NetworkPolicies. A process killed for its memory has the same exit code as others killed,
-137; if the whole pod was killed, SandboxDied is raised. If the connection is lost, it is unknown
-whether the command ran: its pod is deleted, and the command is not run again.
+Not promised: a limit of processes other than the node's, and a cluster network that enforces
+NetworkPolicies. A process that was killed for its memory has the exit code 137, as after any kill;
+if the whole pod was killed, SandboxDied is raised. If the connection is lost, it is unknown whether
+the command ran: the pod is deleted, and the command is not run again.
 """
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ from codedata.sandbox.sizes import bytes_of
 from codedata.terminal import say
 from codedata.texts import text_of
 
-FOLDER = "/run/codedata"     # in the pod: scripts, state and CA bundle
+FOLDER = "/run/codedata"     # folder in the pod for scripts, state and CA bundle
 CA_FILE = f"{FOLDER}/ca.pem"
-POD = "codedata.pod"         # label that a policy selects its pod by
+POD = "codedata.pod"         # label by whose value a policy selects its pod
 COPY_S = 900.0               # seconds for a copy in or out
 STATUS_S = 5.0               # seconds that a pod's status may lag behind its end
 MAX_DISK_REQUEST = 1 << 30   # bytes
@@ -63,11 +63,11 @@ class SandboxK8s(ClosesAtExit):
     """Run commands in a pod, one at a time. The cluster always ends the pod after `run_timeout`
     seconds.
 
-    A process that a command leaves running continues, its output unread, until close(), or until a
-    command runs out of time, which ends everything in the pod. Limits equal the requests. With
-    `network_policy` the pod starts without network; else it has the cluster's, and network(False)
-    cannot switch it off. Proxy and CA bundle are passed to each command, not stored in objects of
-    the cluster.
+    A background process runs until close(), or until a command runs out of time, which ends all
+    processes in the pod; its output is not read. Limits of CPU and memory equal the requests. With
+    `network_policy` the pod starts without network. Without `network_policy` it has the cluster's
+    network, and network(False) cannot switch it off. Proxy and CA bundle are passed to each
+    command, not stored in objects of the cluster.
     """
 
     name = "kubernetes"
@@ -98,7 +98,7 @@ class SandboxK8s(ClosesAtExit):
         run = about[process_labels.RUN]
         body["metadata"] = {
             "name": self.pod, "labels": {POD: self.pod, process_labels.RUN: run},
-            "annotations": about}   # a host's name may not be allowed in a label
+            "annotations": about}   # not labels, which do not allow all names of hosts
         body["spec"]["activeDeadlineSeconds"] = run_timeout
         limits = {"cpu": cpu_request, "memory": memory_request,
                   "ephemeral-storage": str(self._disk_bytes)}
@@ -133,7 +133,7 @@ class SandboxK8s(ClosesAtExit):
                 return output.result(None)
             if has_ended:
                 exec_.send(b"\n")
-            else:            # the command, or the end of the pod, has killed the shell
+            else:            # the shell is gone: killed by the command, or ended with the pod
                 self._stay_alive(STATUS_S)
                 self._end_all()
             return output.result(exec_.exit_code())
@@ -165,12 +165,12 @@ class SandboxK8s(ClosesAtExit):
             if first is not None:
                 unpack(Stream(chain([first], pieces)), to, bounds)
             code = exec_.exit_code()
-        if code > 1:                                # 1: a file changed while it was read
+        if code > 1:                                # ignore 1: a file changed while it was read
             raise ItemFailed(f"cannot be read in the pod: {errors.text().strip()}", path)
 
     def network(self, is_on: bool) -> None:
         """Switch the network on or off by a policy that blocks all traffic of the pod. Without
-        `network_policy` it stays on, and a line about that is printed."""
+        `network_policy`, the network stays on, and a line says so."""
         if self._has_policy and is_on:
             self._cluster.delete_policy(self.pod)
         elif self._has_policy:
@@ -221,9 +221,8 @@ class SandboxK8s(ClosesAtExit):
 
     @contextmanager
     def _exec(self, text: str) -> Iterator[Exec]:
-        """Yield an exec that runs `text`, one at a time. If it does not end normally, raise
-        SandboxDied: with the reason for the pod's end or, if it has not ended, after deleting it.
-        """
+        """Yield an exec that runs `text`, one at a time. If the exec does not end normally, delete
+        the pod unless it has ended, and raise SandboxDied with the reason."""
         with self._one_at_a_time:
             if self._end:
                 raise self._died(self._end)
@@ -256,7 +255,8 @@ def reap(namespace: str = "data-synthesis", kubeconfig: str = "", *,
     cluster = Cluster(namespace, kubeconfig)
     names = []
     for about in (pod["metadata"] for pod in cluster.list_pods(POD)):
-        is_ours = about["labels"][POD] == about["name"]   # False for a manual copy with our labels
+        # skip a pod that a user has copied with our labels
+        is_ours = about["labels"][POD] == about["name"]
         if is_ours and process_labels.is_left(about.get("annotations", {}), all_roots):
             if not only_list:
                 cluster.delete_pod(about["name"])
@@ -280,7 +280,7 @@ def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> 
             if found:
                 held = before
                 return True
-            n_sure = max(0, len(held) - len(token) + 1)   # the rest may begin the token
+            n_sure = max(0, len(held) - len(token) + 1)   # hold back the rest: it may begin a token
             output.add(held[:n_sure])
             held = held[n_sure:]
         return False

@@ -1,10 +1,10 @@
 """Run commands on this machine, in a temporary folder. It isolates nothing: for unreviewed code,
 use docker.
 
-A command that runs out of time is ended with its process group. So are all processes with the
-sandbox's mark in their environment, such as a daemon in its own session. Not promised: to end a
-process that has left the group and cleared its environment (without /proc, leaving the group is
-enough).
+If a command runs out of time, its process group is ended. All processes with the sandbox's mark in
+their environment are ended, too, such as a daemon in its own session. Not promised: to end a
+process that has left the group and cleared its environment. On a system without /proc, a process
+that has left the group is not ended.
 """
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ from codedata.texts import printable
 MARK = "CODEDATA_SANDBOX"       # variable that marks processes of a sandbox
 PIPE_BYTES = 65536              # capacity of a pipe
 POLL_S = 0.05
-MAX_ROUNDS = 50                 # searches for processes that started while others were killed
+MAX_ROUNDS = 50                 # maximum number of searches for processes to kill: new ones may
+                                # start during each search
 
 
 class SandboxLocal(ClosesAtExit):
     """Run commands in a temporary folder that starts as a copy of `source`. It isolates nothing.
 
-    `python3` and `python` run `python_bin` in it. Only PATH is taken from the environment; HOME is
-    a new folder. A process that a command leaves running continues until close(), or until a
-    command runs out of time. Once `stop` is set, commands end, and Interrupted is raised.
+    In the sandbox, `python3` and `python` run `python_bin`. Only PATH is taken from the
+    environment; HOME is a new folder. A background process runs until close(), or until a command
+    runs out of time. Once `stop` is set, running commands end and raise Interrupted.
     """
 
     name = "local"
@@ -59,10 +60,10 @@ class SandboxLocal(ClosesAtExit):
         root, self._lock = locked_folder()
         self._root = root
         self.workdir = f"{root}/work"
-        self._remove = weakref.finalize(self, _close, root)   # also at interpreter exit
+        self._remove = weakref.finalize(self, _close, root)   # runs also at interpreter exit
         for name in ("bin", "home", "run", "work"):
             (root / name).mkdir()
-        for name in ("python", "python3"):   # scripts: a link would hide a virtual environment
+        for name in ("python", "python3"):   # not links, which would hide a virtual environment
             program = root / "bin" / name
             program.write_text(f'#!/bin/sh\nexec {shlex.quote(shutil.which(python_bin))} "$@"\n')
             program.chmod(0o755)
@@ -84,7 +85,7 @@ class SandboxLocal(ClosesAtExit):
             self._shell.argv(command), env=self._env | self._shell.env(env), cwd=self._root,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True)
-        code = None   # stays None if we are interrupted
+        code = None   # stays None if the run is interrupted
         with process.stdout:
             try:
                 code = _read(process, output, end, self._stop)
@@ -131,7 +132,7 @@ def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
     removed = []
     left = []
     for lock in Path(tempfile.gettempdir()).resolve().glob(f"{FOLDERS}*/{FILE}"):
-        with suppress(OSError):   # the lock is held by a living process
+        with suppress(OSError):   # skip a folder whose lock is held by a living process
             if lock.parent.lstat().st_uid == os.getuid():   # do not open another user's files
                 with locked(lock):
                     line = "" if only_list else _remove(lock.parent)
@@ -168,7 +169,7 @@ def _kill_marked(root: Path) -> None:
     for _ in range(MAX_ROUNDS):
         n_killed = 0
         for pid in filter(str.isdecimal, os.listdir("/proc") if os.path.isdir("/proc") else ()):
-            with suppress(OSError):   # the process has ended, or is another user's
+            with suppress(OSError):   # the process has ended, or belongs to another user
                 if mark in Path("/proc", pid, "environ").read_bytes() + b"\0":
                     os.kill(int(pid), signal.SIGKILL)
                     n_killed += 1
@@ -184,7 +185,7 @@ def _remove(root: Path) -> str:
         remove_tree(root)
     except OSError as e:
         with suppress(OSError):
-            (root / FILE).touch()   # by this file, the next start finds the folder
+            (root / FILE).touch()   # restore this file, so that the next start finds the folder
         done = subprocess.run(["du", "-sk", root], capture_output=True, text=True,
                               start_new_session=True)
         kb = done.stdout.partition("\t")[0] or "?"

@@ -1,10 +1,10 @@
 """Label sandboxes and temporary folders with their process and root, so that the next start in that
 root can remove the leftovers of a killed process.
 
-A process holds the lock of a file for as long as it lives, however it ends. A thing is a leftover
-if the lock in its labels is free, gone, or this process's own. `docker commit`, `docker run` and
-FROM copy labels, so things that a user made from a leftover are removed, too; things made from a
-kept image stay.
+A process holds the lock of a file until it ends, however it ends. A container, image or folder is a
+leftover if the lock that its labels name is free, gone, or this process's own. `docker commit`,
+`docker run` and FROM copy labels: so whatever a user made from a leftover is removed, too, but
+whatever a user made from a kept image stays.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOCK = "codedata.lock"     # path of the file locked by the process
 PROCESS = "codedata.process"   # distinguishes processes that had the same lock in turn
 PID = "codedata.pid"       # only for users to read
 
-_root: list[Path] = []     # this process's root; only scripts have one
+_root: list[Path] = []     # this process's root; empty outside of a script
 _held: dict[Path, TextIO] = {}   # {folder: this process's lock file in it}
 _process = secrets.token_hex(8)
 
@@ -60,14 +60,15 @@ def _root_digest() -> str:
 
 
 def _process_lock() -> str:
-    """Return the path of the file that this process has locked. It is in the root, visible to all
-    its processes, or in a worker, which may not see the root, in the temporary folder."""
+    """Return the path of the file that this process has locked. The file is in the root, visible to
+    all processes of the root. In a worker, which may not see the root, it is in the temporary
+    folder."""
     is_rooted = _root and _root[0].is_dir() and not is_worker()
     folder = _root[0] if is_rooted else Path(tempfile.gettempdir())
     numbers = count()
     while folder not in _held:
-        with suppress(BlockingIOError):   # another process holds it
-            # the name has the user's id, as another user's file in /tmp cannot be opened
+        with suppress(BlockingIOError):   # try the next number if another process holds the lock
+            # add the user's id to the name, since a file of another user in /tmp cannot be opened
             _held[folder] = locked(folder / f"{FILE}.{os.getuid()}.{next(numbers)}")
     return _held[folder].name
 

@@ -9,8 +9,8 @@ from codedata.errors import ItemFailed
 from codedata.sandbox import Script
 from codedata.sandbox.docker.output import Output
 
-PART = 30_000            # characters of a command in one argument: Linux allows 128 KiB
-COMMAND_BYTES = 1 << 20  # limit for a command: Linux allows 2 MiB, environment included
+PART = 30_000            # characters of a command per argument: Linux allows 128 KiB
+COMMAND_BYTES = 1 << 20  # limit for a command: Linux allows 2 MiB, including the environment
 PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 NO_PROXY_NAMES = ("no_proxy", "NO_PROXY")
 NO_PROXY = "localhost,127.0.0.1,::1"   # servers started by tests need no proxy
@@ -40,7 +40,8 @@ class Shell:
         # secrets, never printed: the proxy's address, host and password
         parts = urlsplit(proxy)
         self._secrets = {proxy, parts.netloc, parts.netloc.rpartition("@")[2], parts.password}
-        if "." in (parts.hostname or ""):   # a host that is a plain word may occur in any text
+        # do not hide a host that is a plain word, which may occur in any text
+        if "." in (parts.hostname or ""):
             self._secrets.add(parts.hostname)
 
     def argv(self, command: str) -> list[str]:

@@ -1,7 +1,8 @@
-"""Branch a history in pods, which cannot be committed to images: each branch is a fresh sandbox in
-which the commands of the branches below are run again.
+"""Branch a history of commands in pods, which cannot be committed to images. Each branch is a fresh
+sandbox. It first repeats the commands of all branches that it continues (the branches "below").
 
-A branch is only as exact as its commands are repeatable, and takes as long as they do.
+A branch is exact only if the repeated commands have the same effect each time, and opening it takes
+as long as these commands take.
 """
 from __future__ import annotations
 
@@ -21,19 +22,20 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import open_environment
 from codedata.turns.branches import DIFF_CHARS
 
-BEFORE = "/tmp/codedata-before"   # a copy of the source at the start of the branch
+BEFORE = "/tmp/codedata-before"   # folder for a copy of the source at the start of the branch
 COPY = f"rm -rf {BEFORE}; cp -a . {BEFORE}"
 DIFF = ("diff -ruN --no-dereference -x .git -x __pycache__ -x .pytest_cache -x '*.pyc' "
         f'{BEFORE} "$PWD"')
 PIECE = re.compile(r"^(?:diff -ruN .*\n|(?=Binary files ))", re.MULTILINE)
 BINARY = re.compile(rf'Binary files ("?){BEFORE}/(.+)\1 and .* differ\n')
-HEAD = re.compile(rf'--- ("?){BEFORE}/(.+)\1\t.*\n\+\+\+ .*\n')   # has times
-OWN_S = 600
+# the head of a diff, to be replaced: it has times, which differ between equal changes
+HEAD = re.compile(rf'--- ("?){BEFORE}/(.+)\1\t.*\n\+\+\+ .*\n')
+OWN_S = 600   # timeout of this module's own commands
 
 
 @dataclass
 class FreshSandboxes:
-    """Make branches of an environment, each in its own sandbox."""
+    """Open branches of an environment, each in its own sandbox."""
 
     environment: Environment
     factory: SandboxFactory
@@ -42,7 +44,7 @@ class FreshSandboxes:
 
     @contextmanager
     def branch(self, *below: list[Callable]) -> Iterator[FreshBranch]:
-        """Yield a new branch, after repeating the actions of the branches below."""
+        """Yield a new branch. Its sandbox first repeats the actions of the branches `below`."""
         with open_environment(self.environment, self.factory, self.label) as sandbox:
             for action in chain(*below):
                 action(sandbox)
@@ -51,7 +53,7 @@ class FreshSandboxes:
 
 
 class FreshBranch:
-    """Run commands in a sandbox, and record them for the branches above this one: a Sandbox."""
+    """Implement Sandbox: run commands, and record them for branches that continue this one."""
 
     def __init__(self, sandbox: Sandbox, below: tuple[list[Callable], ...]):
         self._sandbox, self.layers = sandbox, (*below, [])
@@ -77,7 +79,7 @@ class FreshBranch:
 
     def changes(self) -> dict[str, str]:
         """Return {path: diff} of the files that changed since the branch began; see Branch.changes.
-        Changed links, and changes of only the mode, are not seen."""
+        Do not report changed links, or files with only a changed mode."""
         output = self._sandbox.run(DIFF, timeout_s=OWN_S).output
         found = {_name(match): "" for match in BINARY.finditer(output)}
         n_left = DIFF_CHARS
@@ -90,11 +92,11 @@ class FreshBranch:
         return dict(sorted(found.items()))
 
     def tree(self) -> str:
-        """Return a digest of the changes of the source since the branch began."""
+        """Return a digest of changes() since the branch began."""
         return digest(self.changes())
 
 
 def _name(match: re.Match) -> str:
-    """Return a path unquoted; diff prints some paths in quotes."""
+    """Return a path from diff's output, without the quotes and escapes that diff adds to some."""
     name = match[2]
     return literal_eval(f'b"{name}"').decode(errors="backslashreplace") if match[1] else name

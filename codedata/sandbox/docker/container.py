@@ -1,14 +1,14 @@
-"""Run each sandbox in a container of its own, through the Docker SDK: for unreviewed code.
+"""Run each sandbox in its own container, through the Docker SDK: for unreviewed code.
 
-A container gets no variable of the host's environment, no key and no access to the engine.
-All capabilities except the few that package managers need as root are dropped, privileges cannot be
-gained, and memory, CPU and processes are limited. A watcher ends a container that exceeds its disk
-limit. The network is off until network(True).
+A container gets no environment variables of the host, no key and no access to the Docker engine. It
+keeps only the few capabilities that package managers need as root, and cannot gain privileges.
+Memory, CPU and the number of processes are limited. A watcher ends a container that exceeds its
+disk limit. The network is off until network(True).
 
 Not promised: protection against kernel exploits, or a limit for writes to volumes that the image
-declares. With the network on, commands can reach everything that any machine of the network can,
-and services that the host offers on all of its addresses. They cannot reach services on the host's
-loopback, or other sandboxes.
+declares. With the network on, commands can reach every host that this machine can reach, and the
+host's services that listen on all of its addresses. They cannot reach services on the host's
+loopback address, or other sandboxes.
 """
 from __future__ import annotations
 
@@ -38,60 +38,62 @@ from codedata.sandbox.shell import PART, Shell, in_parts
 from codedata.sandbox.sizes import bytes_of
 from codedata.terminal import say
 
-FOLDER = "/run/codedata"   # scripts, state, CA bundle: in memory, so that no image contains them
+# folder for scripts, state and CA bundle: a tmpfs, so that committed images do not contain them
+FOLDER = "/run/codedata"
 CA_PATH = f"{FOLDER}/ca.pem"
-# As root, apt, dpkg and pip change owners of files, write to others' files and become another user;
-# KILL can end their processes.
+# capabilities that apt, dpkg and pip need as root: they change owners of files, write to files of
+# other users and switch the user; KILL lets root end processes of other users
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
 RIGHTS = {"cap_drop": ["ALL"], "cap_add": CAPABILITIES, "security_opt": ["no-new-privileges"]}
-# The container's first process adopts orphans, cannot be killed from inside, and ends all others at
-# the engine's signal. `kill` and `read` are bash builtins, so it works even if the limit of
-# processes is reached. Without a sign of life for an hour it ends, and all others with it: the
-# container's maker is gone, and may never come back to this machine.
+# The container's first process adopts orphans, cannot be killed from inside, and kills all other
+# processes when the engine sends it USR1. `kill` and `read` are bash builtins, so the script works
+# even if the limit of processes is reached. The script ends, and with it the container, if no USR2
+# has arrived for an hour: the run that created the container was killed.
 INIT = """
 trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF
 trap "kill -KILL -1" USR1
 trap "n=0" USR2
 exec {idle}<> <(:)
 for ((n = 0; n < 36000; n++)); do read -r -t 0.1 -u "$idle"; done"""
-# Print how often each limit was hit, for cgroups v1 or v2, using only bash builtins.
+# prints how often each limit was hit, for cgroups v1 or v2, using only bash builtins
 LIMITS = """cd /sys/fs/cgroup
 for file in memory.events pids.events memory/memory.oom_control pids/pids.events; do
     [ ! -r $file ] || while read -r line; do echo "${file%%[./]*} $line"; done < $file
 done"""
-# Without network, each look-up at the engine's name server takes 20 s; without a name server it
-# fails immediately.
+# Empty resolv.conf while the network is off, so that host name look-ups fail immediately: with the
+# engine's name server in it, each would take 20 s.
 NAMES_AWAY = f"cp /etc/resolv.conf {FOLDER}/resolv.conf; : > /etc/resolv.conf"
 NAMES_BACK = (f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > /etc/resolv.conf; "
               "fi")
 WRITE = 'printf %s "${@:2}" > "$1"'
 MAKE_WORKDIR = 'mkdir -p "$1" && chown "$2" "$1"'
-# Write texts into a folder: name, text, name, text. The engine needs twice as long for an archive.
+# writes texts into a folder; arguments: folder, name, text, name, text, …; takes half as long as
+# sending the engine an archive
 PUT_TEXTS = """mkdir -p -- "$1" && cd -- "$1" && shift && while [ $# -gt 0 ]; do
     rm -rf -- "$1" && printf %s "$2" > "$1" && shift 2 || exit; done"""
 PIDS_LIMIT = 1024   # processes and threads of a sandbox
 CPU_PERIOD_US = 100_000
-END_ALL = "USR1"           # the signal on which the first process kills all others
-OWN_S = 60                 # seconds for a command of this module
+END_ALL = "USR1"           # signal that makes the first process kill all others
+OWN_S = 60                 # timeout of this module's own commands
 LOOK_S = 0.5               # seconds between two checks whether the run stops
-END_S = 15                 # seconds for killed processes to disappear
-SETTLE_S = 0.3             # seconds for the first process to reap killed ones
+END_S = 15                 # seconds to wait until killed processes have disappeared
+SETTLE_S = 0.3             # seconds to wait until the first process has reaped killed ones
 CANNOT_RUN = 126           # the engine's exit code if a process could not start
-NOT_STARTED = "OCI runtime exec failed"   # the engine's message in that case
+NOT_STARTED = "OCI runtime exec failed"   # the engine's message if a process could not start
 MAX_STARTS = 4             # attempts to start a process
 LOST = (requests.RequestException, urllib3.exceptions.HTTPError)
 
 
 class SandboxDocker(ClosesAtExit):
-    """Run commands in a long-lived container; each is an exec in it.
+    """Run commands in a long-lived container, each with `exec`.
 
-    A process that a command leaves in the background runs until close(), or until a command runs
-    out of time, which ends everything in the container. If it keeps the command's output open, the
-    engine waits two seconds for it. If a failed command hit the limit of memory or processes,
-    `limit_hit` and the last line of its output say so. With `default_rights` the container has
-    Docker's default capabilities, and privileges can be gained. `mounts` maps absolute paths of the
-    host, and volumes, to read-only paths in the container. Once `stop` is set, commands end, and
-    Interrupted is raised.
+    A background process runs until close(), or until a command exceeds its timeout: a timeout ends
+    all processes in the container. If a background process keeps the output of its command open,
+    the engine waits two seconds for that process. If a failed command hit the limit of memory or
+    processes, `limit_hit` and the last line of its output report the limit. With `default_rights`
+    the container has Docker's default capabilities, and processes can gain privileges. `mounts`
+    maps absolute paths of the host, or names of volumes, to read-only paths in the container. Once
+    `stop` is set, running commands end and raise Interrupted.
     """
 
     name = "docker"
@@ -118,14 +120,14 @@ class SandboxDocker(ClosesAtExit):
         self._disk_bytes = bytes_of(disk_limit)
         self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_PATH if ca_bundle else "")
         self._labels = labels(run_label) | {engine.KEEP: ""}
-        self._networks: list[str] = []          # networks of the container: one or none
+        self._networks: list[str] = []          # networks of the container: at most one
         self._hits = Counter()                  # how often each limit was hit so far
         self._api = engine.connect()
         rights = {} if default_rights else RIGHTS
         binds = [f"{source}:{target}:ro" for source, target in (mounts or {}).items()]
         self.id = self._create(cpus, pids_limit=pids, mem_limit=bytes_of(memory), binds=binds,
                                **rights)
-        self._remove = weakref.finalize(   # also at interpreter exit
+        self._remove = weakref.finalize(   # removes the container also at interpreter exit
             self, _remove, self._api, self.id, self._networks)
         self._disk = DiskWatch(self._api, self.id, self._disk_bytes)
         with ExitStack() as undo:
@@ -141,18 +143,20 @@ class SandboxDocker(ClosesAtExit):
         limits = self._api.create_host_config(
             **more, mem_limit=mem_limit, memswap_limit=mem_limit,
             cpu_period=CPU_PERIOD_US, cpu_quota=int(cpus * CPU_PERIOD_US),
-            oom_score_adj=500,                  # if the host lacks memory, sandboxes go first
+            oom_score_adj=500,                  # kill sandboxes first if the host lacks memory
             network_mode="none", tmpfs={FOLDER: "mode=1777,size=16m"},
             ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
-            log_config={"Type": "none"})        # output to /proc/1/fd/1 would fill the host's disk
+            # no log: output that a command writes to /proc/1/fd/1 would fill the host's disk
+            log_config={"Type": "none"})
         try:
             return engine.create(
                 self._api, self.image, entrypoint=[], command=["bash", "-c", INIT], user="0",
                 working_dir=self.workdir, hostname="sandbox", host_config=limits,
-                use_config_proxy=False,         # keeps the client's proxy out of the container
+                use_config_proxy=False,         # do not set the Docker client's proxy inside
                 **engine.named(self._labels))
         except LOST as e:
-            engine.connect()   # raises MachineStopped if the engine is gone: no item has failed
+            # raise MachineStopped if the engine is gone, so that this item does not count as failed
+            engine.connect()
             raise ItemFailed(f"no container can be made: {engine.reason(e)}", self.image,
                              "Check the image's name; codedata-base:bookworm is made by "
                              "tools/docker-up.") from e
@@ -168,7 +172,7 @@ class SandboxDocker(ClosesAtExit):
         for name, text in files.items():
             self._bash(WRITE, f"{FOLDER}/{name}", *in_parts(text))
         self._uid = self._gid = 0
-        if self.user != "0":   # for root, the engine has created the folder
+        if self.user != "0":   # root's work directory was created by the engine
             self._bash(MAKE_WORKDIR, self.workdir, self.user)
             self._uid, self._gid = map(int, self._bash("id -u; id -g", user=self.user).split())
 
@@ -192,8 +196,8 @@ class SandboxDocker(ClosesAtExit):
             self._api.put_archive(self.id, place, archive)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
-        """Copy files of the container to the host; see Sandbox.get. The disk limit also bounds
-        their size."""
+        """Copy files of the container to the host; see Sandbox.get. Their size is also bounded by
+        the container's disk limit."""
         bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._disk_bytes))
         place = posixpath.join(self.workdir, path)
         with self._named_end():
@@ -208,12 +212,13 @@ class SandboxDocker(ClosesAtExit):
                 unpack(Stream(pieces), to, bounds, strip=1 if is_folder else 0)
 
     def network(self, is_on: bool) -> None:
-        """Switch the network on or off, with name resolution."""
+        """Switch the network and name resolution on or off."""
         if is_on == bool(self._networks):
             return
         with self._named_end():
             if is_on:
-                with suppress(requests.HTTPError):   # "none" excludes any other network
+                # leave "none" first: a container in it can join no other network
+                with suppress(requests.HTTPError):
                     self._api.disconnect_container_from_network(self.id, "none")
                 self._networks.append(engine.join_network(self._api, self.id, self._labels))
                 self._bash(NAMES_BACK)
@@ -224,11 +229,11 @@ class SandboxDocker(ClosesAtExit):
 
     def commit(self, image_name: str, keep: bool = True, pauses: bool = True,
                changes: Sequence[str] = ()) -> str:
-        """Commit the container's current files as an image and return its id. Without `keep` it is
-        removed with the run. With `pauses`, the container is paused meanwhile. `changes` holds
-        further instructions of a Dockerfile.
+        """Commit the container's current files as an image and return the image's id. Without
+        `keep`, the image is removed at the end of the run. With `pauses`, the container is paused
+        during the commit. `changes` holds further Dockerfile instructions.
 
-        The image does not contain scripts, state, proxy and CA bundle.
+        The image contains no scripts, state, proxy or CA bundle of codedata.
         """
         changes = [f"WORKDIR {self.workdir}", f"USER {self.user}", 'CMD ["bash"]',
                    f"LABEL {engine.KEEP}={engine.KEPT if keep else ''}", *changes]
@@ -236,15 +241,15 @@ class SandboxDocker(ClosesAtExit):
             return engine.commit(self._api, self.id, image_name, changes, pauses)
 
     def differences(self) -> Iterator[tuple[str, bool]]:
-        """Yield (path, whether it exists) for each difference from the image; see
+        """Yield (path, whether the path exists) for each difference from the image; see
         engine.differences()."""
         with self._named_end():
             yield from engine.differences(self._api, self.id, self._stop)
 
     @contextmanager
     def files(self, image_name: str = "") -> Iterator[engine.Files]:
-        """Yield the files of the container, whose processes keep running; or an image's files, from
-        a container that never ran."""
+        """Yield the container's files while its processes keep running. With `image_name`, yield
+        that image's files, read from a container that never ran."""
         with self._named_end():
             if image_name:
                 with engine.files_of(image_name, self._stop) as files:
@@ -253,7 +258,7 @@ class SandboxDocker(ClosesAtExit):
                 yield engine.Files(self._api, self.id, self._stop)
 
     def end_all(self, signal: str = END_ALL) -> None:
-        """End all processes in the container except the first; with KILL, that one, too."""
+        """End all processes in the container except the first; with signal KILL, end all."""
         with suppress(*LOST):
             self._api.kill(self.id, signal)
         time.sleep(SETTLE_S)
@@ -266,7 +271,7 @@ class SandboxDocker(ClosesAtExit):
     # an exec
 
     def _bash(self, script: str, *args: str, user: str = "0") -> str:
-        """Return the output of a script of this module. Raise ItemFailed if it fails."""
+        """Run a bash script of this module and return its output. Raise ItemFailed if it fails."""
         result = self._exec(["bash", "-c", script, "bash", *args], OWN_S, {}, user)
         if not result.ok:
             raise ItemFailed(_failure(result), f"sandbox, {script}:")
@@ -278,12 +283,12 @@ class SandboxDocker(ClosesAtExit):
             result = self._exec(["bash", "-c", LIMITS], OWN_S, {}, "0")
             if result.exit_code != CANNOT_RUN or NOT_STARTED not in result.output:
                 break
-            self.end_all()   # no process could start, as the container is at its limit
-        if not result.ok:     # the container is being ended
+            self.end_all()   # make room: no process could start, as the container is at its limit
+        if not result.ok:     # not even this script runs: the container is ending
             raise self._death(_failure(result))
         lines = [line.rpartition(" ") for line in result.output.splitlines()]
         hits = Counter({name: int(n) for name, _, n in lines if name in self._limits})
-        new = hits - self._hits   # only counts that have grown
+        new = hits - self._hits   # keeps only counts that have grown
         self._hits = hits
         return "; ".join(text for name, text in self._limits.items() if name in new)
 
@@ -294,9 +299,9 @@ class SandboxDocker(ClosesAtExit):
         output = self._shell.output()
         with self._named_end():
             exec_id = api.exec_create(self.id, argv, environment=env, user=user, workdir="/")["Id"]
-            # not api.exec_start(), which bypasses the buffer with the reply's head, and so loses
-            # output that came with it. A silence longer than this time-out means that the engine is
-            # gone.
+            # Send the request without api.exec_start(): it reads past http.client's buffer, and so
+            # loses output that arrived together with the reply's head. The engine counts as gone
+            # after a silence longer than this timeout.
             reply = api.post(f"{api.base_url}/v{api.api_version}/exec/{exec_id}/start", stream=True,
                              json={"Detach": False, "Tty": False}, timeout=timeout_s + 4 * END_S)
             with closing(reply), self._deadline(timeout_s) as is_over:
@@ -314,8 +319,8 @@ class SandboxDocker(ClosesAtExit):
 
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
-        """When the time is over or the run stops, end all processes in the container, and the
-        container itself if that does not help. Yield an event that is set when this happens."""
+        """End all processes in the container when the time is over or the run stops; end the
+        container if they do not end. Yield an event that is set when the ending begins."""
         has_ended = threading.Event()
         is_over = threading.Event()
 
@@ -334,7 +339,7 @@ class SandboxDocker(ClosesAtExit):
             yield is_over
         finally:
             has_ended.set()
-            thread.join()   # a pending signal must not hit the next command
+            thread.join()   # wait, so that a late signal does not hit the next command
 
     @contextmanager
     def _named_end(self) -> Iterator[None]:
@@ -349,7 +354,8 @@ class SandboxDocker(ClosesAtExit):
             raise self._death(engine.reason(e)) from e
 
     def _death(self, error: str) -> SandboxDied:
-        """Return the reason why commands no longer run, or else `error`."""
+        """Return the exception with the reason why commands no longer run; with `error` if the
+        reason is unknown."""
         if self._disk.n_over:
             return OverLimit(f"over the disk limit: {self._disk.n_over:,} bytes written, "
                              f"{self._disk_bytes:,} allowed")
@@ -375,7 +381,8 @@ def _failure(result: Result) -> str:
 
 
 def _short_texts(source: Source) -> list[str]:
-    """Return the names and texts of files as arguments of a command; [] if any does not fit."""
+    """Return [name, text, name, text, …] of files as arguments of a command; [] if a name or text
+    cannot be an argument, or if all are too long together."""
     if not isinstance(source, dict) or sum(map(len, source.values())) > PART:
         return []
     if any(parts_of(name) != (name,) or b"\0" in content or isinstance(content, Program)
@@ -388,15 +395,15 @@ def _short_texts(source: Source) -> list[str]:
 
 
 def _pieces(raw) -> Iterator[bytes]:
-    """Yield the data of a multiplexed stream. A frame is 4 bytes for the stream, 4 bytes for the
-    length, and the data."""
+    """Yield the data of a multiplexed stream. Each frame has 4 bytes that name the stream, 4 bytes
+    for the length, and the data."""
     while len(head := raw.read(8)) == 8:
         if data := raw.read(int.from_bytes(head[4:], "big")):
             yield data
 
 
 def _remove(api, container_id: str, networks: list[str]) -> None:
-    """Remove a container and its networks; print a line for a container that cannot be removed."""
+    """Remove a container and its networks. Print a line if the container cannot be removed."""
     try:
         engine.remove_container(api, container_id)
     except (*LOST, OSError) as e:

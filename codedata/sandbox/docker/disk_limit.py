@@ -15,7 +15,7 @@ from codedata.errors import Interrupted, ItemFailed
 from codedata.terminal import say
 
 MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, used to time the next check
-ALIVE = "USR2"             # the signal that tells a container that its maker is alive
+ALIVE = "USR2"             # signal that tells a container that the run that created it is alive
 MIN_WAIT_S = 0.5
 MAX_WAIT_S = 10.0
 LOOK_S = 5.0               # seconds between two checks of the host's free space
@@ -38,8 +38,8 @@ class DiskWatch:
     """End a container that has written more than `limit` bytes in addition to its image. A sparse
     file counts in full.
 
-    Few storage drivers support a quota, so the engine is asked for the number of bytes written:
-    often near the limit, rarely far from it.
+    Few storage drivers support a quota. So the watch asks the engine for the number of bytes
+    written, more often if the number is near the limit.
     """
 
     def __init__(self, api, container_id: str, limit: int):
@@ -53,14 +53,15 @@ class DiskWatch:
         """Watch the container until it is gone or over the limit, or `stopped` is set."""
         wait_s = MIN_WAIT_S
         while not self.stopped.wait(wait_s):
-            with suppress(requests.RequestException):   # commands will report the engine's failure
+            # ignore a failure of the engine, which commands will report
+            with suppress(requests.RequestException):
                 if (n_left := self._room_left()) is None:
                     break
                 wait_s = min(max(n_left / MAX_BYTES_PER_S, MIN_WAIT_S), MAX_WAIT_S)
 
     def _room_left(self) -> int | None:
-        """Return the number of bytes that the container may still write; None if it is gone or was
-        just ended."""
+        """Return the number of bytes that the container may still write; None if the container is
+        gone or was just ended."""
         listed = self._api.containers(size=True, filters={"id": self._id})
         if not listed:
             return None
@@ -86,8 +87,8 @@ def remove_tree(root: Path) -> None:
 
 
 def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
-    """Wait until the file system of `place` has at least `floor_bytes` free; print to stderr that
-    it waits. Raise Interrupted if `stop` is set meanwhile."""
+    """Wait until the file system of `place` has at least `floor_bytes` free, and print a line to
+    stderr about the wait. Raise Interrupted if `stop` is set meanwhile."""
     waits = False
     with _waiting:
         while (free := shutil.disk_usage(place).free) < floor_bytes:

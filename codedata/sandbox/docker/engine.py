@@ -35,16 +35,17 @@ IS_FOLDER = 1 << 31        # flag in the engine's file modes
 TIMEOUT_S = 300            # seconds for a request, since a commit writes gigabytes
 ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers cannot reach each other
 
-# No other thread may remove the network between finding and joining it. The lock is reentrant
-# because garbage collection of an unclosed sandbox may remove a network in the same thread.
+# Held from finding the network until the container has joined it, so that no other thread removes
+# the network meanwhile. The lock is reentrant, because the garbage collection of an unclosed
+# sandbox may remove a network in the same thread.
 _network_lock = threading.RLock()
-_volume_lock = threading.Lock()   # only one thread fills a volume
+_volume_lock = threading.Lock()   # lets only one thread at a time fill a volume
 
 
 def connect(exit_code: int = 1):
     """Return the low-level client of the engine at DOCKER_HOST. Raise Trouble if the SDK is
-    missing, MachineStopped if the engine does not answer (no item has failed then). `exit_code` is
-    2 if nothing has been done yet."""
+    missing. If the engine does not answer, raise MachineStopped, so that no item counts as failed.
+    Callers pass 2 as `exit_code` if nothing has been done yet."""
     try:
         import docker
     except ImportError as e:
@@ -57,7 +58,7 @@ def connect(exit_code: int = 1):
 
 
 def create(api, image: str, **options) -> str:
-    """Create a container and return its id; pull the image if it is not here."""
+    """Create a container and return its id. Pull the image if this machine lacks it."""
     try:
         return api.create_container(image, **options)["Id"]
     except requests.HTTPError as e:
@@ -113,7 +114,7 @@ class Files:
     api: Any
     container_id: str
     stop: threading.Event
-    config: dict = field(default_factory=dict)   # an image's config, if these are its files
+    config: dict = field(default_factory=dict)   # the image's config; {} for files of a container
 
     def all(self) -> Stream:
         """Return a tar of all files except files in volumes."""
@@ -151,10 +152,11 @@ def files_of(image: str, stop: threading.Event | None = None) -> Iterator[Files]
 
 
 def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple[str, bool]]:
-    """Yield (path, whether it exists) for each difference between a container and its image, a
-    folder before its content. As root, with access to the engine's storage, a folder is listed only
-    if it is gone, was replaced, or changes meanwhile. Else the engine compares all files, which is
-    slow and also lists changed folders. Raise OverBounds if BOUNDS are exceeded."""
+    """Yield (path, whether the path exists) for each difference between a container and its image,
+    a folder before its content. If this process is root and has access to the engine's storage, a
+    folder is listed only if it is gone, was replaced, or changes meanwhile. Otherwise the engine
+    compares all files, which is slow, and also lists folders with changes. Raise OverBounds if
+    BOUNDS are exceeded."""
     driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
     upper = driver.get("UpperDir", "")
     if os.geteuid() == 0 and os.path.isdir(upper):
@@ -184,7 +186,7 @@ def _differences_in(name: str, parent: int | None, path: str, count: Callable,
                     about = entry.stat(follow_symlinks=False)
                     is_mark = stat.S_ISCHR(about.st_mode) and about.st_rdev == 0
                     yield place, not is_mark
-            except OSError:   # it was just removed or replaced
+            except OSError:   # the entry was just removed or replaced
                 yield place, True
 
 
@@ -278,8 +280,8 @@ def remove_container(api, container_id: str) -> None:
 
 
 def not_removed(api, name: str, e: Exception) -> str:
-    """Return a line with the name and size of something that cannot be removed, and advice. Return
-    "" if it is gone or in use, or if the engine is gone: then the next start removes it."""
+    """Return a line about a thing that cannot be removed: its name, size and advice. Return "" if
+    the thing is gone or in use, or if the engine is gone; then the next start removes it."""
     if isinstance(e, requests.ConnectionError):
         return ""
     if getattr(getattr(e, "response", None), "status_code", 0) in (403, 404, 409):
@@ -307,9 +309,9 @@ def image_id(image: str) -> str:
 
 
 def volume_of(image: str, path: str) -> dict[str, str]:
-    """Return {volume: path} to mount an image's folder in a sandbox. The volume is filled once, and
-    kept by a container that never runs and that no run removes. Raise Trouble if the engine lacks
-    the image."""
+    """Return {volume: path} to mount an image's folder in a sandbox. The volume is filled once. A
+    container that never runs keeps the volume, and no run removes that container. Raise Trouble if
+    the engine lacks the image."""
     if not (found := image_id(image)):
         raise Trouble("is not here.", f"the image {image}", "Make or pull it first.")
     api, name = connect(), f"codedata-{found[-64:][:12]}{path.replace('/', '-')}"
@@ -319,8 +321,9 @@ def volume_of(image: str, path: str) -> dict[str, str]:
         except requests.HTTPError:
             made = api.create_container(image, volumes=[path])["Id"]   # the engine fills the volume
             try:
-                api.rename(made, name)   # only now: others look for this name and expect it filled
-            except requests.HTTPError:   # another process was first
+                # name it only now: another process that finds the name expects a filled volume
+                api.rename(made, name)
+            except requests.HTTPError:   # another process was first: use its volume
                 remove_container(api, made)
             holder = api.inspect_container(name)
     return {holder["Mounts"][0]["Name"]: path}
@@ -336,8 +339,8 @@ def image_names(pattern: str) -> set[str] | None:
 
 
 def keep_image(image_id: str, image_name: str) -> str:
-    """Give an image a name, and a label that keeps it when its run ends; return its new id. The
-    earlier image of this name is removed, unless it is in use."""
+    """Give an image a name, and a label that keeps the image when its run ends. Return the image's
+    new id. Remove the earlier image of this name, unless it is in use."""
     api = connect()
     former = ""
     with suppress(requests.RequestException):   # there is no image of this name

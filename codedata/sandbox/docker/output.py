@@ -20,7 +20,7 @@ class Output:
         self._began = time.monotonic()
         self._secret = re.compile(b"|".join(map(re.escape, secrets)) or b"(?!)")
         self._half = limit // 2
-        # Keep more at each end than is shown, so that a secret across the cut is found.
+        # keep more at each end than is shown, to find a secret that lies across the cut
         self._n_kept = self._half + max(map(len, secrets), default=0)
         self._head = bytearray()
         self._tail = bytearray()
@@ -31,12 +31,13 @@ class Output:
         room = self._n_kept - len(self._head)
         self._head += data[:room]
         self._tail += data[room:]
-        if len(self._tail) > 4 * self._n_kept:   # not for each piece, since this copies the tail
+        # cut the tail rarely, not after each piece, since cutting copies it
+        if len(self._tail) > 4 * self._n_kept:
             del self._tail[:-self._n_kept]
 
     def text(self) -> str:
-        """Return the kept output as storable text; a line in the middle gives the number of bytes
-        cut."""
+        """Return the kept output as storable text. If bytes were cut, a line in the middle gives
+        their number."""
         data = self._head + self._tail
         n_cut = self.n_bytes - 2 * self._half
         if n_cut <= 0:
@@ -46,8 +47,8 @@ class Output:
         return f"{head}\n[... {n_cut:,} bytes cut ...]\n{tail}"
 
     def result(self, exit_code: int | None) -> Result:
-        """Return the result of a command that started when this object was created; `exit_code` is
-        None if it ran out of time."""
+        """Return the result of a command that started when this object was created. `exit_code` is
+        None for a command that ran out of time."""
         timed_out = exit_code is None
         return Result(TIMED_OUT if timed_out else exit_code, self.text(),
                       time.monotonic() - self._began, timed_out, self.n_bytes)

@@ -41,8 +41,8 @@ TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's mes
 
 @dataclass(frozen=True)
 class BuildLimits(SandboxSettings):
-    """Limit a build: each of its steps has the limits of a sandbox. With less than `disk_floor`
-    free on the engine's disk, it waits or is ended."""
+    """Hold the limits of a build. Each step of the build has the limits of a sandbox. If less than
+    `disk_floor` is free on the engine's disk, a build waits before its start, or is ended."""
 
     timeout_s: float = 600.0
     pids_limit: int = PIDS_LIMIT
@@ -52,9 +52,9 @@ class BuildLimits(SandboxSettings):
 class Build:
     """Hold the result of a build."""
 
-    image_id: str              # "" if it failed
-    log: str                   # its output, at most OUTPUT_BYTES
-    failed: str                # why it failed; "" on success
+    image_id: str              # "" if the build failed
+    log: str                   # output of the build, at most OUTPUT_BYTES
+    failed: str                # why the build failed; "" on success
     seconds: float
 
 
@@ -116,7 +116,7 @@ def labelled(dockerfile: str, labels: dict[str, str]) -> str:
     if fault:
         raise ItemFailed(fault, "the Dockerfile")
     for one in instructions:
-        lines.append(one.text)   # in one line, so that Docker parses it as we did
+        lines.append(one.text)   # write it in one line, so that Docker parses it as we did
         if one.name in ("FROM", "LABEL"):
             lines.append("LABEL " + words.replace("$", "\\$"))
     return "\n".join(lines)
@@ -192,7 +192,7 @@ def _watched(api, token: str, limits: BuildLimits,
 
 def _is_full(api, id: str, pids: int) -> bool:
     """Set a container's limit of processes, and return whether it has reached the limit."""
-    with suppress(requests.RequestException, ValueError):   # it may have ended
+    with suppress(requests.RequestException, ValueError):   # the container may have ended
         place = f"{api.base_url}/v{api.api_version}/containers/{id}"
         api.post(f"{place}/update", json={"PidsLimit": pids}, timeout=SILENT_S)
         found = api.get(f"{place}/stats", params={"stream": "0", "one-shot": "1"}, timeout=SILENT_S)

@@ -1,8 +1,8 @@
 """Parse a Dockerfile as every builder of the engine does, old or new.
 
-Syntax that builders parse differently is refused: parser directives, here-documents, options of
-BuildKit, ONBUILD. So is a FROM without an image that can run a step. In an untrusted
-Dockerfile, rewritten() replaces such syntax if there is an equivalent without BuildKit.
+read_dockerfile() refuses syntax that builders parse differently (parser directives, here-documents,
+options of BuildKit, ONBUILD), and a FROM without an image that can run a step. rewritten() replaces
+such syntax in an untrusted Dockerfile if there is an equivalent without BuildKit.
 """
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from codedata.errors import ItemFailed
 
-MAX_CHARS = 100_000     # in an untrusted Dockerfile
-MAX_REWRITTEN = 1_000_000   # characters after here-documents have become scripts
-MAX_EXPANDED = 10_000   # characters of ARG or FROM with variables expanded
-ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")   # whitespace only for some parsers
+MAX_CHARS = 100_000     # limit for the characters of an untrusted Dockerfile
+MAX_REWRITTEN = 1_000_000   # limit after here-documents were replaced by scripts
+MAX_EXPANDED = 10_000   # limit for an ARG or FROM after its variables were expanded
+# matches characters that count as whitespace only for some parsers
+ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")
 DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
 PASSED_OVER = re.compile(r"[ \t]*(#|$)")
 CONTINUED = re.compile(r"(?<!\\)\\[ \t]*$")
@@ -46,7 +47,8 @@ class Instruction(NamedTuple):
 
 
 def read_dockerfile(text: str) -> tuple[list[Instruction], str]:
-    """Return (the instructions, why the Dockerfile is refused, with the line, or "")."""
+    """Return (the instructions, the reason why the Dockerfile is refused, or ""). The reason names
+    the line."""
     args: dict[str, str] = {}
     found: list[Instruction] = []
     for line, joined in _joined(_lines(text)):
@@ -112,7 +114,7 @@ def _run_of(rest: str, bodies: list[list[str]], shell: list[str]) -> str:
     """Return RUN with the script as one argument of the shell."""
     flags = FLAGS.match(rest)[0]
     script = "\n".join([rest[len(flags):], *(line for body in bodies for line in body)])
-    if DOCUMENT.fullmatch(rest[len(flags):].strip()):   # the document is the script
+    if DOCUMENT.fullmatch(rest[len(flags):].strip()):   # the here-document is the whole script
         script = "".join(f"{line}\n" for line in bodies[0][:-1])
     shell = [*SHELL, RUNS_FILE] if script.startswith("#!") else shell
     return f"RUN {flags}{json.dumps([*shell, script])}"
@@ -164,7 +166,7 @@ def _instruction(text: str, args: dict[str, str]) -> Instruction:
     if name in ("ARG", "FROM"):
         if len(rest) <= MAX_EXPANDED:
             rest = VARIABLE.sub(lambda one: args.get(one[1] or one[2]) or one[3] or "", rest)
-        if len(rest) > MAX_EXPANDED:   # each of a few lines may double it
+        if len(rest) > MAX_EXPANDED:   # check each line, since each line can double the length
             raise ValueError(f"{text[:80]!r} has more than {MAX_EXPANDED:,} characters")
     if name == "ARG":
         args |= dict(word.partition("=")[::2] for word in shlex.split(rest))

@@ -1,7 +1,7 @@
-"""Name images, and exchange them with the registry that a name begins with: HOST[:PORT]/PATH:TAG.
+"""Name images, push them and pull them. A name HOST[:PORT]/PATH:TAG begins with its registry.
 
-A name without a host is never pulled: its owner on a public registry could put anything there. The
-rights to push and pull are the engine's configuration (docker login).
+A name without a host is never pulled: on a public registry, the owner of that name could offer
+anything. The rights to push and pull come from the engine's configuration (docker login).
 """
 import re
 
@@ -17,7 +17,7 @@ MAX_TRIES = 3              # attempts to push an image
 
 
 def image_name(prefix: str, name: str) -> str:
-    """Return an image name that Docker accepts. A name that must be changed for this gets a digest,
+    """Return an image name that Docker accepts. If `name` has to be changed for that, add a digest,
     so that similar names stay distinct."""
     if IMAGE_NAME.fullmatch(name):
         return prefix + name
@@ -32,8 +32,9 @@ def has_registry(image: str) -> bool:
 
 
 def is_here(image: str, image_id: str = "") -> bool:
-    """Return whether the engine has an image. First pull it if its name includes a registry and it
-    is missing or its id is not `image_id` (another machine may have remade it)."""
+    """Return whether the engine has an image. If the image's name includes a registry, first pull
+    the image if it is missing, or if its id is not `image_id` since another machine has remade it.
+    """
     api = engine.connect()
     for may_pull in (has_registry(image), False):
         try:

@@ -1,13 +1,13 @@
-"""Grade a task for its proof: untouched once, with its gold three times, and with its gold in other
-orders of the tests on a later day. This works for every kind of task. Each run is in a fresh
-container.
+"""Grade a task for its proof: once unchanged, three times with its gold (the known solution), and
+with its gold in other orders of the tests on a later day. This works for every kind of task. Each
+run is in a fresh container.
 
     rows = []
     untouched = grade_untouched(grader, rows)
     work = prove_gold(grader, rows)          # raises NotRewarded at the first reward below 1
     prove_repeatable(grader, work, clock_library(host), rows)
 
-`rows` become `runs` in proof.json. Kinds of tasks may add conditions.
+`rows` becomes `runs` in proof.json. Kinds of tasks may add conditions.
 """
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ CONFTEST = """import random
 def pytest_collection_modifyitems(items):
     {}
 """
-# reversed, so that any two tests also run in the opposite order; and shuffled
+# code that changes the order of the tests: reversed, so that any two tests also run in the opposite
+# order; and shuffled
 ORDERS = ("items.reverse()", "random.Random(1).shuffle(items)")
 CLOCK_FILE = "faketime.so"
 INSTALL_CLOCK = ("apt-get update -qq && apt-get install -y -qq libfaketime && "
                  f"cp /usr/lib/*/faketime/libfaketime.so.1 {CLOCK_FILE}")
-# for all programs, even if tests start them with other environment variables
+# shifts the clock of all programs, even if tests start them with other environment variables
 SHIFT = f"echo /tests/{CLOCK_FILE} > /etc/ld.so.preload; echo {{}} > /etc/faketimerc; "
 
 
 class NotRewarded(Exception):
-    """Report the run of the gold that was not rewarded, with its grade and the solution's output.
-    """
+    """Report a run of the gold that was not rewarded, with the run's grade and the solution's
+    output."""
 
     def __init__(self, run: str, grade: Grade, printed: str = ""):
         super().__init__(f"{run}, the solution gets {grade.reward:g}")
@@ -55,9 +56,9 @@ def grade_untouched(grader: Grader, rows: list[Object]) -> Grade:
 
 def prove_gold(grader: Grader, rows: list[Object], work: bytes = b"",
                runs: Sequence[int] = range(1, GOLD_RUNS + 1)) -> bytes:
-    """Run the solution and grade its work, once for each of `runs`. If `work` is given, grade that
-    and do not run the solution. Return the archive of the last work. Raise NotRewarded at the first
-    run that is not rewarded, ItemFailed if the work is too large."""
+    """Run the solution and grade its work, once for each of `runs`. If `work` is given, grade this
+    work and do not run the solution. Return the archive of the last work. Raise NotRewarded at the
+    first run that is not rewarded, ItemFailed if the work is too large."""
     is_given, printed = bool(work), ""
     for n in runs:
         current_step().count = f"run {n} of {GOLD_RUNS}"
@@ -84,8 +85,8 @@ def prove_repeatable(grader: Grader, work: bytes, clock: bytes,
         rows.append(row_of("400 days later", later))
         if later.reward == 1.0:
             continue
-        # either this order fails, or a program fails with the library on any day, such as one with
-        # jemalloc
+        # grade again without a shift: the day or the order has failed, or a program (such as one
+        # with jemalloc) fails with the library on any day
         if grader.grade(work, with_clock, SHIFT.format("+0d")).reward == 1.0:
             raise NotRewarded("400 days later", later)
         reordered = grader.grade(work, conftest)

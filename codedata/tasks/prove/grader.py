@@ -1,8 +1,9 @@
-"""Work on a task in one container and grade it in another, as Harbor does. Only the files that the
-task collects are carried from the first container to the second.
+"""Work on a task in one container and grade the work in another, as Harbor does. Only the files
+that the task collects are carried from the first container to the second.
 
-A task collects either its work directory, to be copied over the image's, or an archive written by
-its own script; the verifier takes only the files that count from this archive.
+A task collects either its work directory, which is copied over the work directory of the second
+container, or an archive that the task's own script writes. From an archive, the verifier takes only
+the files that count.
 """
 from __future__ import annotations
 
@@ -47,11 +48,11 @@ from codedata.tasks.folder.task_toml import artifacts_in
 from codedata.texts import fill
 from codedata.verifier import weighted_tests
 
-LIMIT_S = 600.0            # time limit of a build, a solution or a verifier; --run-timeout may set
-                           # less
+LIMIT_S = 600.0            # time limit of a build, a solution or a verifier; --run-timeout may
+                           # lower it
 PACK_S = 120.0             # time limit for packing an agent's work
 TRIES = "codedata-task-try/"
-LOG_CHARS = 1_000           # shown from the end of a failed build's log
+LOG_CHARS = 1_000           # characters to show from the end of a failed build's log
 NOT_BUILT = "its image is not built"
 WORK = Bounds(max_bytes=200_000_000, max_files=2, max_depth=2, max_seconds=120)
 CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # for an archive
@@ -59,14 +60,15 @@ CONTENT = Bounds(max_bytes=200_000_000, max_files=400_000, max_seconds=120)   # 
 AS_USER = ("HOME=$(getent passwd {user} | cut -d: -f6) USER={user} LOGNAME={user} "
            "runuser -u {user} -- bash")
 BESIDE = "/opt"
-# Harbor makes that folder before it grades; pip, which has no network here, must not retry
+# grades: create the folder that Harbor creates before it grades, and let pip, which has no network
+# here, not retry
 GRADE = "export PIP_RETRIES=0; mkdir -p /logs/verifier; bash /tests/test.sh"
-# the reward on the first line; a separate command, so that no output of tests gets here
+# prints the reward on the first line; a separate command, so that no output of tests gets into it
 READ = """cd /logs/verifier && { cat reward.json 2>/dev/null || cat reward.txt; } | tr '\\n' ' '
 echo; cat results.json"""
 
-# pack the existing paths of a folder. The archive may be empty, and files may change while tar
-# reads them (exit code 1)
+# packs the existing paths of a folder; the archive may be empty, and exit code 1 is accepted, since
+# files may change while tar reads them
 PACK = """cd {folder} && set -- && for one in {paths}; do
     if [ -e "$one" ] || [ -L "$one" ]; then set -- "$@" "$one"; fi
 done && { tar -cf {archive} -T /dev/null "$@" || [ $? = 1 ]; }
@@ -97,7 +99,7 @@ class Grade:
 def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Build]:
     """Build the image of a task from its environment/. Return (its name, the result of the build).
     Raise ItemFailed if the files for the build cannot be read."""
-    # a name for each label: another process may remove its image of the same files at any time
+    # name the image by its label, too: another process may remove its image of the same files
     name = f"{TRIES}{files_digest(task.environment)}:{digest(label)[:12]}"
     context = {path: file for path, file in task.environment.items()
                if path not in (DOCKERFILE, IGNORE)}   # .dockerignore is not read here
@@ -111,8 +113,8 @@ def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Buil
 
 
 def grader_of(task: Task, host: SandboxFactory, label: str) -> Grader:
-    """Return the grader of a task, in the image that it names or in one that is built. Raise
-    ItemFailed if the image is gone, or the build fails."""
+    """Return the grader of a task. Build the image if the task names none. Raise ItemFailed if the
+    image is gone, or the build fails."""
     name = image_of(task)
     if not name or text_in(task.environment, DOCKERFILE) not in ("", from_line(name)):
         current_step().count = "building its image"
@@ -121,14 +123,14 @@ def grader_of(task: Task, host: SandboxFactory, label: str) -> Grader:
         if build.failed:
             raise ItemFailed(f"{NOT_BUILT}: {build.failed}: {build.log[-LOG_CHARS:].strip()}",
                              task.instance_id)
-    else:   # pulls an image rebuilt by another machine
+    else:   # pull the image if another machine has rebuilt it
         host.has_image(name, str((task.proof or {}).get("image_id") or ""))
     return Grader(host, task, name, label)
 
 
 @dataclass
 class Grader:
-    """Open containers of one task's image. `engine_s` is the sum of their seconds."""
+    """Open containers of one task's image. `engine_s` is the seconds of all these containers."""
 
     host: SandboxFactory
     task: Task
@@ -144,7 +146,8 @@ class Grader:
 
     @cached_property
     def workdir(self) -> str:
-        """Return the agent's working directory: by task.toml, else by the image."""
+        """Return the agent's working directory, as task.toml sets it or, if it does not, the image.
+        """
         return workdir_of(self.task) or self.host.workdir_of(self.image)
 
     @contextmanager
@@ -196,9 +199,10 @@ class Grader:
         return self.archived(sandbox, script)
 
     def archived(self, sandbox: Sandbox, script: str) -> bytes:
-        """Return the archive that a script makes in a container. Raise ItemFailed if there is none,
-        or it is too large."""
-        tar = sandbox.run(f"({script}\n)", timeout_s=PACK_S)   # keeps its shell's directory
+        """Return the archive that a script makes in a container. Raise ItemFailed if the script
+        makes none, or if the archive is too large."""
+        # run the script in a subshell, so that the working directory stays
+        tar = sandbox.run(f"({script}\n)", timeout_s=PACK_S)
         if not tar.ok:
             raise ItemFailed(f"its work cannot be packed: {tar.output[-300:]}")
         with temporary_folder() as folder:
@@ -284,7 +288,7 @@ def _read(printed: str, log: str, seconds: float) -> Grade:
         value = json.loads(reward_text)
         number = float(value["reward"] if isinstance(value, dict) else value)
         reward = number if math.isfinite(number) else 0.0
-    with suppress(*UNREADABLE):   # a long output has lost its middle
+    with suppress(*UNREADABLE):   # ignore an output that was cut in its middle
         phases = [[str(one) for one in (name, phase, outcome, said)]
                   for name, phase, outcome, said in json.loads(results)]
     return Grade(reward, phases, log, seconds)

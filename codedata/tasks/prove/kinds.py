@@ -26,8 +26,8 @@ class DiffsToScreen:
     diffs: Sequence[str]
     coverage: Coverage | None
     record_of: Callable       # ({diff: its verdict}, seconds) → the record to write
-    why_whole: str = ""       # why no tests can be chosen for a diff; "" if they can
-    limit_s: float = 0.0      # time limit of the whole suite; 0: time_limit()
+    why_whole: str = ""       # why no tests can be chosen for a diff; "" if tests can be chosen
+    limit_s: float = 0.0      # time limit of the whole suite; 0 means time_limit()
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Candidate:
 
     name: str                # instance id of the task that it may become
     repo_name: str
-    base_commit: str         # in env/
+    base_commit: str         # the commit in env/
     diff: str
-    item: str                # the record that it comes from
-    method: str              # its maker or method
+    item: str                # name of the record that the candidate comes from
+    method: str              # maker or method of the change
     functions: list[str] = field(default_factory=list)   # ids of the functions concerned
-    words: Object = field(default_factory=dict)      # its maker's description of it
+    words: Object = field(default_factory=dict)      # the maker's description of the change
     screened: Object = field(default_factory=dict)   # results of screening
-    refused: str = ""        # why it is refused without a proof, or ""
+    refused: str = ""        # why the candidate is refused without a proof, or ""
 
     @property
     def instance_id(self) -> str:
@@ -64,15 +64,15 @@ class Candidate:
 
 
 class Kind(Protocol):
-    """Describe one kind of task. Each of its candidates has a `name`, and in `refused` the reason
-    why it is refused without a proof, or ""."""
+    """Describe one kind of task. Each candidate has a `name`, and `refused`: the reason why the
+    candidate is refused without a proof, or ""."""
 
     name: str                # one of records.KINDS
     label: str               # prefix of labels of containers and names of images
-    candidates: Reads        # by name
+    candidates: Reads        # the candidates by name
     candidates_with: tuple[Reads, ...]   # read with each candidate, after an environment: *joined
-    tasks: Store             # the store of its tasks in task/
-    proven: tuple[str, ...]  # the fields of a task that its proof writes
+    tasks: Store             # the store of the kind's tasks in task/
+    proven: tuple[str, ...]  # the fields of a task that the proof writes
 
 
 class Prover(Protocol):

@@ -37,7 +37,7 @@ def healed_files(first: FirstRun, run_with: Callable[[str], FirstRun]) -> Files:
                 undone, healed = fewer, {**first.before, **run.after}
             else:
                 at += size
-        if size > 1 or len(undone) == n_before:   # a hunk that was tried later may need an earlier
-                                                  # one
+        # repeat size 1 while hunks are dropped: a dropped hunk may have needed an earlier one
+        if size > 1 or len(undone) == n_before:
             size //= 2
     return healed

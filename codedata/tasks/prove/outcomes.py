@@ -24,7 +24,7 @@ SURVIVES = "survives", "no test that passed before fails"
 MIN_RUN_S = 60
 USUAL_TIMES = 5
 FAILURE_S = 0.3
-LAST_LINES = 3     # lines of output; they may name the test at its end
+LAST_LINES = 3     # lines to keep of the end of the output, which may name the test that ran
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class SuiteOutcome:
     seconds: float = 0.0
     timed_out: bool = False
     exit_code: int = 0
-    truncated_at: str = ""       # the test before a runner stopped early, as it reported
+    truncated_at: str = ""       # the last test before a runner stopped early
     last_lines: Collection[str] = ()   # last printed lines of a suite that was ended
-    same_error: str = ""         # why ScreeningRules.drops_same_error refuses it
+    same_error: str = ""         # why ScreeningRules.drops_same_error refuses the patch
 
 
 def time_limit(environment: Environment, limit_s: float) -> float:
@@ -94,10 +94,10 @@ def was_ended(run: Run) -> bool:
 
 def without_missing(outcome: SuiteOutcome,
                     known: Mapping[str, str]) -> tuple[SuiteOutcome, list[str]]:
-    """Return (the outcome before a pull request, with tests that did not run counted as errors,
-    since they may not even be collected; the tests with unknown results). If the suite does not
-    end, the latter are the tests that it did not reach; the test that hangs or dies is an
-    error."""
+    """Return (the outcome before a pull request, the tests with unknown results). In the outcome,
+    tests that did not run count as errors, since they may not even be collected. If the suite does
+    not end, the test that hangs or dies is an error, and the tests that the suite did not reach
+    have unknown results."""
     missing = [test for test, status in known.items()
                if status == PASSED and test not in outcome.statuses]
     failing = missing

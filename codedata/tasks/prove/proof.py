@@ -1,15 +1,15 @@
-"""Prove by execution that a change of a repository is a task: tests that passed fail with it,
-others still pass, and in an image for agents the reverse of the change, the gold, makes all of them
-pass.
+"""Prove by execution that a change of a repository is a task. Some tests that passed before fail
+with the change, and the other tests still pass. In an image for agents, the gold (the reverse of
+the change) makes all tests pass.
 
 Each run is of the whole suite, in a fresh container without network. One run without the change is
 shared by all candidates. A candidate's own proof takes six runs: one with the change in the image
 of env/; then, in the task's own image, one without the hidden tests, three with the gold and one
 without it. If a kind reduces its golds, up to MAX_RUNS runs show first which hunks of the reverse
 are needed. In the run without the gold, exactly the tests that failed in the run with the change
-must fail. It replaces repeated runs in the image of env/: it shows the same and tests the task's
-image, too. Without the hidden tests, the other tests must pass; otherwise more tests are hidden, or
-none.
+must fail. This run replaces repeated runs in the image of env/, since it shows the same and also
+tests the task's image. Without the hidden tests, the other tests must pass; if they do not, more
+tests are hidden, or none.
 
 Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
 these runs, with the script that graders run. A test with the same result in all runs may still be
@@ -70,18 +70,19 @@ from codedata.verifier.agent_work import STEERS
 from codedata.verifier.junit import escaped_name
 
 TRIES = "codedata-bug-try/"
-STEPS = 6                 # steps of a proof
-ROW_RUNS = 3              # runs without a patch, if no verification has found the flaky tests
+STEPS = 6                 # number of steps of a proof, for messages
+ROW_RUNS = 3              # runs without a patch if no verification has found the flaky tests before
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Hold the results of a suite without a change; for a pull request, the results with it."""
+    """Hold the results of a suite without a change; for a pull request, the results with the pull
+    request."""
 
     statuses: dict[str, str]     # only for the counting tests
     files: dict[str, str]        # {test: its file, or "" if no file fits its name}
     texts: Files                 # the contents of these files
-    copies: Files                # hidden files with the examples of its sources' doctests
+    copies: Files                # hidden files with copies of the examples in doctests
     created_at: str              # date of the commit, "" if there is none
     reads: str                   # where evaluation scripts find the results, one of READS
     ignored: set[str]            # tests that do not count
@@ -103,7 +104,8 @@ class PatchProver:
         self.lacks = factory.find_lost(images_of(kind))
         self._rules = replace(kind.rules, ignores_skipped=False)
         self._baselines: dict[str, Baseline] = {}
-        self._locks = defaultdict(threading.Lock)   # one run without a change at a time
+        # let only one thread at a time run an environment's suite without a change
+        self._locks = defaultdict(threading.Lock)
 
     def prove(self, candidate: Candidate, label: str, environment: Environment, *joined) -> Task:
         """Return the proven task of a candidate, without an instruction, and keep its image. Raise
@@ -127,7 +129,7 @@ class PatchProver:
         cases, held_out = kind.cases(
             candidate, bug, self._factory, label, environment, *joined)
         verifier = SuiteVerifier(
-            # if only listed files count, read reports only: the listed files can print anything
+            # if only listed files count, read only reports, since listed files can print anything
             counted.test_script, baseline.reads if counts is None else READS[0], hidden,
             "" if visible else diff_of(left, hidden),
             [*map(escaped_name, first.fail_to_pass)], [*map(escaped_name, first.pass_to_pass)],
@@ -187,7 +189,7 @@ class PatchProver:
             if reason and len(reads) == 1:
                 raise Excluded(f"{reason}.", name)
             if reason:
-                del reads[0]   # this source lacks results: try the next
+                del reads[0]   # try the next source, since this one lacks results
             else:
                 runs.append(run)
         statuses, flaky = compare(runs)
@@ -278,10 +280,11 @@ class PatchProver:
         if (traces or unread) and self._factory.has_image(base):
             in_base = find(base)
             unread = {place: unread[place] for place in unread.keys() - in_base[1]}
-            # if the source came from a folder, traces in our base image cannot come from it
+            # ignore our base image if the source came from a folder: it cannot have traces of it
             if base == self._factory.base_image and environment.row.get("reformat_path"):
                 traces = [line for line in traces if line not in in_base[0]]
-        if traces and not self._factory.has_image(image.name):   # unreadable: counts as a trace
+        # a gone image cannot be read, which counted as a trace
+        if traces and not self._factory.has_image(image.name):
             raise ItemFailed("its image is gone.", image.name)
         return [*traces, *unread.values()]
 

@@ -30,7 +30,7 @@ from codedata.terminal import named
 from codedata.texts import printable
 from codedata.verifier.suite import MARKS
 
-LOG_CHARS = 6_000          # kept from the end of a run's output
+LOG_CHARS = 6_000          # characters to keep from the end of a run's output
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Screened:
 
     verdict: str             # GOOD, or in one word why the change is refused
     reason: str              # the reason as a text for an agent to act on; "" if GOOD
-    failing: list[str] = field(default_factory=list)   # tests that passed before, sorted
-    skipped: list[str] = field(default_factory=list)   # the same, but skipped now and ignored
-    how: str = "full"        # swap | import: in a warm sandbox; full: all tests in a fresh one
-    n_run: int = 0           # tests that ran
-    seconds: Seconds = 0.0   # the length of the run
+    failing: list[str] = field(default_factory=list)   # tests that passed and now fail
+    skipped: list[str] = field(default_factory=list)   # tests that passed and now are skipped
+    how: str = "full"        # swap | import: in a warm sandbox; full: all tests in a fresh sandbox
+    n_run: int = 0           # number of tests that ran
+    seconds: Seconds = 0.0   # duration of the run
     not_run: list[str] = field(default_factory=list)   # tests that the suite did not reach
     is_cut: bool = False     # the suite was ended before its end
 
@@ -52,7 +52,7 @@ class Screened:
 class ScreeningRules:
     """Hold the rules for calling a change good."""
 
-    max_broken_share: float        # share of the tests that passed
+    max_broken_share: float        # limit for failing tests, as a share of the tests that passed
     ignores_skipped: bool = False  # tests that the change makes skipped do not count
     drops_same_error: bool = False   # refuse a change if all of several tests that run a changed
                                      # line end in one type of error: it shows where the change is
@@ -94,7 +94,7 @@ class FirstRun:
     before: Files = field(default_factory=dict)   # files that the patch changes, without it
     after: Files = field(default_factory=dict)    # the same files with the patch
     log: str = ""                                 # the end of the output
-    row: Object = field(default_factory=dict)     # its entry of `runs` in proof.json
+    row: Object = field(default_factory=dict)     # the run's entry of `runs` in proof.json
 
     @property
     def fail_to_pass(self) -> list[str]:
@@ -103,8 +103,8 @@ class FirstRun:
 
     @property
     def pass_to_pass(self) -> list[str]:
-        """Return the tests that pass without the patch, and with it pass or do not run. With an
-        agent's work, all of them have to pass."""
+        """Return the tests that pass without the patch, and with the patch pass or do not run. With
+        an agent's work, all these tests have to pass."""
         failing = {*self.fail_to_pass}
         return [test for test, status in self.known.items()
                 if status == PASSED and test not in failing]
@@ -113,8 +113,8 @@ class FirstRun:
 def first_run(environment: Environment, patch: str, host: SandboxFactory, label: str,
               rules: ScreeningRules, limit_s: float = 0.0,
               graded: Grading | None = None) -> FirstRun:
-    """Run the whole suite with the patch, and compare it with the results in env/, or with
-    `graded`. `limit_s` is the time limit (0: time_limit()). Raise ItemFailed or Excluded if the
+    """Run the whole suite with the patch, and compare the results with env/, or with `graded`.
+    `limit_s` is the time limit; 0 means time_limit(). Raise ItemFailed or Excluded if the
     environment cannot be opened."""
     known = graded.known if graded else known_results(environment)
     limit_s = limit_s or time_limit(environment, host.run_timeout_s)
