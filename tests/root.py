@@ -169,6 +169,9 @@ def a_duel(accepted: bool = True, judges=("j",), **fields) -> dict:
 class Root(type(Path())):
     """Be the path of a root, which each `with_…` adds to and returns."""
 
+    def __reduce__(self):   # a worker of a cluster does not have this module
+        return Path, (str(self),)
+
     def with_json(self, place: str, record) -> Root:
         """Write ROOT/<place>.json."""
         write_json(self / f"{place}.json", record)
