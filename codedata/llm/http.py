@@ -218,8 +218,6 @@ class Http:
                 tries.throttled += 1
                 wait_s = self._429_s(failure, url, endpoint.throttled(started), tries.throttled)
             else:
-                if failure.status:
-                    endpoint.refused()
                 tries.timeouts += failure.is_timeout
                 _stop_if_final(failure, url, endpoint)
                 n_failures += 1
@@ -255,6 +253,8 @@ class Http:
             raise self._no_answer(e, endpoint) from e
         endpoint.n_resets = 0
         if not 200 <= status < 300:
+            if status != 429:
+                endpoint.refused()
             headers["Location"] = self.masked(headers.get("Location", "no Location"))
             problem = f"HTTP {status}: {self._excerpt(body)}".rstrip(": ")
             flagged = printable(self.masked(_flagged(body)), 300)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from codedata.disk.layouts import write_atomic
 from codedata.disk.ledger import Ledger
+from codedata.disk.store import remove_half_written
 from codedata.duel.duel_state import summary_lines
 from codedata.duel.panel import Panel
 from codedata.errors import Trouble
@@ -72,8 +73,7 @@ def write_report(settings: Settings, directory: Path, turns: ReportTurns) -> Non
     text = terminal_safe(markdown(content, settings.report))
     write_atomic(directory / "report.md", text.encode())
     (directory / "report.html").unlink(missing_ok=True)   # written by version 0.2.0
-    for left in root.glob("_tmp.*"):   # pages that a killed run has not finished
-        left.unlink(missing_ok=True)
+    remove_half_written([root])   # pages of a killed run
     write_index(settings, known=turns)
 
 
