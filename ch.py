@@ -16,9 +16,9 @@ writes  answer*/<source>_<order>.json   the same record, its field `challenger`
   python ch.py --dry-run                # the calls, tokens and cost to come
   python ch.py --how chosen --limit 50  # the best of several blind answers, in variants/chosen/
 """
-from codedata import config
+from functools import partial
+
 from codedata.duel.variants import Challenger
-from codedata.llm import Models
 from codedata.records import HOW
 from codedata.run import cli, start
 
@@ -28,13 +28,9 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of ch.py").add_argument
     add("--how", choices=HOW, help="how the pull request is used (default: [challenger] how)")
     args = parser.parse_args(argv)
-    settings = config.load(args)
+    settings, options = cli.read(args)
     how = args.how or settings.challenger.how
-    with Models(settings) as models:
-        stage = Challenger(how, settings, models).stage(
-            after="king.py",
-            then="validate.py" if how == settings.challenger.how else f"validate.py --how {how}")
-        return start.run(stage, settings, models, cli.options(args))
+    return start.run(partial(Challenger.stage, how, settings), settings, options)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ writes  probe/<source>_<order>.<attack>.json   Score of each pair
 """
 from functools import partial
 
-from codedata import config
 from codedata.duel.judge_checks import CHECKS, check_stage
 from codedata.llm import Models
 from codedata.run import cli, start
@@ -34,7 +33,7 @@ def main(argv=None) -> int:
     add("--turns", type=cli.positive, metavar="N",
         help=f"pairs are made of N turns, at even distances (default: {TURNS})")
     args = parser.parse_args(argv)
-    settings = config.load(args)
+    settings, options = cli.read(args)
 
     def check(name: str, models: Models) -> Stage:
         return check_stage(name, args.turns or TURNS, settings.root, models.judges(),
@@ -42,7 +41,7 @@ def main(argv=None) -> int:
 
     checks = {name: partial(check, name) for name in ([args.check] if args.check else CHECKS)}
     holds = [CHECKS[name][0] for name in checks]
-    return start.run_steps(checks, settings, cli.options(args), holds)
+    return start.run_steps(checks, settings, options, holds)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
 from codedata.records import Environment
 from codedata.run import cli, start
-from codedata.run.stage import Reads
+from codedata.run.stage import Reads, Stage
 from codedata.sandbox.factory import SandboxFactory
 
 
@@ -44,18 +44,19 @@ def main(argv=None) -> int:
     if bool(args.input) == bool(args.repo) and (args.input or not args.status):
         parser.error("one of --input and --repo is needed")
     options.make_root()
-    with Models(settings) as models:
+    if args.repo:
+        repositories = one_repository(args.repo, settings.root, may_clone=not options.read_only)
+    elif args.input:
+        repositories = repositories_of(Path(args.input))
+    else:   # --status of all records, whatever their source
+        repositories = Store(settings.root, Environment)
+    reads = Reads(repositories, READ if args.repo or args.input else ())
+
+    def stage(models: Models) -> Stage:
         host = SandboxFactory(settings, models.stop, args.keep_images)
-        if args.repo:
-            repositories = one_repository(args.repo, settings.root,
-                                          may_clone=not options.read_only)
-        elif args.input:
-            repositories = repositories_of(Path(args.input))
-        else:   # --status of all records, whatever their source
-            repositories = Store(settings.root, Environment)
-        reads = Reads(repositories, READ if args.repo or args.input else ())
-        stage = setup_stage(settings, models, host, reads, then="analyze.py")
-        return start.run(stage, settings, models, options)
+        return setup_stage(settings, models, host, reads, then="analyze.py")
+
+    return start.run(stage, settings, options)
 
 
 if __name__ == "__main__":

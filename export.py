@@ -19,7 +19,6 @@ writes  export/<format>/                data/*.parquet, train.jsonl, validation.
   python export.py --status             # show the outcome, write nothing
   python export.py --formats dpo,kto
 """
-from codedata import config
 from codedata.export.make_exports import ALL_FORMATS, REFUSED_FLAGS, run
 from codedata.llm import Models
 from codedata.run import cli
@@ -35,11 +34,10 @@ def main(argv=None) -> int:
     add("--rejected-too", action="store_true", default=None,
         help="also if the duel was not accepted")
     args = parser.parse_args(argv)
-    settings = config.load(args)
+    settings, options = cli.read(args)
     with Models(settings) as models:
         read_row = row_reader(settings, models.http)
-        return run(settings.export, settings.report, settings.exclude.ids, read_row,
-                   cli.options(args))
+        return run(settings.export, settings.report, settings.exclude.ids, read_row, options)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/
 """
 from functools import partial
 
-from codedata import config
 from codedata.disk.store import Lists, Store
 from codedata.duel.agreement import ask_samples, n_samples, sampler_of
 from codedata.duel.answer import ask_turn, keep_reasoning, king_messages, read_turn, to_count
@@ -23,45 +22,49 @@ from codedata.duel.prompt_texts import prompt_digest
 from codedata.llm import Models
 from codedata.records import Answer, Prompt
 from codedata.run import cli, start
+from codedata.run.cli import RunOptions
 from codedata.run.stage import Reads, Stage, Writes
+from codedata.settings import Settings
 from codedata.terminal import say
 
 
 def main(argv=None) -> int:
-    args = cli.parser(__doc__).parse_args(argv)
-    settings = config.load(args)
-    with Models(settings) as models:
-        king, n_more = models.client("king"), n_samples(settings) - 1
-        if n_more and not args.status:
-            say(f"king  asks for {1 + n_more} answers a turn, in one call if possible: "
-                "[king] samples, [challenger] how")
-        sampler, layout = sampler_of(king, models), partial(king_messages, king)
+    settings, options = cli.read(cli.parser(__doc__).parse_args(argv))
+    return start.run(partial(king_stage, settings, options), settings, options)
 
-        def answer(prompt: Prompt) -> Answer:
-            # at one temperature they are one request: the samples find theirs kept
-            n = 1 + n_more if sampler.spec == king.spec else 1
-            thoughts: list[str] = []
-            turn = ask_turn(king, layout, prompt, partial(read_turn, thoughts=thoughts), n)
-            ask_samples(sampler, layout, prompt, n_more)
-            keep_reasoning(thoughts)
-            return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn,
-                          tools=prompt.tools, several=prompt.several)
 
-        optional = "tools", "several"
-        into = f"answer_{args.shard[0]}" if args.shard else "answer"
-        stage = Stage(
-            "king", make=answer,
-            reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", *optional),
-                        leaves_out=oversized(settings.root, settings.exclude.max_patch_chars)),
-            writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
-                          fields=("instance_id", "messages", "assistant", "king", *optional),
-                          optional=optional),
-            identity={**king.spec.identity(), "prompt": prompt_digest("form.md"),
-                      **({"samples": n_more} if n_more else {})},
-            requests=lambda prompt: [(one, to_count(king_messages(king, prompt), prompt))
-                                     for one in (king, *[sampler] * n_more)],
-            after="prompt.py", then="ch.py")
-        return start.run(stage, settings, models, cli.options(args))
+def king_stage(settings: Settings, options: RunOptions, models: Models) -> Stage:
+    """Return the stage that fills in the kings."""
+    king, n_more = models.client("king"), n_samples(settings) - 1
+    if n_more and not options.status:
+        say(f"king  asks for {1 + n_more} answers a turn, in one call if possible: "
+            "[king] samples, [challenger] how")
+    sampler, layout = sampler_of(king, models), partial(king_messages, king)
+
+    def answer(prompt: Prompt) -> Answer:
+        # at one temperature they are one request: the samples find theirs kept
+        n = 1 + n_more if sampler.spec == king.spec else 1
+        thoughts: list[str] = []
+        turn = ask_turn(king, layout, prompt, partial(read_turn, thoughts=thoughts), n)
+        ask_samples(sampler, layout, prompt, n_more)
+        keep_reasoning(thoughts)
+        return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn,
+                      tools=prompt.tools, several=prompt.several)
+
+    optional = "tools", "several"
+    into = f"answer_{settings.shard[0]}" if settings.shard else "answer"
+    return Stage(
+        "king", make=answer,
+        reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", *optional),
+                    leaves_out=oversized(settings.root, settings.exclude.max_patch_chars)),
+        writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
+                      fields=("instance_id", "messages", "assistant", "king", *optional),
+                      optional=optional),
+        identity={**king.spec.identity(), "prompt": prompt_digest("form.md"),
+                  **({"samples": n_more} if n_more else {})},
+        requests=lambda prompt: [(one, to_count(king_messages(king, prompt), prompt))
+                                 for one in (king, *[sampler] * n_more)],
+        after="prompt.py", then="ch.py")
 
 
 if __name__ == "__main__":

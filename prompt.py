@@ -17,7 +17,6 @@ writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
   python prompt.py --source runs/ --prs prs.jsonl --count 50
   python prompt.py --source hf:NAME --trajectories   # where each is and how it ended: export.py
 """
-from codedata import config
 from codedata.llm import Models
 from codedata.run import cli
 from codedata.sampling import sampler
@@ -49,13 +48,13 @@ def main(argv=None) -> int:
     add("--trajectories", action="store_true",
         help="draw no prompts: record whole trajectories, for export.py")
     args = parser.parse_args(argv)
-    settings = config.load(args)
+    settings, options = cli.read(args)
     with Models(settings) as models:
         if args.check:
             return check_source(settings, models.http)
         if args.trajectories:
-            return record_trajectories(settings, cli.options(args))
-        return sampler.run(settings, cli.options(args), models)
+            return record_trajectories(settings, options)
+        return sampler.run(settings, options, models)
 
 
 if __name__ == "__main__":

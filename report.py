@@ -14,7 +14,6 @@ writes  index.html                      the page of the root, with every turn
   python report.py --status             # show the outcome, write nothing
   python report.py --mode reference     # also DUEL_MODE=1
 """
-from codedata import config
 from codedata.report.make_report import REFUSED_FLAGS, run
 from codedata.run import cli
 
@@ -26,7 +25,7 @@ def main(argv=None) -> int:
     add("--mode", choices=["king", "reference"],
         help="whom the challenger was put against (default: king)")
     args = parser.parse_args(argv)
-    return run(config.load(args), cli.options(args))
+    return run(*cli.read(args))
 
 
 if __name__ == "__main__":

@@ -43,25 +43,27 @@ def main(argv=None) -> int:
     cli.sandbox_flags(parser, pod_prefix="code-data-turn")
     args = parser.parse_args(argv)
     settings, options = cli.with_sandboxes(args)
-    with Models(settings) as models:
-        runner = Runner(settings, SandboxFactory(settings, models.stop), samples_of)
-        make_stage = states if args.states else executed
-        return start.run(make_stage(settings, models, runner), settings, models, options)
+    return start.run(partial(states if args.states else executed, settings), settings, options)
 
 
-def executed(settings: Settings, models: Models, runner: Runner) -> Stage:
+def runner_of(settings: Settings, models: Models) -> Runner:
+    """Return the object that replays histories and runs commands in sandboxes."""
+    return Runner(settings, SandboxFactory(settings, models.stop), samples_of)
+
+
+def executed(settings: Settings, models: Models) -> Stage:
     """Return the stage that runs the candidates of turns."""
     return Stage(
-        "run_turns", make=runner.make, then="ch.py; validate.py",
+        "run_turns", make=runner_of(settings, models).make, then="ch.py; validate.py",
         writes=Writes(Store(settings.root, Executed)), **inputs(settings))
 
 
-def states(settings: Settings, models: Models, runner: Runner) -> Stage:
+def states(settings: Settings, models: Models) -> Stage:
     """Return the stage that runs the tests at each turn of trajectories."""
     prompt, hub = settings.prompt, hub_of(settings, models.http)
     source = open_source(prompt.source, hub, prompt.split, prompt.config)
     return Stage(
-        "run_turns.states", make=runner.states,
+        "run_turns.states", make=runner_of(settings, models).states,
         reads=Reads(trajectories(source), ("instance_id", "messages", "tools")),
         also_reads=inputs(settings)["also_reads"], writes=Writes(Store(settings.root, TurnStates)),
         then="prompt.py")

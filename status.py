@@ -16,7 +16,6 @@ import json
 import runpy
 import shutil
 import subprocess
-from argparse import Namespace
 from contextlib import redirect_stderr
 from dataclasses import asdict
 from pathlib import Path
@@ -58,8 +57,8 @@ def main(argv=None) -> int:
     add("--failed", action="store_true", help="print what failed or is left out, and why")
     add("--html", action="store_true", help="write index.html, a page of all of it")
     args = parser.parse_args(argv)
-    options, (settings, stages) = cli.options(args), read(args)
-    root = settings.root
+    settings, options = cli.read(args)
+    root, stages = settings.root, read(settings, args.given)
     page = write_index(settings, stages) if args.html else None
     failed = status.failed_in(root, stages)   # a generator: reads logs only when printed
     if args.summary:
@@ -76,18 +75,18 @@ def main(argv=None) -> int:
     return 0
 
 
-def read(args: Namespace) -> tuple[Settings, list[StageStatus]]:
-    """Return the settings of a root, and the status and usage of its stages, each stage found by
-    its own script."""
-    settings, stages = config.load(args), {}
+def read(settings: Settings, given: dict[str, tuple[str, ...]]) -> list[StageStatus]:
+    """Return the status and usage of a root's stages, each stage found by its own script. `given`
+    holds the flags for the scripts."""
+    stages: dict[tuple[str, str], StageStatus] = {}
     start.check_root(settings.root)
     config.check_is_root(settings.root)
-    given = [word for name, words in args.given.items() for word in words if name not in OWN]
+    flags = [word for name, words in given.items() for word in words if name not in OWN]
     for words, directory in STAGES:
         if any(settings.root.glob(directory)):
-            for one in ask(words, given):
+            for one in ask(words, flags):
                 stages.setdefault((one.stage, one.place), one)
-    return settings, status.add_usage(settings.root, [*stages.values()])
+    return status.add_usage(settings.root, [*stages.values()])
 
 
 def ask(words: str, flags: list[str]) -> list[StageStatus]:
@@ -108,7 +107,7 @@ def as_dict(root: Path, stages: list[StageStatus]) -> dict:
     """Return a root's status as a JSON object; `containers` are the labels of ours that run."""
     used = subprocess.run(["du", "-sk", "--", root], capture_output=True, text=True)
     return {"root": str(root), "root_bytes": 1024 * int(used.stdout.split()[0]),
-            "free_bytes": shutil.disk_usage(root).free, "containers": engine.running(),
+            "free_bytes": shutil.disk_usage(root).free, "containers": engine.running(root),
             "stages": [*map(asdict, stages)]}
 
 

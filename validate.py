@@ -15,10 +15,7 @@ writes  score/<source>_<order>.json     Score: each judge's verdict in each orde
 """
 from functools import partial
 
-from codedata import config
-from codedata.duel.duel_state import write_duel
-from codedata.duel.panel import judging_of
-from codedata.llm import Models
+from codedata.duel.duel_state import duel_stage
 from codedata.records import HOW
 from codedata.run import cli, start
 
@@ -31,15 +28,11 @@ def main(argv=None) -> int:
     add("--how", choices=HOW,
         help="how the challenger was made (default: [challenger] how)")
     args = parser.parse_args(argv)
-    settings = config.load(args)
+    settings, options = cli.read(args)
     how = args.how or settings.challenger.how
     if how != settings.challenger.how and settings.duel.mode != "king":
         parser.error("--how is about the king: it goes without --mode reference")
-    with Models(settings) as models:
-        judging = judging_of(settings, models, args.refresh, how)
-        finish = partial(write_duel, judging, settings.duel, settings.exclude)
-        stage = judging.stage(finish=finish, after="ch.py")
-        return start.run(stage, settings, models, cli.options(args))
+    return start.run(partial(duel_stage, settings, args.refresh, how), settings, options)
 
 
 if __name__ == "__main__":

@@ -166,15 +166,6 @@ def table(columns: list[str], rows: list[list[str]], align: str) -> str:
     return "\n".join([line(columns), f"|{rule}|", *map(line, rows)])
 
 
-def say_removed(removed: list[str], left: list[str]) -> None:
-    """Print which leftovers of killed runs were removed, and the lines about the remaining ones."""
-    if removed:
-        say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
-            f"({named(removed)})")
-    for line in left:
-        say(f"      {line}")
-
-
 def duration(seconds: float) -> str:
     """Return a time in words: "41 s" or "4 min 12 s"."""
     minutes, rest = divmod(int(seconds), 60)

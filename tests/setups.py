@@ -90,7 +90,7 @@ def wait_till_reaped(root: Path, pids: list[int]) -> None:
     """Wait till a start in the root has removed all that killed processes have made: the engine
     ends what it was asked for, such as the commit of an image, after a kill as well.
     """
-    process_labels.work_in(root)
+    process_labels.label_with(root)
 
     def is_clean() -> bool:
         engine.reap()

@@ -8,11 +8,9 @@ from heron_environment import an_environment
 from line_tables import rows
 from root import read_json, write_json
 
-from codedata import config
 from codedata.bugs.preprocess import Analyses
 from codedata.disk.store import Store
 from codedata.errors import Excluded
-from codedata.llm import Models
 from codedata.records import Analysis, BugConfig, Coverage
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage, Writes
@@ -52,14 +50,13 @@ def run(root, capsys):
                   same="base_commit", optional=True))
 
         def main(argv) -> int:
-            settings = config.load(args := cli.parser("toy.py").parse_args(argv))
+            settings, options = cli.read(cli.parser("toy.py").parse_args(argv))
             stage = Stage(
                 "toy", make=make, reads=Reads(Environments(root), ("test_script",)),
                 also_reads=joined,
                 writes=Writes(Store(root, BugConfig), tuple(BugConfig.__dataclass_fields__)),
                 **about)
-            with Models(settings) as models:
-                return start.run(stage, settings, models, cli.options(args))
+            return start.run(lambda _: stage, settings, options)
         run_here(main, root, *flags)
         return given, capsys.readouterr().err
     return run

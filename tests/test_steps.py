@@ -22,7 +22,7 @@ def steps_main(argv) -> int:
     parser.add_argument("word", nargs="?", choices=["this", "that"])
     cli.steps_flag(parser, STEPS)
     args = parser.parse_args(argv)
-    settings = config.load(args)
+    settings, options = cli.read(args)
     kinds = {step: variant(Answer, how) for step, how in STEPS.items()}
 
     def opener(step: str):
@@ -37,7 +37,7 @@ def steps_main(argv) -> int:
                 writes=Writes(Store(settings.root, kinds[step]), fields=("king",)), then="next.py")
         return stage
 
-    return start.run_steps({step: opener(step) for step in STEPS}, settings, cli.options(args),
+    return start.run_steps({step: opener(step) for step in STEPS}, settings, options,
                               kinds, args.steps)
 
 

@@ -196,7 +196,7 @@ from codedata import terminal
 from codedata.run import cli
 from codedata.errors import Trouble
 def run():
-    cli.options(cli.parser("").parse_args(["--log-level", "info"]))
+    cli.read(cli.parser("").parse_args(["--log-level", "info"]))
     try:
         raise ValueError({ATTACK!r})
     except ValueError:

@@ -140,7 +140,7 @@ class ClusterWorker:
         removed things, a line for each thing that could not be removed)."""
         driver.work_for(self._call)
         self._job = parcels.unpack(job)
-        process_labels.work_in(self._job.root)
+        process_labels.label_with(self._job.root)
         host = self._job.host
         return (host.engine_id(), *host.reap()) if host else ("", [], [])
 

@@ -39,9 +39,10 @@ from codedata.cluster.ray_actors import (
 from codedata.config import bare_environment
 from codedata.errors import Interrupted, ItemFailed, RunStopped, Trouble, start_thread
 from codedata.run.talk import Step
+from codedata.sandbox.factory import say_removed
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
-from codedata.terminal import plural, say, say_removed
+from codedata.terminal import plural, say
 
 SLOT = "sandbox"           # Ray's resource on nodes that may run containers: one for each container
 MAX_GIVEN = 3              # workers that may try an item

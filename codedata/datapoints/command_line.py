@@ -13,7 +13,7 @@ from codedata.datapoints.task_queue import TaskManager
 from codedata.disk.layouts import to_json
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.sandbox.factory import SandboxFactory
-from codedata.sandbox.process_labels import work_in
+from codedata.sandbox.process_labels import label_with
 from codedata.settings import Settings
 from codedata.terminal import say
 
@@ -23,7 +23,7 @@ def run_tool(settings: Settings, words: Sequence[str]) -> int:
     or 1 if the command is refused; end the process with exit code 2 for wrong usage."""
     folder = settings.root / DP
     folder.mkdir(parents=True, exist_ok=True)
-    work_in(settings.root)
+    label_with(settings.root)
     commands = Commands(settings.root, settings.dp, TaskManager(folder),
                         SandboxFactory(settings, threading.Event())).by_name()
     parser = argparse.ArgumentParser(prog="build_dp.py tool", allow_abbrev=False)

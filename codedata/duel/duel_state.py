@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import fcntl
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.locks import locked
 from codedata.disk.store import Store, digest
 from codedata.duel.judge_stats import JudgedTurn, doubts, statistics
-from codedata.duel.panel import Judging, Panel, find_related
+from codedata.duel.panel import Judging, Panel, find_related, judging_of
 from codedata.duel.scoring import decide
 from codedata.errors import BrokenRecord
+from codedata.llm import Models
 from codedata.llm.embedded import NOISE
 from codedata.records import DUEL, Duel, Score
 from codedata.run.plan import Plan, States
-from codedata.settings import EMBEDDED_MODEL, DuelSettings, Exclude
+from codedata.run.stage import Stage
+from codedata.settings import EMBEDDED_MODEL, DuelSettings, Exclude, Settings
 from codedata.terminal import plural, say
 
 # fields of a judge's entry to keep in memory; the entry's texts are dropped
@@ -49,6 +52,13 @@ def load_duel_state(judging: Judging, exclude: Exclude) -> DuelState:
     reads, writes = judging.reads(), judging.writes()
     plan = States("validate", reads, writes, exclude=exclude, settings=NO_SETTINGS).plan()
     return DuelState(reads.store, writes.store, plan)
+
+
+def duel_stage(settings: Settings, refresh: bool, how: str, models: Models) -> Stage:
+    """Return the stage that judges the challengers of variant `how`, and then the duel."""
+    judging = judging_of(settings, models, refresh, how)
+    return judging.stage(finish=partial(write_duel, judging, settings.duel, settings.exclude),
+                         after="ch.py")
 
 
 def write_duel(judging: Judging, rules: DuelSettings, exclude: Exclude) -> list[str]:

@@ -71,15 +71,18 @@ class Challenger:
         self._chooser = Client(replace(self._client.spec, temperature=0.0), models)
         self._answers = Store(settings.root, Answer)
 
-    def stage(self, **words) -> Stage:
-        """Return the stage that fills in the challengers; `words` are its further fields."""
-        root, max_chars = self._settings.root, self._settings.exclude.max_patch_chars
+    @classmethod
+    def stage(cls, how: str, settings: Settings, models: Models) -> Stage:
+        """Return the stage that fills in the challengers of one variant."""
+        self, root = cls(how, settings, models), settings.root
         reads = Reads(self._answers, fields=("instance_id", "messages", *OPTIONAL), made_by="king",
-                      leaves_out=oversized(root, max_chars),
+                      leaves_out=oversized(root, settings.exclude.max_patch_chars),
                       beside=self._blind and samples_of)
         return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
                      also_reads=(Reads(Store(root, Commit), COMMIT_FIELDS),), doubts=self.doubts,
-                     requests=self.requests, identity=self.identity(), **words)
+                     requests=self.requests, identity=self.identity(), after="king.py",
+                     then="validate.py" if how == settings.challenger.how
+                     else f"validate.py --how {how}")
 
     def doubts(self) -> list[str]:
         """Return a line for the plan if the answers have not been run, so that only reading can

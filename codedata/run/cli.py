@@ -22,7 +22,6 @@ from typing import Any
 from codedata import config
 from codedata.errors import Trouble
 from codedata.run.states import Selection
-from codedata.sandbox import process_labels
 from codedata.settings import Settings
 from codedata.terminal import (
     IS_INSTALLED,
@@ -183,13 +182,12 @@ def _words(action: argparse.Action, value) -> tuple[str, ...]:
     return () if has_password else (*flag, text)
 
 
-def options(args: argparse.Namespace) -> RunOptions:
-    """Return the parsed flags as RunOptions. Set the root as the label of everything that this
-    process creates in a sandbox engine."""
-    process_labels.work_in(Path(args.root))
+def read(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
+    """Return the settings and the options of a script, given its parsed flags."""
+    settings = config.load(args)
     selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
-    return RunOptions(
-        Path(args.root), selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,
+    return settings, RunOptions(
+        settings.root, selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,
         getattr(args, "stop_on_error", False), args.budget, args.given, args.engine,
         config.ray_address(args))
 
@@ -332,10 +330,14 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
 
 def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
     """Return the settings and options of a script with sandboxes. The options' `before_work`
-    removes the leftovers of this root's killed runs. With --reap, list or remove the leftovers of
-    all roots now, and exit."""
-    from codedata.sandbox.factory import SandboxFactory  # import here: most scripts do not need it
-    settings, shared = with_container_workers(config.load(args)), options(args)
+    removes the leftovers of killed runs: this root's, and all temporary folders. With --reap, list
+    or remove the leftovers of all roots now, and exit."""
+    # import here: most scripts do not need it
+    from codedata.sandbox.factory import SandboxFactory
+    from codedata.sandbox.process_labels import label_with
+    settings, shared = read(args)
+    settings = with_container_workers(settings)
+    label_with(settings.root)
     if settings.sandbox.sandbox == "kubernetes" and not args.in_pods:
         raise Trouble("makes no images, and this script needs them.", "--sandbox kubernetes",
                       "Run it by --engine ray on nodes that have Docker: docs/clusters.md.")

@@ -22,19 +22,20 @@ from codedata.run.stage import Stage
 from codedata.run.status import StageStatus, hand_over
 from codedata.run.summary import at_once, print_costs, print_plan, print_summary, status_of
 from codedata.run.talk import Bar
-from codedata.sandbox import local
 from codedata.settings import Settings
-from codedata.terminal import plural, say, say_removed
+from codedata.terminal import plural, say
 
 Held = Path | type | tuple[type, str]   # a directory, its records' class, or (class, kind)
 
 
-def run(stage: Stage, settings: Settings, models: Models, options: RunOptions) -> int:
-    """Run a stage: make what is missing, stale or failed; return the exit code."""
-    check_root(settings.root, "prompt.py" if stage.after else stage.script)
-    store = stage.writes.store
-    with hold_directories(stage.script, [(store.cls, store.kind)], options):
-        return _run_held(stage, settings, models, options)
+def run(make_stage: Callable[[Models], Stage], settings: Settings, options: RunOptions) -> int:
+    """Run a script's only stage: make what is missing, stale or failed; return the exit code."""
+    with Models(settings) as models:
+        stage = make_stage(models)
+        check_root(settings.root, "prompt.py" if stage.after else stage.script)
+        store = stage.writes.store
+        with hold_directories(stage.script, [(store.cls, store.kind)], options):
+            return _run_held(stage, settings, models, options)
 
 
 def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, options: RunOptions,
@@ -176,9 +177,9 @@ def _compact(label: str, directories: list[Path]) -> int:
 def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) -> Iterator[None]:
     """Lock directories, or a shard of each, for this process; a read-only run needs no lock.
 
-    Remove the temporary folders of killed processes, and their half-written files if no other shard
-    can be running. With --budget, lock the whole root, or its shard, against other runs with a
-    budget: each process counts its own spending.
+    Remove the half-written files of killed processes, if no other shard can be running. With
+    --budget, lock the whole root, or its shard, against other runs with a budget: each process
+    counts its own spending.
     """
     shard = options.selection.shard
     if options.compact and (options.read_only or shard):
@@ -194,7 +195,6 @@ def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) ->
                                         f"{script} --budget"))
             for directory, kind in places if not shard else ():
                 remove_half_written(shards_of(directory), kind)
-            say_removed(*local.reap())
         yield
 
 

@@ -184,7 +184,7 @@ def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]
         if any(root.glob(pattern)):
             yield f"with a model:  {command(call)}"
     if any(root.glob("env/[!_.]*.json")):
-        yield f"its images:  docker image ls --filter label={of_root()}"
+        yield f"its images:  docker image ls --filter label={of_root(root)}"
 
 
 def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:

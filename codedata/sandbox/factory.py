@@ -21,7 +21,7 @@ from codedata.sandbox.docker import disk_limit, engine
 from codedata.sandbox.images import registry
 from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
-from codedata.terminal import say_removed
+from codedata.terminal import named, plural, say
 
 if TYPE_CHECKING:
     from codedata.sandbox.images.build_image import Build
@@ -179,3 +179,12 @@ class SandboxFactory:
         """Remove the images with a label that were not kept."""
         if self.builds_images and not self._keep_images:
             engine.remove_images(label)
+
+
+def say_removed(removed: list[str], left: list[str]) -> None:
+    """Print which leftovers of killed runs were removed, and the lines about the remaining ones."""
+    if removed:
+        say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
+            f"({named(removed)})")
+    for line in left:
+        say(f"      {line}")

@@ -37,7 +37,7 @@ _held: dict[Path, TextIO] = {}   # {folder: this process's lock file in it}
 _process = secrets.token_hex(8)
 
 
-def work_in(root: Path) -> None:
+def label_with(root: Path) -> None:
     """Set the root for the labels of everything that this process creates from now on."""
     _root[:] = [root.resolve()]
 
@@ -48,15 +48,20 @@ def labels(run: str) -> dict[str, str]:
             ROOT: _root_digest(), LOCK: _process_lock(), PROCESS: _process, PID: str(os.getpid())}
 
 
-def of_root() -> str:
-    """Return "label=value" for everything created in this process's root."""
-    return f"{ROOT}={_root_digest()}"
+def of_root(root: Path) -> str:
+    """Return "label=value" for everything created in a root."""
+    return f"{ROOT}={_digest(root)}"
+
+
+def _digest(root: Path) -> str:
+    """Return the digest of a root's real path. A folder that was deleted and created again is the
+    same root; host and user have their own labels."""
+    return digest(str(root.resolve()))
 
 
 def _root_digest() -> str:
-    """Return the digest of the root's real path, or "" without a root. A folder that was deleted
-    and created again is the same root; host and user have their own labels."""
-    return digest(str(_root[0])) if _root else ""
+    """Return the digest of this process's root, or "" without one."""
+    return _digest(_root[0]) if _root else ""
 
 
 def _process_lock() -> str:

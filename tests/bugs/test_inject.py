@@ -11,12 +11,10 @@ from root import read_json, write_json
 from scenario import Scenario
 from setups import CA_FLAGS
 
-from codedata import config
 from codedata.analysis.analyse import analysis_of
 from codedata.bugs.inject import RefusedChange, agent_items, diff_and_symbol
 from codedata.code.entities import SourceFile, Sources, is_test_file, language_of
 from codedata.disk.store import Store
-from codedata.llm import Models
 from codedata.records import Candidates, parse
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage, Writes
@@ -239,8 +237,7 @@ def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
     stage = Stage("toy", make=make, reads=Reads(agent_items(Environments(tmp_path), 2), ()),
                        writes=Writes(Store(tmp_path, Candidates)),
                        after_same=lambda name: name.rpartition(".")[0])
-    with Models(settings := config.load(args)) as models:
-        assert start.run(stage, settings, models, cli.options(args)) == 0
+    assert start.run(lambda _: stage, *cli.read(args)) == 0
     assert names[0] in on_disk[names[2]] and names[1] in on_disk[names[3]]
 
 

@@ -521,7 +521,7 @@ def test_what_is_left_names_a_lock_of_its_root_user_and_host_that_nobody_holds(t
     lock = Path(theirs[process_labels.LOCK])
 
     def is_left(root: Path = tmp_path, all_roots: bool = False, **changed: str) -> bool:
-        process_labels.work_in(root)
+        process_labels.label_with(root)
         return process_labels.is_left({**theirs, **{f"codedata.{name}": value
                                                     for name, value in changed.items()}}, all_roots)
 

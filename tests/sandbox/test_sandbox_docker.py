@@ -230,7 +230,7 @@ from pathlib import Path
 from codedata.sandbox import process_labels
 from codedata.sandbox.docker.container import SandboxDocker
 image = sys.argv[1]
-process_labels.work_in(Path(sys.argv[3]))
+process_labels.label_with(Path(sys.argv[3]))
 three = [SandboxDocker(image, run_label=sys.argv[2], network=i < 2) for i in range(3)]
 for n in range(2):
     three[0].run(f"echo {n} > file")
@@ -252,7 +252,7 @@ def test_a_killed_process_leaves_nothing_after_the_next_start(api, tmp_path, num
                                    env={**os.environ, "PYTHONPATH": str(REPO)},
                                    text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout.readline() == "ready\n", process.stderr.read()
-        process_labels.work_in(tmp_path)
+        process_labels.label_with(tmp_path)
         engine.reap()
         assert len(left(api, run)) == 6 and len(volumes(api) - before) >= 3, "its process lives"
         process.send_signal(number)

@@ -242,8 +242,8 @@ OWNER = """
 import sys, time
 sys.path.insert(0, {repo!r})
 from codedata.sandbox.kubernetes import SandboxK8s
-from codedata.sandbox.process_labels import Path, work_in
-work_in(Path({root!r}))
+from codedata.sandbox.process_labels import Path, label_with
+label_with(Path({root!r}))
 boxes = [SandboxK8s("debian:bookworm", kubeconfig={kubeconfig!r}, network_policy=True)
          for _ in range(3)]
 print("up", flush=True)
@@ -260,9 +260,9 @@ def test_after_a_kill_reap_leaves_nothing_of_the_killed_and_all_of_the_living(ku
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     owner.stdout.close()
-    process_labels.work_in(tmp_path / "another")
+    process_labels.label_with(tmp_path / "another")
     assert reap(kubeconfig=str(kube.kubeconfig)) == []
-    process_labels.work_in(tmp_path)
+    process_labels.label_with(tmp_path)
     assert len(reap(kubeconfig=str(kube.kubeconfig))) == 3
     assert list(kube.pods) == [sandbox.pod] and kube.policies == {}
     assert sandbox.run("echo alive").output == "alive\n"

@@ -11,10 +11,8 @@ import pytest
 from conftest import edit, run_here
 from root import write_json
 
-from codedata import config
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.llm import Models
 from codedata.records import BUG, DATAPOINT, BugConfig, Task
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage, Writes
@@ -48,14 +46,13 @@ def maker(tmp_path, capsys):
             return a_task(wanted.repo_name, kind, wanted.environment)
 
         def main(argv) -> int:
-            settings = config.load(args := cli.parser("toy.py").parse_args(argv))
+            settings, options = cli.read(cli.parser("toy.py").parse_args(argv))
             inputs = Store(tmp_path, BugConfig)
             inputs.names = lambda: [name for name in Store.names(inputs) if kind in name]
             stage = Stage(
                 f"toy.{kind}", make=make, reads=Reads(inputs, ("environment",)),
                 writes=Writes(Store(tmp_path, Task, kind=kind), MADE))
-            with Models(settings) as models:
-                return start.run(stage, settings, models, cli.options(args))
+            return start.run(lambda _: stage, settings, options)
         try:   # a script's signals are for the main thread alone
             is_first = threading.current_thread() is threading.main_thread()
             code = run_here(main, tmp_path, *flags) if is_first else main(["--root", str(tmp_path)])

@@ -216,10 +216,10 @@ def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], l
     return _removed(api, left, only_list)
 
 
-def running() -> list[str]:
-    """Return the run labels of this root's running containers; [] without an engine."""
+def running(root: Path) -> list[str]:
+    """Return the run labels of a root's running containers; [] without an engine."""
     with suppress(Trouble, requests.RequestException):
-        ours = connect().containers(filters={"label": process_labels.of_root()})
+        ours = connect().containers(filters={"label": process_labels.of_root(root)})
         return sorted(container["Labels"][process_labels.RUN] for container in ours)
     return []
 
