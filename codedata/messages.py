@@ -31,6 +31,14 @@ def with_text(message: dict, text: str) -> dict:
     return {**message, "content": f"{message.get('content') or ''}\n\n{text}"}
 
 
+def behind(history: list[dict], text: str) -> list[dict]:
+    """Return the history with a text appended to its last message, if that is the user's, or else
+    added as a new user message."""
+    if history and history[-1]["role"] == "user":
+        return [*history[:-1], with_text(history[-1], text)]
+    return [*history, {"role": "user", "content": text}]
+
+
 def result_problem(messages: Iterable[dict]) -> str | None:
     """Return the reason why endpoints would refuse a history, or None: each call needs its result
     right after it."""

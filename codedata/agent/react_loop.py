@@ -30,7 +30,7 @@ from codedata.agent.protocols import (
 )
 from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
-from codedata.disk.layouts import to_json, write_atomic
+from codedata.agent.trajectory_names import put_trajectory
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm import Reply
 from codedata.llm.client import FILTER_CUT
@@ -365,7 +365,7 @@ class _Run:
             self.history.messages, self.schemas, [*self.history.left_out.values()],
             self._usage(), self.handed_in, self.cause)
         if self.agent.trajectory:
-            write_atomic(Path(self.agent.trajectory), to_json(result.to_dict()))
+            put_trajectory(Path(self.agent.trajectory), result.to_dict())
         return result
 
     def _usage(self) -> dict:

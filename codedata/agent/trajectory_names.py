@@ -1,8 +1,9 @@
-"""Choose the file names of agents' trajectories."""
+"""Name and write the files of agents' trajectories."""
 import glob
 from pathlib import Path
 
 from codedata.bounded import inside
+from codedata.disk.layouts import to_json, write_atomic
 from codedata.driver import in_driver
 
 
@@ -12,3 +13,9 @@ def new_trajectory(root: Path, folder: str, name: str) -> Path:
     stay. Raise BrokenRecord if a link leads out of it."""
     n_before = len([*(root / folder).glob(f"{glob.escape(name)}.*.json")])
     return inside(root / folder, f"{name}.{n_before}.json")
+
+
+@in_driver
+def put_trajectory(path: Path, trajectory: dict) -> None:
+    """Write a trajectory's file."""
+    write_atomic(path, to_json(trajectory))

@@ -33,8 +33,7 @@ from codedata.datapoints.datapoint_folder import (
 )
 from codedata.datapoints.task_queue import Refusal
 from codedata.datapoints.validate import CHECKS, MAX_EVIDENCE, MAX_LINE, Validation
-from codedata.disk.layouts import to_json, write_atomic
-from codedata.disk.store import Derived, Store, known_in, path_in
+from codedata.disk.store import Derived, Store, known_in, put_in
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.client import Models
 from codedata.records import (
@@ -183,7 +182,7 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
         all(getattr(checks, key) == getattr(content, key) for key in KEYS))
     if anew or not is_current:
         checks = run(content)
-        write_atomic(path_in(root, DatapointChecks, checks.content), to_json(vars(checks)))
+        put_in(root, checks, checks.content)
     return checks
 
 
@@ -246,7 +245,7 @@ def with_proof(root: Path, task: RivalledTask, checks: DatapointChecks) -> Task:
         seconds = round(sum(one["seconds"] for one in checks.audit), 1)
         audited = TaskAudit(task.instance_id, task.kind, audited_digest(task), checks.rivals,
                             checks.audit, seconds)
-        write_atomic(path_in(root, TaskAudit, task.instance_id), to_json(vars(audited)))
+        put_in(root, audited, task.instance_id)
     return proven(task, {name: value for name, value in vars(checks).items()
                          if name not in ("instance_id", "ok", "rivals", "audit")})
 

@@ -31,7 +31,6 @@ import tomli_w
 
 from codedata.bounded import MAX_ROW_BYTES, inside, making_folders, own_folder, read_bounded
 from codedata.disk.ledger import disk_trouble, from_json
-from codedata.driver import in_driver
 from codedata.errors import BrokenRecord
 from codedata.records import OMITTED_IF_NULL, Files, safe_name
 from codedata.texts import check_nesting, toml_tables
@@ -70,7 +69,6 @@ def _ordered(data, line_start: bytes):
                    for name, text in texts.items()}
 
 
-@in_driver
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
     """Write `data` to `path`, whole or not at all; return the file's stat. Raise RunStopped if the
     disk is full."""

@@ -477,9 +477,9 @@ def known_in(root: Path, cls: type, name: str) -> Any:
 
 
 @in_driver
-def path_in(root: Path, cls: type, name: str) -> Path:
-    """Return the path of a record of a root, whether it exists or not."""
-    return Store(root, cls).path(name)
+def put_in(root: Path, record: Any, name: str) -> None:
+    """Write a record of a root, without a line in the ledger."""
+    write_atomic(Store(root, type(record)).path(name), to_json(vars(record)))
 
 
 class Lists(Listing):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from codedata.conversation.steps import same_turn
 from codedata.conversation.turn import form_of
-from codedata.disk.layouts import load, to_json, write_atomic
+from codedata.disk.layouts import load
 from codedata.driver import in_driver
 from codedata.duel.answer import Layout, TurnRecord, ask_turn
 from codedata.duel.executed import Execution
@@ -42,9 +42,8 @@ def ask_samples(client: Client, layout: Layout, record: TurnRecord, n: int) -> l
     # the first call requests n replies; each later call reads a kept reply, or requests a missing
     # one
     samples = [ask_turn(client, layout, record, n=1 if i else n) for i in range(n)]
-    calls = current_reply_log()
-    if samples and calls.item:
-        write_atomic(calls.directory / KEPT / f"{calls.item}.json", to_json({"samples": samples}))
+    if samples:
+        current_reply_log().put_beside(KEPT, {"samples": samples})
     return samples
 
 

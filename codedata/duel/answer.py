@@ -11,19 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from codedata.conversation.tool_calls import function_of, new_call
 from codedata.conversation.turn import Form, as_call, clean, form_of, n_calls, plain, split_thinking
-from codedata.disk.layouts import to_json, write_atomic
-from codedata.driver import in_driver
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
-from codedata.leak.request import RULE, behind, with_pull_request
+from codedata.leak.request import RULE, with_pull_request
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, read_reply, refuse_empty
 from codedata.llm.replies import current_reply_log
-from codedata.messages import to_send
+from codedata.messages import behind, to_send
 from codedata.records import Answer, Commit, Message, Prompt, Side
 from codedata.texts import fill
 
@@ -53,16 +50,10 @@ def keep_reasoning(thoughts: list[str]) -> None:
     """Save the king's reasoning next to the current item's record; write nothing if there is none.
     A challenger's reasoning reveals the pull request and is not saved."""
     calls = current_reply_log()
-    if calls.item and (thoughts or calls.made_before):
-        _put(calls.directory / REASONING / f"{calls.item}.json", "\n".join(thoughts))
-
-
-@in_driver
-def _put(path: Path, king: str) -> None:
-    if king:
-        write_atomic(path, to_json({"king": king}))
-    else:   # remove the reasoning of an earlier answer
-        path.unlink(missing_ok=True)
+    if thoughts:
+        calls.put_beside(REASONING, {"king": "\n".join(thoughts)})
+    elif calls.made_before:   # remove the reasoning of an earlier answer
+        calls.put_beside(REASONING, None)
 
 
 def ask_turn(client: Client, layout: Layout, record: TurnRecord,

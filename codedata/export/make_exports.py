@@ -62,7 +62,7 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
     """
     root = options.root
     forms = _chosen(root, settings.formats)
-    check_directories(root / STAGE / form.name for form in forms)
+    check_directories([root / STAGE / form.name for form in forms])
     of_tasks = [form for form in forms if isinstance(form, TaskFormat)]
     of_turns = [form for form in forms if isinstance(form, Format) and not form.whole]
     of_whole = [form for form in forms if isinstance(form, Format) and form.whole]
@@ -111,7 +111,7 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
     check_root(root)
     if names:
         return [ALL_FORMATS[name] for name in dict.fromkeys(names)]
-    check_directories(root / cls.directory for cls in (*BUCKETS, Task, TaskAudit))
+    check_directories([root / cls.directory for cls in (*BUCKETS, Task, TaskAudit)])
     has_turns = any(next(list_items(root / cls.directory, []), None)
                     for cls in BUCKETS if (root / cls.directory).is_dir())
     kinds = kinds_in(root)

@@ -16,7 +16,6 @@ import orjson
 
 from codedata.bounded import read_bounded
 from codedata.conversation.turn import plain, turn_text
-from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.store import Store, shards_of
 from codedata.driver import in_driver
 from codedata.errors import BrokenRecord, ItemFailed
@@ -98,7 +97,8 @@ class LeakCheck:
         turn = turn_text(side, answer.messages)
         if not self._clients:
             return Try(turn, certain_findings(history, turn, commit), defence)
-        known = known_leaks([*tries_in(_path_of_tries()), *map(asdict, tries)], turn)
+        earlier = tries_in(current_reply_log().path_beside(KEPT))
+        known = known_leaks([*earlier, *map(asdict, tries)], turn)
         suspect = Suspect(history, turn, commit, known, defence)
         verdicts = [judge_turn(client, suspect) for client in self._clients]
         findings = [finding for verdict in verdicts for finding in verdict.findings]
@@ -115,9 +115,9 @@ class LeakCheck:
         calls = current_reply_log()
         if len(tries) > 1:
             calls.note(asked_again=len(tries) - 1)
-        if self._clients and calls.item:
-            path = _path_of_tries()
-            write_atomic(path, to_json({"tries": [*tries_in(path), *map(asdict, tries)]}))
+        if self._clients:
+            earlier = tries_in(calls.path_beside(KEPT))
+            calls.put_beside(KEPT, {"tries": [*earlier, *map(asdict, tries)]})
 
 
 class LeakJudges:
@@ -211,12 +211,6 @@ def known_leaks(tries: list[dict], turn: str) -> list[Finding]:
     the findings of its last try."""
     findings = {one["turn"]: one["findings"] for one in tries}
     return [finding for of, found in findings.items() if of != turn for finding in found]
-
-
-def _path_of_tries() -> Path:
-    """Return the path of the current item's tries."""
-    calls = current_reply_log()
-    return calls.directory / KEPT / f"{calls.item}.json"
 
 
 @in_driver

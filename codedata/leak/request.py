@@ -9,7 +9,7 @@ from codedata.code.entities import is_document, is_of_tests
 from codedata.code.patches import files_of
 from codedata.disk.store import digest
 from codedata.llm import Client
-from codedata.messages import content_text, with_text
+from codedata.messages import behind, content_text
 from codedata.records import Commit, Message
 from codedata.texts import fill, holds, text_of
 
@@ -50,11 +50,3 @@ def _code_first(patch: str) -> str:
     whole = patch if patch.endswith("\n") else f"{patch}\n"
     files = sorted(files_of(whole), key=lambda file: is_of_tests(file[0]) or is_document(file[0]))
     return "".join(text for _, text in files) or patch
-
-
-def behind(history: list[Message], text: str) -> list[Message]:
-    """Return the history with a text appended to its last message, if that is the user's, or else
-    added as a new user message."""
-    if history and history[-1]["role"] == "user":
-        return [*history[:-1], with_text(history[-1], text)]
-    return [*history, {"role": "user", "content": text}]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from codedata.disk.layouts import to_json, write_atomic
 from codedata.disk.ledger import (
     PARTIAL,
     Appender,
@@ -24,7 +25,7 @@ from codedata.disk.ledger import (
     sound_call,
     to_line,
 )
-from codedata.driver import StaysInDriver
+from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import BrokenRecord
 
 RESULT = "result"   # key of a result without a call; in _key(), in place of the attempt's number
@@ -176,6 +177,18 @@ class ReplyLog(StaysInDriver):
     def note_cut(self, cut: str) -> None:
         """Add a description of a cut to a request, for the item's ledger line."""
         self.cuts.append(cut)
+
+    @in_worker
+    def path_beside(self, folder: str) -> Path:
+        """Return the path of the item's file in a folder next to the records, such as _leaks/."""
+        return Path(self.directory, folder, f"{self.item}.json")
+
+    def put_beside(self, folder: str, content: dict | None) -> None:
+        """Write path_beside(folder), or remove it for None. Outside of an item, do nothing."""
+        if self.directory and content is None:
+            self.path_beside(folder).unlink(missing_ok=True)
+        elif self.directory:
+            write_atomic(self.path_beside(folder), to_json(content))
 
     def begin_again(self) -> None:
         """Reset the log, so that the item can be made again from the start with the kept replies.

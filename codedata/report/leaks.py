@@ -74,5 +74,5 @@ def _refused(rows: list[TurnRow]) -> list[str]:
 def _share(rows: list[TurnRow], field: str, kind: str = "") -> Share | None:
     """Return the share of the rows that have a finding of this kind, or of any, in `field`."""
     found = [(row.instance_id, getattr(row.leaks, field)) for row in rows]
-    return share((instance, any(kind in ("", one["kind"]) for one in leaks), 1)
-                 for instance, leaks in found)
+    return share([(instance, any(kind in ("", one["kind"]) for one in leaks), 1)
+                  for instance, leaks in found])

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from codedata.audit.others import COMPOSE
-from codedata.disk.store import Derived, Store, digest, path_in
+from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
 from codedata.records import Graded, Object, Task, safe_name
 from codedata.tasks.folder.task_folder import audited_digest, edited_parts
@@ -41,14 +41,16 @@ def agent_id(name: str, settings: Object) -> str:
 def trials_in(root: Path, agent: str, n: int) -> Derived:
     """Return an agent's attempts at the tasks of a root: the first at each, then the second, and so
     on. Keep attempts of other agents, or at other contents."""
+    tasks = Store(root, Task)
+
     def of(name: str, task: Task) -> dict[str, Trial]:
         content, problem = audited_digest(task), problem_of(task)
         if not safe_name(f"{name}.{content[:8]}.{agent}.{n}"):
             problem = "the names of its attempts would be too long"
         return {f"{name}.{content[:8]}.{agent}.{k}": Trial(
-            name, str(path_in(root, Task, name)), content, k, n, problem) for k in range(1, n + 1)}
+            name, str(tasks.path(name)), content, k, n, problem) for k in range(1, n + 1)}
 
-    return Derived(Store(root, Task), of, keeps=lambda name: True,
+    return Derived(tasks, of, keeps=lambda name: True,
                    choose=lambda facts: sorted(facts, key=lambda name: int(name.rsplit(".")[-1])))
 
 

@@ -122,9 +122,10 @@ def test_folders_whose_process_is_gone_are_listed_and_go_when_any_root_starts_wo
     try:
         done, there = run("--reap")
         assert len(done.stdout.split()) == 4 and there == [{True}] * 3
-        rows = tmp_path / "rows"
+        rows, empty = tmp_path / "rows", tmp_path / "empty"
+        empty.mkdir()
         rows.write_text(json.dumps({"repo": "o/r", "repo_name": "r", "image_name": "r",
-                                    "reformat_path": str(tmp_path / "none")}))
+                                    "reformat_path": str(empty)}))
         done, there = run("--input", rows, "--planner", "recipe")
         assert "removed what killed runs have left: 4 things" in done.stderr
         assert there[2] == {True}, "the third one lives"
