@@ -1,5 +1,5 @@
-"""Read the package's text files (prompts, pages), make untrusted texts safe to show, find JSON in
-models' replies, and define the order and shards of names.
+"""Read the package's text files (prompts, pages), make untrusted texts safe to show, store and
+send, find JSON in models' replies, and define the form, order and shards of names.
 """
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
                      "\u2066-\u2069\ud800-\udfff]")
 # escape sequences for colours, links and cursors
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]+[0-~])")
+SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")
 MARKUP = re.compile(r"[\\`*\[\]]")
 TO_LINE_START = re.compile(r"\x1b\[1?G")
 OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # such as progress bars
@@ -130,6 +131,35 @@ def terminal_safe(text: str) -> str:
 def _escape(match: re.Match) -> str:
     code = ord(match[0])
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def text_problem(value: str) -> str | None:
+    """Return why a text cannot be stored or sent (NUL byte, lone surrogate), or else None."""
+    if "\x00" in value:
+        return "has a NUL byte"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "has a lone surrogate (half a character)"
+    return None
+
+
+def storable(value):
+    """Return a JSON value with NUL bytes and lone surrogates replaced in its texts, since they can
+    neither be sent nor stored."""
+    if isinstance(value, str):
+        return value.replace("\x00", "�").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [storable(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: storable(entry) for key, entry in value.items()}
+    return value
+
+
+def safe_name(name: str) -> bool:
+    """Return whether an id may be a file name: up to 200 of [A-Za-z0-9._-], not starting with a dot
+    or an underscore."""
+    return bool(SAFE_NAME.fullmatch(name))
 
 
 def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,

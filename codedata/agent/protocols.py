@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 
 from codedata.agent.tools import Tool
 from codedata.llm import Reply
-from codedata.records import storable
-from codedata.texts import printable, text_of
+from codedata.texts import printable, storable, text_of
 
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)

@@ -35,12 +35,11 @@ from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm import Reply
 from codedata.llm.client import FILTER_CUT
 from codedata.llm.http import FLAGGED
-from codedata.records import storable
 from codedata.run.pool import trouble_of
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.terminal import say
-from codedata.texts import displayed, printable
+from codedata.texts import displayed, printable, storable
 
 EMPTY_REPLIES = 2        # if the first so many replies have no action, use the text protocol
 ANSWERS_IN_PROSE = 2     # after so many answers in prose in a row, the last one is the answer

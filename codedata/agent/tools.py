@@ -21,8 +21,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from codedata.errors import Trouble
-from codedata.records import text_problem
 from codedata.sandbox import Sandbox
+from codedata.texts import text_problem
 
 JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null",
               list: "array"}

@@ -24,9 +24,10 @@ from codedata.bounded import read_bounded
 from codedata.code.entities import read_sources
 from codedata.disk.layouts import write_atomic
 from codedata.errors import Trouble
-from codedata.records import Object, check_of, safe_name
+from codedata.records import Object, check_of
 from codedata.suites.test_results import Case
 from codedata.terminal import plural, runnable, say
+from codedata.texts import safe_name
 
 MAX_NAMED = 20   # files with faults that are named on the screen
 

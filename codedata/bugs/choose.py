@@ -30,10 +30,11 @@ from codedata.bugs.instances import (
 from codedata.bugs.register import SEED
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
-from codedata.records import Verdicts, safe_name
+from codedata.records import Verdicts
 from codedata.settings import BugSettings
 from codedata.tasks.prove.kinds import Candidate
 from codedata.tasks.prove.outcomes import SURVIVES
+from codedata.texts import safe_name
 
 MAX_SURVIVORS = 2   # bugs in a function with more survivors come last
 MAX_FAILING = 10    # bugs that more tests notice come last, too: few people would commit them

@@ -11,9 +11,8 @@ from pathlib import Path
 from codedata.bounded import read_bounded, resolved_in
 from codedata.code.git import run_git
 from codedata.disk.locks import temporary_folder
-from codedata.records import storable
 from codedata.sandbox.archives import UnsafeArchive
-from codedata.texts import toml_of, toml_tables
+from codedata.texts import storable, toml_of, toml_tables
 
 MAX_FILES = 20             # to read from a clone
 MAX_TEXT = 200_000         # bytes of a project file, a licence or a README

@@ -51,8 +51,8 @@ from codedata.conversation.tool_calls import (
     text_effect,
 )
 from codedata.messages import content_text
-from codedata.records import Side, text_problem
-from codedata.texts import fill, text_of
+from codedata.records import Side
+from codedata.texts import fill, text_of, text_problem
 
 TOOL_CALLS = "<|tool_calls_section_begin|>"
 CLOSING_TAG = re.compile(r"(?<!`)(?:</think(?:ing)?>|◁/think▷)")

@@ -32,14 +32,14 @@ import tomli_w
 from codedata.bounded import MAX_ROW_BYTES, inside, making_folders, own_folder, read_bounded
 from codedata.disk.ledger import disk_trouble, from_json
 from codedata.errors import BrokenRecord
-from codedata.records import OMITTED_IF_NULL, Files, safe_name
-from codedata.texts import check_nesting, toml_tables
+from codedata.records import OMITTED_IF_NULL, Files
+from codedata.texts import check_nesting, safe_name, toml_tables
 
 NAMES = ("Names are up to 200 letters, digits, `.`, `_` and `-`, and do not start with `.` or "
          "`_`.")
 # part of temporary names; not the pid, which may be equal on two machines that share a root
 RUN = secrets.token_hex(4)
-NEW, OLD = "_tmp", "old."    # folder for new folders; prefix of a folder that is being replaced
+NEW, OLD = "_tmp", "_old."   # folder for new folders; prefix of a folder that is being replaced
 MAX_SYNCS = 8                # files to flush in parallel, since each flush waits for the disk
 EXCHANGE, HERE = 2, -100     # Linux's RENAME_EXCHANGE and AT_FDCWD
 # limits of an item's folder: number of files, bytes of one file, bytes of all files
@@ -63,10 +63,13 @@ def _ordered(data, line_start: bytes):
     their keys. `line_start` is the line end and indentation before these fields."""
     if not isinstance(data, dict) or data.keys().isdisjoint(OMITTED_IF_NULL):
         return data
-    texts = {name: orjson.dumps(data[name], option=orjson.OPT_INDENT_2)
-             for name in data.keys() & {*OMITTED_IF_NULL}}
-    return data | {name: orjson.Fragment(text.replace(b"\n", line_start))
-                   for name, text in texts.items()}
+    return data | {name: fragment(orjson.dumps(data[name], option=orjson.OPT_INDENT_2), line_start)
+                   for name in data.keys() & {*OMITTED_IF_NULL}}
+
+
+def fragment(text: bytes, line_start: bytes = b"\n  ") -> orjson.Fragment:
+    """Return the indented JSON of a field, to be written as it is: its keys are not sorted."""
+    return orjson.Fragment(text.replace(b"\n", line_start))
 
 
 def write_atomic(path: Path, data: bytes) -> os.stat_result:
@@ -475,4 +478,5 @@ def _sync(folder: Path) -> None:
             os.close(fd)
 
     with ThreadPoolExecutor(MAX_SYNCS) as pool:
-        list(pool.map(flush, (*folder.rglob("*"), folder)))
+        paths = [path for path in folder.rglob("*") if not path.is_symlink()]
+        list(pool.map(flush, (*paths, folder)))

@@ -32,9 +32,9 @@ from codedata.disk.ledger import FileState, LastAttempt, Ledger
 from codedata.disk.locks import check_directories
 from codedata.driver import StaysInDriver, in_driver, is_worker
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.records import OMITTED_IF_NULL, kind_of, parse, safe_name
+from codedata.records import OMITTED_IF_NULL, kind_of, parse
 from codedata.terminal import say
-from codedata.texts import natural
+from codedata.texts import natural, safe_name
 
 Readers = dict[str, Callable[[], Any]]   # {item of a Derived: function that returns its record}
 # names of field types: a score whose null is a value; files
@@ -305,9 +305,9 @@ class Store(Listing):
         if own >= data.keys():
             return to_json(data)
         # use json: orjson rounds long numbers, and a user's additions must stay unchanged
-        added = {f: value for f, value in json.loads(read_bounded(path)).items() if f not in own}
-        data = {**added, **{f: data[f] for f in own & data.keys()}}
-        return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        added = {f: layouts.fragment(json.dumps(value, indent=2, ensure_ascii=False).encode())
+                 for f, value in json.loads(read_bounded(path)).items() if f not in own}
+        return to_json(data | added)
 
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
         """Return {field: digest} of fields outside `owned` that differ from the ledger. The digest
@@ -642,14 +642,10 @@ def shards_of(directory: Path) -> list[Path]:
     return [directory, *(path for path in beside if shard.fullmatch(path.name))]
 
 
-def remove_half_written(directories: list[Path], kind: str = "") -> None:
-    """Remove the half-written files of killed processes; with a `kind`, only the half-built folders
-    of that kind. The caller must hold the locks of the directories. Skip folders inside them that
-    have their own lock."""
+def remove_half_written(directories: list[Path]) -> None:
+    """Remove the half-written files of killed processes. The caller must hold the locks of the
+    directories. Skip folders inside them that have their own lock."""
     for directory in directories:
-        if kind:
-            layouts.Folder.clear_up(directory, kind)
-            continue
         within = (path for path in directory.glob("_*/_tmp.*")
                   if not (path.parent.is_symlink() or path.with_name("_lock").exists()))
         for left in (*directory.glob("_tmp.*"), *within):

@@ -26,10 +26,11 @@ from codedata.disk.locks import temporary_folder
 from codedata.disk.store import Derived, Readers, digest
 from codedata.env.clones import TREE, checked_out, clone_of, cloned, date_of, git, without_secret
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.records import parse, safe_name, storable, text_problem
+from codedata.records import parse
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import at_hand
 from codedata.suites.repo_names import ADDRESS, LOCAL, clean_name, parts_of, repo_name_of
+from codedata.texts import safe_name, storable, text_problem
 
 OWNER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 GITHUB = "https://github.com/"

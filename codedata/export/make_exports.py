@@ -34,7 +34,7 @@ from codedata.export.turn_origins import TurnOrigins, duel_refusal, read_duel
 from codedata.export.whole_trajectories import KEPT_SETTINGS, RowReader, read_trajectories
 from codedata.records import BUCKETS, BUG, KINDS, PULL_REQUEST, STRIPPED_PATCH, Task, TaskAudit
 from codedata.run.cli import RunOptions
-from codedata.run.start import check_root, run_whole
+from codedata.run.start import check_root, whole_run
 from codedata.settings import ExportSettings, ReportSettings
 from codedata.terminal import say
 
@@ -72,27 +72,23 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
             raise refusal
         of_turns = []
 
-    def work() -> int:
-        left_out = LeftOutLog()
-        rules = ExportRules(excluded_ids, settings.licences, settings.decontaminate)
-        if not options.read_only:
-            FOLDER.clear_up(root / STAGE)
-        groups = []
-        if of_turns:
+    code, groups, left_out = 0, [], LeftOutLog()
+    rules = ExportRules(excluded_ids, settings.licences, settings.decontaminate)
+    with whole_run(STAGE, root / STAGE, options, refuses=REFUSED_FLAGS) as is_wanted:
+        if is_wanted and of_turns:
             turns = ExportTurns(root, settings, rules, left_out).collect(options.quiet)
             groups.append(_turn_exports(of_turns, turns, root / STAGE, buckets))
-        if of_whole:
+        if is_wanted and of_whole:
             turns = read_trajectories(root, settings, rules, left_out, read_row,
                                       [form.name for form in of_whole])
             origins = TurnOrigins(root / STAGE, settings, buckets, turns, None, Provenance(root),
                                   KEPT_SETTINGS, "trajectory_card.md")
             groups.append([Export(form, form.choose(turns), origins) for form in of_whole])
-        if of_tasks:
+        if is_wanted and of_tasks:
             tasks = read_tasks(root, settings, rules, left_out)
             groups.append([Export(form, form.choose(tasks), tasks) for form in of_tasks])
-        return _make(groups, left_out, root / STAGE, options)
-
-    code = run_whole(STAGE, root / STAGE, options, work, refuses=REFUSED_FLAGS)
+        if is_wanted:
+            code = _make(groups, left_out, root / STAGE, options)
     if refusal:
         say(f"      {'would be' if options.read_only else 'was'} refused: {refusal}")
         if refusal.exit_code and not options.read_only:

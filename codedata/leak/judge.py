@@ -23,8 +23,8 @@ from codedata.leak.leaked_facts import certain_findings
 from codedata.leak.request import SHARED, with_pull_request
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, object_in, read_reply
-from codedata.records import Answer, Commit, LeakVerdict, Message, storable
-from codedata.texts import fill, holds, squeezed, text_of
+from codedata.records import Answer, Commit, LeakVerdict, Message
+from codedata.texts import fill, holds, squeezed, storable, text_of
 
 MAX_FINDINGS = 20            # findings kept per turn
 SCHEMA = json.loads(text_of("codedata.leak", "verdict.json"))

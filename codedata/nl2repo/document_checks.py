@@ -32,13 +32,12 @@ from codedata.nl2repo.documents import (
     unparsed,
 )
 from codedata.nl2repo.strip import python_tree
-from codedata.records import storable
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.suites.leftovers import activation
 from codedata.suites.project_suite import PLUGINS
 from codedata.suites.source import run_tool
-from codedata.texts import CONTROL, printable, squeezed
+from codedata.texts import CONTROL, printable, squeezed, storable
 
 RUN = 40                   # characters in a row that count as quoted; blanks count as one
 GRAM = 8                   # tokens in a row that are compared for the overlap

@@ -21,8 +21,8 @@ from codedata.errors import Excluded
 from codedata.nl2repo.recorded_facts import facts_about, shown_facts
 from codedata.nl2repo.sources import readme_of
 from codedata.nl2repo.strip import python_tree
-from codedata.records import Analysis, Object, RecordedFact, RepoMeta, storable
-from codedata.texts import fenced, squeezed, toml_of
+from codedata.records import Analysis, Object, RecordedFact, RepoMeta
+from codedata.texts import fenced, squeezed, storable, toml_of
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 INNER = Definition | ast.ClassDef

@@ -47,7 +47,6 @@ from codedata.records import (
     RepoMeta,
     SourceCopy,
     Task,
-    storable,
 )
 from codedata.run.describe_records import describe_document
 from codedata.run.stage import Reads, Stage, Writes
@@ -58,7 +57,7 @@ from codedata.suites.environments import Environments, labelled, open_environmen
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S
 from codedata.tasks.folder.task_folder import verifier_config
-from codedata.texts import CONTROL, printable, terminal_safe, text_of
+from codedata.texts import CONTROL, printable, storable, terminal_safe, text_of
 
 PROJECT = "project"        # kind of a project's document, and the end of its name
 API = "api"                # subject of the section with all names

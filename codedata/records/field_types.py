@@ -6,8 +6,6 @@ checks, and a new alias needs an entry in record_checks._CHECKS.
 """
 from __future__ import annotations
 
-import re
-
 Object = dict    # an object whose keys the schema does not fix
 Seconds = float
 Points = float    # from 0 to 100
@@ -26,4 +24,3 @@ MAX_LINE = 2_000_000      # limit for line numbers, since a set of lines is a ma
 MAY_LACK = ("calls", "planned", "data")   # keys that may be missing in TypedDicts
 # fields that are not written to disk if they are null
 OMITTED_IF_NULL = ("tools", "several", "choice", "new_names")
-SAFE_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9._-]{0,199}")

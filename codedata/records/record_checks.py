@@ -11,37 +11,8 @@ from typing import is_typeddict
 import orjson
 
 from codedata.errors import BrokenRecord
-from codedata.records.field_types import ABSENT, MAX_LINE, MAY_LACK, METRICS, ORDERS, SAFE_NAME
-from codedata.texts import printable
-
-
-def text_problem(value: str) -> str | None:
-    """Return why a text cannot be stored or sent (NUL byte, lone surrogate), or else None."""
-    if "\x00" in value:
-        return "has a NUL byte"
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return "has a lone surrogate (half a character)"
-    return None
-
-
-def storable(value):
-    """Return a JSON value with NUL bytes and lone surrogates replaced in its texts, since they can
-    neither be sent nor stored."""
-    if isinstance(value, str):
-        return value.replace("\x00", "�").encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [storable(entry) for entry in value]
-    if isinstance(value, dict):
-        return {key: storable(entry) for key, entry in value.items()}
-    return value
-
-
-def safe_name(name: str) -> bool:
-    """Return whether an id may be a file name: up to 200 of [A-Za-z0-9._-], not starting with a dot
-    or an underscore."""
-    return bool(SAFE_NAME.fullmatch(name))
+from codedata.records.field_types import ABSENT, MAX_LINE, MAY_LACK, METRICS, ORDERS
+from codedata.texts import printable, safe_name, text_problem
 
 
 def parse(cls, data, where: str, todo: str = "", complete: bool = False):

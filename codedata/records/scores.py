@@ -11,8 +11,8 @@ import orjson
 from codedata.bounded import read_bounded
 from codedata.records.answers import Answer
 from codedata.records.field_types import ABSENT, Object, Points, Seconds
-from codedata.records.record_checks import check_of, named_faults, parse, refuse, storable
-from codedata.texts import printable
+from codedata.records.record_checks import check_of, named_faults, parse, refuse
+from codedata.texts import printable, storable
 
 UNJUDGED = "no verdict"   # kind of the finding for a turn that no leak judge has seen
 DUEL = "_duel.json"       # the Duel's file in the folder of scores

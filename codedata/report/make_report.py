@@ -32,7 +32,7 @@ from codedata.report.index_page import report_content, write_index
 from codedata.report.markdown import huge_markdown, markdown
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_duelled
 from codedata.run.cli import RunOptions
-from codedata.run.start import check_root, run_whole
+from codedata.run.start import check_root, whole_run
 from codedata.settings import Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import terminal_safe
@@ -50,7 +50,10 @@ def run(settings: Settings, options: RunOptions) -> int:
     directory = root / ("report" if mode == "king" else f"report_{mode}")
     judge_again = options.command("validate.py")
 
-    def report() -> int:
+    with whole_run(STAGE, directory, options, refuses=REFUSED_FLAGS,
+                   ledgers=[root / cls.directory for cls in BUCKETS]) as is_wanted:
+        if not is_wanted:
+            return 0
         turns, moves = read_duelled(settings, judge_again), None
         if not options.read_only:
             if mode == "king":
@@ -61,9 +64,6 @@ def run(settings: Settings, options: RunOptions) -> int:
         with options.unless_quiet():
             print_summary(turns, moves, directory.name, judge_again, score_ranges(thresholds))
         return 1 if turns.broken or turns.state.plan.broken else 0
-
-    return run_whole(STAGE, directory, options, report,
-                     refuses=REFUSED_FLAGS, ledgers=[root / cls.directory for cls in BUCKETS])
 
 
 def write_report(settings: Settings, directory: Path, turns: ReportTurns) -> None:

@@ -176,10 +176,9 @@ def _words(action: argparse.Action, value) -> tuple[str, ...]:
     if isinstance(value, tuple):
         value = ("/" if action.dest == "shard" else ",").join(map(str, value))
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    has_password = "@" in text
-    if action.dest in ("repo", "prs"):   # allow @COMMIT at the end: it is not a password
-        has_password = re.search("://[^/]*@", text)
-    return () if has_password else (*flag, text)
+    # a proxy's address may have no "http://"
+    password = "@" if action.dest == "proxy" else "://[^/]*@"
+    return () if re.search(password, text) else (*flag, text)
 
 
 def read(args: argparse.Namespace) -> tuple[Settings, RunOptions]:

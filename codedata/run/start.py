@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 
 from codedata.bounded import own_folder
+from codedata.disk.layouts import Folder
 from codedata.disk.ledger import LEDGER
 from codedata.disk.ledger_compact import compact
 from codedata.disk.locks import check_directories, lock
@@ -137,11 +138,12 @@ def check_root(root: Path, first: str = "prompt.py") -> None:
         raise Trouble("is not there.", str(root), f"Check --root; {first} makes a new one.")
 
 
-def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[], int], *,
-              refuses: tuple[str, ...], ledgers: Iterable[Path] = (),
-              counts: Callable[[], dict[str, int]] | None = None) -> int:
-    """Run a stage without items of its own: call work() with the directory locked; return the exit
-    code.
+@contextmanager
+def whole_run(name: str, directory: Path, options: RunOptions, *, refuses: tuple[str, ...],
+              ledgers: Iterable[Path] = (), counts: Callable[[], dict[str, int]] | None = None
+              ) -> Iterator[bool]:
+    """Lock the directory of a stage without items of its own within the block. Yield whether the
+    block should do the stage's work: not if status.py only counts, or if --compact was given.
 
     `refuses` lists flags that make no sense here: raise Trouble if one is given. `ledgers` lists
     the directories whose ledgers --compact shortens. counts() returns the number of outputs by
@@ -157,13 +159,12 @@ def run_whole(name: str, directory: Path, options: RunOptions, work: Callable[[]
     options.refuse_cluster("works only in this process")
     check_directories([directory])
     if options.status and hand_over(status):
-        return 0
+        yield False
+        return
     with hold_directories(f"{name}.py", [directory], options):
-        if not options.compact:
-            return work()
-        for ledger in ledgers:
+        for ledger in ledgers if options.compact else ():
             _compact(name, [ledger])
-        return 0
+        yield not options.compact
 
 
 def _compact(label: str, directories: list[Path]) -> int:
@@ -177,7 +178,7 @@ def _compact(label: str, directories: list[Path]) -> int:
 def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) -> Iterator[None]:
     """Lock directories, or a shard of each, for this process; a read-only run needs no lock.
 
-    Remove the half-written files of killed processes, if no other shard can be running. With
+    Remove what killed processes have half written, if no other shard can be running. With
     --budget, lock the whole root, or its shard, against other runs with a budget: each process
     counts its own spending.
     """
@@ -194,7 +195,9 @@ def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) ->
                 held.enter_context(lock(own_folder(options.root, "_budget"), shard,
                                         f"{script} --budget"))
             for directory, kind in places if not shard else ():
-                remove_half_written(shards_of(directory), kind)
+                Folder.clear_up(directory, kind)
+                if not kind:
+                    remove_half_written(shards_of(directory))
         yield
 
 

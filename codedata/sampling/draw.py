@@ -24,7 +24,7 @@ from codedata.disk.layouts import load
 from codedata.disk.store import digest, known_in
 from codedata.errors import BrokenRecord
 from codedata.messages import by_calls, calls_text, content_text, result_problem
-from codedata.records import Prompt, Task, check_of, safe_name, text_problem
+from codedata.records import Prompt, Task, check_of
 from codedata.sampling.refusals import (
     BAD_ID,
     EXCLUDED,
@@ -42,6 +42,7 @@ from codedata.sampling.refusals import (
 )
 from codedata.settings import ATTEMPTS, Exclude, PromptSettings
 from codedata.tasks.folder.task_folder import audited_digest
+from codedata.texts import safe_name, text_problem
 
 FETCHES_AHEAD = 8
 MAX_MESSAGES = 2_000   # per row: a prompt copies its whole history, and later histories are too

@@ -21,7 +21,7 @@ from codedata.llm import Models
 from codedata.records import Commit, Prompt, parse
 from codedata.run.cli import RunOptions
 from codedata.run.signals import signals
-from codedata.run.start import run_whole
+from codedata.run.start import whole_run
 from codedata.run.states import Selection
 from codedata.sampling.draw import ALL, DUPLICATE, Choice, Cursor, Drawn, Seen, draw, prompt_problem
 from codedata.sampling.pull_requests import fetch_prs
@@ -404,10 +404,10 @@ class PromptSampler:
 def run(settings: Settings, options: RunOptions, models) -> int:
     """Run prompt.py and return its exit code. --limit counts prompts, --only matches file names."""
     sampler = PromptSampler(settings)
-    return run_whole(
-        STAGE, sampler.lists.into, options, lambda: _sample(sampler, options, models),
-        counts=lambda: sampler.counts(options.selection),
-        refuses=("prune", "shard"), ledgers=[sampler.lists.into, sampler.commits.into])
+    with whole_run(STAGE, sampler.lists.into, options, refuses=("prune", "shard"),
+                   counts=lambda: sampler.counts(options.selection),
+                   ledgers=[sampler.lists.into, sampler.commits.into]) as is_wanted:
+        return _sample(sampler, options, models) if is_wanted else 0
 
 
 def _sample(sampler: PromptSampler, options: RunOptions, models) -> int:

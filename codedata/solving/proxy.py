@@ -31,11 +31,11 @@ from codedata.errors import ItemFailed, start_thread
 from codedata.llm import Reply
 from codedata.llm.client import Client
 from codedata.llm.http import WRONG_SHAPE
-from codedata.records import Object, check_of, storable
+from codedata.records import Object, check_of
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Result
 from codedata.sandbox.docker.container import SandboxDocker
-from codedata.texts import check_nesting, fill, printable, text_of
+from codedata.texts import check_nesting, fill, printable, storable, text_of
 
 AGENT = "/opt/agent"      # in the container: the program's image, with bin/python3
 FOLDER = "/run/agent"     # in the container: files from a Proxy

@@ -14,9 +14,10 @@ from pathlib import Path
 from codedata.audit.others import COMPOSE
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
-from codedata.records import Graded, Object, Task, safe_name
+from codedata.records import Graded, Object, Task
 from codedata.tasks.folder.task_folder import audited_digest, edited_parts
 from codedata.tasks.rates import has_enough
+from codedata.texts import safe_name
 
 
 @dataclass(frozen=True)

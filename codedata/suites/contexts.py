@@ -21,13 +21,13 @@ from codedata.bounded import read_bounded
 from codedata.code.entities import Entity, SourceFile, Sources, captured, query_of, read_sources
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
-from codedata.records import Coverage, storable
+from codedata.records import Coverage
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.suites.project_suite import PLUGINS, REPORTS, RESULTS, Run, placed_plugin, run_suite
 from codedata.suites.source import TOOLS, run_tool
 from codedata.terminal import named
-from codedata.texts import printable
+from codedata.texts import printable, storable
 from codedata.verifier.junit import MAX_CASES
 
 FOLDER = f"{PLUGINS}contexts"

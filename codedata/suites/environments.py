@@ -18,7 +18,7 @@ from pathlib import Path
 from codedata.bounded import numbered_lines
 from codedata.disk.store import Derived, Readers, Store, digest
 from codedata.errors import BrokenRecord, Excluded, ItemFailed
-from codedata.records import CaseResult, Environment, parse, safe_name
+from codedata.records import CaseResult, Environment, parse
 from codedata.run.talk import current_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import at_hand, is_folder
@@ -29,7 +29,7 @@ from codedata.sandbox.images.registry import image_name
 from codedata.suites.project_suite import run_script
 from codedata.suites.repo_names import repo_name_of
 from codedata.suites.source import Project, put_source, restore
-from codedata.texts import text_of
+from codedata.texts import safe_name, text_of
 
 SUCCESS = "success"
 IMAGES = f"codedata-{Environment.directory}/"

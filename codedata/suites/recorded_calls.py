@@ -21,7 +21,7 @@ from pathlib import Path
 from codedata.bounded import read_bounded
 from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
-from codedata.records import parse, storable
+from codedata.records import parse
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
 from codedata.suites.contexts import sources_in
@@ -29,7 +29,7 @@ from codedata.suites.leftovers import activation
 from codedata.suites.project_suite import PLUGINS, Run, placed_plugin, run_suite
 from codedata.suites.source import run_tool
 from codedata.terminal import plural, say
-from codedata.texts import printable
+from codedata.texts import printable, storable
 
 FOLDER = f"{PLUGINS}calls"
 REPLAYS = f"{PLUGINS}replays"

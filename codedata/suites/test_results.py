@@ -14,8 +14,7 @@ import re
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from codedata.records import storable
-from codedata.texts import printable, toml_of
+from codedata.texts import printable, storable, toml_of
 from codedata.verifier.junit import RANKS, Found, worst
 from codedata.verifier.runner_output import compiled, read_results
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 
-from codedata.records import text_problem
 from codedata.suites.test_results import counts, not_collected, parse
-from codedata.texts import tomllib
+from codedata.texts import text_problem, tomllib
 
 CASES = tomllib.loads(
     (Path(__file__).parent / "runner_reports.toml").read_text(encoding="utf-8"))["case"]

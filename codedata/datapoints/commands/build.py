@@ -40,10 +40,11 @@ from codedata.datapoints.packages import described, fetch
 from codedata.datapoints.task_queue import BUILD, REVIEW, Refusal
 from codedata.disk.layouts import NEW, Folder, load_files, unwrapped
 from codedata.disk.store import digest
-from codedata.records import DATAPOINT, DatapointChecks, Files, Object, Task, safe_name
+from codedata.records import DATAPOINT, DatapointChecks, Files, Object, Task
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import DOCKERFILE, IGNORE, config_of, rivals_digest
 from codedata.tasks.prove.grader import Grader, grader_of
+from codedata.texts import safe_name
 
 PACKAGES = "_packages"
 DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]

@@ -22,10 +22,11 @@ from codedata.datapoints.datapoint_folder import (
 )
 from codedata.datapoints.task_queue import BUILD, REVIEW, QueuedTask, Refusal, TaskManager
 from codedata.errors import ItemFailed
-from codedata.records import ItemName, RivalledTask, Task, safe_name
+from codedata.records import ItemName, RivalledTask, Task
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import DpSettings
 from codedata.tasks.folder.task_folder import rivals_digest, with_about
+from codedata.texts import safe_name
 
 STAGING = "_staging"
 MAX_BYTES = 1_000_000      # for a file that an agent names
