@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import REPO, run_process, run_script
 
+from codedata.run import cli
 from codedata.terminal import runnable
 
 CALL = r"[a-z_]+\.py(?: [\w.{}*'/=-]+(?:,[\w.{}=]+)*)*"
@@ -63,3 +64,10 @@ def test_a_command_is_printed_with_this_python_the_scripts_folder_and_the_root(t
     assert f" {REPO}/validate.py --root '{root}'; " in printed
     assert runnable("pip install '.[ray]'").endswith(f" -m pip install '{REPO}[ray]'")
     assert runnable("python king.py --root x").endswith("king.py --root x")
+
+
+def test_a_command_repeats_what_has_an_at_sign_but_no_password(tmp_path):
+    flags = {"--only": "a@b", "--llm-base-url": "http://me:pw@host/v1", "--proxy": "me:pw@host"}
+    args = cli.parser("toy.py").parse_args(
+        ["--root", str(tmp_path), *(word for pair in flags.items() for word in pair)])
+    assert args.given.keys() == {"root", "only"}

@@ -1,5 +1,6 @@
 """Test that files and folders are put in place whole, a folder wherever its writer is killed."""
 import ctypes
+import json
 import shutil
 import sys
 from functools import partial
@@ -12,7 +13,9 @@ from root import filled, write_files
 from codedata.disk.layouts import NEW, Draft, Folder, FolderDraft, set_aside
 from codedata.disk.store import Store, remove_half_written
 from codedata.errors import Trouble, is_full_disk
-from codedata.records import Answer
+from codedata.records import Answer, Attempt
+from codedata.run import cli
+from codedata.run.start import hold_directories
 
 FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
          "new": {"prompt.md": "new", "tests.py": "def test(): pass", "files/b/c.py": "c = 1"}}
@@ -87,6 +90,38 @@ def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
         if not killed:
             break
     assert not killed and seen == sorted(seen, reverse=True) and set(seen) == {"old", "new"}
+
+
+def test_what_a_kill_leaves_of_an_attempt_goes_and_is_no_other_item(tmp_path):
+    args = cli.parser("toy.py").parse_args(["--root", str(tmp_path)])
+    _, options = cli.read(args)
+    for name in ("old.b", "c"):
+        FolderDraft(tmp_path / "attempt" / name, {"record.json": {}}, "")
+    with hold_directories("solve.py", [Attempt], options):
+        assert content(tmp_path / "attempt").keys() <= {"_lock", "_lock.all"}
+
+
+def test_a_link_that_leads_nowhere_stays_in_an_item(tmp_path):
+    write_files(tmp_path / "item", {"a": "a"})
+    (tmp_path / "item/link").symlink_to("nowhere")
+    draft = FolderDraft(tmp_path / "item", {"a": "b"}, "kind")
+    draft.sync()
+    draft.place()
+    assert (tmp_path / "item/a").read_text() == "b" and (tmp_path / "item/link").is_symlink()
+
+
+def test_a_users_key_leaves_the_keys_of_tools_in_their_order(tmp_path):
+    tools = [{"type": "function", "function": {"name": "run", "description": "d"}}]
+    record = Answer(**filled(Answer, instance_id="i", king="k", tools=tools))
+    store = Store(tmp_path, Answer).open()
+    store.put("t_1", record, tuple(vars(record)))
+    path = store.path("t_1")
+    plain = path.read_text()
+    path.write_text(plain.replace("{", '{\n  "zz": {"b": 12345678901234567890123, "a": 1},', 1))
+    Store(tmp_path, Answer).open().put("t_1", record, ("king",))
+    edited = path.read_text()
+    assert json.loads(edited)["zz"] == {"b": 12345678901234567890123, "a": 1}
+    assert edited.startswith(plain.rstrip("}\n")), "only the key is added, at its place"
 
 
 @pytest.mark.parametrize("name, change", [
