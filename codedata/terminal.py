@@ -111,24 +111,12 @@ def usd(cost: float) -> str:
     return f"${cost:.2f}" if cost >= 1 or not cost else f"${cost:.4f}"
 
 
-def money(cost_usd: float, n_unpriced: int, n_calls: int) -> str:
-    """Return the cost of calls in words.
-
-    An unknown cost is called unknown, never shown as 0.
-    """
-    if not n_unpriced:
-        return usd(cost_usd)
-    if n_unpriced == n_calls:
-        return "cost unknown (no price)"
-    return f"{usd(cost_usd)} + {plural(n_unpriced, 'call')} without a price"
-
-
 @dataclass
 class Spending:
-    """Add up calls and their costs."""
+    """Add up calls and their costs. As a text, an unknown cost is called unknown, never 0."""
 
-    n_calls: int = 0
-    n_unpriced: int = 0     # calls whose cost is unknown
+    n_calls: float = 0      # an estimate may have parts of calls
+    n_unpriced: float = 0   # calls whose cost is unknown
     cost_usd: float = 0.0   # without the unpriced calls
 
     def add(self, call: dict) -> None:
@@ -141,7 +129,11 @@ class Spending:
             self.cost_usd += call["cost_usd"]
 
     def __str__(self) -> str:
-        return money(self.cost_usd, self.n_unpriced, self.n_calls)
+        if not self.n_unpriced:
+            return usd(self.cost_usd)
+        if self.n_unpriced == self.n_calls:
+            return "cost unknown (no price)"
+        return f"{usd(self.cost_usd)} + {plural(round(self.n_unpriced), 'call')} without a price"
 
 
 def plural(n: int, noun: str) -> str:

@@ -17,13 +17,13 @@ from codedata.code.calls import LANGUAGE, Edge, call_graph, import_closure, stat
 from codedata.code.entities import Entity, Sources, all_entities
 from codedata.disk.store import Store
 from codedata.records import Analysis, Coverage, Environment, Object
-from codedata.run.describe_records import describe_analysis
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
 from codedata.suites.environments import READ, Environments, labelled, open_environment
 from codedata.suites.test_results import Case, place_of
+from codedata.terminal import plural
 
 PASSED = "passed"
 COVERAGE_FIELDS = ("contexts", "reason", "files", "functions", "line_sets", "function_sets",
@@ -197,3 +197,8 @@ def _covered_shares(coverage: Coverage) -> dict[str, float]:
         add_lines(ran, lines)
     return {path: round((runnable & ran.get(path, 0)).bit_count() / runnable.bit_count(), 4)
             for path, runnable in masks_of(coverage.runnable).items() if runnable}
+
+
+def describe_analysis(one: Analysis) -> str:
+    """Return the numbers of definitions and hotspots."""
+    return f"{plural(len(one.entities), 'definition')}, {plural(len(one.hotspots), 'hotspot')}"

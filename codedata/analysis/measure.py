@@ -17,7 +17,6 @@ from codedata.code.entities import SourceFile, Sources, all_entities
 from codedata.disk.store import Store, digest
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.records import Coverage, Environment
-from codedata.run.describe_records import describe_coverage
 from codedata.run.stage import Parts, Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
@@ -41,7 +40,7 @@ from codedata.suites.contexts import (
 from codedata.suites.environments import JUDGED_BY, image_of, labelled, open_environment
 from codedata.suites.test_results import Case
 from codedata.tasks.image.task_image import with_tools
-from codedata.terminal import named
+from codedata.terminal import named, plural
 
 RAW = "_raw"               # data files and reports, by repository and run
 MAX_OTHERWISE = 0.05       # share of the tests whose outcome may differ from env/
@@ -244,3 +243,11 @@ class Tally:
 
 def _runs(n: int) -> dict[str, str]:
     return {f"run {k}": "" for k in range(1, n + 1)}
+
+
+def describe_coverage(one: Coverage) -> str:
+    """Return the numbers of tests, runs and flaky tests, and why there is no coverage by test."""
+    n_flaky = sum(test["flaky"] for test in one.tests)
+    known = f"; what each executes is not known: {one.reason}" if one.reason else ""
+    return (f"{plural(len(one.tests), 'test')}, {plural(one.measured['runs'], 'run')}, "
+            f"{n_flaky} flaky, {one.seconds:.0f} s{known}")

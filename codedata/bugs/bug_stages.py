@@ -1,7 +1,8 @@
 """Make the stages of `bug_inject.py agent` and of `bug_inject.py scale`."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from codedata.analysis.analyse import analysis_stage
@@ -17,13 +18,13 @@ from codedata.bugs.register import register_stage
 from codedata.disk.store import Store, all_readable
 from codedata.llm import Models
 from codedata.records import BUG, BugReport, Task
-from codedata.run.describe_records import describe_bugs
 from codedata.run.stage import Reads, Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 from codedata.tasks.prove.proof import PatchProver
 from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
+from codedata.terminal import plural
 
 Steps = dict[str, Callable[[Models], Stage]]
 
@@ -100,3 +101,16 @@ class Stages:
 
     def _host(self, models: Models) -> SandboxFactory:
         return SandboxFactory(self.settings, models.stop, self.keep_images)
+
+
+def describe_bugs(bugs: Collection[Task]) -> str:
+    """Return the number of bugs by kind, and the number of bugs with an issue text."""
+    texts = [bool(bug.instruction) for bug in bugs]
+    none = "" if all(texts) else f", {texts.count(False)} without"
+    kinds = Counter(str((bug.proof or {}).get("family") or bug.about.get("method") or "by hand")
+                    for bug in bugs)
+    listed = ", ".join(f"{name} {n}" for name, n in kinds.most_common())
+    whys = Counter(str(cases.get("none", "with held-out cases")) for bug in bugs
+                   if isinstance(cases := (bug.proof or {}).get("cases"), dict))
+    return (f"{plural(len(texts), 'bug')} proven ({listed}), {texts.count(True)} with a text{none}"
+            + "".join(f"; {n} {why}" for why, n in whys.most_common()))

@@ -27,18 +27,20 @@ from codedata.env.verify_scripts import Verified, Verifier
 from codedata.errors import ItemFailed
 from codedata.llm import Client, Models
 from codedata.records import Environment
-from codedata.run.describe_records import describe_environment
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox.factory import WORKDIR, KeptImage, SandboxFactory
 from codedata.settings import AgentSettings, EnvSettings, Settings
 from codedata.suites.environments import SUCCESS, TRIES, id_of, image_name_of
 from codedata.suites.source import put_source
-from codedata.terminal import usd
+from codedata.terminal import plural, usd
 
 TRAJECTORIES = "_trajectories"
 # runs of an agent: one to find scripts, one to fix them if they did not verify
 ROUNDS = 2
+NO_TESTS = ("no_recipe", "no_tests")   # causes of a failed environment
+ADD_TESTS = "add tests that pytest, or the runner of its language, finds, or have "
+ASK_AN_AGENT = "an agent look for the scripts (it asks a model): --planner agent in place of recipe"
 PLAN_TIMEOUTS = 4           # times run_timeout; later the planner starts no new recipe
 READ = ("repo", "base_image", "base_commit", "source", "row")   # fields of a repository
 # Fields of Verified that the record's `verified` has under the same name.
@@ -240,3 +242,20 @@ def _record(repository: Repository, outcome: Planned, kept: KeptImage, seconds: 
         kept.name, outcome.status, outcome.install_script, outcome.test_script, agent.summary,
         outcome.planner, agent.messages, outcome.error, result.results,
         result.flaky, verified, agent.usage, round(seconds, 1))
+
+
+def describe_environment(one: Environment) -> str:
+    """Return the number of passing tests and the image or, after a failed setup, what may help."""
+    cause = one.verified.get("cause") or {}
+    if one.status != "success":
+        first = ADD_TESTS if cause.get("name") in NO_TESTS else "have "
+        return f"{one.error}; to do: {first}{ASK_AN_AGENT}"
+    n_passed = sum(case["status"] == "passed" for case in one.test_case_result)
+    flaky = f", {len(one.flaky)} flaky" if one.flaky else ""
+    text = (f"{n_passed:,} of {plural(len(one.test_case_result), 'test')} pass{flaky}, "
+            f"image {one.image_name or '(none)'}, {one.seconds:.0f} s")
+    if one.verified.get("healthy"):
+        return text
+    return (f"{text}; the suite is not healthy ({cause.get('name')}: {cause.get('evidence')}), so "
+            "later scripts leave it out; to do: mend the tests, or give analyze.py, bug_inject.py "
+            "and nl2repo.py --unhealthy-too")

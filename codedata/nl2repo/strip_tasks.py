@@ -6,8 +6,8 @@ docstrings that a solver sees.
 """
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import chain
@@ -17,6 +17,7 @@ from pathlib import Path
 from codedata.analysis.analyse import coverage_reads
 from codedata.code.entities import is_test_file
 from codedata.code.patches import diff_of, files_of, normalised
+from codedata.disk.ledger import LastAttempt
 from codedata.disk.store import Derived, Store, all_readable, digest
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import EMPTY, Strippable
@@ -34,7 +35,6 @@ from codedata.records import (
     StripPatch,
     Task,
 )
-from codedata.run.describe_records import describe_strips
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
@@ -328,3 +328,19 @@ def instructions_stage(root: Path) -> Stage:
     return instruct_stage(
         tasks_of(root), "nl2repo.instruct", texts, instruction_of, ("tests",), after=RELATIONSHIP,
         then="export.py --formats nl2repo,harbor")
+
+
+def describe_strips(patches: Iterable[StripPatch], proven: Collection[str],
+                    excluded: Mapping[tuple[str, str], LastAttempt]) -> str:
+    """Return the number of proven stripped patches by kind, and why others that passed screening
+    are not proven. `proven` holds ids; `excluded` is the ledger's, by (stage, id)."""
+    why = {id: attempt.error for (_, id), attempt in excluded.items() if id not in proven}
+    tried, n_proven, whys = Counter(), Counter(), Counter()
+    for patch in patches:
+        tried[patch.kind] += 1
+        n_proven[patch.kind] += patch.id in proven
+        if patch.id in why and patch.screened.get("verdict") == GOOD:
+            whys[why[patch.id]] += 1
+    kinds = ", ".join(f"{kind} {n_proven[kind]} of {n}" for kind, n in tried.items())
+    reasons = "".join(f"; {reason} ({n})" for reason, n in whys.items())
+    return f"{n_proven.total()} of {tried.total()} stripped patches proven: {kinds}{reasons}"

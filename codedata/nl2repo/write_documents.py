@@ -48,7 +48,6 @@ from codedata.records import (
     SourceCopy,
     Task,
 )
-from codedata.run.describe_records import describe_document
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.copies import at_hand, is_folder
 from codedata.sandbox.factory import SandboxFactory
@@ -57,6 +56,7 @@ from codedata.suites.environments import Environments, labelled, open_environmen
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S
 from codedata.tasks.folder.task_folder import verifier_config
+from codedata.terminal import plural
 from codedata.texts import CONTROL, printable, storable, terminal_safe, text_of
 
 PROJECT = "project"        # kind of a project's document, and the end of its name
@@ -401,3 +401,10 @@ def make_document(root: Path, repo: Subject, meta: RepoMeta) -> RepoDocument:
          "overlap": max(one["checks"].get("overlap", 0.0) for one in repo.documents.values()),
          "findings": [f"No document has the name `{name}`, which a graded test uses."
                       for name in missed]})
+
+
+def describe_document(one: RepoDocument) -> str:
+    """Return the numbers of described and stripped functions, and the document's path."""
+    n = sum("::" in section["subject"] for section in one.sections)
+    return f"{plural(n, 'function')} described, {len(one.index)} stripped as tasks: " \
+           f"read {one.directory}/{one.repo_name}.md"
