@@ -14,7 +14,7 @@ from codedata.disk.ledger import LEDGER, PARTIAL, calls_of, read_lines, sound_ca
 from codedata.errors import RunStopped
 from codedata.llm.replies import NEW
 from codedata.records import DIRECTORIES, EVER_HOW
-from codedata.terminal import Spending, money, plural, usd
+from codedata.terminal import Spending, plural, usd
 from codedata.texts import in_shard
 
 # matches codedata's directories, but not a user's answer_backup
@@ -54,12 +54,11 @@ class ToCome(Cost):
     def __str__(self) -> str:
         if not self.n_calls and not self.n_unfit:
             return "no calls"
-        cost = money(self.cost_usd, round(self.n_unpriced), round(self.n_calls))
         most = f", at most {usd(self.max_usd)}" if self.max_usd else ""
         source = f"by the calls for {plural(self.n_like, 'item')} before" if self.n_like else USUAL
         unfit = f"; {plural(self.n_unfit, 'item')} will fail: too long, or broken"
         return (f"{plural(round(self.n_calls), 'call')}, about {self.tokens_in:,.0f} tokens in and "
-                f"{self.tokens_out:,.0f} out, {cost}{most}; {source}"
+                f"{self.tokens_out:,.0f} out, {super().__str__()}{most}; {source}"
                 f"{unfit if self.n_unfit else ''}")
 
 

@@ -9,7 +9,7 @@ from codedata.duel.judge_stats import share
 from codedata.records import Share
 from codedata.report.content import Section, percent_text
 from codedata.report.turn_rows import TurnRow
-from codedata.terminal import money, plural
+from codedata.terminal import Spending, plural
 
 MIN_KINGS = 20             # minimum number of judged kings for a rate of false alarms
 MAX_FALSE_ALARMS = 0.05    # a leak judge is not trusted if the interval's lower end is above this
@@ -45,7 +45,7 @@ def _leaks(rows: list[TurnRow]) -> list:
         items.append("**The leak judge cannot be trusted: it finds leaks in kings, although "
                      "they do not know the solution.**")
     costs = [row.leaks.cost_usd for row in rows if row.leaks.cost_usd is not None]
-    spent = money(sum(costs), len(rows) - len(costs), len(rows))
+    spent = Spending(len(rows), len(rows) - len(costs), sum(costs))
     items.append(f"The verdicts on these turns: {spent}.")
     return items + _refused(rows)
 
