@@ -20,7 +20,6 @@ from codedata.bugs.generate import batch_items
 from codedata.bugs.instances import (
     AGENT,
     FEATURE,
-    HISTORY,
     MAX_BROKEN_SHARE,
     Word,
     agents_candidates,
@@ -130,8 +129,7 @@ class Bugs(PatchKind):
         licence = meta.licence if meta else environment.row.get("licence")
         tags = language, BUG, str(words.get("family") or candidate.method)
         about = {
-            "method": candidate.method, "language": language,
-            "tier": HISTORY if candidate.method == HISTORY else self._word.name,
+            "method": candidate.method, "language": language, "tier": self._word.name,
             "symbol": symbols[0] if symbols and symbol not in symbols else symbol,
             "licence": licence and str(licence),
             "labels": {"category": CATEGORY, "tags": [*filter(None, tags)]},

@@ -51,7 +51,7 @@ def spanset():
 
     def candidates(**fields) -> list[dict]:
         config = replace(CONFIG, **fields)
-        return draw(program_of(found, config, coverage), config)
+        return [*draw(program_of(found, config, coverage), config)]
     return candidates
 
 
@@ -81,7 +81,8 @@ def test_the_first_candidates_have_many_operators_and_functions():
     text = "".join(f"def f{i}(a, b):\n    if a < b and a[0]:\n        return a + 1\n"
                    f"def g{i}():\n    return f{i}(1, 2)\ndef h{i}():\n    return f{i}(1, 2)\n"
                    for i in range(50))
-    drawn = draw(program_of(sources(a=text), CONFIG, None), replace(CONFIG, max_candidates=80))
+    config = replace(CONFIG, max_candidates=80)
+    drawn = [*draw(program_of(sources(a=text), CONFIG, None), config)]
     operators = Counter(one["operator"] for one in drawn)
     assert len({one["symbol"] for one in drawn}) > 65
     assert len(operators) > 10 and max(operators.values()) < 10
@@ -116,7 +117,7 @@ def test_files_that_a_config_leaves_out_or_that_are_no_text_are_left_alone():
     assert [file.path for file in program.files] == ["src/b.py"]
     with pytest.raises(ItemFailed, match="no source in 'lib', a root of its config"):
         program_of(found, replace(CONFIG, roots=["src", "lib"]), None)
-    assert draw(program_of([], CONFIG, None), CONFIG) == []
+    assert [*draw(program_of([], CONFIG, None), CONFIG)] == []
 
 
 def test_the_reason_for_the_whole_suite_says_what_to_run():

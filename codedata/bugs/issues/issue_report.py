@@ -18,7 +18,7 @@ from functools import partial
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issues.issue_checks import Hidden, shown_output
 from codedata.bugs.issues.issue_facts import RECORDED, Difference, Differences
-from codedata.bugs.issues.issue_texts import own_report, report_text
+from codedata.bugs.issues.issue_texts import report_text
 from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.disk.store import Store, digest
@@ -49,7 +49,7 @@ FILES = {PYTHON: "reproduce.py", "bash": "reproduce.sh"}
 # a block ends before another one begins: no part is read twice
 FENCED = re.compile(
     r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
-KNOWN = re.compile(r"^([a-z]+(?: \w+)?): (.+)$", re.MULTILINE)   # the output of known.sh
+KNOWN = re.compile(r"^([a-z]+): (.+)$", re.MULTILINE)   # the output of known.sh
 LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # not an import
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # pytest's lines
@@ -59,7 +59,7 @@ NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
-TEXTS = 6                  # raise it when reports without a model change
+TEXTS = 7                  # raise it when reports without a model change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -199,17 +199,12 @@ class Reporter:
             readme, documented, known = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
         hidden = Hidden(bug, documented)
-        if own := own_report(task, hidden, self._settings.export.min_words, draw):
-            return own
         differences = self._differences(trees, hidden)
         title, project = "(none)", {"project": bug.repo.rpartition("/")[2]}
         try:
             reason = NO_FACT if bug.language == PYTHON else NOT_PYTHON
             found, reproduction = _first_shown(differences, trees, reason)
-            for parts in (project | known, project):
-                form, text = report_text(found, draw, parts)
-                if not hidden.in_report(text, reproduction.shown):
-                    break
+            form, text = report_text(found, draw, project | known)
             about = {"writer": "template", "form": form, "kind": found.kind, "case": found.case}
             title = text.partition("\n")[0]
         except Excluded:

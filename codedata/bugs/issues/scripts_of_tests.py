@@ -19,6 +19,7 @@ from itertools import islice, product, zip_longest
 from pathlib import PurePosixPath
 from textwrap import indent
 
+from codedata.code.call_values import BUILT_IN
 from codedata.suites.recorded_calls import UNTOLD, ReplayJob
 from codedata.suites.test_results import place_of
 from codedata.tasks.prove.hidden_tests import COPY
@@ -79,7 +80,9 @@ def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
         if _is_needless(nodes, at, bool(last)):
             filled = _Filled({nodes[at].targets[0].id: nodes[at].value})
             nodes[at:] = map(filled.visit, nodes[at + 1:])
-    used = [name for node in nodes for name in _loaded(node)]
+    used = {name for node in nodes for name in _loaded(node)}
+    if not used <= BUILT_IN.union(*map(_bound, nodes)):
+        used.add("*")   # `from x import *` may define the other names
     for node in nodes:
         if isinstance(node, IMPORTS):
             node.names = [one for one in node.names if _imported(one) in used]
@@ -238,7 +241,7 @@ class _Test:
         if self._is_foreign(end):
             return
         kept = [node for node in before if not self._is_foreign(node)]
-        needed: set[ast.stmt] = set()
+        needed = {node for name, node in self._names.items() if name.endswith("*")}
         left: list[ast.AST] = [*kept, end]
         while left:
             found = {self._names[name] for name in _loaded(left.pop()) if name in self._names}
@@ -277,14 +280,19 @@ def _doctest(path: str, name: str, sources: Mapping[str, str]) -> str:
 
 def _names_in(path: str, files: Mapping[str, str], depth: int = 0) -> Names:
     """Return the definitions at the top level of a test file, and of the test files that it imports
-    from."""
+    from. Relative imports become absolute. The key of `from x import *` is its text."""
     names: Names = {}
     for node in ast.parse(files[path]).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            package = PurePosixPath(path.removeprefix("src/")).parts[:-node.level]
+            module = ".".join(filter(None, (*package, node.module)))
+            node = ast.ImportFrom(module, node.names, 0) if module else ast.Import(node.names)
         other = _imported_file(node, files)
+        bound = _bound(node)
         if other and depth < MAX_DEPTH:
             names |= _names_in(other, files, depth + 1)
         else:
-            names |= dict.fromkeys(_bound(node), node)
+            names |= dict.fromkeys([_text(node)] if "*" in bound else bound, node)
     return names
 
 
@@ -292,8 +300,9 @@ def _imported_file(node: ast.stmt, files: Mapping[str, str]) -> str:
     """Return the path of the file of tests from which a statement imports, "" for others."""
     if not isinstance(node, ast.ImportFrom):
         return ""
-    name = f"/{(node.module or '__init__').replace('.', '/')}.py"
-    return next((path for path in files if f"/{path}".endswith(name)), "")
+    module = f"/{node.module.replace('.', '/')}"
+    return next((path for path in files
+                 if f"/{path}".endswith((f"{module}.py", f"{module}/__init__.py"))), "")
 
 
 def _names_of_class(node: ast.ClassDef, names: Names) -> Names:
