@@ -1,5 +1,4 @@
-"""Implement bugs as a kind of task: the bugs of `bug_inject.py agent`, and of `bug_inject.py
-scale`.
+"""Implement bugs, made by `bug_inject.py agent` or by `bug_inject.py scale`, as a kind of task.
 
 Candidates of `scale` are screened in a warm sandbox: the step `validate`. With --full, all are
 judged by the whole suite in fresh containers. An agent's change is judged when the agent submits it
@@ -62,7 +61,7 @@ from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
 RULES = ScreeningRules(MAX_BROKEN_SHARE, drops_same_error=True)   # whether a change may be a bug
-SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that proof.json has
+SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json
 
 
 class Bugs(PatchKind):
@@ -107,7 +106,7 @@ class Bugs(PatchKind):
                     try:
                         self._events[name] = recorded_calls.record(
                             right, script, 5 * time_limit(environment, host.run_timeout_s))[1]
-                    except SandboxDied:   # the sandbox may survive another run
+                    except SandboxDied:   # not kept as a reason: another run may succeed
                         raise
                     except ItemFailed as e:
                         self._events[name] = e.what

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -39,10 +39,8 @@ METHOD = "procedural"
 BATCH = 40                 # candidates in a file
 PER_TASK = 4               # with --limit N, candidates made and screened for each task
 NOTHING = "has no source that an operator changes."
-MAX_BATCHES = 10_000       # files per repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
-EVERY = 25                 # an operator makes at most one in this many candidates if others are
-                           # left
+EVERY = 25                 # an operator makes about one in this many candidates if others are left
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -63,7 +61,7 @@ def batch_items(root: Path) -> Derived:
     """Return the items <repo_name>.<number>: each is a repository's config with the number of one
     of its files of candidates. Files with other names count as kept, not as orphans."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
-        n_batches = min(MAX_BATCHES, -(-config.max_candidates // BATCH))
+        n_batches = -(-config.max_candidates // BATCH)
         return {f"{repo_name}.{k}": BatchItem(**vars(config), part=k)
                 for k in range(1, n_batches + 1)}
 
@@ -221,27 +219,17 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[SiteEdit]:
 
 
 def in_order(sites: list[SiteEdit], seed: int) -> list[SiteEdit]:
-    """Return sites in an alternating order of functions; each operator comes at most once
-    in EVERY, if others are left."""
+    """Return sites in an alternating order of functions; each operator comes about once in EVERY,
+    if others are left."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator.name for site in sites)
-    by_symbol: dict[tuple[str, str], list[tuple[float, SiteEdit]]] = defaultdict(list)
-    for site in sites:   # a common operator waits longer, so all are as likely to come first
-        wait = drawn.expovariate(1 / n_sites[site.operator.name])
-        by_symbol[site.file.path, site.symbol].append((wait, site))
-    timed = []
-    for waiting in by_symbol.values():
-        phase = drawn.random()
-        timed += [(turn + phase, site) for turn, site in enumerate(_sorted(waiting))]
-    n_before: Counter[str] = Counter()
+    # a common operator waits longer, so all are as likely to come first
+    waiting = sorted(sites, key=lambda site: drawn.expovariate(1 / n_sites[site.operator.name]))
+    n_functions = len({(site.file.path, site.symbol) for site in sites})
+    n_before: Counter = Counter()
     places = []
-    for place, site in enumerate(_sorted(timed)):
-        operator = site.operator.name
-        places.append((max(place, EVERY * n_before[operator]), site))
-        n_before[operator] += 1
-    return _sorted(places)
-
-
-def _sorted(pairs: list[tuple[float, SiteEdit]]) -> list[SiteEdit]:
-    """Return the sites of (time, site) pairs in the order of their times."""
-    return [site for _, site in sorted(pairs, key=itemgetter(0))]
+    for site in waiting:
+        function, operator = (site.file.path, site.symbol), site.operator.name
+        places.append(max(n_functions * n_before[function], EVERY * n_before[operator]))
+        n_before.update([function, operator])
+    return [site for _, site in sorted(zip(places, waiting, strict=True), key=itemgetter(0))]

@@ -138,7 +138,7 @@ def test_the_examples_of_a_docstring_become_scripts_with_what_its_module_has():
 
 def test_relative_imports_become_absolute_and_star_imports_stay():
     tests = {"src/heron/tests/help.py": "from ...crane import call\n",
-             "src/heron/tests/test_all.py": "import re\nfrom heron import *\nfrom ..birds import fly\n"
+             "src/heron/tests/test_all.py": "from heron import *\nfrom ..birds import fly\n"
                                             "from .help import *\n\ndef test_all():\n"
                                             "    assert wade(fly(call)) == 2\n"}
     found = jobs_of_tests(["src/heron/tests/test_all.py::test_all"], tests, {})

@@ -53,8 +53,8 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
     program = right.program.rstrip("\n")
     parts = {**known, "script": program, "script_block": indented(program),
              "language": "python", "name": called(wrong.program) or known["project"],
-             **_told("was", wrong.shown, right.shown, found.kind),
-             **_told("should", right.shown, wrong.shown, found.kind)}
+             **_outcome_parts("was", wrong.shown, right.shown, found.kind),
+             **_outcome_parts("should", right.shown, wrong.shown, found.kind)}
     was, should = (FORMS["types"].get(one.type, one.type) for one in (wrong, right))
     is_same = (wrong.kind, was) == (right.kind, should)
     parts |= {"same_type": was} if is_same else {"was_type": was, "should_type": should}
@@ -68,7 +68,7 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
     return parts
 
 
-def _told(side: str, text: str, other: str, kind: str) -> dict[str, str]:
+def _outcome_parts(side: str, text: str, other: str, kind: str) -> dict[str, str]:
     """Return the parts for an outcome. A long one is described by its size and the place of the
     difference."""
     word = FORMS["nothing"].get(kind, {}).get(text)

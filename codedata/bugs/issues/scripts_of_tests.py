@@ -26,7 +26,7 @@ from codedata.tasks.prove.hidden_tests import COPY
 
 Names = dict[str, ast.stmt]   # {name: the statement that defines it}
 MAX_TESTS = 40             # tests that are read
-MAX_ROWS = 6               # sets of parameters that a test's id may mean
+MAX_ROWS = 6               # sets of parameters tried for a test's id
 MAX_UNROLLED = 20          # turns of a loop
 MAX_SCRIPTS = 60           # scripts per test
 MAX_DEPTH = 6              # nested calls of helpers
@@ -92,7 +92,7 @@ def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
     return (texts[:-1], texts[-1]) if last else (texts, "")
 
 
-def _is_needless(nodes: Sequence[ast.stmt], at: int, is_told: bool) -> bool:
+def _is_needless(nodes: Sequence[ast.stmt], at: int, has_last: bool) -> bool:
     """Return whether tidied() may inline this assignment."""
     match nodes[at]:
         case ast.Assign([ast.Name(name)], value):
@@ -102,7 +102,7 @@ def _is_needless(nodes: Sequence[ast.stmt], at: int, is_told: bool) -> bool:
             if len(bound) == len({*bound}) and (len(known) == 2 or (
                     is_one and not _loaded(value) and len(_text(value)) <= MAX_SHORT)):
                 return True
-            return (is_told and at == len(nodes) - 2 and is_one
+            return (has_last and at == len(nodes) - 2 and is_one
                     and len(_text(value)) + len(_text(nodes[-1])) <= MAX_LINE)
     return False
 
@@ -132,7 +132,7 @@ class _Test:
             names = [*SET_UP, *(arg.arg for arg in self._node.args.args if arg.arg not in row)]
             body = [one for name in names for one in self._given_by(name)]
             body += _filled(self._node.body, row)
-            for before, last in self._told(body, []):
+            for before, last in self._checked(body, []):
                 yield from self._script(before, last)
 
     def _rows(self) -> Iterator[dict[str, ast.expr]]:
@@ -167,8 +167,8 @@ class _Test:
         given = [one for arg in node.args.args for one in self._given_by(arg.arg)]
         return [*given, *_up_to_return(node.body, [ast.Name(name, ast.Store())])]
 
-    def _told(self, body: list[ast.stmt], before: list[ast.stmt]
-              ) -> Iterator[tuple[list[ast.stmt], ast.expr | None]]:
+    def _checked(self, body: list[ast.stmt], before: list[ast.stmt]
+                 ) -> Iterator[tuple[list[ast.stmt], ast.expr | None]]:
         """Yield (statements, last expression or None) for each value a test checks; append to
         `before` the statements that later ones may need."""
         for node in (part for one in body for part in self._unfolded(one)):
@@ -178,11 +178,11 @@ class _Test:
                 yield from self._of_statement(node, before)
 
     def _of_statement(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
-        """Yield the results of _told() for one assertion or other statement."""
-        told = node.value if isinstance(node, ast.Expr) else node
-        if _is_assertion(told):
-            yield from ((before, one) for one in _asserted(told))
-        elif not isinstance(told, ast.Constant):
+        """Yield the results of _checked() for one assertion or other statement."""
+        expression = node.value if isinstance(node, ast.Expr) else node
+        if _is_assertion(expression):
+            yield from ((before, one) for one in _asserted(expression))
+        elif not isinstance(expression, ast.Constant):
             if isinstance(node, ast.Assign | ast.Expr):
                 yield before, node.value
             if _loaded(node):
@@ -208,18 +208,18 @@ class _Test:
         return [part for one in body for part in self._unfolded(one, depth + 1)]
 
     def _in_block(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
-        """Yield them for a compound statement with assertions, using only its body: running the
-        script shows whether that works."""
+        """Yield the results of _checked() for a compound statement with assertions, as if its body
+        stood alone: running the script shows whether that works."""
         rows = [{}]
         if isinstance(node, ast.If):   # also the other branch
-            yield from self._told(node.orelse, [*before])
+            yield from self._checked(node.orelse, [*before])
         if isinstance(node, ast.For):
             elements = getattr(self._value(node.iter), "elts", [])
             rows = [_row(node.target, one) for one in elements[:MAX_UNROLLED]]
         elif isinstance(node, ast.With):
             word = _word(node.items[0].context_expr)
             if word in RAISES:
-                yield from self._told(node.body, [*before])
+                yield from self._checked(node.body, [*before])
                 before.append(ast.Try(node.body, [ast.ExceptHandler(
                     ast.Name("Exception", ast.Load()), None, [ast.Pass()])], [], []))
                 return
@@ -231,7 +231,7 @@ class _Test:
                 before += [ast.Assign([one.optional_vars], one.context_expr)
                            for one in node.items if one.optional_vars]
         for row in rows:
-            yield from self._told(_filled(node.body, row), before)
+            yield from self._checked(_filled(node.body, row), before)
 
     def _script(self, before: list[ast.stmt], last: ast.expr | None
                 ) -> Iterator[tuple[tuple[str, ...], str]]:

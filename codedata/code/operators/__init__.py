@@ -25,7 +25,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
+from itertools import takewhile
+from operator import eq, itemgetter
 from typing import TYPE_CHECKING
 
 from codedata.code.entities import SourceFile, grammar, is_text, tree_of
@@ -122,10 +123,14 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
 def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
     """Return an edit without the unchanged bytes at its start and end."""
     old = text[start:end]
-    n = min(len(old), len(new))
-    front = next((i for i in range(n) if old[i] != new[i]), n)
-    back = next((i for i in range(n - front) if old[-1 - i] != new[-1 - i]), n - front)
+    front = _n_same(old, new)
+    back = _n_same(old[front:][::-1], new[front:][::-1])
     return start + front, end - back, new[front:len(new) - back]
+
+
+def _n_same(one: bytes, other: bytes) -> int:
+    """Return the length of the common beginning of two texts."""
+    return len([*takewhile(bool, map(eq, one, other))])
 
 
 def _line(text: bytes, span: Span) -> bytes:

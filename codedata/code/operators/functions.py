@@ -20,9 +20,6 @@ SIMPLE = {"identifier", "attribute", "call", "subscript", "await"}
 SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*", b"/": b"//", b"//": b"/", b"%": b"//"}
 NO_NUMBER = {"string", "list", "tuple"}
 OWN = {b"self", b"cls"}                 # parameters rarely confused with others
-FUNCTIONS = ("function_definition", "function_declaration", "method_definition",
-             "method_declaration")
-GETTER = re.compile(rb"@[\w.]*(?:property|getter)\b|\bget\s|\b_*[gG]et(?:_|[A-Z])\w*\Z")
 KEY = re.compile(rb"""(?:\[|\.get\(|\.pop\(|\.setdefault\()(["'][^"'\\\n]{1,60}["'])[\]),]""")
 
 
@@ -49,16 +46,6 @@ def off_by_one(site: Node, text: bytes, **_) -> list[bytes]:
     least = 1 if before.endswith((b"+", b"-", b"+=", b"-=")) else 0
     number = int(site.text)
     return [b"%d" % other for other in (number + 1, number - 1) if other >= least]
-
-
-def guard_dropped(site: Node, text: bytes, **_) -> list[None]:
-    """Remove a guard, except in a getter: a property, or a method whose name begins with get."""
-    function = ancestor(site, *FUNCTIONS)
-    if function is None:
-        return [None]
-    holder = function.parent if function.parent.type == "decorated_definition" else function
-    head = text[holder.start_byte:function.child_by_field_name("name").end_byte]
-    return [] if GETTER.search(head) else [None]
 
 
 def other_parameter(site: Node, **_) -> list[bytes]:
@@ -90,22 +77,6 @@ def other_attribute(site: Node, text: bytes, **_) -> list[bytes]:
     return _similar(site.text, re.findall(rb"\bself\.(\w+)\b(?!\()", holder.text), 0.7)
 
 
-def stale_order(a: Node, b: Node, text: bytes, **_) -> list[bytes]:
-    """Return two swapped assignments, if one reads the variable that the other sets."""
-    function = ancestor(a, "function_definition")
-    targets, values = ([node.child_by_field_name(side) for node in (a.child(0), b.child(0))]
-                       for side in ("left", "right"))
-    if not function or None in targets or None in values:
-        return []
-    before = text[function.start_byte:a.start_byte]
-    is_read_late = _uses(values[0], targets[1])
-    is_known = _uses(values[1], targets[0]) and re.search(
-        rb"\b%b\b" % re.escape(targets[0].text), before)
-    if targets[0].text == targets[1].text or not (is_read_late or is_known):
-        return []
-    return [b.text + text[a.end_byte:b.start_byte] + a.text]
-
-
 # helpers -----------------------------------------------------------------------------------------
 
 def _parameters(function: Node) -> dict[bytes, bytes]:
@@ -127,7 +98,3 @@ def _similar(name: bytes, others: list[bytes], cutoff: float = 0.0) -> list[byte
     if len(names) > MAX_NAMES:
         return []
     return [one.encode() for one in get_close_matches(name.decode(), names, 1, cutoff)]
-
-
-def _uses(value: Node, target: Node) -> bool:
-    return bool(re.search(rb"(?<![\w.])%b\b" % re.escape(target.text), value.text))
