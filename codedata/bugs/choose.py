@@ -35,7 +35,7 @@ from codedata.settings import BugSettings
 from codedata.tasks.prove.kinds import Candidate
 from codedata.tasks.prove.outcomes import SURVIVES
 
-MAX_SURVIVORS = 2   # of a function
+MAX_SURVIVORS = 2   # changes of a function that no test noticed
 MAX_FAILING = 10    # tests that notice a bug: few people would commit one that more tests notice
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"

@@ -109,8 +109,7 @@ class SelectedSources:
 
 
 class ProgramCache:
-    """Keep the candidates of a few repositories. One thread at a time draws those of a repository.
-    """
+    """Keep the candidates of a few repositories; one thread at a time draws a repository's."""
 
     def __init__(self, host: SandboxFactory):
         self._host = host

@@ -1,4 +1,4 @@
-"""Show an agent the code in which bugs would matter: all functions that tests reach, or one
+"""Show an agent the code where bugs would matter: all functions that tests reach, or one
 function with its callers, its callees and its tests.
 
 Everything is read from the analysis, and from the coverage if there is one. Equal arguments give

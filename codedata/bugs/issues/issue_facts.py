@@ -4,10 +4,10 @@ outcome differs between the two trees, and similar cases that no test has. In Py
 A script of a hidden test would show a case of that test. So one of its literals is replaced; the
 new script counts if its outcome differs between the trees in the same way.
 
-The held-out cases of a verifier must not refuse a right repair. So their scripts are recorded calls
-in which only literals change: to values that the tests use for the same argument, or to similar
-values of the same type and sign. In a text, only letters and digits change. No private name is
-called, and the outcome must have the kind and type of the recorded call.
+The held-out cases of a verifier must not refuse a right repair. So only literals of recorded calls
+change: to values that the tests use for the same argument, or to similar values of the same type
+and sign. In a text, only letters and digits change. No private name is called, and the outcome must
+have the kind and type of the recorded call.
 """
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class Differences:
         sides = [self._replay(tree, jobs, prune=True) for tree in self._trees]
         shorter = []
         for base, *needed in zip(bases, *sides, strict=True):
-            # None for a tree in which the script ends early: its lines do not count
+            # None if the script ends early in a tree: its lines do not count
             kept = [line for one in needed if one for line in one.lines]
             script = [line for line in base.right.lines if line in kept], base.right.last
             shorter.append(ReplayJob(*tidied(*script)))

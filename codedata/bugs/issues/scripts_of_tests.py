@@ -209,7 +209,7 @@ class _Test:
 
     def _in_block(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
         """Yield the results of _checked() for a compound statement with assertions, as if its body
-        stood alone: running the script shows whether that works."""
+        had no statement around it: running the script shows whether that works."""
         rows = [{}]
         if isinstance(node, ast.If):   # also the other branch
             yield from self._checked(node.orelse, [*before])
