@@ -1,8 +1,10 @@
 """Check which edits become candidates, in which order, and the steps register and generate."""
 import json
 import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 from conftest import REPO, edit, run_script
@@ -13,6 +15,7 @@ from codedata.bugs.effects import symbols_at
 from codedata.bugs.generate import draw, program_of
 from codedata.bugs.register import patterns, why_whole_suite
 from codedata.code.entities import SourceFile, read_sources
+from codedata.code.operators.syntax import syntax_of
 from codedata.code.patches import normalised
 from codedata.errors import ItemFailed
 from codedata.records import BugConfig, Coverage, CoveredTest, Environment, parse
@@ -60,6 +63,21 @@ def test_equal_seeds_give_equal_candidates_and_others_another_order(spanset):
     assert first == again != other
     assert {*map(str, first)} == {*map(str, other)} and len(first) > 80
     assert spanset(max_candidates=7) == first[:7]
+
+
+def test_only_the_candidates_that_are_asked_for_are_checked():
+    text = "".join(f"def f{i}(a, b):\n    return a < b\n" for i in range(200))
+    checks = []
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code is syntax_of.__code__:
+            checks.append(frame)
+
+    candidates = draw(program_of(sources(a=text), CONFIG, None), CONFIG)
+    sys.setprofile(note)
+    first = [*islice(candidates, 5)]
+    sys.setprofile(None)
+    assert len(first) == 5 and len(checks) < 20
 
 
 def test_a_candidate_names_its_place_and_git_applies_it(spanset, tmp_path):

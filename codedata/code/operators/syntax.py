@@ -24,8 +24,9 @@ SHAPE = re.compile(rb"[\s();]+")   # characters that mean little in languages wi
 
 
 def syntax_of(file: SourceFile) -> Hashable:
-    """Return a value that is equal for files of equal syntax: the code of a Python file, the text
-    of other files without whitespace and brackets. Return "" for a file that does not parse."""
+    """Return a value that is equal for files of equal syntax: the code of a Python file, as this
+    machine's Python compiles it; the text of other files without whitespace and brackets. Return ""
+    for a file that does not parse."""
     if file.language != "python":
         return "" if syntax_fault(file, tree_of(file)) else SHAPE.sub(b"", file.text)
     try:
