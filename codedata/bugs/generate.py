@@ -10,12 +10,12 @@ from __future__ import annotations
 import random
 import re
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
@@ -224,11 +224,16 @@ def in_order(sites: list[SiteEdit], seed: int) -> list[SiteEdit]:
     n_sites = Counter(site.operator.name for site in sites)
     # a common operator waits longer, so all are as likely to come first
     waiting = sorted(sites, key=lambda site: drawn.expovariate(1 / n_sites[site.operator.name]))
-    n_functions = len({(site.file.path, site.symbol) for site in sites})
-    n_before: Counter = Counter()
-    places = []
+    n_before: Counter = Counter()   # sites of each function, then of each operator
+    turns: dict[int, list[SiteEdit]] = defaultdict(list)
     for site in waiting:
-        function, operator = (site.file.path, site.symbol), site.operator.name
-        places.append(max(n_functions * n_before[function], EVERY * n_before[operator]))
-        n_before.update([function, operator])
-    return [site for _, site in sorted(zip(places, waiting, strict=True), key=itemgetter(0))]
+        function = site.file.path, site.symbol
+        turns[n_before[function]].append(site)
+        n_before[function] += 1
+    places = []
+    shuffled = (drawn.sample(turn, len(turn)) for turn in turns.values())
+    for place, site in enumerate(chain.from_iterable(shuffled)):
+        operator = site.operator.name
+        places.append((max(place, EVERY * n_before[operator]), site))
+        n_before[operator] += 1
+    return [site for _, site in sorted(places, key=itemgetter(0))]
