@@ -102,7 +102,7 @@ def test_the_first_candidates_have_many_operators_and_functions():
     config = replace(CONFIG, max_candidates=80)
     drawn = [*draw(program_of(sources(a=text), CONFIG, None), config)]
     operators = Counter(one["operator"] for one in drawn)
-    assert len({one["symbol"] for one in drawn}) > 60
+    assert len({one["symbol"] for one in drawn}) > 65
     assert len(operators) > 10 and max(operators.values()) < 10
 
 
