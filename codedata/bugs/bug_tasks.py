@@ -1,5 +1,4 @@
-"""Implement bugs as a kind of task: the bugs of `bug_inject.py agent`, and of `bug_inject.py
-scale`.
+"""Implement bugs, made by `bug_inject.py agent` or by `bug_inject.py scale`, as a kind of task.
 
 Candidates of `scale` are screened in a warm sandbox: the step `validate`. With --full, all are
 judged by the whole suite in fresh containers. An agent's change is judged when the agent submits it
@@ -20,7 +19,6 @@ from codedata.bugs.generate import batch_items
 from codedata.bugs.instances import (
     AGENT,
     FEATURE,
-    HISTORY,
     MAX_BROKEN_SHARE,
     Word,
     agents_candidates,
@@ -63,7 +61,7 @@ from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules
 
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
 RULES = ScreeningRules(MAX_BROKEN_SHARE, drops_same_error=True)   # whether a change may be a bug
-SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that proof.json has
+SCREENED = ("verdict", "how", "n_run", "seconds")   # fields of the evidence that go to proof.json
 
 
 class Bugs(PatchKind):
@@ -108,7 +106,7 @@ class Bugs(PatchKind):
                     try:
                         self._events[name] = recorded_calls.record(
                             right, script, 5 * time_limit(environment, host.run_timeout_s))[1]
-                    except SandboxDied:   # the sandbox may survive another run
+                    except SandboxDied:   # not kept as a reason: another run may succeed
                         raise
                     except ItemFailed as e:
                         self._events[name] = e.what
@@ -130,8 +128,7 @@ class Bugs(PatchKind):
         licence = meta.licence if meta else environment.row.get("licence")
         tags = language, BUG, str(words.get("family") or candidate.method)
         about = {
-            "method": candidate.method, "language": language,
-            "tier": HISTORY if candidate.method == HISTORY else self._word.name,
+            "method": candidate.method, "language": language, "tier": self._word.name,
             "symbol": symbols[0] if symbols and symbol not in symbols else symbol,
             "licence": licence and str(licence),
             "labels": {"category": CATEGORY, "tags": [*filter(None, tags)]},

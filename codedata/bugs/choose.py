@@ -1,15 +1,15 @@
 """Choose the bugs that `bug_inject.py scale` writes, from the good candidates: within the caps of
 [bug], in an order drawn by SEED.
 
-One bug of each function is taken, then a second one of each, and so on. Among these, bugs that few
-tests notice come first, in functions whose tests notice wrong code: screening has tried other
-changes of the same function, and counted its survivors, the changes that no test noticed. Next
-comes the first bug of each operator, then the second of each, and so on. Among one operator's bugs,
-bugs that break fewer tests come first, but bugs that break only one test come last. A bug is
-taken if it fits under all caps. Bugs on disk that are still good, and bugs that the proof has
-refused, come before all others. So a proven bug is neither lost nor paid for twice, further
-candidates only add bugs, and a refused bug is not replaced. An interrupted run makes the same
-choice as a complete one.
+Bugs are taken in rounds, one bug of each function a round. In a round, these come last: bugs that
+more than MAX_FAILING tests notice, and bugs of functions with more than MAX_SURVIVORS survivors
+(other changes of the function that screening tried, and no test noticed). Of the rest, operators
+take turns. Of one operator, bugs that break fewer tests come first, but bugs that break only one
+test come last. A bug is taken if it fits under all caps.
+
+Bugs on disk that are still good, and bugs that the proof has refused, come before all others: no
+proven bug is lost or paid for twice, further candidates only add bugs, and a refused bug is not
+replaced. An interrupted run makes the same choice as a complete one.
 """
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from codedata.tasks.prove.kinds import Candidate
 from codedata.tasks.prove.outcomes import SURVIVES
 from codedata.texts import safe_name
 
-MAX_SURVIVORS = 2   # bugs in a function with more survivors come last
-MAX_FAILING = 10    # bugs that more tests notice come last, too: few people would commit them
+MAX_SURVIVORS = 2   # changes of a function that no test noticed
+MAX_FAILING = 10    # tests that notice a bug: few people would commit one that more tests notice
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
 AGAIN = "Delete the file and run: python bug_inject.py scale --steps validate"
 
@@ -132,7 +132,7 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
     fit under the caps together with these. Take only the first of equal changes, and no
     survivor."""
     order = in_order([*candidates])
-    alone = _added((), order, settings)   # an interrupted run takes no others
+    alone = _added((), order, settings)   # first the choice of a run without interruption
     return _added(_added((good for good in order if good.name in kept), alone, settings),
                   order, settings)
 

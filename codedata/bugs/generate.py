@@ -1,9 +1,9 @@
 """Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
 
-All edits of its files are found at once and put into an order drawn by a seed: functions
-and operators alternate. A file of candidates is a slice of that order. No code is run. Left out are
-changes that look artificial (giveaways.py) and, if coverage is known, changes of lines that no test
-runs.
+All edits of its files are found at once and put into an order drawn by a seed: functions and
+operators alternate. A file of candidates is a slice of that order, and only the candidates that it
+needs are checked. No code is run. Left out are changes that do not parse, change no syntax, or look
+artificial (giveaways.py) and, if coverage is known, changes of lines that no test runs.
 """
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +23,7 @@ from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.giveaways import giveaways
 from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
 from codedata.code.operators import TABLES, Operator, operators, unique_edits
-from codedata.code.operators.syntax import Span
+from codedata.code.operators.syntax import Span, syntax_of
 from codedata.code.patches import hunks_of, normalised, text_diff
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import Excluded, ItemFailed
@@ -37,10 +39,8 @@ METHOD = "procedural"
 BATCH = 40                 # candidates in a file
 PER_TASK = 4               # with --limit N, candidates made and screened for each task
 NOTHING = "has no source that an operator changes."
-MAX_BATCHES = 10_000       # files per repository
 MAX_KEPT = 3               # repositories whose programs are kept in memory
-EVERY = 25                 # an operator makes at most one in this many candidates if others are
-                           # left
+EVERY = 25                 # an operator makes about one in this many candidates if others are left
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -61,7 +61,7 @@ def batch_items(root: Path) -> Derived:
     """Return the items <repo_name>.<number>: each is a repository's config with the number of one
     of its files of candidates. Files with other names count as kept, not as orphans."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
-        n_batches = min(MAX_BATCHES, -(-config.max_candidates // BATCH))
+        n_batches = -(-config.max_candidates // BATCH)
         return {f"{repo_name}.{k}": BatchItem(**vars(config), part=k)
                 for k in range(1, n_batches + 1)}
 
@@ -75,10 +75,10 @@ def generate_stage(settings: Settings, host: SandboxFactory, environments: Deriv
                    coverages: Derived | Store) -> Stage:
     """Return the stage that makes files of candidates by operators. A repository may lack a
     coverage."""
-    cache = ProgramCache(host)
+    programs = ProgramCache(host)
 
     def candidates(item: BatchItem, *joined) -> Candidates:
-        drawn = cache.candidates(item, *joined)
+        drawn = programs.candidates(BATCH * item.part, item, *joined)
         some = drawn[BATCH * (item.part - 1):BATCH * item.part]
         if not some:
             raise Excluded(f"has no more candidates: earlier files hold all {len(drawn):,}."
@@ -109,31 +109,35 @@ class SelectedSources:
 
 
 class ProgramCache:
-    """Keep the candidates of a few repositories. They are drawn once: other threads that ask for
-    them wait."""
+    """Keep the candidates of a few repositories; one thread at a time draws a repository's."""
 
     def __init__(self, host: SandboxFactory):
         self._host = host
         self._locks: dict[str, threading.Lock] = {}   # by repository
-        self._made: dict[str, list[ProposedChange]] = {}   # by repository, the last used at the end
+        # {repository: (its candidates so far, the others)}, the last used at the end
+        self._made: dict[str, tuple[list[ProposedChange], Iterator[ProposedChange]]] = {}
 
-    def candidates(self, config: BugConfig, environment: Environment, coverage: Coverage | None
-                   ) -> list[ProposedChange]:
-        """Return the candidates of a repository. Raise ItemFailed if its config does not fit the
-        source."""
+    def candidates(self, n: int, config: BugConfig, environment: Environment,
+                   coverage: Coverage | None) -> list[ProposedChange]:
+        """Return at least the first n candidates of a repository, or all if it has fewer. Raise
+        ItemFailed if its config does not fit the source."""
         name = config.repo_name
         with self._locks.setdefault(name, threading.Lock()):
-            made = self._made.pop(name, None)
-            if made is None:
-                begin_step("reading the source")
-                with (labelled(self._host, environment.repo_name) as label,
-                      open_environment(environment, self._host, label) as sandbox):
-                    program = program_of(sources_in(sandbox).files, config, coverage)
-                made = draw(program, config)
-            self._made[name] = made
+            made, others = self._made.pop(name, None) or (
+                [], self._drawn(config, environment, coverage))
+            made += islice(others, max(0, n - len(made)))
+            self._made[name] = made, others
             for old in [*self._made][:-MAX_KEPT]:
                 self._made.pop(old, None)
             return made
+
+    def _drawn(self, config: BugConfig, environment: Environment, coverage: Coverage | None
+               ) -> Iterator[ProposedChange]:
+        begin_step("reading the source")
+        with (labelled(self._host, environment.repo_name) as label,
+              open_environment(environment, self._host, label) as sandbox):
+            program = program_of(sources_in(sandbox).files, config, coverage)
+        yield from draw(program, config)
 
 
 def program_of(every: list[SourceFile], config: BugConfig, coverage: Coverage | None
@@ -175,24 +179,27 @@ class SiteEdit:
     symbol: str     # id of the innermost function around it, or ""
 
 
-def draw(program: SelectedSources, config: BugConfig) -> list[ProposedChange]:
-    """Return as many candidates as a config asks for, in the order of its seed, all different."""
+def draw(program: SelectedSources, config: BugConfig) -> Iterator[ProposedChange]:
+    """Yield as many candidates as a config asks for, in the order of its seed, all different."""
     changes = [edit for file in program.files for edit in _edits(file, program)]
-    by_change: dict[str, ProposedChange] = {}
+    unchanged = cache(syntax_of)
+    seen: set[str] = set()
     for change in in_order(changes, config.seed):
-        if len(by_change) == config.max_candidates:
+        file, operator, (start, end, new) = change.file, change.operator, change.span
+        changed = replace(file, text=file.text[:start] + new + file.text[end:])
+        before, after = ({file.path: one.text} for one in (file, changed))
+        if syntax_of(changed) in ("", unchanged(file)) or giveaways(before, after):
+            continue
+        diff = text_diff(before, after)
+        if (digest_of_change := normalised(diff)) in seen:
+            continue
+        seen.add(digest_of_change)
+        lines = [max(1, line) for hunk in hunks_of(diff) for line in hunk.changed]
+        yield {"diff": diff, "symbol": change.symbol, "operator": operator.name,
+               "family": operator.family, "path": file.path, "lines": [lines[0], lines[-1]],
+               "summary": f"{operator.name} in line {lines[0]} of {file.path}"}
+        if len(seen) == config.max_candidates:
             break
-        path, text = change.file.path, change.file.text
-        start, end, new = change.span
-        before, after = {path: text}, {path: text[:start] + new + text[end:]}
-        if not giveaways(before, after):
-            diff, operator = text_diff(before, after), change.operator
-            lines = [max(1, line) for hunk in hunks_of(diff) for line in hunk.changed]
-            by_change.setdefault(normalised(diff), {
-                "diff": diff, "symbol": change.symbol, "operator": operator.name,
-                "family": operator.family, "path": path, "lines": [lines[0], lines[-1]],
-                "summary": f"{operator.name} in line {lines[0]} of {path}"})
-    return [*by_change.values()]
 
 
 def _edits(file: SourceFile, program: SelectedSources) -> Iterator[SiteEdit]:
@@ -211,27 +218,22 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[SiteEdit]:
 
 
 def in_order(sites: list[SiteEdit], seed: int) -> list[SiteEdit]:
-    """Return sites in an alternating order of functions; each operator comes at most once
-    in EVERY, if others are left."""
+    """Return sites in an alternating order of functions; each operator comes about once in EVERY,
+    if others are left."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator.name for site in sites)
-    by_symbol: dict[tuple[str, str], list[tuple[float, SiteEdit]]] = defaultdict(list)
-    for site in sites:   # a common operator waits longer, so all are as likely to come first
-        wait = drawn.expovariate(1 / n_sites[site.operator.name])
-        by_symbol[site.file.path, site.symbol].append((wait, site))
-    timed = []
-    for waiting in by_symbol.values():
-        phase = drawn.random()
-        timed += [(turn + phase, site) for turn, site in enumerate(_sorted(waiting))]
-    n_before: Counter[str] = Counter()
+    # a common operator waits longer, so all are as likely to come first
+    waiting = sorted(sites, key=lambda site: drawn.expovariate(1 / n_sites[site.operator.name]))
+    n_before: Counter = Counter()   # sites of each function, then of each operator
+    turns: dict[int, list[SiteEdit]] = defaultdict(list)
+    for site in waiting:
+        function = site.file.path, site.symbol
+        turns[n_before[function]].append(site)
+        n_before[function] += 1
     places = []
-    for place, site in enumerate(_sorted(timed)):
+    shuffled = (drawn.sample(turn, len(turn)) for turn in turns.values())
+    for place, site in enumerate(chain.from_iterable(shuffled)):
         operator = site.operator.name
         places.append((max(place, EVERY * n_before[operator]), site))
         n_before[operator] += 1
-    return _sorted(places)
-
-
-def _sorted(pairs: list[tuple[float, SiteEdit]]) -> list[SiteEdit]:
-    """Return the sites of (time, site) pairs in the order of their times."""
-    return [site for _, site in sorted(pairs, key=itemgetter(0))]
+    return [site for _, site in sorted(places, key=itemgetter(0))]

@@ -1,4 +1,4 @@
-"""Show an agent the code in which bugs would matter: all functions that tests reach, or one
+"""Show an agent the code where bugs would matter: all functions that tests reach, or one
 function with its callers, its callees and its tests.
 
 Everything is read from the analysis, and from the coverage if there is one. Equal arguments give
@@ -42,8 +42,8 @@ class CodeMap:
     def get_hotspots(self, page: int = 1, file: str = "", min_tests: int = 0,
                      max_share: float = 1.0) -> str:
         """List the functions that tests reach, 25 a page: rank, number of tests, their share of the
-        suite, id, number of lines, and the earlier bug in it. Those come first that have most tests
-        times branches.
+        suite, id, number of lines, and the earlier bug in it. Sorted by tests × branches, largest
+        first.
 
         page: from 1
         file: only functions of this file, or of files whose path begins with this

@@ -1,7 +1,7 @@
 """Let agents put bugs into the source of an environment: the step `inject` of bug_inject.py.
 
   break     the agent puts a bug into code that matters
-  promise   it changes what a function promises, and all callers but one
+  promise   it changes the behaviour that a function promises, and adapts all callers but one
   feature   it adds a feature without seeing the tests; the tests that then fail define the bug
 
 An agent works in a sandbox without a history or a network. Only changes of sources leave the
@@ -77,7 +77,7 @@ SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
 QUIET = "-qqqq"            # for pytest: without times, a resumed agent sees the same output
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
 MAX_DIFF_CHARS = 100_000
-MAX_NAMED = 20             # broken tests that are listed
+MAX_NAMED = 20             # broken tests listed in an answer to an agent
 CLEAN = "/tmp/clean"       # a copy of the source in the agent's sandbox
 TESTS = "hidden_tests"     # a list of paths in /tmp, which is removed together with these files
 PREPARE = f"""[ ! -e /tmp/{TESTS} ] || xargs -0 rm -f /tmp/{TESTS} -- </tmp/{TESTS}

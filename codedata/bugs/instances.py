@@ -26,7 +26,6 @@ from codedata.tasks.prove.kinds import Candidate
 from codedata.verifier.junit import restored_name
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
-HISTORY = "history"        # the operator and method of commits taken back, up to 0.2.0
 FEATURE = "feature"        # the family of an agent's candidate that is not meant as a bug
 MAX_BROKEN_SHARE = 0.5   # share of the suite that a bug may break
 FOLDERS = ("environment", "solution", "tests")

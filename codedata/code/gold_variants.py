@@ -18,7 +18,7 @@ from random import Random
 from codedata.code.entities import MAX_FILE_BYTES, SourceFile, is_text
 from codedata.code.line_patterns import language_or_family, pattern_edits
 from codedata.code.operators import TABLES, unique_edits
-from codedata.code.operators.syntax import code_of
+from codedata.code.operators.syntax import syntax_of
 from codedata.code.patches import diff_of, hunks_of
 
 MAX_FILES = 50
@@ -29,8 +29,6 @@ MAX_SAME = 2             # variants of one line by one operator
 NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
 N_FIRST = 60             # at most a fifth of these are name swaps: too many are equivalent
 CLUSTER_GAP = 2          # maximum lines between neighbours in a cluster
-LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
-NEAR_BYTES = 100         # so near to that check, x[0] equals x[-1]
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -98,9 +96,7 @@ def _edits(path: str, before: bytes, text: bytes) -> Iterator[Edit]:
     for operator, start, end, new in edits:
         # a removal may begin at the end of the previous line
         line = bisect_left(line_ends, end - len(text[start:end].lstrip())) + 1
-        is_guarded = operator == "other-end" and LENGTH_CHECK.search(
-            text, max(0, start - NEAR_BYTES), start)
-        if line in changed and not is_guarded:
+        if line in changed:
             yield line, operator, start, end, new
 
 
@@ -120,22 +116,18 @@ def _distinct(path: str, before: bytes, text: bytes,
               edits: list[Edit]) -> Iterator[Variant]:
     """Yield the variants that parse and differ from the file before, from the gold, and from each
     other."""
-    is_python = language_or_family(path, text) == "python"
-    seen = {"", _form(before, is_python), _form(text, is_python)}
+    language = language_or_family(path, text)
+
+    def form(text: bytes) -> Hashable:
+        file = SourceFile(path, language, text, is_test=False)
+        return syntax_of(file) if language in TABLES else text
+
+    seen = {"", form(before), form(text)}
     for line, operator, start, end, new in edits:
         variant = text[:start] + new + text[end:]
-        form = _form(variant, is_python)
-        if form not in seen:
-            seen.add(form)
+        if (found := form(variant)) not in seen:
+            seen.add(found)
             yield Variant(path, line, operator, variant)
-
-
-def _form(text: bytes, is_python: bool) -> Hashable:
-    """Return the code of Python without line numbers ("" if it has errors), or any other text."""
-    try:
-        return code_of(text) if is_python else text
-    except SyntaxError:
-        return ""
 
 
 # the order ---------------------------------------------------------------------------------------

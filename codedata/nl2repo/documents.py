@@ -6,7 +6,6 @@ a line of its body, or by guesses from reading it. The document may not suffice 
 from __future__ import annotations
 
 import ast
-import doctest
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
@@ -31,9 +30,7 @@ BOUND = ("self", "cls")    # parameters that no caller passes
 MAX_DOCSTRING = 20_000     # characters that are parsed
 PATH_TOP = re.compile("[^/:]+")   # the first part of a path or of a function's id
 MAX_ASSIGNMENT = 300       # characters; longer ones are not shown
-MAX_EXAMPLES = 6           # in a project's document
 WORD = re.compile(r"\w+")
-FENCE = re.compile(r"^[ \t]*(?:```|~~~).*", re.MULTILINE)
 FORMS = toml_of(__package__, "forms.toml")   # the fields of content, in the order of Markdown
 FUNCTION, PROJECT, PUBLIC = FORMS["function"], FORMS["project"], FORMS["public"]
 
@@ -254,24 +251,6 @@ def _session(code: list[str]) -> str:
     return "\n".join([*quiet, *code[-1:]])
 
 
-def _examples_in(readme: str) -> list[dict]:
-    """Return the doctest sessions of a README, none if doctest cannot parse it; each fenced block
-    is a session of its own."""
-    try:
-        parts = doctest.DocTestParser().parse(FENCE.sub("\n.\n", readme).expandtabs())
-    except ValueError:
-        return []
-    examples: list[dict] = [{"code": "", "output": ""}]
-    for part in parts:
-        if isinstance(part, doctest.Example):
-            examples[-1]["code"] += part.source
-            examples[-1]["output"] += (part.exc_msg or part.want).replace("<BLANKLINE>", "")
-        elif part.strip():
-            examples.append({"code": "", "output": ""})
-    return [{key: value.rstrip() for key, value in one.items()}
-            for one in examples if one["output"]]
-
-
 # a project ---------------------------------------------------------------------------------------
 
 def project_content(project: Codebase, meta: RepoMeta) -> dict:
@@ -282,8 +261,7 @@ def project_content(project: Codebase, meta: RepoMeta) -> dict:
                    for path, tree in project.modules.items()],
         "concepts": [], "data_flow": [],
         "dependencies": [*map(_code, meta.dependencies)], "conventions": [],
-        "tests": [],
-        "examples": _examples_in(project.readme)[:MAX_EXAMPLES]})
+        "tests": [], "examples": []})
 
 
 def public_api(project: Codebase, needed: set[str]) -> list[dict]:

@@ -1,8 +1,10 @@
 """Check which edits become candidates, in which order, and the steps register and generate."""
 import json
 import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 from conftest import REPO, edit, run_script
@@ -13,6 +15,7 @@ from codedata.bugs.effects import symbols_at
 from codedata.bugs.generate import draw, program_of
 from codedata.bugs.register import patterns, why_whole_suite
 from codedata.code.entities import SourceFile, read_sources
+from codedata.code.operators.syntax import syntax_of
 from codedata.code.patches import normalised
 from codedata.errors import ItemFailed
 from codedata.records import BugConfig, Coverage, CoveredTest, Environment, parse
@@ -51,7 +54,7 @@ def spanset():
 
     def candidates(**fields) -> list[dict]:
         config = replace(CONFIG, **fields)
-        return draw(program_of(found, config, coverage), config)
+        return [*draw(program_of(found, config, coverage), config)]
     return candidates
 
 
@@ -60,6 +63,21 @@ def test_equal_seeds_give_equal_candidates_and_others_another_order(spanset):
     assert first == again != other
     assert {*map(str, first)} == {*map(str, other)} and len(first) > 80
     assert spanset(max_candidates=7) == first[:7]
+
+
+def test_only_the_candidates_that_are_asked_for_are_checked():
+    text = "".join(f"def f{i}(a, b):\n    return a < b\n" for i in range(200))
+    checks = []
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code is syntax_of.__code__:
+            checks.append(frame)
+
+    candidates = draw(program_of(sources(a=text), CONFIG, None), CONFIG)
+    sys.setprofile(note)
+    first = [*islice(candidates, 5)]
+    sys.setprofile(None)
+    assert len(first) == 5 and len(checks) < 20
 
 
 def test_a_candidate_names_its_place_and_git_applies_it(spanset, tmp_path):
@@ -81,7 +99,8 @@ def test_the_first_candidates_have_many_operators_and_functions():
     text = "".join(f"def f{i}(a, b):\n    if a < b and a[0]:\n        return a + 1\n"
                    f"def g{i}():\n    return f{i}(1, 2)\ndef h{i}():\n    return f{i}(1, 2)\n"
                    for i in range(50))
-    drawn = draw(program_of(sources(a=text), CONFIG, None), replace(CONFIG, max_candidates=80))
+    config = replace(CONFIG, max_candidates=80)
+    drawn = [*draw(program_of(sources(a=text), CONFIG, None), config)]
     operators = Counter(one["operator"] for one in drawn)
     assert len({one["symbol"] for one in drawn}) > 65
     assert len(operators) > 10 and max(operators.values()) < 10
@@ -116,7 +135,7 @@ def test_files_that_a_config_leaves_out_or_that_are_no_text_are_left_alone():
     assert [file.path for file in program.files] == ["src/b.py"]
     with pytest.raises(ItemFailed, match="no source in 'lib', a root of its config"):
         program_of(found, replace(CONFIG, roots=["src", "lib"]), None)
-    assert draw(program_of([], CONFIG, None), CONFIG) == []
+    assert [*draw(program_of([], CONFIG, None), CONFIG)] == []
 
 
 def test_the_reason_for_the_whole_suite_says_what_to_run():

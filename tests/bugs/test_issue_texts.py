@@ -3,13 +3,9 @@ import random
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
 import tomllib
-from proven import a_bug
 
-from codedata.bugs.instances import ProvenBug
-from codedata.bugs.issues.issue_checks import Hidden
-from codedata.bugs.issues.issue_texts import FORMS, HOLE, called, own_report, report_text
+from codedata.bugs.issues.issue_texts import FORMS, HOLE, called, report_text
 from codedata.suites.recorded_calls import Outcome
 
 CASES = tomllib.loads(Path(__file__).with_name("issue_text_cases.toml").read_text())
@@ -47,14 +43,3 @@ def test_a_long_outcome_is_told_by_its_size_its_ends_and_what_differs():
 
 def test_a_title_names_the_function_of_the_project_that_is_called():
     assert {program: called(program) for program in CASES["called"]} == CASES["called"]
-
-
-@pytest.mark.parametrize(("summary", "operator", "is_told"), [
-    ("Wade in deeper water, up to the whole leg of it", "history", True),
-    ("Wade in deeper water, up to the whole leg of it", "boundary", False),
-    ("Wade deeper", "history", False),
-    ("Wade in deeper water, see `_leg_of` in heron.py and its callers", "history", False)])
-def test_a_bug_is_told_in_its_commits_words_if_these_say_enough(summary, operator, is_told):
-    task = a_bug(proof={"operator": operator, "summary": summary})
-    report = own_report(task, Hidden(ProvenBug.of(task), frozenset()), 8, random.Random(0))
-    assert is_told == (summary in (report.problem_statement if report else ""))

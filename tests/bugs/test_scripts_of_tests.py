@@ -136,6 +136,18 @@ def test_the_examples_of_a_docstring_become_scripts_with_what_its_module_has():
     assert jobs_of_tests(["src/heron/nests.py::heron.nests.bare"], FILES, SOURCES) == []
 
 
+def test_relative_imports_become_absolute_and_star_imports_stay():
+    tests = {"src/heron/tests/help.py": "from ...crane import call\n",
+             "src/heron/tests/test_all.py": "from heron import *\nfrom ..birds import fly\n"
+                                            "from .help import *\n\ndef test_all():\n"
+                                            "    assert wade(fly(call)) == 2\n"}
+    found = jobs_of_tests(["src/heron/tests/test_all.py::test_all"], tests, {})
+    assert ReplayJob(["from heron import *", "from heron.birds import fly",
+                      "from crane import call"], "wade(fly(call))") in found
+    assert ReplayJob(["from heron.birds import fly", "from crane import call"],
+                     "fly(call)") in found
+
+
 def test_a_script_names_a_value_once_and_imports_what_it_uses():
     lines = ["from heron import a, b, e", "import re", "c = a(1)", "d = b(c)"]
     assert tidied(lines, "d.x") == (["from heron import a, b"], "b(a(1)).x")

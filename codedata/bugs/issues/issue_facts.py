@@ -1,13 +1,13 @@
 """Find the effects of a bug on a user of the project: scripts made from the failing tests whose
 outcome differs between the two trees, and similar cases that no test has. In Python only.
 
-The scripts of the tests are cases of hidden tests. So a literal is replaced by another one; the new
-case counts if its outcome differs between the trees in the same way.
+A script of a hidden test would show a case of that test. So one of its literals is replaced; the
+new script counts if its outcome differs between the trees in the same way.
 
-Held-out cases of a verifier must not refuse a right repair. So only literals change: to values that
-the tests use for the same argument, or to similar ones of the same type and sign. A text keeps its
-shape: runs of letters and of digits change, other characters do not. No private name is called, and
-the outcome must have the kind and type of the recorded call.
+The held-out cases of a verifier must not refuse a right repair. So only literals of recorded calls
+change: to values that the tests use for the same argument, or to similar values of the same type
+and sign. In a text, only letters and digits change. No private name is called, and the outcome must
+have the kind and type of the recorded call.
 """
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ from codedata.verifier.suite import is_expected
 
 CASES = 3                  # raise it when other held-out cases are found
 MAX_RECORDED, MAX_TRIED = 40, 200   # calls; variants of them
-MAX_DRAWN = 20             # literals of a line, values and words of one
+MAX_DRAWN = 20             # literals drawn from a line; values and words drawn for a literal
 MAX_CHANGED, MAX_EQUAL = 60, 30   # cases that the bug changes, and others
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
 NOT_RECORDED = "no call of a failing test was recorded"
 NO_SCRIPT = "failing tests call only private names, or use objects that no script can make"
 NO_CALL = "no recorded call shows the bug in time"
 NO_OTHER = "no call with other values, as tests give them, shows the bug in time"
-# (callee, arguments before the last one, name of the last one); the end is open
+# the innermost open call of a text that is cut inside its arguments: (callee, arguments before the
+# last one, keyword of the last one)
 CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
-# a text, or brackets without inner brackets or texts
+# a string, or brackets without inner brackets or strings
 CLOSED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[([{][^()[\]{}'"]*[)\]}]""")
-WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # a replay adds them
+WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # added by a replay
 MAX_JOBS = 400             # scripts of a bug
 KINDS = ("value", "warns", "returns", "silent", "raises", "fails", "other_error")
 MAX_BASES = 6              # differences that are shortened and varied
@@ -113,12 +114,11 @@ class Differences:
         """Return the differences that the given tests show, to report in this order: varied cases
         before recorded ones. `hidden` are files of tests that are not in the trees."""
         jobs = self._jobs(tests, hidden)[:MAX_JOBS]
-        begin_step("running what they do")
-        shown = [one for one in self._differing(jobs, RECORDED)
-                 if one.right.type != "NameError"]   # a NameError means that the script lacks a
-                                                     # name
+        begin_step("running scripts of the tests")
+        # a NameError means that a definition is missing from the script
+        shown = [one for one in self._differing(jobs, RECORDED) if one.right.type != "NameError"]
         bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
-        begin_step("shortening it")
+        begin_step("shortening the scripts")
         pruned = self._pruned(bases)
         if not pruned:
             return []
@@ -144,7 +144,7 @@ class Differences:
         sides = [self._replay(tree, jobs, prune=True) for tree in self._trees]
         shorter = []
         for base, *needed in zip(bases, *sides, strict=True):
-            # if the bug ends the script earlier: the lines that the right value needs, or none
+            # None if the script ends early in a tree: its lines do not count
             kept = [line for one in needed if one for line in one.lines]
             script = [line for line in base.right.lines if line in kept], base.right.last
             shorter.append(ReplayJob(*tidied(*script)))
@@ -156,7 +156,7 @@ class Differences:
         which some tests fail. Raise Excluded if wrong repairs that pass the tests also pass the
         cases: repairs that are right only for tested calls, or only for the tested values of one
         argument."""
-        begin_step("running what the failing tests call")
+        begin_step("running calls of the failing tests")
         names = {PARTS.sub(".", test) for test in tests}
         first = [event for event in events if PARTS.sub(".", event.test) in names]
         jobs = jobs_of([*first, *events], {event.of for event in first})
@@ -187,8 +187,8 @@ class Differences:
         return [([*one.lines, one.last], one.kind, one.shown) for one in (*changed, *equal)], about
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str) -> list[Difference]:
-        """Return the differences between the two trees for the scripts of `jobs`. An error with the
-        bug may come from an earlier line; then that line ends `wrong`."""
+        """Return the differences between the two trees for the scripts of `jobs`. If the bug
+        makes an earlier line fail, `wrong` ends with that line."""
         pairs = self._outcomes(jobs)
         starts = [(one, ReplayJob(one.lines[:n + 1], "")) for one, other in pairs
                   if not other for n in range(len(one.lines))][:MAX_JOBS]
@@ -220,8 +220,8 @@ def _job(script: Outcome) -> ReplayJob:
 
 def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob]
              ) -> tuple[dict[str, dict], set[str]]:
-    """Return (the literals of recorded calls and of jobs, by their argument and by repr(); the code
-    of the jobs, as after a replay)."""
+    """Return ({argument: {repr of a literal: the literal}} of recorded calls and of jobs, the code
+    of the jobs as a replay writes it)."""
     slots = defaultdict(dict)
     code = [event.expr or "" for event in events]
     code += [one for job in jobs for one in (*job.lines, job.last)]
@@ -279,7 +279,7 @@ def _some(values: Iterable, draw: random.Random) -> list:
 
 def _near(value, others: Sequence, draw: random.Random, edits: bool) -> Iterator:
     """Yield values similar to a literal: with other or more digits, or with other words, some taken
-    from other texts. With `edits`, a text keeps its runs of letters, of digits and of others."""
+    from other texts. With `edits`, only the letters and digits of a text change."""
     if isinstance(value, bool):
         return
     if not isinstance(value, str):   # the sign precedes a literal

@@ -1,9 +1,10 @@
 """Write the issue report of a bug as a user would: the step `issue` of bug_inject.py.
 
-A model is first asked for a reproduction, which is run with the bug and with the fix; it is shown
-facts (issue_facts.py), scripts whose outcome the bug changes. A second request shows only the
-reproduction, not the fix or a test, and asks for the report. Without a model, the report is made
-from the best fact. Only bugs in Python have facts.
+A fact (issue_facts.py) is a script whose outcome the bug changes. The best fact that fresh
+containers confirm is the reproduction. If there is none, a model is asked for a script, which is
+run with the bug and with the fix. A second request, for the report, shows the reproduction, but
+neither the fix nor a test. Without a model, the report is made from the fact. Only bugs in Python
+have facts.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from functools import partial
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
 from codedata.bugs.issues.issue_checks import Hidden, shown_output
 from codedata.bugs.issues.issue_facts import RECORDED, Difference, Differences
-from codedata.bugs.issues.issue_texts import own_report, report_text
+from codedata.bugs.issues.issue_texts import report_text
 from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
 from codedata.disk.store import Store, digest
@@ -42,14 +43,14 @@ from codedata.texts import fill, text_of, toml_of
 RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
 MAX_OUTPUT_BYTES = 10_000  # bytes printed by a reproduction
 MAX_SHOWN_CHARS = 20_000   # characters of each text in a request
-MAX_SCRIPT_LINES = 12      # without imports, of the script in a report without a model
+MAX_SCRIPT_LINES = 12      # lines of the script in a report without a model, imports not counted
 MAX_CALLERS = 3            # callers of changed functions that are shown
 PYTHON = "python"
 FILES = {PYTHON: "reproduce.py", "bash": "reproduce.sh"}
-# a block ends before another one begins: no part is read twice
+# a block ends before the next one begins, so no text is searched twice
 FENCED = re.compile(
     r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
-KNOWN = re.compile(r"^([a-z]+(?: \w+)?): (.+)$", re.MULTILINE)   # the output of known.sh
+KNOWN = re.compile(r"^([a-z]+): (.+)$", re.MULTILINE)   # the output of known.sh
 LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # not an import
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # pytest's lines
@@ -59,7 +60,7 @@ NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
-TEXTS = 6                  # raise it when reports without a model change
+TEXTS = 7                  # raise it when reports without a model change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -194,22 +195,17 @@ class Reporter:
         trees = Trees(bug, self._host, label)
         draw = random.Random(f"0 {bug.instance_id}")
         name, profile = draw.choice(sorted(self._profiles.items()))
-        begin_step("reading what a user can know")
+        begin_step("reading README and docs")
         with trees.open() as sandbox:
             readme, documented, known = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
         hidden = Hidden(bug, documented)
-        if own := own_report(task, hidden, self._settings.export.min_words, draw):
-            return own
         differences = self._differences(trees, hidden)
         title, project = "(none)", {"project": bug.repo.rpartition("/")[2]}
         try:
             reason = NO_FACT if bug.language == PYTHON else NOT_PYTHON
             found, reproduction = _first_shown(differences, trees, reason)
-            for parts in (project | known, project):
-                form, text = report_text(found, draw, parts)
-                if not hidden.in_report(text, reproduction.shown):
-                    break
+            form, text = report_text(found, draw, project | known)
             about = {"writer": "template", "form": form, "kind": found.kind, "case": found.case}
             title = text.partition("\n")[0]
         except Excluded:
@@ -224,9 +220,8 @@ class Reporter:
         return BugReport(bug.instance_id, bug.repo, text, about | asdict(reproduction))
 
     def _differences(self, trees: Trees, hidden: Hidden) -> list[Difference]:
-        """Return the differences for a caller, except differences that a report must not show.
-        Return [] for a language other than Python, or if recording fails and a model writes the
-        report."""
+        """Return the differences whose scripts a report may show. Return [] for a language other
+        than Python, or if the scripts cannot be run and a model writes the report."""
         bug = trees.bug
         if bug.language != PYTHON:
             return []
@@ -302,10 +297,10 @@ def _first_shown(differences: list[Difference], trees: Trees, reason: str
 
 def _ends_in(run: ReproductionRun, outcome: Outcome) -> bool:
     """Return whether a run of a script showed only this outcome, except for a traceback."""
-    told = shown_output(outcome.shown, WORKDIR, "")
+    shown = shown_output(outcome.shown, WORKDIR, "")
     if outcome.kind == "value":
-        return run.exit_code == 0 and run.output.strip() == told.strip()
-    return run.exit_code != 0 and run.output.rstrip().endswith(told)
+        return run.exit_code == 0 and run.output.strip() == shown.strip()
+    return run.exit_code != 0 and run.output.rstrip().endswith(shown)
 
 
 def script_in(reply: str) -> tuple[str, str]:
@@ -318,7 +313,7 @@ def script_in(reply: str) -> tuple[str, str]:
     return PYTHON if kind.startswith("py") else "bash", text
 
 
-# what is known of a bug --------------------------------------------------------------------------
+# parts of requests --------------------------------------------------------------------------------
 
 def _look(sandbox: Sandbox) -> tuple[str, frozenset[str], dict[str, str]]:
     """Return (the beginning of README, the words of README and docs, the output of known.sh)."""

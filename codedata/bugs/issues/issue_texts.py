@@ -14,13 +14,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from operator import eq
 
-from codedata.bugs.instances import HISTORY
-from codedata.bugs.issues.issue_checks import Hidden
 from codedata.bugs.issues.issue_facts import Difference
-from codedata.checks.requests import names_brought, request_problems
-from codedata.code.patches import diff_of, hunks_of
-from codedata.leak.hidden import NAME
-from codedata.records import BugReport, Task
 from codedata.suites.recorded_calls import is_atom
 from codedata.texts import fill, toml_of
 
@@ -31,23 +25,6 @@ MAX_PART = 40              # characters of a part of a longer outcome
 FOREIGN = sys.stdlib_module_names | {"pytest"}    # modules that are not the project's
 IS_CLASS = re.compile(r"(?:^|\.)[A-Z]\w*$")
 OF_MODULE = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z])")
-OF_COMMITS = ("This change is missing:\n\n{}\n", "Please make this change:\n\n{}\n",
-              "Wanted:\n\n{}\n",
-              "{}\n\nThe code does not have this change yet. Please make it.\n")
-
-
-def own_report(task: Task, hidden: Hidden, min_words: int,
-               draw: random.Random) -> BugReport | None:
-    """Return the report of a bug that reverts a commit: the commit's message. Return None for other
-    bugs, and if the message is too short or mentions something that a user could not know."""
-    bug, proof = hidden.bug, task.proof or {}
-    text, tests = str(proof.get("summary") or ""), diff_of({}, bug.hidden)
-    known = NAME.findall("\n".join(line for hunk in hunks_of(bug.patch) for line in hunk.old))
-    if not text or proof.get("operator") != HISTORY or hidden.in_report(text, tests) or [
-            *request_problems(text, names_brought(bug.patch, tests) - {*known}, min_words)]:
-        return None
-    return BugReport(bug.instance_id, bug.repo, draw.choice(OF_COMMITS).format(text),
-                     {"writer": "template", "form": "commit"})
 
 
 def report_text(found: Difference, draw: random.Random, known: Mapping[str, str]
@@ -76,8 +53,8 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
     program = right.program.rstrip("\n")
     parts = {**known, "script": program, "script_block": indented(program),
              "language": "python", "name": called(wrong.program) or known["project"],
-             **_told("was", wrong.shown, right.shown, found.kind),
-             **_told("should", right.shown, wrong.shown, found.kind)}
+             **_outcome_parts("was", wrong.shown, right.shown, found.kind),
+             **_outcome_parts("should", right.shown, wrong.shown, found.kind)}
     was, should = (FORMS["types"].get(one.type, one.type) for one in (wrong, right))
     is_same = (wrong.kind, was) == (right.kind, should)
     parts |= {"same_type": was} if is_same else {"was_type": was, "should_type": should}
@@ -85,15 +62,13 @@ def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
     start = re.escape(parts["name"].rpartition(".")[2])
     if re.match(rf"[\w.]*\b{start}\(.*\)$", code, re.DOTALL) and is_atom(code):
         parts["direct"] = parts["name"]
-    if does := known.get(f"does {parts['name'].rpartition('.')[2]}"):
-        parts["does"] = does
     lines = program.split("\n")
     if len(lines) == 2 and lines[0].startswith(("import ", "from ")) and right.last:
         parts |= {"setup": lines[0], "call": right.last, "shown": lines[1]}
     return parts
 
 
-def _told(side: str, text: str, other: str, kind: str) -> dict[str, str]:
+def _outcome_parts(side: str, text: str, other: str, kind: str) -> dict[str, str]:
     """Return the parts for an outcome. A long one is described by its size and the place of the
     difference."""
     word = FORMS["nothing"].get(kind, {}).get(text)

@@ -19,13 +19,14 @@ from itertools import islice, product, zip_longest
 from pathlib import PurePosixPath
 from textwrap import indent
 
+from codedata.code.call_values import BUILT_IN
 from codedata.suites.recorded_calls import UNTOLD, ReplayJob
 from codedata.suites.test_results import place_of
 from codedata.tasks.prove.hidden_tests import COPY
 
 Names = dict[str, ast.stmt]   # {name: the statement that defines it}
 MAX_TESTS = 40             # tests that are read
-MAX_ROWS = 6               # sets of parameters that a test's id may mean
+MAX_ROWS = 6               # sets of parameters tried for a test's id
 MAX_UNROLLED = 20          # turns of a loop
 MAX_SCRIPTS = 60           # scripts per test
 MAX_DEPTH = 6              # nested calls of helpers
@@ -79,7 +80,9 @@ def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
         if _is_needless(nodes, at, bool(last)):
             filled = _Filled({nodes[at].targets[0].id: nodes[at].value})
             nodes[at:] = map(filled.visit, nodes[at + 1:])
-    used = [name for node in nodes for name in _loaded(node)]
+    used = {name for node in nodes for name in _loaded(node)}
+    if not used <= BUILT_IN.union(*map(_bound, nodes)):
+        used.add("*")   # `from x import *` may define the other names
     for node in nodes:
         if isinstance(node, IMPORTS):
             node.names = [one for one in node.names if _imported(one) in used]
@@ -89,7 +92,7 @@ def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
     return (texts[:-1], texts[-1]) if last else (texts, "")
 
 
-def _is_needless(nodes: Sequence[ast.stmt], at: int, is_told: bool) -> bool:
+def _is_needless(nodes: Sequence[ast.stmt], at: int, has_last: bool) -> bool:
     """Return whether tidied() may inline this assignment."""
     match nodes[at]:
         case ast.Assign([ast.Name(name)], value):
@@ -99,7 +102,7 @@ def _is_needless(nodes: Sequence[ast.stmt], at: int, is_told: bool) -> bool:
             if len(bound) == len({*bound}) and (len(known) == 2 or (
                     is_one and not _loaded(value) and len(_text(value)) <= MAX_SHORT)):
                 return True
-            return (is_told and at == len(nodes) - 2 and is_one
+            return (has_last and at == len(nodes) - 2 and is_one
                     and len(_text(value)) + len(_text(nodes[-1])) <= MAX_LINE)
     return False
 
@@ -129,7 +132,7 @@ class _Test:
             names = [*SET_UP, *(arg.arg for arg in self._node.args.args if arg.arg not in row)]
             body = [one for name in names for one in self._given_by(name)]
             body += _filled(self._node.body, row)
-            for before, last in self._told(body, []):
+            for before, last in self._checked(body, []):
                 yield from self._script(before, last)
 
     def _rows(self) -> Iterator[dict[str, ast.expr]]:
@@ -164,8 +167,8 @@ class _Test:
         given = [one for arg in node.args.args for one in self._given_by(arg.arg)]
         return [*given, *_up_to_return(node.body, [ast.Name(name, ast.Store())])]
 
-    def _told(self, body: list[ast.stmt], before: list[ast.stmt]
-              ) -> Iterator[tuple[list[ast.stmt], ast.expr | None]]:
+    def _checked(self, body: list[ast.stmt], before: list[ast.stmt]
+                 ) -> Iterator[tuple[list[ast.stmt], ast.expr | None]]:
         """Yield (statements, last expression or None) for each value a test checks; append to
         `before` the statements that later ones may need."""
         for node in (part for one in body for part in self._unfolded(one)):
@@ -175,11 +178,11 @@ class _Test:
                 yield from self._of_statement(node, before)
 
     def _of_statement(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
-        """Yield the results of _told() for one assertion or other statement."""
-        told = node.value if isinstance(node, ast.Expr) else node
-        if _is_assertion(told):
-            yield from ((before, one) for one in _asserted(told))
-        elif not isinstance(told, ast.Constant):
+        """Yield the results of _checked() for one assertion or other statement."""
+        expression = node.value if isinstance(node, ast.Expr) else node
+        if _is_assertion(expression):
+            yield from ((before, one) for one in _asserted(expression))
+        elif not isinstance(expression, ast.Constant):
             if isinstance(node, ast.Assign | ast.Expr):
                 yield before, node.value
             if _loaded(node):
@@ -205,18 +208,18 @@ class _Test:
         return [part for one in body for part in self._unfolded(one, depth + 1)]
 
     def _in_block(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
-        """Yield them for a compound statement with assertions, using only its body: running the
-        script shows whether that works."""
+        """Yield the results of _checked() for a compound statement with assertions, as if its body
+        had no statement around it: running the script shows whether that works."""
         rows = [{}]
         if isinstance(node, ast.If):   # also the other branch
-            yield from self._told(node.orelse, [*before])
+            yield from self._checked(node.orelse, [*before])
         if isinstance(node, ast.For):
             elements = getattr(self._value(node.iter), "elts", [])
             rows = [_row(node.target, one) for one in elements[:MAX_UNROLLED]]
         elif isinstance(node, ast.With):
             word = _word(node.items[0].context_expr)
             if word in RAISES:
-                yield from self._told(node.body, [*before])
+                yield from self._checked(node.body, [*before])
                 before.append(ast.Try(node.body, [ast.ExceptHandler(
                     ast.Name("Exception", ast.Load()), None, [ast.Pass()])], [], []))
                 return
@@ -228,7 +231,7 @@ class _Test:
                 before += [ast.Assign([one.optional_vars], one.context_expr)
                            for one in node.items if one.optional_vars]
         for row in rows:
-            yield from self._told(_filled(node.body, row), before)
+            yield from self._checked(_filled(node.body, row), before)
 
     def _script(self, before: list[ast.stmt], last: ast.expr | None
                 ) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -238,7 +241,7 @@ class _Test:
         if self._is_foreign(end):
             return
         kept = [node for node in before if not self._is_foreign(node)]
-        needed: set[ast.stmt] = set()
+        needed = {node for name, node in self._names.items() if name.endswith("*")}
         left: list[ast.AST] = [*kept, end]
         while left:
             found = {self._names[name] for name in _loaded(left.pop()) if name in self._names}
@@ -277,14 +280,19 @@ def _doctest(path: str, name: str, sources: Mapping[str, str]) -> str:
 
 def _names_in(path: str, files: Mapping[str, str], depth: int = 0) -> Names:
     """Return the definitions at the top level of a test file, and of the test files that it imports
-    from."""
+    from. Relative imports become absolute. The key of `from x import *` is its text."""
     names: Names = {}
     for node in ast.parse(files[path]).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            package = PurePosixPath(path.removeprefix("src/")).parts[:-node.level]
+            module = ".".join(filter(None, (*package, node.module)))
+            node = ast.ImportFrom(module, node.names, 0) if module else ast.Import(node.names)
         other = _imported_file(node, files)
+        bound = _bound(node)
         if other and depth < MAX_DEPTH:
             names |= _names_in(other, files, depth + 1)
         else:
-            names |= dict.fromkeys(_bound(node), node)
+            names |= dict.fromkeys([_text(node)] if "*" in bound else bound, node)
     return names
 
 
@@ -292,8 +300,9 @@ def _imported_file(node: ast.stmt, files: Mapping[str, str]) -> str:
     """Return the path of the file of tests from which a statement imports, "" for others."""
     if not isinstance(node, ast.ImportFrom):
         return ""
-    name = f"/{(node.module or '__init__').replace('.', '/')}.py"
-    return next((path for path in files if f"/{path}".endswith(name)), "")
+    module = f"/{node.module.replace('.', '/')}"
+    return next((path for path in files
+                 if f"/{path}".endswith((f"{module}.py", f"{module}/__init__.py"))), "")
 
 
 def _names_of_class(node: ast.ClassDef, names: Names) -> Names:

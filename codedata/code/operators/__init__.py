@@ -15,8 +15,8 @@ in the field `empty` replaces them. The capture @ran marks the code that must ru
 be noticed, if this is not the enclosing statement. If two operators make the same change, it counts
 for the first one.
 
-A file is parsed once. Each changed file parses, to another syntax tree than before. Only tests show
-whether a change is a bug. A change need not make sense.
+A file is parsed once. A changed file may not parse, or parse to the same syntax: syntax_of() shows
+both. Only tests show whether a change is a bug.
 """
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from operator import itemgetter
+from functools import lru_cache
+from itertools import takewhile
+from operator import eq, itemgetter
 from typing import TYPE_CHECKING
 
 from codedata.code.entities import SourceFile, grammar, is_text, tree_of
 from codedata.code.operators import functions
-from codedata.code.operators.syntax import PythonChecker, Span, lines_by_tree, node_lines
+from codedata.code.operators.syntax import Span, node_lines, statement_lines
 from codedata.texts import toml_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,6 @@ class Operator:
     groups: tuple[list[str], ...] = ()
     function: str = ""
     counts: str = "line"       # the code that a test must run: line | function
-    is_placed: bool = False    # valid only in some places: also compile the enclosing function
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,11 @@ def operators(language: str) -> tuple[Operator, ...]:
 
 
 def unique_edits(file: SourceFile) -> list[SpanEdit]:
-    """Return the distinct edits of a file, sorted by position. Each changes the syntax tree and
-    makes no syntax error. There are none if the file is not UTF-8 or takes longer than MAX_FILE_S.
-    """
+    """Return the distinct edits of a file, sorted by position; none if the file is not UTF-8, or
+    takes longer than MAX_FILE_S."""
     if not operators(file.language) or not is_text(file.text):
         return []
     text, tree = file.text, tree_of(file)
-    lines_of = partial(lines_by_tree, file, tree)
-    if file.language == "python":
-        lines_of = PythonChecker(text).lines_of
     seen = set()
     edits = []
     end_time = time.thread_time() + MAX_FILE_S
@@ -115,7 +111,9 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
             if is_nothing or span in seen or text.count(b"\n", start, end) > MAX_LINES:
                 continue
             seen.add(span)
-            lines = lines_of(captures["site"][0], span, operator.is_placed)
+            node = captures["site"][0]
+            lines = statement_lines(node, start, end) if file.language == "python" else (
+                node_lines(node))
             if lines:
                 ran = captures.get("ran")
                 edits.append(SpanEdit(operator, *span, node_lines(ran[0]) if ran else lines))
@@ -125,10 +123,14 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
 def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
     """Return an edit without the unchanged bytes at its start and end."""
     old = text[start:end]
-    n = min(len(old), len(new))
-    front = next((i for i in range(n) if old[i] != new[i]), n)
-    back = next((i for i in range(n - front) if old[-1 - i] != new[-1 - i]), n - front)
+    front = _n_same(old, new)
+    back = _n_same(old[front:][::-1], new[front:][::-1])
     return start + front, end - back, new[front:len(new) - back]
+
+
+def _n_same(one: bytes, other: bytes) -> int:
+    """Return the length of the common beginning of two texts."""
+    return len([*takewhile(bool, map(eq, one, other))])
 
 
 def _line(text: bytes, span: Span) -> bytes:

@@ -20,15 +20,7 @@ SIMPLE = {"identifier", "attribute", "call", "subscript", "await"}
 SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*", b"/": b"//", b"//": b"/", b"%": b"//"}
 NO_NUMBER = {"string", "list", "tuple"}
 OWN = {b"self", b"cls"}                 # parameters rarely confused with others
-FUNCTIONS = ("function_definition", "function_declaration", "method_definition",
-             "method_declaration")
-GETTER = re.compile(rb"@[\w.]*(?:property|getter)\b|\bget\s|\b_*[gG]et(?:_|[A-Z])\w*\Z")
 KEY = re.compile(rb"""(?:\[|\.get\(|\.pop\(|\.setdefault\()(["'][^"'\\\n]{1,60}["'])[\]),]""")
-EMPTY = rb"(\[\]|\{\}|list\(\)|dict\(\)|set\(\))"
-# slips in a regular expression: (pattern, replacement)
-SLIPS = [(rb"(?<![\\+*?(\[])\+(?![+?])", b"*"), (rb"(?<![\\+*?(\[])\*(?![+?])", b"+"),
-         (rb"(?<=[+*])\?", b""), (rb"\$\Z", b""), (rb"\A\^", b""), (rb"\\s", rb"\\S"),
-         (rb"\\d", rb"\\w")]
 
 
 def negated(site: Node, **_) -> list[bytes]:
@@ -56,25 +48,6 @@ def off_by_one(site: Node, text: bytes, **_) -> list[bytes]:
     return [b"%d" % other for other in (number + 1, number - 1) if other >= least]
 
 
-def return_in_loop(site: Node, last: Node, back: Node, text: bytes, **_) -> list[bytes]:
-    """Return a loop with the `return` that follows it moved to the end of its body."""
-    indent = text[text.rfind(b"\n", 0, last.start_byte) + 1:last.start_byte]
-    if indent.strip():
-        return []
-    line_end = b"\r\n" if b"\r\n" in text else b"\n"
-    return [site.text + line_end + indent + back.text]
-
-
-def guard_dropped(site: Node, text: bytes, **_) -> list[None]:
-    """Remove a guard, except in a getter: a property, or a method whose name begins with get."""
-    function = ancestor(site, *FUNCTIONS)
-    if function is None:
-        return [None]
-    holder = function.parent if function.parent.type == "decorated_definition" else function
-    head = text[holder.start_byte:function.child_by_field_name("name").end_byte]
-    return [] if GETTER.search(head) else [None]
-
-
 def other_parameter(site: Node, **_) -> list[bytes]:
     """Return the next parameter of the same kind as the used one."""
     function = ancestor(site, "function_definition")
@@ -91,36 +64,9 @@ def other_key(site: Node, **_) -> list[bytes]:
     return _similar(site.text, KEY.findall(around.text)) if around else []
 
 
-def mutable_default(site: Node, name: Node, **_) -> list[bytes]:
-    """Return the empty container that a function substitutes for None."""
-    named = re.escape(name.text)
-    function = ancestor(site, "function_definition")
-    pattern = rb"\b%b = (?:%b or )?" % (named, named) + EMPTY
-    found = re.search(pattern, function.text) if function else None
-    return [found[1]] if found else []
-
-
-def pattern_changed(site: Node, **_) -> list[bytes]:
-    """Return a regular expression with one mistake, for each applicable entry of SLIPS."""
-    if site.parent.parent.type == "expression_statement":
-        return []
-    return [re.sub(old, new, site.text, count=1) for old, new in SLIPS if re.search(old, site.text)]
-
-
 def rebinding_dropped(name: Node, value: Node, **_) -> list[None]:
     """Remove an assignment whose value uses the name that it assigns to."""
     return [None] if re.search(rb"\b%b\b" % re.escape(name.text), value.text) else []
-
-
-def unwrapped(site: Node, body: Node, **_) -> list[bytes]:
-    """Return the body of a compound statement, dedented to the level of the statement."""
-    shift = body.start_point.column - site.start_point.column
-    first, *lines = body.text.split(b"\n")
-    if body.start_point.row == site.start_point.row:
-        return [body.text]
-    if any(line.strip() and line[:shift].strip(b" \t") for line in lines):
-        return []   # a string of several lines
-    return [b"\n".join([first, *(line[shift:] if line.strip() else line for line in lines)])]
 
 
 def other_attribute(site: Node, text: bytes, **_) -> list[bytes]:
@@ -129,28 +75,6 @@ def other_attribute(site: Node, text: bytes, **_) -> list[bytes]:
     if holder is None or text[site.end_byte:site.end_byte + 1] == b"(":
         return []
     return _similar(site.text, re.findall(rb"\bself\.(\w+)\b(?!\()", holder.text), 0.7)
-
-
-def stale_order(a: Node, b: Node, text: bytes, **_) -> list[bytes]:
-    """Return two swapped assignments, if one reads the variable that the other sets."""
-    function = ancestor(a, "function_definition")
-    targets, values = ([node.child_by_field_name(side) for node in (a.child(0), b.child(0))]
-                       for side in ("left", "right"))
-    if not function or None in targets or None in values:
-        return []
-    before = text[function.start_byte:a.start_byte]
-    is_read_late = _uses(values[0], targets[1])
-    is_known = _uses(values[1], targets[0]) and re.search(
-        rb"\b%b\b" % re.escape(targets[0].text), before)
-    if targets[0].text == targets[1].text or not (is_read_late or is_known):
-        return []
-    return [b.text + text[a.end_byte:b.start_byte] + a.text]
-
-
-def class_name(site: Node, **_) -> list[bytes]:
-    """Return [the name of the enclosing class], or [] if there is none."""
-    holder = ancestor(site, "class_definition")
-    return [holder.child_by_field_name("name").text] if holder else []
 
 
 # helpers -----------------------------------------------------------------------------------------
@@ -174,7 +98,3 @@ def _similar(name: bytes, others: list[bytes], cutoff: float = 0.0) -> list[byte
     if len(names) > MAX_NAMES:
         return []
     return [one.encode() for one in get_close_matches(name.decode(), names, 1, cutoff)]
-
-
-def _uses(value: Node, target: Node) -> bool:
-    return bool(re.search(rb"(?<![\w.])%b\b" % re.escape(target.text), value.text))
