@@ -28,7 +28,7 @@ CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
 # tests
 UNTESTED = re.compile(r"""(?:\A|/)\. | \.lockb?\Z | -lock\.(?:json|yaml)\Z
     | \A(?:appveyor\.yml|tox\.ini|tasks\.py|noxfile\.py)\Z
-    | (?:\A|/)requirements[\w-]*(?:\.txt|\.in|/.+)\Z""", re.VERBOSE)
+    | (?:\A|/)(?:[\w-]*requirements[\w-]*\.(?:txt|in)|requirements/.+)\Z""", re.VERBOSE)
 # the value of `told` if no program finds a giveaway: a model reads the text only after the proof
 NOT_READ = "not read by a model before the proof"
 
