@@ -43,8 +43,9 @@ CHORE = re.compile(rf"""
     | merge\ (?:remote-tracking\ )?(?:branch(?:es)?|tag|commit)\ ' | (?:\#\ )?conflicts:$
     | revert\b | (?:fix\w*|correct\w*)?\W*(?:\w+\W+){{0,2}}typos?\b
     """, re.IGNORECASE | re.MULTILINE | re.VERBOSE)
-# at the end: git's trailers, the row of dashes that GitHub puts before them, references to issues
-TRAILERS = re.compile(r"""(?:\n{1,9}(?:[A-Z][\w-]{0,60}:\ .+|-{9,}\ *|(?i:(?:
+# at the end: trailers, the row of dashes that GitHub puts before them, references to issues
+TRAILERS = re.compile(r"""(?:\n{1,9}(?:(?:[A-Z][\w-]{0,60}-(?:by|to|[Ii]d|[Oo]n)|Cc|Link):\ .+
+    |-{9,}\ *|(?i:(?:
     close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
     )){1,30}\s*\Z""", re.VERBOSE)
 # after the title: that row, authors' trailers, and bots' lines

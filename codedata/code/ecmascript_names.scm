@@ -13,6 +13,5 @@
 (export_specifier name: (_) @given)
 (export_statement (lexical_declaration (variable_declarator name: (identifier) @given)))
 (variable_declarator name: (identifier) @own)
-((assignment_expression left: (member_expression object: (_) @self property: (_) @given))
-  (#match? @self "^(this|module[.]exports|exports)$"))
+(assignment_expression left: (member_expression property: (_) @given))
 (string_fragment) @text

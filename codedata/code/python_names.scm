@@ -9,6 +9,8 @@
 (attribute attribute: (identifier) @used)
 (call function: (identifier) @used)
 (keyword_argument name: (identifier) @used)
+; a class of the tests may set an attribute of its base
+(class_definition body: (block (expression_statement (assignment left: (identifier) @used))))
 (function_definition name: (identifier) @given @own)
 (class_definition name: (identifier) @given @own)
 (assignment left: (identifier) @given)

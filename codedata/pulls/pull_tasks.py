@@ -24,8 +24,11 @@ from codedata.tasks.prove.run_suite import FirstRun, ScreeningRules
 
 ALL = 1.0            # share of the tests that may fail before a request
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
-# settings of git, editors and CI, and lock files of dependencies, which are installed before tests
-UNTESTED = re.compile(r"(?:\A|/)\.|\.lockb?\Z|-lock\.(?:json|yaml)\Z")
+# settings of git, editors and CI; scripts of developers; dependencies, which are installed before
+# tests
+UNTESTED = re.compile(r"""(?:\A|/)\. | \.lockb?\Z | -lock\.(?:json|yaml)\Z
+    | \A(?:appveyor\.yml|tox\.ini|tasks\.py|noxfile\.py)\Z
+    | (?:\A|/)(?:[\w-]*requirements[\w-]*\.(?:txt|in)|requirements/.+)\Z""", re.VERBOSE)
 # the value of `told` if no program finds a giveaway: a model reads the text only after the proof
 NOT_READ = "not read by a model before the proof"
 
@@ -51,7 +54,8 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
                     for patch in (commit.patch, commit.test_patch))
     refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,
-                "it changes no tests": not tests, "it changes no code": not code,
+                "it changes no tests": "\n@@ " not in "".join(tests.values()),
+                "it changes no code": not code,
                 f"it changes more than {max_files} files of code": 0 < max_files < len(code),
                 f"it changes more than {max_lines} lines of code": 0 < max_lines < n_lines}
     return PullRequest(
@@ -62,14 +66,14 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
 
 
 def _can_be_tested(path: str, patch: str) -> bool:
-    """Return whether a test may notice a patch of a file: not if it changes comments or dot
-    files."""
+    """Return whether a test may notice a patch of a file: not if it changes only comments."""
+    if UNTESTED.search(path):
+        return False
     language = language_of(path)
-    if not language:
-        return not UNTESTED.search(path)
+    if not language or "\n@@ " not in patch:
+        return True
     mark = "#" if language == "python" else "//"
-    has_code = re.search(rf"^[+-](?!\+\+ |-- )[^\S\n]*(?!{mark})\S", patch, re.MULTILINE)
-    return bool(has_code or "\n@@ " not in patch) and path.rpartition("/")[2][0] != "."
+    return bool(re.search(rf"^[+-](?!\+\+ |-- )[^\S\n]*(?!{mark})\S", patch, re.MULTILINE))
 
 
 def rule_against(commit: Commit, settings: Settings) -> str:

@@ -12,6 +12,7 @@ def local():
 
 class Heron:
     'Sink in deep mud.'
+    max_depth_cm = 9
 
     def wade(self, depth_cm, slowly=False):
         self.legs = 2
@@ -28,6 +29,10 @@ def local():
     return Heron().wade(MUD, local(), slowly=True).legs
 
 
+class Stork(Heron):
+    max_depth_cm = 12
+
+
 def test_mud():
     'Sink in deep mud.'
     with pytest.raises(MudError, match="mud is too deep"):
@@ -38,14 +43,33 @@ export interface Options { slowly?: boolean }
 export const MUD = `too deep in ${mud}`
 const inside = 1
 export function wade(depth: number, { slowly }: Options = {}) {}
+wade.legs = 2
 """, "import { wade } from './heron'\n", """\
 import { wade, MUD } from './heron'
 const inside = 2
-wade(MUD, { slowly: true }, "too deep in mud")
+wade(MUD, { slowly: true }, "too deep in mud", wade.legs)
 """)
 RUST = ("", 'bail!("{}: mud is not dynamic, for now", "\\"a text\\" is");\n', "", """\
 assert_eq!(error(), `Error: the mud is not
 dynamic`, "mud is not dynamic"); // a text is
+""")
+GO = ("package heron\n", """\
+package heron
+
+const Mud = 7
+type Heron struct { Legs int }
+func (h Heron) wade(depth int) error {
+\tinside := errors.New("the mud is too deep")
+\treturn inside
+}
+""", "package heron\n", """\
+package heron
+
+func TestWade(t *testing.T) {
+\tvar Legs int
+\tinside := Heron{}.wade(Mud)
+\tcheck(t, inside, "mud is too")
+}
 """)
 
 
@@ -67,9 +91,10 @@ def test_a_text_is_left_out_by_the_first_rule_that_applies(titles, rule):
 
 @pytest.mark.parametrize(("suffix", "texts", "names"), [
     ("py", PYTHON, {"MUD", "MudError", "legs", "slowly", "Heron", "wade", "mud is too",
-                   "is too deep"}),
-    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade", "too deep in"}),
-    ("rs", RUST, {"mud is not", "is not dynamic"}), ("go", RUST, {"mud is not", "is not dynamic"})])
+                   "is too deep", "max_depth_cm"}),
+    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade", "legs", "too deep in"}),
+    ("rs", RUST, {"mud is not", "is not dynamic"}),
+    ("go", GO, {"Mud", "Heron", "wade", "mud is too"})])
 def test_names_that_a_request_brings_and_its_tests_use_are_found(suffix, texts, names):
     old, new, old_tests, tests = map(str.encode, texts)
     gold = diff_of({f"heron.{suffix}": old}, {f"heron.{suffix}": new})

@@ -60,6 +60,8 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
      "Sink\n\nIt closes #3."),
     ("Merge pull request #7 from birds/mud\n\nHerons sink", "Herons sink"),
     ("Fix: sinking", "Fix: sinking"),
+    ("Merge pull request #7 from birds/mud\n\nFIX: sinking\n\nNote: deep mud raises MudError",
+     "FIX: sinking\n\nNote: deep mud raises MudError"),
     ("Sink (#7)\n\n* Sink\nlow\n\n* wip\n\n* fix\n\nMud\nis deep.\n\n* one\n* more\n\n---------\n\n"
      "Signed-off-by: E <e@x>", "Sink\n\n* Sink\nlow\n\nMud\nis deep.\n\n* one\n* more"),
     ("Merge pull request #7 from birds/mud\n\nSink\n\n----------\nDeep.\nBy mud-tidy[bot]\n\n"
