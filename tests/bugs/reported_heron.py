@@ -2,7 +2,7 @@
 import json
 from pathlib import Path
 
-import proven
+import a_task
 import pytest
 from projects import Project
 
@@ -37,7 +37,7 @@ def a_bug(n: int = 1, log: str = LOG, **fields) -> Task:
              "FAIL_TO_PASS": [
                  "tests/test_wading.py::TestDeep::test_wades_up_to_the_knee[a%20b]"],
              "hidden": {}, "proof": {"log": log}, **fields}
-    return proven.a_bug(f"heron.agent-{n}.0123abcd", **given)
+    return a_task.a_bug(f"heron.agent-{n}.0123abcd", **given)
 
 
 def bug_path(root: Path, n: int = 1) -> Path:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import tomllib
-from proven import a_bug
+from a_task import a_bug
 
 from codedata.bugs.instances import ProvenBug
 from codedata.bugs.issues.issue_checks import Hidden

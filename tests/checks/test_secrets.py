@@ -133,10 +133,3 @@ def test_only_addresses_are_found_in_the_standard_library_and_nothing_in_the_sam
     paths = [*Path(sysconfig.get_path("stdlib")).glob("*.py"), *(REPO / "codedata").rglob("*.py")]
     assert len(paths) > 150 and kinds_in(paths) == {"e-mail address"}
     assert kinds_in((REPO / "samples").glob("*.json")) == set()
-
-
-def test_no_file_here_holds_a_key():
-    """Secret scanners of code hosts would stop the push."""
-    files = ("tests/checks/test_secrets.py", "tests/checks/secret_cases.toml",
-             "codedata/checks/secrets.toml")
-    assert kinds_in(REPO / name for name in files) <= {"e-mail address", "IP address"}

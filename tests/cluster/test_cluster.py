@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -230,14 +229,6 @@ def test_workers_without_containers_start_on_a_machine_each_the_driver_s_first(e
     eventually(lambda: len(one._alive) == 2)
     nodes = {one.make(ReplyLog(), Step(), [i]) for i in range(2)}
     assert len(nodes) == 2 and ray.get_runtime_context().get_node_id() in nodes
-
-
-def test_a_run_that_is_complete_ends_at_once(engine):
-    one = engine(str)
-    assert one.make(ReplyLog(), Step(), [1]) == "1"
-    began = time.monotonic()
-    one.close()
-    assert time.monotonic() - began < 2 and not any(map(Thread.is_alive, one._threads))
 
 
 # containers --------------------------------------------------------------------------------------

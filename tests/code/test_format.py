@@ -87,11 +87,6 @@ def test_thinking_behind_the_block_is_in_no_record_either(behind):
     assert FORM.problem(reply) or "think>" not in clean(reply)
 
 
-@pytest.mark.parametrize("name", ["a closing think tag in the prose", "a think tag in the command"])
-def test_a_turn_that_speaks_of_a_tag_is_left_whole(name):
-    assert clean(GOOD[name][0]) == GOOD[name][0]
-
-
 def test_cleaning_twice_changes_nothing():
     for table in (CASES["plain"], *BAD.values()):
         assert all(clean(clean(reply)) == clean(reply) for reply in table.values())

@@ -19,6 +19,7 @@ from a_datapoint import (
 )
 from conftest import REPO, run_script
 from recorded import SPEC, judged
+from root import write_files
 
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.commands.review import ReviewCommands
@@ -74,9 +75,7 @@ def built(root) -> tuple[list[str], dict]:
     one, same = (tool(root, "create_task", *idea, "--datapoint", "seed_001_a") for _ in range(2))
     assert one == same and tool(root, "complete", *idea)["children"] == [one["task"]]
     task = claimed(root, "build_datapoint")
-    for name, text in {**TEXTS, **{f"files/{path}": one for path, one in CONTEXT.items()}}.items():
-        (root / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / "source" / name).write_text(text)
+    write_files(root / "source", TEXTS | {f"files/{path}": one for path, one in CONTEXT.items()})
     paths = [word for part in TEXTS for word in (f"--{part}-file", root / "source" / part)]
     return task, tool(root, "create_dp", *task, *paths, "--difficulty", "easy",
                       "--additional-files-dir", root / "source/files")

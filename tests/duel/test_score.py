@@ -16,7 +16,6 @@ from codedata.duel.scoring import (
     combine_orders,
     decide,
     objections,
-    resampled_means,
     scores_of,
     turn_score,
 )
@@ -230,15 +229,6 @@ def test_the_bound_is_that_of_one_draw(n, alpha, seed):
     deltas = some_deltas(n)
     means = deltas[generator(seed).integers(0, n, (300, n))].mean(axis=1)
     assert lcb_of(list(deltas), alpha, 300, seed) == np.quantile(means, alpha)
-
-
-@pytest.mark.parametrize("n", [1, 3, 17, 200, 1001])
-def test_blocks_of_any_size_give_the_same_numbers(n):
-    deltas, counts = some_deltas(n), np.ones(n)
-    whole = resampled_means(generator(), deltas, counts, 101, 10**9)
-    assert len(whole) == 101
-    for cells in (1, 5, n, 3 * n, 31 * 7, 10 * n + 1):
-        assert np.array_equal(resampled_means(generator(), deltas, counts, 101, cells), whole)
 
 
 def test_memory_stays_small():

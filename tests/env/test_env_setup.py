@@ -95,14 +95,6 @@ def test_what_is_there_is_shown_without_an_engine(heron, capsys):
     assert run_here(main, heron) == 2 and "--input" in capsys.readouterr().err
 
 
-def test_the_reference_system_s_line_is_taken_word_for_word(heron, capsys):
-    (heron / "output").mkdir()
-    line = ("--input repos.jsonl --output-root ./output --namespace data-synthesis --skip-existing "
-            "--continue-on-error --log-level INFO").replace("repos", f"{heron}/repos")
-    assert main([*line.replace("./", f"{heron}/").split(), "--planner", "recipe", "--status"]) == 0
-    assert "missing 1" in capsys.readouterr().err
-
-
 def test_an_address_is_not_cloned_to_look_on(tmp_path, capsys):
     assert run_here(main, tmp_path, "--repo", "https://127.0.0.1:9/birds/heron.git",
                     "--dry-run") == 0

@@ -1,10 +1,7 @@
 """Check the folders of tasks: what is in them, what is refused, and which formats are made."""
 import hashlib
 import os
-import re
-import runpy
 import shutil
-from types import SimpleNamespace
 
 import line_tables
 import pytest
@@ -246,14 +243,3 @@ def test_a_test_counts_if_all_its_cases_passed(found, reward):
 
 
 # the table of readers ----------------------------------------------------------------------------
-
-def test_the_table_of_readers_has_what_a_folder_has_and_their_versions(tmp_path):
-    tool = SimpleNamespace(**runpy.run_path(str(REPO / "tools/harbor-readers")))
-    page = (REPO / "docs/exports.md").read_text(encoding="utf-8")
-    made = page.partition(tool.BEGIN)[2].partition(tool.END)[0].splitlines()
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in made]
-    tool.write_sample(tmp_path / "tally")
-    assert [row[0] for row in rows] == tool.names_of(tmp_path / "tally")
-    assert head[1:] == list(tool.READERS)
-    version = re.search(r"HARBOR_VERSION:-([\d.]+)", (REPO / "tools/run-harbor").read_text())[1]
-    assert f"Harbor {version}" in head

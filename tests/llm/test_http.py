@@ -1,5 +1,4 @@
 """Test HTTP calls: what is tried again, HTTP 429, time-outs, when a run stops, TLS, proxies."""
-import gc
 import gzip
 import itertools
 import json
@@ -423,17 +422,6 @@ def test_ca_bundle_adds_to_the_authorities_that_are_known(certificate):
         return {str(authority["subject"]) for authority in client.ssl_context.get_ca_certs()}
     known, more = names(http()), names(http(ca_bundle=certificate[0]))
     assert known < more and len(more - known) == 1
-
-
-def test_many_connections_share_one_ssl_context(certificate):
-    def n_contexts():
-        gc.collect()
-        return sum(isinstance(thing, ssl.SSLContext) for thing in gc.get_objects())
-    with FakeLLM(certificate=certificate, latency_s=0.3) as fake:
-        client = http(ca_bundle=certificate[0], workers=24)
-        before = n_contexts()
-        ask_many(client, fake.base_url, 24, n_threads=24, n_calls=24)
-        assert fake.n_connections == 24 and n_contexts() == before > 0
 
 
 # what the data-set sources use -------------------------------------------------------------------

@@ -3,14 +3,11 @@
 import gzip
 import json
 import random
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import duckdb
 import pytest
-from conftest import REPO
 from rows_server import RowsServer, write_rows
 from rows_server import http as http  # a fixture
 
@@ -160,21 +157,6 @@ def test_a_window_costs_one_row_group_and_the_next_one_in_it_nothing(http, tmp_p
         fetched = server.bytes_sent
         assert opened < size / 20 and fetched - opened < size * 0.4
         assert len(source.rows(2600, 20)) == 20 and server.bytes_sent == fetched
-
-
-def test_a_failed_read_does_not_abort_the_process_at_exit(server):
-    code = (
-        "import sys; from codedata.llm.http import Http; from codedata.settings import LLM\n"
-        "from codedata.sampling.trajectories import open_source\n"
-        "source = open_source(sys.argv[1], Http(LLM()))\n"
-        "try: source.rows(0, 3000)\n"
-        "except Exception as e: print(type(e).__name__)")
-    server.slow_s = 0.2
-    for _ in range(2):
-        server.fail["/files/0000.parquet"] = [0, 0, 404]   # size, footer; then two ranges at a time
-        done = subprocess.run([sys.executable, "-c", code, f"{server.url}/files/0000.parquet"],
-                              cwd=REPO, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "HttpTrouble\n", "")
 
 
 # files

@@ -89,24 +89,6 @@ def test_names_from_pytests_report_are_its_node_ids_and_stand_in_what_it_prints(
     assert not_collected(parse({}, printed)) == [*LOST, "tests/test_broken.py"]
 
 
-def test_unittest_itself(tmp_path):
-    (tmp_path / "test_u.py").write_text("""import unittest
-class T(unittest.TestCase):
-    def test_one(self):
-        "Said in a line."
-        print("noise")
-    def test_two(self): self.fail()
-    @unittest.skip("so")
-    def test_three(self): pass
-""")
-    done = subprocess.run([sys.executable, "-m", "unittest", "-v"], cwd=tmp_path, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert of_text(done.stdout) == {
-        "test_u.T::test_one": "passed",
-        "test_u.T::test_two": "failed",
-        "test_u.T::test_three": "skipped"}
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_what_a_runner_reports_is_read(case):
     reports = {path: text.encode() for path, text in case.get("reports", {}).items()}
