@@ -1,12 +1,12 @@
 """Test every way through the agent's loop, with scripted models and commands that are run."""
 import json
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from conftest import KEY, REPO, everything_under, item_calls, settings_for
 from fake_llm import CUT, FakeLLM, Status
+from projects import docker
 from root import read_json
 from scenario import Scenario
 from steps_seen import StepsSeen
@@ -485,7 +485,7 @@ def test_where_an_observation_comes_out_otherwise_the_model_is_asked_anew(tmp_pa
 def test_a_container_that_died_is_an_error_that_names_it():
     with SandboxDocker(image="debian:bookworm", scripts=[SCRIPT_BASH_FUNC],
                        run_label="test_agent") as box:
-        subprocess.run(["docker", "kill", box.id], check=True, capture_output=True)
+        docker("kill", box.id)
         result = play("endless", box)
     check(result, status="error", iterations=1)
     assert "the container ended" in result.error

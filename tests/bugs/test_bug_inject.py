@@ -1,12 +1,11 @@
 """Check bug_inject.py as a user runs it, on a small repository in containers, with a model that
 plays a script: rows to bugs, again, edited, exported."""
 import json
-import subprocess
 
 import pytest
 from conftest import flags_for, run_script
 from heron_environment import an_environment
-from projects import Project
+from projects import Project, docker
 from proven import bug_images
 from root import Root, read_json
 from scenario import Scenario
@@ -56,7 +55,7 @@ def root(tmp_path):
     (tmp_path / "input.jsonl").write_text(json.dumps(row) + "\n")
     yield Root(tmp_path)
     images = bug_images(tmp_path.parent)
-    subprocess.run(["docker", "image", "rm", "-f", *images], capture_output=True)
+    docker("image", "rm", "-f", *images)
 
 
 def bug_inject(root, model, *flags):
@@ -83,7 +82,7 @@ def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(root):
         before = model.n_requests
         done = bug_inject(root, model, "--limit", 2)
         assert done.stderr.count("nothing to do") == 6 and model.n_requests == before
-    assert json.loads(rows.read_text()) == json.loads((root / "input.jsonl").read_text()) | {
+    assert read_json(rows) == read_json(root / "input.jsonl") | {
         "analysis": "analysis/bittern.json", "tests": "coverage/bittern.json"}
     found = bugs(root)
     assert [*found] == ["bittern.agent-1", "bittern.agent-2"]
@@ -91,8 +90,7 @@ def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(root):
             for bug in found.values()] == [("heron.py::wade", 1)] * 2
     for name, bug in found.items():
         assert "Off by one" in bug.instruction
-        log = subprocess.check_output(["docker", "run", "--rm", image_of(bug), "git", "log",
-                                       "--all", "--format=%H"], text=True)
+        log = docker("run", "--rm", image_of(bug), "git", "log", "--all", "--format=%H")
         assert log.split() == [bug.about["task_commit"]] and bug.about["made_from"]["item"] == name
         made = read_json(root / f"bug/_candidates/{name}.json")
         assert (root / made["trajectory"]).is_file()

@@ -1,18 +1,17 @@
 """Test that reports without a model are whole, and true to both runs."""
 import random
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import tomllib
 from a_task import a_bug
+from line_tables import toml_beside
 
 from codedata.bugs.instances import ProvenBug
 from codedata.bugs.issues.issue_checks import Hidden
 from codedata.bugs.issues.issue_texts import FORMS, HOLE, called, own_report, report_text
 from codedata.suites.recorded_calls import Outcome
 
-CASES = tomllib.loads(Path(__file__).with_name("issue_text_cases.toml").read_text())
+CASES = toml_beside(__file__, "issue_text_cases.toml")
 
 
 def reports(kind: str, *outcomes: list) -> dict[str, str]:

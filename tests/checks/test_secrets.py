@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO
+from line_tables import toml_beside
 
 from codedata.checks.secrets import CREDENTIALS, Secret, find_secrets, is_random, mask
-from codedata.texts import tomllib
 
-FILE = tomllib.loads(Path(__file__).with_name("secret_cases.toml").read_text("utf-8"))
+FILE = toml_beside(__file__, "secret_cases.toml")
 ALPHABETS, CASES = FILE["alphabets"], FILE["cases"]
 
 

@@ -1,5 +1,4 @@
 """Check runs on a cluster of three nodes, which are processes of this machine and see no root."""
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ from fake_llm import Say
 from proof_heron import environment_of
 from proof_heron import heron as heron  # a fixture
 from ray_nodes import nodes
-from root import Root, turn_of
+from root import Root, read_json, turn_of
 from scenario import Scenario
 from setups import CA_FLAGS, made_here
 from test_inject import DEEP, SUBMIT, act, bash, edit
@@ -268,5 +267,5 @@ def test_bugs_made_on_nodes_without_the_root_are_those_of_threads(cluster, root,
     subprocess.run(["docker", "image", "rm", "-f", *(f"codedata-bug/{name}" for name in tasks)],
                    capture_output=True)
     same_but_times(root / "threads", root / "ray", "bug", "task")
-    proof = json.loads((root / f"ray/task/{tasks[0]}/proof.json").read_text())
+    proof = read_json(root / f"ray/task/{tasks[0]}/proof.json")
     assert len(proof["runs"]) == 5 and not Path(REPO, "task", tasks[0]).exists()

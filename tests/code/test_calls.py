@@ -1,15 +1,14 @@
 """Find the callers of functions: small repositories (call_cases.toml) with all their edges, the
 reach of tests, and sources that were written to take forever.
 """
-from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 
 from codedata.code.calls import Edge, call_graph, import_closure, static_scores
 from codedata.code.entities import SourceFile, Sources, all_entities
-from codedata.texts import tomllib
 
-CASES = tomllib.loads((Path(__file__).parent / "call_cases.toml").read_text(encoding="utf-8"))
+CASES = toml_beside(__file__, "call_cases.toml")
 
 
 def graph(files: dict[str, str]) -> list[Edge]:

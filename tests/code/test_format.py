@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 
 from codedata.conversation.turn import Form, clean
-from codedata.texts import tomllib
 
 FORM = Form()
 # mini-swe-agent and others like it run the only match of this in the message. None or several are
@@ -20,7 +20,7 @@ FORM = Form()
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\r?\n```", re.DOTALL)
 LS = "```bash\nls\n```"
 
-CASES = tomllib.loads((Path(__file__).parent / "format_cases.toml").read_text(encoding="utf-8"))
+CASES = toml_beside(__file__, "format_cases.toml")
 # name: (reply, the command of the turn)
 GOOD = {name: (reply, "ls") for name, reply in CASES["plain"].items()} | {
     name: (turn["reply"], turn["command"]) for name, turn in CASES["good"].items()}

@@ -3,16 +3,15 @@ import ast
 import inspect
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 
 from codedata.code.entities import SourceFile, tree_of
 from codedata.code.operators import TABLES, SpanEdit, functions, operators, unique_edits
 from codedata.code.patches import text_diff
-from codedata.texts import tomllib
 
-CASES = tomllib.loads((Path(__file__).parent / "operator_cases.toml").read_text("utf-8"))["case"]
+CASES = toml_beside(__file__, "operator_cases.toml")["case"]
 
 ODD = b"""\xef\xbb\xbfdef f(a, b=None):
 \tif a < 1 and b:   # one

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from line_tables import rows
+from line_tables import rows, toml_beside
 from root import write_files
 from setups import CA_BUNDLE
 
@@ -32,10 +32,10 @@ from codedata.env.repository_facts import read_facts, recipes
 from codedata.sandbox import open_sandbox
 from codedata.suites.project_suite import run_script, run_suite
 from codedata.suites.test_results import parse
-from codedata.texts import tomllib
 
-LOGS, PROJECTS = (tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
-                  for name in ("logs.toml", "projects.toml"))
+LOGS, PROJECTS = (toml_beside(__file__, name) for name in ("logs.toml", "projects.toml"))
+
+
 def write(folder: Path, **files: str) -> Path:
     """Write files by their names: __ means a dot and ___ a slash."""
     write_files(folder, {name.replace("___", "/").replace("__", "."): text

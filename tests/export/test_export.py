@@ -238,7 +238,7 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
             "base_commit": "d26b2424" * 5,
             "problem_statement": words("a problem of a benchmark", 120), "test_patch": "",
             "patch": f"{head}{words('gold', 40)}\n"}
-    (root / "verified.jsonl").write_text(json.dumps(task) + "\n")
+    write_json(root / "verified.jsonl", task)
     root.with_turn("t_1")
     problem = {"role": "user", "content": f"Please fix: {task['problem_statement']}"}
     root.with_turn("t_2", messages=[problem])

@@ -18,7 +18,7 @@ from a_task import (
 from conftest import REPO, edit
 from exports import card, config, left_out, manifest
 from fake_judges import exported as make
-from root import Root
+from root import Root, files_under, write_files
 
 from codedata.disk.layouts import content_of
 from codedata.export.task_sets.harbor import set_image
@@ -81,12 +81,9 @@ def test_a_root_without_any_record_is_refused_as_one_without_a_duel(tmp_path):
 def test_the_folder_of_a_task_is_its_own_with_split_and_image_and_without_its_proof(
         root, task, network):
     place = write_task(root, task)
-    for name in ("rivals/1/solve.sh", "README.md"):
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text("x\n")
+    write_files(place, {"rivals/1/solve.sh": "x\n", "README.md": "x\n"})
     make(root)
-    there = {str(path.relative_to(folder(root, task.instance_id))): path.read_bytes()
-             for path in folder(root, task.instance_id).rglob("*") if path.is_file()}
+    there = files_under(folder(root, task.instance_id))
     wanted = {f"{part}/{name}": content_of(file) for part in ("environment", "solution", "tests")
               for name, file in getattr(task, part).items()}
     assert {path: data for path, data in there.items() if "/" in path} == wanted
@@ -173,14 +170,14 @@ def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, how):
     told, = manifest(root, "harbor")["tasks"]
     tag = told["docker_image"]
     set_image(folder(root, name), pushed)
-    after = {path: path.read_bytes() for path in folder(root, name).rglob("*") if path.is_file()}
+    after = files_under(folder(root, name))
     assert config(root, name)["metadata"]["image_id"] == pushed.id
     assert not [path for path, data in after.items() if tag.encode() in data]
     edit(root / "export/harbor/manifest.json", images={tag: {
         "docker_image": pushed.ref, "image_id": pushed.id,
         "made_of": told["made_of"]}})
     make(root, "--force")
-    assert {path: path.read_bytes() for path in after} == after
+    assert files_under(folder(root, name)) == after
     write_task(root, other)
     make(root)
     if how != "by tag":   # else it is not exported: no run has shown what it is

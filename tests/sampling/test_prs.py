@@ -5,16 +5,15 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from line_tables import toml_beside
 from rows_server import RowsServer, write_rows
 from rows_server import http as http  # a fixture
 
 from codedata.errors import HttpTrouble, Trouble
 from codedata.sampling.pull_requests import all_prs, fetch_prs, iso_utc, touched_files
 from codedata.sampling.trajectories import Hub
-from codedata.texts import tomllib
 
-PATCHES = tomllib.loads(
-    (Path(__file__).parent / "patches.toml").read_text(encoding="utf-8"))["patch"]
+PATCHES = toml_beside(__file__, "patches.toml")["patch"]
 
 PATCH = "diff --git a/src/x.py b/src/x.py\n--- a/src/x.py\n+++ b/src/x.py\n@@ -1 +1 @@\n-a\n+b\n"
 

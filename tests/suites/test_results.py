@@ -2,17 +2,15 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import REPO
+from line_tables import toml_beside
 
 from codedata.records import text_problem
 from codedata.suites.test_results import counts, not_collected, parse
-from codedata.texts import tomllib
 
-CASES = tomllib.loads(
-    (Path(__file__).parent / "runner_reports.toml").read_text(encoding="utf-8"))["case"]
+CASES = toml_beside(__file__, "runner_reports.toml")["case"]
 
 
 def statuses(reports: dict[str, bytes], text: str = "") -> dict[str, str]:
