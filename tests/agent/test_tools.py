@@ -335,6 +335,11 @@ def test_a_reply_of_calls_alone_is_not_empty_and_is_kept(tmp_path, fake_llm):
 
 # the client without a script ---------------------------------------------------------------------
 
+def test_a_bad_address_is_trouble_before_the_first_call():
+    with pytest.raises(Trouble, match="base URL"):
+        LLMServerHTTP("api.example.com", "m")
+
+
 def test_the_key_is_the_one_given_else_the_environments_else_the_files_else_none(
         tmp_path, fake_llm, monkeypatch):
     ask(fake_llm)

@@ -1,6 +1,5 @@
 """Check a duel's numbers, worked by hand (score_cases.txt), and what holds for any duel."""
 import re
-import tracemalloc
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -229,12 +228,3 @@ def test_the_bound_is_that_of_one_draw(n, alpha, seed):
     deltas = some_deltas(n)
     means = deltas[generator(seed).integers(0, n, (300, n))].mean(axis=1)
     assert lcb_of(list(deltas), alpha, 300, seed) == np.quantile(means, alpha)
-
-
-def test_memory_stays_small():
-    deltas = some_deltas(20_000)
-    tracemalloc.start()
-    lcb_of(deltas, resamples=400)   # in one piece 64 MB of indices and 128 MB of what they point at
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 40e6

@@ -165,13 +165,6 @@ def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fa
     assert [*map(is_leak_request, fake_llm.requests)] == [True]
 
 
-def test_a_reply_with_half_a_character_is_stored_without_it(judged_by, fake_llm):
-    broken = said("cable").replace("nothing has", "\\ud800\\u0000 has")
-    play(fake_llm, lambda r: broken if candidate(r) == LEAKY else said(), LEAKY, HONEST)
-    run_main(ch.main, judged_by)
-    assert "has shown it" in tries(judged_by)[0]["findings"][0]["why"]
-
-
 def test_a_kill_between_turn_and_verdict_pays_for_neither_again(judged_by, fake_llm):
     answers = iter([LEAKY, said("cable"), Say(HONEST, latency_s=30)])
     fake_llm.always(lambda request: next(answers))
