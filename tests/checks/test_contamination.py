@@ -186,11 +186,6 @@ def test_a_habit_of_the_project_is_a_hit_only_where_it_is_much_of_the_patch():
     assert len(hits_of(benchmarks, "\n".join(lines[:100]))) == 1
 
 
-def test_no_rows_and_no_texts():
-    assert hits_of(Benchmarks([]), STATEMENT, instance_id="x") == [] and len(Benchmarks([])) == 0
-    assert hits_of(SWE) == hits_of(SWE, "", "\n") == []
-
-
 # ---- reading
 
 MULTI = {"org": "acme", "repo": "settings", "number": 12, "title": "Keep marks", "body": None,

@@ -80,18 +80,6 @@ def test_leaked_thinking_is_cut_off(row):
     assert clean(row["reply"]) == row["cleaned"]
 
 
-@pytest.mark.parametrize("behind", ["<think>That should do.</think>",
-                                    "<think>That should do.</think>\n\nBye.", "<think>or should I"])
-def test_thinking_behind_the_block_is_in_no_record_either(behind):
-    reply = f"THOUGHT: I look.\n\n{LS}\n\n{behind}"
-    assert FORM.problem(reply) or "think>" not in clean(reply)
-
-
-def test_cleaning_twice_changes_nothing():
-    for table in (CASES["plain"], *BAD.values()):
-        assert all(clean(clean(reply)) == clean(reply) for reply in table.values())
-
-
 HUGE = [row["before"] + row["part"] * (1_000_000 // len(row["part"])) + row["behind"]
         for row in CASES["huge"]]
 

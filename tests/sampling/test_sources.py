@@ -241,11 +241,3 @@ def test_a_source_of_too_many_rows_is_named(tmp_path, http):
                  partial(ParquetRows, "", [f"{tmp_path}/a.parquet"])):
         with pytest.raises(Trouble, match="has more than"):
             read(http)
-
-
-def test_a_list_may_be_longer_than_a_row(tmp_path, http):
-    rows = [{"instance_id": f"a__b-{n}", "messages": [{"role": "user", "content": "é" * 11_000}]}
-            for n in range(1_000)]
-    (tmp_path / "a.json").write_text(json.dumps(rows * 2, indent=1))
-    read = open_source(str(tmp_path / "a.json"), http).rows(1_998, 3)
-    assert [row["instance_id"] for row in read] == ["a__b-998", "a__b-999"]
