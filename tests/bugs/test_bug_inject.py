@@ -1,6 +1,7 @@
 """Check bug_inject.py as a user runs it, on a small repository in containers, with a model that
 plays a script: rows to bugs, again, edited, exported."""
 import json
+import subprocess
 
 import pytest
 from conftest import flags_for, run_script
@@ -55,7 +56,7 @@ def root(tmp_path):
     (tmp_path / "input.jsonl").write_text(json.dumps(row) + "\n")
     yield Root(tmp_path)
     images = bug_images(tmp_path.parent)
-    docker("image", "rm", "-f", *images)
+    subprocess.run(["docker", "image", "rm", "-f", *images], capture_output=True)
 
 
 def bug_inject(root, model, *flags):
