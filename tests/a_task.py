@@ -87,23 +87,26 @@ chmod +x /app/tally
 """
 
 
-def a_bug(instance_id: str = BUG_ID, instruction: str | None = REPORT, hidden: Files | None = None,
-          **about) -> Task:
+def a_bug(instance_id: str = BUG_ID, instruction: str | None = REPORT,
+          hidden: Mapping[str, str] | None = None, *, patch: str = HEALS,
+          bug_patch: str = BUG_PATCH, proof: Object | None = None,
+          image: str = "", FAIL_TO_PASS=(FAIL_TO_PASS,), **about) -> Task:
     """Return a bug that was proven, with tests that are hidden from the agent; `about` adds to
-    [metadata.codedata]."""
+    [metadata.codedata], `proof` to its proof."""
     known = {"method": "agent", "symbol": "heron.py::wade", "language": "python",
              **about}
-    return _of_repository(BUG, instance_id, instruction, HEALS, BUG_PATCH, hidden, known)
+    bug = _of_repository(BUG, instance_id, instruction, patch, bug_patch, hidden, known,
+                         image=image, failing=FAIL_TO_PASS)
+    return replace(bug, proof={**bug.proof, **(proof or {})})
 
 
-def a_strip(instance_id: str = STRIP_ID, instruction: str | None = "", hidden: Files | None = None,
-            **about) -> Task:
+def a_strip(instance_id: str = STRIP_ID, instruction: str | None = "", **about) -> Task:
     """Return a stripped patch that was proven, with its document; "" is the usual instruction."""
     if instruction == "":
         instruction = f"# Write the missing bodies\n\n{BEFORE_DOCUMENT}\n\n{DOCUMENT}"
     known = {"method": "function", "functions": [WORDS], "language": "python", "licence": "MIT",
              **about}
-    return _of_repository(STRIPPED_PATCH, instance_id, instruction, WRITES, STRIP, hidden, known,
+    return _of_repository(STRIPPED_PATCH, instance_id, instruction, WRITES, STRIP, None, known,
                           counts=["heron.py"])
 
 
@@ -117,14 +120,15 @@ def a_pull(instance_id: str = PULL_ID, instruction: str | None = PULLED,
 
 
 def _of_repository(kind: str, instance_id: str, instruction: str | None, gold: str, reverse: str,
-                   hidden: Files | None, known: Object, counts: list[str] | None = None) -> Task:
-    hidden = HIDDEN if hidden is None else hidden
+                   hidden: Mapping[str, str] | None, known: Object, counts: list[str] | None = None,
+                   image: str = "", failing=(FAIL_TO_PASS,)) -> Task:
+    hidden = HIDDEN if hidden is None else _encoded(hidden)
     repo = f"birds/{instance_id.partition('.')[0]}"
     about = {"kind": kind, "repo": repo, "source_commit": COMMIT, "task_commit": TASK_COMMIT,
              "created_at": CREATED_AT, "tests_visible": "", "split": repo, **known}
-    image = f"codedata-bug/{instance_id.lower()}:1"
+    image = image or f"codedata-bug/{instance_id.lower()}:1"
     tests = suite_tests("python3 -m pytest", hidden, workdir="/testbed", user="nobody",
-                        timeout_s=540, FAIL_TO_PASS=[FAIL_TO_PASS], PASS_TO_PASS=[PASS_TO_PASS],
+                        timeout_s=540, FAIL_TO_PASS=[*failing], PASS_TO_PASS=[PASS_TO_PASS],
                         canary="tests", counts=counts)
     tests = {**tests, "test.patch": diff_of({}, hidden)}
     solution = {"solve.sh": SOLVE.encode(), "gold.patch": gold.encode(),

@@ -43,7 +43,7 @@ from browser import chromium, show  # noqa: E402, F401  fixtures
 from fake_llm import HANG, FakeLLM  # noqa: E402
 from heron_environment import heron_image  # noqa: E402, F401  fixture
 from heron_project import image_name, repository, source  # noqa: E402, F401  fixtures
-from root import QUICK, Root  # noqa: E402
+from root import QUICK, Root, read_json, write_json  # noqa: E402
 
 import king  # noqa: E402
 from codedata.llm.costs import Money  # noqa: E402
@@ -337,7 +337,7 @@ def read_answer(root: Path, name: str) -> dict:
     """Return the answer of an item, from answer/ or one of its shards."""
     found = list(Path(root).glob(f"answer*/{name}.json"))
     assert len(found) == 1, f"{name}: {found}"
-    return json.loads(found[0].read_text(encoding="utf-8"))
+    return read_json(found[0])
 
 
 def answers(root: Path) -> list[str]:
@@ -347,12 +347,12 @@ def answers(root: Path) -> list[str]:
 
 def edit(path: Path, change=None, **fields) -> None:
     """Change the record of a file by hand: set `fields`, then call change(record)."""
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path)
     if fields:
         record.update(fields)
     if change:
         change(record)
-    path.write_text(json.dumps(record), encoding="utf-8")
+    write_json(path, record)
 
 
 def ledger_lines(directory: Path, **wanted) -> list[dict]:

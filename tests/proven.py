@@ -3,41 +3,21 @@
     write_bug(root, "heron.agent-1.0123abcd")              # proven, with an instruction
     write_bug(root, "crane.agent-1.0123abcd", instruction=None)
 """
-import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import a_task
 
 from codedata.bugs.instances import is_of_agent
 from codedata.disk.store import Store
-from codedata.records import BUG, Object, Task
+from codedata.records import BUG, Task
 from codedata.run.plan import read_digest
 from codedata.tasks.folder.task_folder import PROVEN_FIELDS
 
 
-def a_bug(instance_id: str = a_task.BUG_ID, *, patch: str = a_task.HEALS,
-          bug_patch: str = a_task.BUG_PATCH, image: str = "", hidden: dict[str, str] | None = None,
-          FAIL_TO_PASS=(a_task.FAIL_TO_PASS,), instruction: str | None = a_task.REPORT,
-          proof: Object | None = None, **about) -> Task:
-    """Return the task of a bug that was proven; `proof` and `about` add to what is known of it."""
-    files = None if hidden is None else {path: text.encode() for path, text in hidden.items()}
-    bug = a_task.a_bug(instance_id, instruction, files, **about)
-    config = json.loads(a_task.file_of(bug, "tests", "config.json")) | {
-        "FAIL_TO_PASS": [*FAIL_TO_PASS]}
-    more = {}
-    if image:
-        more = {"config": {"environment": {"docker_image": image}},
-                "environment": {"Dockerfile": f"FROM {image}\n".encode()}}
-    bug = a_task.proven_again(bug, tests={"config.json": json.dumps(config).encode()}, solution={
-        "gold.patch": patch.encode(), "reverse.patch": bug_patch.encode()}, **more)
-    return replace(bug, proof={**bug.proof, **(proof or {})})
-
-
 def write_bug(root: Path, instance_id: str = a_task.BUG_ID, **more) -> Task:
     """Write a bug as the step that proves it does."""
-    return write_task(root, a_bug(instance_id, **more))
+    return write_task(root, a_task.a_bug(instance_id, **more))
 
 
 def write_task(root: Path, bug: Task) -> Task:

@@ -99,12 +99,20 @@ def write_json(path: Path, record) -> None:
     write_files(path.parent, {path.name: json.dumps(record)})
 
 
-def write_files(folder: Path, files: dict[str, str]) -> None:
-    """Write the texts of files by their paths in a folder."""
-    for name, text in files.items():
+def write_files(folder: Path, files: dict[str, str | bytes]) -> Path:
+    """Write files by their paths in a folder, and return it."""
+    for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="surrogateescape")
+        path.write_bytes(content if isinstance(content, bytes)
+                         else content.encode(errors="surrogateescape"))
+    return folder
+
+
+def files_under(folder: Path) -> dict[str, bytes]:
+    """Return what each file below a folder holds, by path."""
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*") if path.is_file()}
 
 
 def read_json(path: Path):

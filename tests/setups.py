@@ -6,7 +6,8 @@ from pathlib import Path
 
 from conftest import eventually, finish, run_script, start_script
 from engine_line import EngineLine
-from projects import make_lean
+from projects import docker, make_lean
+from root import read_json
 from scenario import Scenario
 
 from codedata.sandbox import process_labels
@@ -52,14 +53,12 @@ def set_up(root: Path, *flags, model: Scenario | None = None, env: dict | None =
 
 
 def record(root: Path, name: str = "birds__heron") -> dict:
-    return json.loads((root / "env" / f"{name}.json").read_text())
+    return read_json(root / f"env/{name}.json")
 
 
 def made_here(kind: str, *more) -> list[str]:
     """Return the ids of the containers, images or networks that carry a run's label."""
-    said = subprocess.run(["docker", kind, "ls", "-q", "--filter", "label=codedata.run", *more],
-                          capture_output=True, text=True, check=True)
-    return said.stdout.split()
+    return docker(kind, "ls", "-q", "--filter", "label=codedata.run", *more).split()
 
 
 def wait_till_open(process: subprocess.Popen) -> None:

@@ -2,6 +2,7 @@
 import json
 
 from conftest import run_script
+from root import write_json
 
 TURN = "I look at {0}.\n\n```bash\ngrep -n {0} .\n```"
 
@@ -33,7 +34,7 @@ def write_jsonl(path, rows) -> None:
 def write_sources(folder, rows, prs=None, more=""):
     write_jsonl(folder / "rows.jsonl", rows)
     prs = [a_pr(int(row["instance_id"].rpartition("-")[2])) for row in rows] if prs is None else prs
-    (folder / "prs.json").write_text(json.dumps(prs))
+    write_json(folder / "prs.json", prs)
     folder.with_settings(
         more=f'[prompt]\nsource = "{folder}/rows.jsonl"\nprs = "{folder}/prs.json"\n{more}')
 

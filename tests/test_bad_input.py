@@ -40,18 +40,6 @@ def test_nul_bytes_and_lone_surrogates_break_their_record_and_fail_their_answer_
     assert king.returncode == 1 and king.stderr.count(fault) == 2 and answers(tmp_path) == ["p_1"]
 
 
-def test_a_nul_byte_in_a_call_breaks_its_record(tmp_path, run, fake_llm):
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '"\\u0000"'}}
-    for i, name in enumerate(("f", "f\0"), 1):
-        calling = {"role": "assistant", "content": "", "tool_calls": [
-            {**call, "function": {**call["function"], "name": name}}]}
-        write_json(tmp_path / f"prompt/p{i}.json", [a_prompt(i, messages=[
-            {"role": "user", "content": "x"}, calling,
-            {"role": "tool", "tool_call_id": "c", "content": "y"}])])
-    king = run("king")
-    assert "p2.json[0] is" in king.stderr and "NUL" in king.stderr and len(answers(tmp_path)) == 1
-
-
 # root has no such limit: as another user, without the two capabilities that lift it. It counts all
 # threads of a user
 WITH_THREADS = """

@@ -8,8 +8,6 @@ import pytest
 from a_datapoint import write_approved
 from an_attempt import write_attempt
 from conftest import REPO, edit, run_script
-from root import a_prompt, write_json
-from tool_turns import TOOLS, calls, tool_history
 
 NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
          'printf "%s|" "$@" >> called; echo >> called\n'
@@ -98,13 +96,6 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     assert sorted(root.rglob("*")) == before
 
 
-def test_a_glob_is_drawn_for_its_price_and_a_file_that_is_not_there_has_none(tmp_path):
-    for name, code, says in (("traj*", 0, "drawn"), ("x", 2, "x.json is not there")):
-        tmp_path.with_settings(more=f'{PRICED}prs = "{REPO}/samples/prs.json"'.replace(
-            "hf:no/where", f"{REPO}/samples/{name}.json"))
-        assert says in price(tmp_path, code)[1]
-
-
 def test_attempts_to_come_are_an_unknown_part_of_the_price(tmp_path):
     """Also after attempts of another agent, from which no turn can be drawn."""
     tmp_path.with_settings({"model": "m"}, PRICED.replace("hf:no/where", "attempt"))
@@ -113,15 +104,6 @@ def test_attempts_to_come_are_an_unknown_part_of_the_price(tmp_path):
     total = price(tmp_path, stages="solve prompt king ch validate")[1].rpartition("all ")[2]
     assert "6 calls" in total and "not in this sum: solve: 4 attempts; what" in total
     assert "at most" not in total
-
-
-def test_a_turn_with_tools_is_priced_with_one_leak_verdict(tmp_path):
-    tmp_path.with_settings({"model": "m"}, PRICED.replace("count = 6", "count = 1")
-                           + '[leak]\nmodels = ["a"]\nking_share = 0.0\n')
-    write_json(tmp_path / "prompt/prompts_1_1.json", [a_prompt(
-        1, messages=tool_history("t"), tools=TOOLS, assistant=calls(command="make"))])
-    tmp_path.with_commits(1)
-    assert price(tmp_path)[0] == [1, 2, 4, 7]
 
 
 def test_the_price_of_an_edited_prompt_goes_through_all_stages(tmp_path, fake_llm):

@@ -6,7 +6,6 @@ import sys
 import pytest
 from conftest import REPO
 
-from codedata import records
 from codedata.texts import tomllib
 
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
@@ -53,15 +52,6 @@ def test_every_test_of_a_promise_exists():
     for promise in promises:
         for file, _, test in (name.partition("::") for name in promise["tests"]):
             assert f"def {test}(" in read(f"tests/{file}"), promise["text"]
-
-
-def test_every_directory_of_a_record_stands_in_the_design():
-    section = re.search(r"^## The directories\n(.*?)^## ", read("docs/design.md"), re.S | re.M)[1]
-    directories = {record.directory for record in vars(records).values()
-                   if isinstance(record, type) and hasattr(record, "directory")}
-    assert len(directories) > 20
-    assert [place for place in sorted(directories)
-            if not re.search(rf"(?<![\w/]){place}/(?=[`,\]])", section)] == []
 
 
 def test_the_page_of_records_is_as_the_code_says():

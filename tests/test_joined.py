@@ -124,7 +124,7 @@ def test_records_of_different_commits_are_not_put_together_and_what_is_needed_is
 def test_an_analysis_that_a_row_names_has_a_commit_too(root):
     row = {"repo": "birds/spanset", "repo_name": "spanset", "image_name": "i",
            "test_case_result": [], "analysis": "analysis/spanset.json"}
-    (root / "rows.jsonl").write_text(json.dumps(row))
+    write_json(root / "rows.jsonl", row)
     named = Analyses(root / "elsewhere", root / "rows.jsonl").open()
     there = Store(root, Analysis).open().facts("spanset").digests
     assert named.facts("spanset").digests == there

@@ -10,6 +10,7 @@ from conftest import REPO, run_script
 from heron_environment import an_environment
 from proven import write_bug
 from proven_strip import write_strip
+from root import write_files
 
 NOTES = ('#!/bin/sh\ncase $1 in -c) exit ${LACKS:-0} ;; esac\n'
          'script=${1##*/}\nshift\nset -- "$script" "$@"\n'
@@ -26,8 +27,7 @@ def repo(tmp_path):
     def run(*words: str, fails: str = "", code: int = 1, engine: int = 0, healthy: str = "true"):
         for path, text in {"tools/docker-up": f"#!/bin/sh\nexit {engine}\n",
                            "bin/python": NOTES}.items():
-            (tmp_path / path).parent.mkdir(exist_ok=True)
-            (tmp_path / path).write_text(text)
+            write_files(tmp_path, {path: text})
             (tmp_path / path).chmod(0o755)
         shutil.copy(REPO / "tools/repo", tmp_path / "tools")
         notes = tmp_path / "notes"

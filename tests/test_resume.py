@@ -565,9 +565,8 @@ def test_kept_replies_of_any_shape_are_passed_over(tmp_path, run, fake_llm, kept
     request = hashlib.blake2b(fake_llm.requests[0].raw, digest_size=8).hexdigest()
     line = {"stage": "king", "request": request, "attempt": 0, "reply": {"text": "x"}, "call": CALL,
             **json.loads(kept)}
-    path = tmp_path / f"answer/_partial/{name}.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"{RUBBISH}{json.dumps(line)}\n")
+    write_files(tmp_path, {
+        f"answer/_partial/{name}.jsonl": f"{RUBBISH}{json.dumps(line)}\n"})
     for flag in ("", "--force"):
         done = run(f"king {flag}")
         assert done.returncode == 0

@@ -16,7 +16,7 @@ from fake_judges import in_buckets, verdict
 from fake_llm import FakeLLM
 from killed import is_killed_at
 from line_tables import rows
-from root import Root
+from root import Root, write_files
 from source_rows import a_pr, a_row, write_jsonl
 
 from codedata.disk.locks import lock
@@ -225,8 +225,7 @@ export   | commit/own__repo-2.json
 def test_a_torn_record_is_named_and_left_and_the_other_one_is_made(at, fake_llm, stage, broken):
     root = at(stage)
     path, torn = root / broken, (at("all", "whole") / broken).read_bytes()[:-9]
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(torn)
+    write_files(root, {broken: torn})
     before = records(root)
     done = run(stage, root, fake_llm)
     assert done.returncode == 1 and path.name in done.stderr and "Traceback" not in done.stderr

@@ -2,12 +2,12 @@
 """
 import json
 import re
-import subprocess
 import uuid
 
 import pytest
 from conftest import edit, flags_for, run_script
 from fake_llm import Status
+from projects import docker
 from root import write_json
 
 from codedata.disk.store import digest
@@ -119,13 +119,12 @@ def test_what_failed_or_is_left_out_with_its_tries_its_log_and_the_command_for_i
 def test_containers_of_the_root_that_run_are_named(root):
     label = f"status-{uuid.uuid4().hex[:8]}"
     of_root = f"codedata.root={digest(str(root.resolve()))}"
-    docker = ["docker", "run", "-d", "--rm", "--label", f"codedata.run={label}", "--label", of_root,
-              "codedata-base:bookworm", "sleep", "60"]
-    container = subprocess.check_output(docker, text=True).strip()
+    container = docker("run", "-d", "--rm", "--label", f"codedata.run={label}", "--label", of_root,
+                       "codedata-base:bookworm", "sleep", "60")
     try:
         assert label in status_of(root)["containers"]
         (root / "other").with_prompts(1)
         assert label not in status_of(root / "other")["containers"]
     finally:
-        subprocess.run(["docker", "rm", "-f", container], capture_output=True, check=True)
+        docker("rm", "-f", container)
     assert label not in status_of(root)["containers"]

@@ -49,24 +49,6 @@ def test_the_name_of_a_file(tmp_path, run, name):
         assert "\nking  wrote 7" not in done.stderr
 
 
-TOML = """
-[llm] ATTACK = 7
-ATTACK = 7
-[prices] ATTACK = 7
-[endpoints] ATTACK = 7
-[llm] endpoint = ATTACK
-[endpoints.x] ATTACK = 7
-"""
-
-
-@pytest.mark.parametrize("toml", TOML.strip().split("\n"))
-def test_what_stands_in_settings(tmp_path, toml):
-    tmp_path.with_prompts(1)
-    (tmp_path / "chain.toml").write_text(
-        toml.replace("] ", "]\n").replace("ATTACK", json.dumps(ATTACK)))
-    assert_shown(run_script("king.py", tmp_path), "\\x1b]52")
-
-
 SHOWN = """
 [llm]
 model = ATTACK
@@ -85,12 +67,6 @@ def test_show_config_and_the_plan_show_names_of_settings(tmp_path, fake_llm):
         SHOWN.replace("ATTACK", json.dumps(ATTACK)).replace("URL", fake_llm.base_url))
     for flags in ("--show-config", "--status", "--dry-run", "--limit 1"):
         assert_shown(run_script("king.py", tmp_path, *flags.split()))
-
-
-def test_flags_and_what_argparse_says_of_them(tmp_path):
-    for flags in (["--workers", ATTACK], ["--only", ATTACK, "--status"], [ATTACK],
-                  ["--config", ATTACK]):
-        assert_shown(run_script("king.py", tmp_path, *flags), "")
 
 
 ROWS = """

@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 from conftest import REPO
+from root import write_files
 
 BUILD = "from setuptools.build_meta import build_wheel; build_wheel('..')"
 SHOW = "from codedata.terminal import say; say(\"pip install '.[ray]'; tools/docker-up\")"
@@ -15,9 +16,7 @@ LISTED = {*subprocess.check_output(["git", "ls-files"], cwd=REPO, text=True).spl
 
 def plant(folder, *names: str) -> None:
     """Write programs that are none of ours."""
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("raise SystemExit('not codedata')")
+    write_files(folder, dict.fromkeys(names, "raise SystemExit('not codedata')"))
 
 
 @pytest.fixture(scope="module")

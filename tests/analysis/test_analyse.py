@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 from line_tables import rows
+from root import read_json, write_json
 
 from codedata.analysis.__main__ import main
 from codedata.analysis.analyse import analysis_of
@@ -66,7 +67,7 @@ def project(tmp_path):
 
 
 def measured_in_sample() -> dict:
-    return json.loads((REPO / "samples/coverage/spanset.json").read_text())
+    return read_json(REPO / "samples/coverage/spanset.json")
 
 
 def analysed(project, measured=None, tests=()):
@@ -113,7 +114,7 @@ def test_a_function_on_one_line_does_not_run_by_its_definition(project):
 
 
 def test_the_sample_is_what_the_samples_of_source_and_coverage_give():
-    sample = json.loads((REPO / "samples/analysis/spanset.json").read_text())
+    sample = read_json(REPO / "samples/analysis/spanset.json")
     sources = read_sources(REPO / "samples/repos/spanset")
     subject = [sample[key] for key in ("repo", "repo_name", "base_commit")]
     found = analysis_of(*subject, sources, [], parse(Coverage, measured_in_sample(), "s"))
@@ -149,7 +150,7 @@ def alone(*args, **kwargs):
 def test_a_folder_is_analysed_alone_and_twice_to_the_same_bytes(project, tmp_path):
     (project / "broken.py").write_text("def f(:\n")
     report = tmp_path / "report.json"
-    report.write_text(json.dumps([{"name": NAMES[0], "status": "PASSED"}]))
+    write_json(report, [{"name": NAMES[0], "status": "PASSED"}])
     words = ("--test-report", report)
     done = alone(project, *words)
     path = tmp_path / "out/shapes_analysis.json"

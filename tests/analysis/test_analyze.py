@@ -1,11 +1,11 @@
 """Check both steps of analyze.py as a user runs them: again, forced, after edits, killed."""
-import json
 import subprocess
 import time
 
 import pytest
 from conftest import edit, run_script
 from heron_environment import FLY, an_environment
+from root import read_json
 from setups import CA_FLAGS
 
 HOT = [{"id": "heron.py::wade", "score": 20}, {"id": "heron.py::fly", "score": 1}]
@@ -16,7 +16,7 @@ def analyze(root, *flags):
 
 
 def analysis_of(root, name: str = "egret") -> dict:
-    return json.loads((root / "analysis" / f"{name}.json").read_text())
+    return read_json(root / f"analysis/{name}.json")
 
 
 @pytest.mark.docker

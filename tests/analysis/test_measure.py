@@ -6,6 +6,7 @@ import pytest
 from conftest import REPO, edit, ledger_lines, run_script
 from heron_environment import CASES, FLY, TEST_SCRIPT, an_environment
 from line_tables import rows
+from root import read_json
 from setups import CA_FLAGS, made_here
 
 from codedata.analysis.measure import Tally
@@ -20,7 +21,7 @@ STEP = ["--steps", "coverage", *CA_FLAGS]
 
 
 def coverage_of(root, name: str = "heron") -> dict:
-    return json.loads((root / "coverage" / f"{name}.json").read_text())
+    return read_json(root / f"coverage/{name}.json")
 
 
 def analyze(root, *flags):
@@ -98,7 +99,7 @@ otherwise         | [{}]              | `otherwise`[0].name is missing
 
 @pytest.mark.parametrize(("place", "value", "fault"), BROKEN)
 def test_what_a_person_breaks_in_a_record_is_named(place, value, fault):
-    part = record = json.loads((REPO / "samples/coverage/spanset.json").read_text())
+    part = record = read_json(REPO / "samples/coverage/spanset.json")
     *parents, key = [int(one) if one == "0" else one for one in place.split()]
     for parent in parents:
         part = part[parent]

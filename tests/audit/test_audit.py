@@ -9,6 +9,7 @@ from a_datapoint import CONTEXT, TEXTS, write_approved
 from a_task import write_foreign, write_task
 from conftest import edit, run_script
 from proof_heron import bug_kind, factory_of
+from root import read_json
 from screened_wren import RUN, wren_coverage, wren_diff, wren_environment
 from screened_wren import wren as wren  # a fixture
 from setups import CA_FLAGS
@@ -82,7 +83,7 @@ def audit(root: Path, *flags):
 
 
 def checks_in(path: Path) -> dict:
-    return {check["name"]: check for check in json.loads(path.read_text())["checks"]}
+    return {check["name"]: check for check in read_json(path)["checks"]}
 
 
 def results(checks: dict) -> dict[str, str]:

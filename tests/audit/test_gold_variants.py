@@ -3,10 +3,10 @@ import re
 import subprocess
 from collections import Counter
 from functools import cache
-from pathlib import Path
 
 import pytest
 from conftest import REPO
+from line_tables import toml_beside
 
 from codedata.audit.gold_programs import encoded, ends_at_once, ends_before
 from codedata.code.gold_variants import (
@@ -19,9 +19,9 @@ from codedata.code.gold_variants import (
 )
 from codedata.code.line_patterns import language_or_family, pattern_edits
 from codedata.code.operators.syntax import code_of
-from codedata.texts import toml_of, tomllib
+from codedata.texts import toml_of
 
-LINES = tomllib.loads(Path(__file__).with_name("line_edits.toml").read_text())
+LINES = toml_beside(__file__, "line_edits.toml")
 SOURCE = (REPO / "codedata/texts.py").read_bytes()
 
 

@@ -3,7 +3,6 @@ archives made to do harm."""
 import gzip
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,10 +12,10 @@ import duckdb
 import pytest
 from a_task import DOCKERFILE, FOREIGN, a_bug, write_task
 from conftest import REPO
-from task_set import unpack
+from root import write_files
 
 from codedata.audit.others import copy_tasks, task_name, tasks_in
-from codedata.disk.layouts import MAX_FILES, MAX_FOLDER_BYTES, files_digest, load_files
+from codedata.disk.layouts import MAX_FILES, MAX_FOLDER_BYTES
 from codedata.disk.store import Store
 from codedata.errors import ItemFailed, Trouble
 from codedata.records import Task
@@ -28,9 +27,7 @@ HARBOR = {"task.toml": FOREIGN, "instruction.md": "Do it.\n", "environment/Docke
 
 
 def folder_of(root: Path, name: str, files: dict[str, str]) -> Path:
-    for path, text in files.items():
-        (root / name / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / name / path).write_text(text)
+    write_files(root / name, files)
     return root / name
 
 
@@ -142,15 +139,6 @@ def test_archives_made_to_do_harm_are_named_and_nothing_is_written_outside(tmp_p
     *failed, good = tasks_in(place)
     assert good.instance_id == "good" and [one.where for one in failed] == [*bad]
     assert [*tmp_path.iterdir()] == [place]
-
-
-def test_the_set_of_samples_has_the_folders_beside_it(tmp_path):
-    folder = unpack(tmp_path / "tasks")
-    for sample in (REPO / "samples/tasks").iterdir():
-        if sample.name != "tally":
-            shutil.rmtree(folder / sample.name / "rivals")
-            assert files_digest(load_files(folder / sample.name)) == files_digest(
-                load_files(sample))
 
 
 def test_folders_made_to_do_harm_are_named_and_the_next_is_read(tmp_path):

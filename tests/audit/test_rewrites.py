@@ -1,11 +1,10 @@
 """Check that rewrites keep the meaning of Python code, and which code they leave unchanged."""
-from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
+from line_tables import toml_beside
 
 from codedata.audit.rewrites import literals_of, rewrites_of
-from codedata.texts import tomllib
 
 NAMES = ["renamed", "inverted", "extracted", "reformatted"]
 
@@ -16,7 +15,7 @@ def rewritten(text: str, before: str = "") -> dict[str, str]:
     return {name: files["a.py"].decode() for name, files in out.items()}
 
 
-CASES = tomllib.loads(Path(__file__).with_name("rewrites.toml").read_text())["case"]
+CASES = toml_beside(__file__, "rewrites.toml")["case"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["rewrite"])

@@ -1,10 +1,10 @@
 """Provide a bug of a small project, heron, with its image."""
-import json
 from pathlib import Path
 
-import proven
+import a_task
 import pytest
 from projects import Project
+from root import read_json
 
 from codedata.records import Task
 
@@ -37,7 +37,7 @@ def a_bug(n: int = 1, log: str = LOG, **fields) -> Task:
              "FAIL_TO_PASS": [
                  "tests/test_wading.py::TestDeep::test_wades_up_to_the_knee[a%20b]"],
              "hidden": {}, "proof": {"log": log}, **fields}
-    return proven.a_bug(f"heron.agent-{n}.0123abcd", **given)
+    return a_task.a_bug(f"heron.agent-{n}.0123abcd", **given)
 
 
 def bug_path(root: Path, n: int = 1) -> Path:
@@ -46,7 +46,7 @@ def bug_path(root: Path, n: int = 1) -> Path:
 
 def read_bug(root: Path, n: int = 1) -> dict:
     """Return the report of a bug; its text is the task's instruction."""
-    report = json.loads(bug_path(root, n).read_text())
+    report = read_json(bug_path(root, n))
     task = root / "task" / f"heron.agent-{n}.0123abcd"
     assert (task / "instruction.md").read_text() == report["problem_statement"]
     return report

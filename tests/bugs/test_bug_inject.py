@@ -1,13 +1,12 @@
 """Check bug_inject.py as a user runs it, on a small repository in containers, with a model that
 plays a script: rows to bugs, again, edited, exported."""
 import json
-import shutil
 import subprocess
 
 import pytest
-from conftest import edit, flags_for, run_script
+from conftest import flags_for, run_script
 from heron_environment import an_environment
-from projects import Project
+from projects import Project, docker
 from proven import bug_images
 from root import Root, read_json
 from scenario import Scenario
@@ -15,7 +14,7 @@ from setups import CA_FLAGS
 
 from codedata.disk.store import Store
 from codedata.records import Task
-from codedata.tasks.folder.task_folder import REVERSE, image_of, text_in
+from codedata.tasks.folder.task_folder import image_of
 
 # no calls are recorded: test_held_out_cases.py is about them
 PROJECT = Project("heron", files={"pytest.ini": "[pytest]\naddopts = -p no:codedata_calls\n"})
@@ -47,38 +46,17 @@ SCENES = [   # the first whose `when` stands in the task
     {"when": "heron.wade(20)", "text": a_report("41")}]
 
 
-@pytest.fixture(scope="module")
-def finished(model, tmp_path_factory):
-    """Take a row of somebody else through the steps, and return the root with two bugs. The images
-    of all bugs go in the end."""
-    root = Root(tmp_path_factory.mktemp("set_up"))
+@pytest.fixture
+def root(tmp_path):
+    """Return a root with a row of somebody else; the images of all bugs go in the end."""
     PROJECT.make()
     record = an_environment("bittern", base_commit="", install_script="true\n",
                             image_name=PROJECT.image)
     row = {key: record[key] for key in ROW} | {"note": "mine"}
-    (root / "input.jsonl").write_text(json.dumps(row) + "\n")
-    rows = root / "enriched.jsonl"
-    for flags in (["--steps", "preprocess", "--output", rows],
-                  ["--steps", "bug_issue", "--input", rows, "--limit", 2]):
-        done = bug_inject(root, model, *flags)
-        assert done.returncode == 0, done.stderr
-    assert json.loads(rows.read_text()) == row | {
-        "analysis": "analysis/bittern.json", "tests": "coverage/bittern.json"}
-    yield root
-    images = bug_images(tmp_path_factory.getbasetemp())
+    (tmp_path / "input.jsonl").write_text(json.dumps(row) + "\n")
+    yield Root(tmp_path)
+    images = bug_images(tmp_path.parent)
     subprocess.run(["docker", "image", "rm", "-f", *images], capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def model():
-    with Scenario({"scenes": SCENES}) as model:
-        yield model
-
-
-@pytest.fixture
-def root(finished, tmp_path):
-    """Return a copy of the root with two bugs; as with rsync -a, times are kept."""
-    return shutil.copytree(finished, tmp_path / "root")
 
 
 def bug_inject(root, model, *flags):
@@ -94,44 +72,26 @@ def bugs(root) -> dict[str, Task]:
     return {name.rpartition(".")[0]: store.read(name) for name in store.names()}
 
 
-def no_call(model):
-    """Return a function that says whether no call was made since."""
-    before = model.n_requests
-    return lambda: model.n_requests == before
-
-
 @pytest.mark.docker
-def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(finished, model):
-    found = bugs(finished)
+def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(root):
+    rows = root / "enriched.jsonl"
+    with Scenario({"scenes": SCENES}) as model:
+        for flags in (["--steps", "preprocess", "--output", rows],
+                      ["--steps", "bug_issue", "--input", rows, "--limit", 2]):
+            done = bug_inject(root, model, *flags)
+            assert done.returncode == 0, done.stderr
+        before = model.n_requests
+        done = bug_inject(root, model, "--limit", 2)
+        assert done.stderr.count("nothing to do") == 6 and model.n_requests == before
+    assert read_json(rows) == read_json(root / "input.jsonl") | {
+        "analysis": "analysis/bittern.json", "tests": "coverage/bittern.json"}
+    found = bugs(root)
     assert [*found] == ["bittern.agent-1", "bittern.agent-2"]
     assert [(bug.about["symbol"], bug.proof["hunks"])
             for bug in found.values()] == [("heron.py::wade", 1)] * 2
     for name, bug in found.items():
         assert "Off by one" in bug.instruction
-        log = subprocess.check_output(["docker", "run", "--rm", image_of(bug), "git", "log",
-                                       "--all", "--format=%H"], text=True)
+        log = docker("run", "--rm", image_of(bug), "git", "log", "--all", "--format=%H")
         assert log.split() == [bug.about["task_commit"]] and bug.about["made_from"]["item"] == name
-        made = read_json(finished / f"bug/_candidates/{name}.json")
-        assert (finished / made["trajectory"]).is_file()
-    is_idle = no_call(model)
-    done = bug_inject(finished, model, "--limit", 2)
-    assert done.stderr.count("nothing to do") == 6 and is_idle()
-
-
-@pytest.mark.docker
-def test_what_a_person_edits_is_proven_again_kept_or_left_out_by_name(root, model):
-    (first, one), (_, two) = bugs(root).items()
-    old, kept = one.instance_id, two.instance_id
-    other = text_in(one.solution, REVERSE).replace("depth > 14", "depth > 15")
-    edit(root / f"bug/_candidates/{first}.json",
-         lambda record: record["candidates"][0].update(diff=other))
-    edit(root / f"bug/{kept}.json", problem_statement="I say so.")
-    is_idle = no_call(model)
-    printed = bug_inject(root, model, "--steps", "prove,issue", "--issue-writer", "template").stderr
-    assert "wrote 1" in printed and "orphan 1" in printed and is_idle()
-    names = {path.name for path in (root / "task").glob("[!_]*")}
-    [new] = names - {old, kept}
-    assert len(names) == 3 and new.startswith(f"{first}.")
-    assert (root / f"task/{kept}/instruction.md").read_text() == "I say so."
-    bug_inject(root, model, "--prune")
-    assert not (root / f"task/{old}").exists() and not (root / f"bug/{old}.json").exists()
+        made = read_json(root / f"bug/_candidates/{name}.json")
+        assert (root / made["trajectory"]).is_file()

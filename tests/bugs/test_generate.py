@@ -164,7 +164,7 @@ def test_the_steps_resume_and_an_edited_config_is_kept_and_honoured(heron_image,
 
     assert run().returncode == 0
     config = tmp_path / "bug/_config/heron.json"
-    written = json.loads(config.read_text())
+    written = read_json(config)
     assert (written["selection"], written["roots"], written["seed"]) == ("plugin", ["."], 0)
     first = candidates_in(tmp_path)
     assert {*first} == {"heron.1", "egret.1"}     # the files from the second on have none
@@ -182,4 +182,4 @@ def test_the_steps_resume_and_an_edited_config_is_kept_and_honoured(heron_image,
     edit(config, lambda data: data.update(selection="none"))
     assert run().returncode == 0
     assert len(json.loads(candidates_in(tmp_path)["heron.1"])["candidates"]) == 1
-    assert json.loads(config.read_text())["max_candidates"] == 1
+    assert read_json(config)["max_candidates"] == 1

@@ -1,13 +1,13 @@
 """Check what gives a change away, and that changes which look like it pass."""
-from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 
 from codedata.bugs.giveaways import giveaways
-from codedata.texts import toml_of, tomllib
+from codedata.texts import toml_of
 
 TABLES = (toml_of("codedata.bugs", "giveaways.toml"),
-          tomllib.loads((Path(__file__).parent / "giveaway_cases.toml").read_text("utf-8")))
+          toml_beside(__file__, "giveaway_cases.toml"))
 CASES = [(language, case) for table in TABLES for language in table for case in table[language]]
 ENDS = {"python": "a.py", "javascript": "a.ts"}
 

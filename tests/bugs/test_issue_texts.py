@@ -1,14 +1,13 @@
 """Test that reports without a model are whole, and true to both runs."""
 import random
-from pathlib import Path
 from types import SimpleNamespace
 
-import tomllib
+from line_tables import toml_beside
 
 from codedata.bugs.issues.issue_texts import FORMS, HOLE, called, report_text
 from codedata.suites.recorded_calls import Outcome
 
-CASES = tomllib.loads(Path(__file__).with_name("issue_text_cases.toml").read_text())
+CASES = toml_beside(__file__, "issue_text_cases.toml")
 
 
 def reports(kind: str, *outcomes: list) -> dict[str, str]:

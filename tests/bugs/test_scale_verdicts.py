@@ -3,6 +3,7 @@ import json
 
 import pytest
 from conftest import eventually, kill, run_script, start_script
+from root import read_json
 from screened_wren import wren as wren  # a fixture
 from screened_wren import wren_config, wren_coverage, wren_diff, wren_environment
 from setups import CA_FLAGS
@@ -22,7 +23,7 @@ def write_candidates(root, name: str, *candidates: dict | str, **fields) -> None
 
 
 def verdicts(root, name: str = "wren.1") -> list[dict]:
-    return json.loads((root / f"bug/_verdicts/{name}.json").read_text())["verdicts"]
+    return read_json(root / f"bug/_verdicts/{name}.json")["verdicts"]
 
 
 def words(root, name: str = "wren.1") -> list[str]:

@@ -1,23 +1,21 @@
 """Check what the steps of bug_inject.py make of tasks that others put into task/, and of edits
 there: nothing of what a person wrote goes, and only what a step has made is its orphan."""
-import shutil
 
 import pytest
-from a_task import BUG_PATCH, write_foreign
+from a_task import BUG_PATCH, a_bug, write_foreign
 from a_task import write_task as write_by_hand
-from conftest import REPO, edit, run_here
+from conftest import edit, run_here
 from heron_environment import an_environment
-from proven import a_bug, write_bug
+from proven import write_bug
 from root import write_json
 from scaled import a_candidate, write_judged
-from task_set import unpack
 
 import bug_inject
 from codedata.bugs.issues.issue_facts import CASES
 from codedata.code.patches import normalised
-from codedata.disk.store import Store, all_readable, digest
-from codedata.records import BUG, Task
-from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS, edited_parts, task_problem
+from codedata.disk.store import Store, digest
+from codedata.records import Task
+from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS
 
 GOOD = f"heron.agent-1.{normalised(BUG_PATCH)[:8]}"
 GONE, DELETED = "heron.agent-1.0123abcd", "heron.agent-4.0123abcd"
@@ -100,12 +98,3 @@ def test_the_instruction_follows_the_report_until_a_person_writes_it(tmp_path, r
     edit(report, problem_statement="Not theirs.")
     assert "edited 1" in run("agent", "instruct")
     assert (task / "instruction.md").read_text() == "Mine."
-
-
-def test_the_sample_bugs_are_tasks_as_they_were_proven_and_as_their_reports_say(tmp_path, run):
-    unpack(tmp_path / "task")
-    shutil.copytree(REPO / "samples/bugs", tmp_path / "bug")
-    assert "6 bugs proven (agent 6), 6 with a text" in run("agent", "instruct", "--force")
-    tasks = all_readable(tmp_path, Task, BUG)
-    assert len(tasks) == 6 and not [*filter(edited_parts, tasks)]
-    assert [*map(task_problem, tasks)] == [None] * 6

@@ -186,20 +186,6 @@ def test_a_habit_of_the_project_is_a_hit_only_where_it_is_much_of_the_patch():
     assert len(hits_of(benchmarks, "\n".join(lines[:100]))) == 1
 
 
-def test_every_kind_at_once_in_the_order_of_the_rows():
-    rows = Benchmarks([SWE_ROW, BenchmarkRow("bench", "x", ("x",), "", test_patch=TEST_PATCH)])
-    found = hits_of(rows, STATEMENT, TEST_PATCH, instance_id=SWE_ROW.row_id, repo=SWE_ROW.repo,
-                    base_commit=COMMIT)
-    assert [(hit.row_id, hit.kind) for hit in found] == [
-        *((SWE_ROW.row_id, kind) for kind in (SAME_ID, SAME_COMMIT, "13-gram")),
-        ("x", "13-gram")]
-
-
-def test_no_rows_and_no_texts():
-    assert hits_of(Benchmarks([]), STATEMENT, instance_id="x") == [] and len(Benchmarks([])) == 0
-    assert hits_of(SWE) == hits_of(SWE, "", "\n") == []
-
-
 # ---- reading
 
 MULTI = {"org": "acme", "repo": "settings", "number": 12, "title": "Keep marks", "body": None,

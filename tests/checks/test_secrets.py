@@ -4,20 +4,17 @@ No key stands in this file or in secret_cases.toml: the tests draw them.
 """
 import random
 import re
-import sysconfig
 import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 
 import pytest
-from conftest import REPO
+from line_tables import toml_beside
 
 from codedata.checks.secrets import CREDENTIALS, Secret, find_secrets, is_random, mask
-from codedata.texts import tomllib
 
-FILE = tomllib.loads(Path(__file__).with_name("secret_cases.toml").read_text("utf-8"))
+FILE = toml_beside(__file__, "secret_cases.toml")
 ALPHABETS, CASES = FILE["alphabets"], FILE["cases"]
 
 
@@ -122,21 +119,3 @@ def test_time_is_linear_whatever_the_text(piece):
     mask(text)
     # 0.2 to 1 s, more on a busy machine; quadratic, it is hours
     assert time.thread_time() - before < 20
-
-
-def kinds_in(paths) -> set[str]:
-    return {kind for path in paths
-            for kind in mask(path.read_text(encoding="utf-8", errors="replace"))[1]}
-
-
-def test_only_addresses_are_found_in_the_standard_library_and_nothing_in_the_samples():
-    paths = [*Path(sysconfig.get_path("stdlib")).glob("*.py"), *(REPO / "codedata").rglob("*.py")]
-    assert len(paths) > 150 and kinds_in(paths) == {"e-mail address"}
-    assert kinds_in((REPO / "samples").glob("*.json")) == set()
-
-
-def test_no_file_here_holds_a_key():
-    """Secret scanners of code hosts would stop the push."""
-    files = ("tests/checks/test_secrets.py", "tests/checks/secret_cases.toml",
-             "codedata/checks/secrets.toml")
-    assert kinds_in(REPO / name for name in files) <= {"e-mail address", "IP address"}

@@ -1,5 +1,4 @@
 """Check runs on a cluster of three nodes, which are processes of this machine and see no root."""
-import json
 import os
 import re
 import shutil
@@ -7,7 +6,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -19,7 +17,7 @@ from fake_llm import Say
 from proof_heron import environment_of
 from proof_heron import heron as heron  # a fixture
 from ray_nodes import nodes
-from root import Root, turn_of
+from root import Root, read_json, turn_of
 from scenario import Scenario
 from setups import CA_FLAGS, made_here
 from test_inject import DEEP, SUBMIT, act, bash, edit
@@ -232,14 +230,6 @@ def test_workers_without_containers_start_on_a_machine_each_the_driver_s_first(e
     assert len(nodes) == 2 and ray.get_runtime_context().get_node_id() in nodes
 
 
-def test_a_run_that_is_complete_ends_at_once(engine):
-    one = engine(str)
-    assert one.make(ReplyLog(), Step(), [1]) == "1"
-    began = time.monotonic()
-    one.close()
-    assert time.monotonic() - began < 2 and not any(map(Thread.is_alive, one._threads))
-
-
 # containers --------------------------------------------------------------------------------------
 
 def test_an_agent_whose_worker_dies_goes_on_where_it_was_and_nothing_of_it_is_left(
@@ -277,5 +267,5 @@ def test_bugs_made_on_nodes_without_the_root_are_those_of_threads(cluster, root,
     subprocess.run(["docker", "image", "rm", "-f", *(f"codedata-bug/{name}" for name in tasks)],
                    capture_output=True)
     same_but_times(root / "threads", root / "ray", "bug", "task")
-    proof = json.loads((root / f"ray/task/{tasks[0]}/proof.json").read_text())
+    proof = read_json(root / f"ray/task/{tasks[0]}/proof.json")
     assert len(proof["runs"]) == 5 and not Path(REPO, "task", tasks[0]).exists()

@@ -1,12 +1,12 @@
 """Entities: as the languages' own parsers see them, and from files of any kind, within bounds."""
 import ast
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import REPO
+from root import read_json, write_files
 
 from codedata.code import entities
 from codedata.code.entities import (
@@ -29,11 +29,8 @@ def entities_in(text: str | bytes, path="a.py", language="python") -> list[Entit
 
 
 def sources_in(folder: Path, **files: str | bytes) -> Sources:
-    for path, text in files.items():
-        where = folder / path.replace("__", "/").replace("_dot_", ".")
-        where.parent.mkdir(parents=True, exist_ok=True)
-        where.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_sources(folder)
+    return read_sources(write_files(folder, {
+        path.replace("__", "/").replace("_dot_", "."): text for path, text in files.items()}))
 
 
 def lines_of(ranges: list[int]) -> set[int]:
@@ -46,7 +43,7 @@ def lines_of(ranges: list[int]) -> set[int]:
 def test_definitions_are_those_that_the_compilers_see():
     """answers.json has what TypeScript 5.9.3 and go/parser find in the samples."""
     found, faults = all_entities(read_sources(SAMPLES))
-    answers = json.loads((SAMPLES / "answers.json").read_text(encoding="utf-8"))
+    answers = read_json(SAMPLES / "answers.json")
     assert faults == {} and len(answers) == 4
     for path, answer in answers.items():
         assert {f"{one.line} {one.name}" for one in found[path]} == set(answer), path

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 
 from codedata.conversation.turn import Form, clean
-from codedata.texts import tomllib
 
 FORM = Form()
 # mini-swe-agent and others like it run the only match of this in the message. None or several are
@@ -20,7 +20,7 @@ FORM = Form()
 HARNESS = re.compile(r"```bash[ \t]*\r?\n(.*?)\r?\n```", re.DOTALL)
 LS = "```bash\nls\n```"
 
-CASES = tomllib.loads((Path(__file__).parent / "format_cases.toml").read_text(encoding="utf-8"))
+CASES = toml_beside(__file__, "format_cases.toml")
 # name: (reply, the command of the turn)
 GOOD = {name: (reply, "ls") for name, reply in CASES["plain"].items()} | {
     name: (turn["reply"], turn["command"]) for name, turn in CASES["good"].items()}
@@ -78,23 +78,6 @@ def test_the_thought_of_a_turn_is_without_its_label():
 @pytest.mark.parametrize("row", CASES["leaked"], ids=lambda row: row["name"])
 def test_leaked_thinking_is_cut_off(row):
     assert clean(row["reply"]) == row["cleaned"]
-
-
-@pytest.mark.parametrize("behind", ["<think>That should do.</think>",
-                                    "<think>That should do.</think>\n\nBye.", "<think>or should I"])
-def test_thinking_behind_the_block_is_in_no_record_either(behind):
-    reply = f"THOUGHT: I look.\n\n{LS}\n\n{behind}"
-    assert FORM.problem(reply) or "think>" not in clean(reply)
-
-
-@pytest.mark.parametrize("name", ["a closing think tag in the prose", "a think tag in the command"])
-def test_a_turn_that_speaks_of_a_tag_is_left_whole(name):
-    assert clean(GOOD[name][0]) == GOOD[name][0]
-
-
-def test_cleaning_twice_changes_nothing():
-    for table in (CASES["plain"], *BAD.values()):
-        assert all(clean(clean(reply)) == clean(reply) for reply in table.values())
 
 
 HUGE = [row["before"] + row["part"] * (1_000_000 // len(row["part"])) + row["behind"]

@@ -2,15 +2,15 @@
 import subprocess
 
 import pytest
+from root import files_under, write_files
 
 from codedata.code.patches import diff_of, hunks_of, reversed_patch, text_diff
 from codedata.disk.layouts import Program
 
 
 def test_a_patch_changes_modes_as_git_applies_them(tmp_path):
-    (tmp_path / "run").write_bytes(b"1\n")
-    (tmp_path / "old").write_bytes(b"1\n")
     old, new = {"run": b"1\n", "old": b"1\n"}, {"run": Program(b"1\n"), "new": Program(b"2\n")}
+    write_files(tmp_path, old)
     for patch, there in ((diff_of(old, new), {"run", "new"}), (diff_of(new, old), set())):
         subprocess.run(["git", "apply", "-"], input=patch.encode(), cwd=tmp_path, check=True)
         assert {path.name for path in tmp_path.iterdir() if path.stat().st_mode & 0o111} == there
@@ -21,14 +21,10 @@ def test_a_patch_of_any_names_and_line_ends_is_what_git_applies(tmp_path):
            ".gitattributes": b"* text eol=crlf -diff\n", "same": b"1\n"}
     new = {"a b.py": b"one\r\n2\r\n", 'q"\n\t.py': b"y\n", "new/file": b"end",
            ".gitattributes": b"", "same": b"1\n"}
-    for path, text in old.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_bytes(text)
+    write_files(tmp_path, old)
     patch = diff_of(old, new)
     subprocess.run(["git", "apply", "-"], input=patch.encode(), cwd=tmp_path, check=True)
-    there = {path.relative_to(tmp_path).as_posix(): path.read_bytes()
-             for path in tmp_path.rglob("*") if path.is_file()}
-    assert there == new | {"new/file": b"end"}
+    assert files_under(tmp_path) == new | {"new/file": b"end"}
     assert diff_of(new, new) == ""
     hunk, = hunks_of(diff_of({"f": b"1\n2\n3\n"}, {"f": b"1\n3\n"}, n_context=0), "")
     assert (hunk.path, hunk.start, hunk.old, hunk.added) == ("f", 2, ["2"], [])

@@ -1,9 +1,9 @@
 """Test the effects of tool calls: their equivalent shell commands are run, on real files."""
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 from tool_turns import asks, call, result
 
 from codedata.conversation.tool_calls import (
@@ -16,10 +16,9 @@ from codedata.conversation.tool_calls import (
     text_effect,
 )
 from codedata.conversation.turn import Form, as_call, commands_of, form_of, plain, turn_text
-from codedata.texts import tomllib
 from codedata.turns.replay import steps_of
 
-CASES = tomllib.loads((Path(__file__).parent / "tool_cases.toml").read_text("utf-8"))
+CASES = toml_beside(__file__, "tool_cases.toml")
 WINDOW = {"role": "tool", "content":
           "[File: a.py (5 lines total)]\r\n1:def one():\n2:    return 1\n"
           "(Open file: PATH)\n(Current directory: /x)\nbash-$"}

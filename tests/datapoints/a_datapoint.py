@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 from conftest import with_odd
+from root import read_json, write_files
 
 from codedata.datapoints.datapoint_folder import (
     BOX,
@@ -80,18 +81,10 @@ def write_datapoint(folder: Path, about: dict | None = None, weights: str = "",
     return the folder."""
     put(folder, a_datapoint(folder.name, about, **how))
     if rivals:
-        write_texts(folder / "rivals", rivals)
+        write_files(folder / "rivals", rivals)
     if weights:
         config = folder / PARTS["weights"]
-        config.write_text(with_odd(json.loads(config.read_text()), "weights", weights))
-    return folder
-
-
-def write_texts(folder: Path, texts: dict[str, str]) -> Path:
-    """Write texts into a folder, and return it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (folder / name).write_text(text)
+        config.write_text(with_odd(read_json(config), "weights", weights))
     return folder
 
 

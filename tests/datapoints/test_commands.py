@@ -15,10 +15,10 @@ from a_datapoint import (
     TEXTS,
     write_approved,
     write_datapoint,
-    write_texts,
 )
 from conftest import REPO, run_script
 from recorded import SPEC, judged
+from root import write_files
 
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.commands.review import ReviewCommands
@@ -74,9 +74,7 @@ def built(root) -> tuple[list[str], dict]:
     one, same = (tool(root, "create_task", *idea, "--datapoint", "seed_001_a") for _ in range(2))
     assert one == same and tool(root, "complete", *idea)["children"] == [one["task"]]
     task = claimed(root, "build_datapoint")
-    for name, text in {**TEXTS, **{f"files/{path}": one for path, one in CONTEXT.items()}}.items():
-        (root / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / "source" / name).write_text(text)
+    write_files(root / "source", TEXTS | {f"files/{path}": one for path, one in CONTEXT.items()})
     paths = [word for part in TEXTS for word in (f"--{part}-file", root / "source" / part)]
     return task, tool(root, "create_dp", *task, *paths, "--difficulty", "easy",
                       "--additional-files-dir", root / "source/files")
@@ -162,7 +160,7 @@ def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     task, said = built(seeded)
     assert judged(seeded) == said["content"]
     assert "2 right-*, 6 wrong-*" in refused(seeded, "add_dp_to_review", *task)
-    rivals = ["--rivals-dir", write_texts(seeded / "rivals", RIVALS)]
+    rivals = ["--rivals-dir", write_files(seeded / "rivals", RIVALS)]
     tool(seeded, "patch_rivals", *task, *rivals)
     judged(seeded, rivals=RIVALS)
     (seeded / "more.txt").write_text("more")
@@ -176,7 +174,7 @@ def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     assert tool(seeded, "add_dp_to_review", *task)["datapoint"] == "seed_001_a"
     review = claimed(seeded, "review_datapoint")
     approve = ["approve_datapoint", *review, "--category", "Data Processing", "--tags"]
-    rivals = ["--rivals-dir", write_texts(seeded / "of_review", OF_REVIEW)]
+    rivals = ["--rivals-dir", write_files(seeded / "of_review", OF_REVIEW)]
     tool(seeded, "patch_rivals", *review, *rivals)
     judged(seeded, rivals=ALL_RIVALS)
     for tags in ("cooking", "", "python|cli|data|api"):
@@ -280,9 +278,9 @@ def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_ba
         assert "First write rivals" in said
     rivals = tmp_path / "rivals"
     flags = ["patch_rivals", *review, "--rivals-dir", rivals]
-    write_texts(rivals, {"wrong-1.sh": "true", "cheat-1.sh": "true"})
+    write_files(rivals, {"wrong-1.sh": "true", "cheat-1.sh": "true"})
     assert "1 right-review-*, 3 wrong-review-*" in refused(tmp_path, *flags)
-    write_texts(rivals, {**OF_REVIEW, "odd.sh": "true", "cheat-4.patch":
+    write_files(rivals, {**OF_REVIEW, "odd.sh": "true", "cheat-4.patch":
                          "--- cheat-2.sh\n+++ x\n@@ -1 +1 @@\n-#!/bin/bash\n+#!/bin/sh\n"})
     assert "odd.sh: the names are" in refused(tmp_path, *flags)
     (rivals / "odd.sh").unlink()
@@ -291,7 +289,7 @@ def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_ba
     approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
     (tmp_path / "dp/sums/rivals/cheat-review-1.sh").unlink()
     assert "rivals are not tried" in refused(tmp_path, *approve)
-    new = write_texts(tmp_path / "new", {"prompt": "Another prompt."}) / "prompt"
+    new = write_files(tmp_path / "new", {"prompt": "Another prompt."}) / "prompt"
     tool(tmp_path, "patch_dp", *review, "--part", "prompt", "--file", new)
     tool(tmp_path, "release", *review)   # what he edits is not reviewed once more
     review = claimed(tmp_path, "review_datapoint", "b")
@@ -303,7 +301,7 @@ def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_ba
     shown = tool(tmp_path, "read_datapoint", *task[:2])
     assert (shown["metadata"]["status"], shown["content"]) == ("in_review", content)
     assert "rivals/wrong-review-1.sh" in shown["files"]
-    tool(tmp_path, "patch_rivals", *task, "--rivals-dir", write_texts(tmp_path / "own", RIVALS))
+    tool(tmp_path, "patch_rivals", *task, "--rivals-dir", write_files(tmp_path / "own", RIVALS))
     staged = tmp_path / "dp/_staging/sums/rivals"
     assert len([*staged.glob("*-review-*")]) == 7 and len([*staged.iterdir()]) == 15
 

@@ -10,7 +10,7 @@ import pytest
 from a_datapoint import write_approved, write_datapoint
 from an_attempt import write_attempt
 from conftest import queue_line, run_script, with_odd
-from root import write_json
+from root import read_json, write_json
 from watched import NAMES, outside, run_watched
 
 from codedata import records
@@ -36,7 +36,7 @@ def hostile_root(root: Path) -> Path:
     content = content_digest(read_datapoint(write_datapoint(root / "dp/sums")))
     lines = []
     name = write_attempt(root, "sums", content=content)
-    tried = json.loads((root / f"attempt/{name}/record.json").read_text())
+    tried = read_json(root / f"attempt/{name}/record.json")
     for n, name in enumerate(NAMES):
         if name != "\ud800":   # which TOML cannot hold
             write_datapoint(root / f"dp/m{n}", {"category": name, "reason": name, "repo": name})

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import REPO, eventually, everything_under, queue_line
+from root import read_json
 
 from codedata.datapoints.task_queue import JOURNAL, Refusal, TaskManager
 from codedata.errors import Trouble
@@ -163,7 +164,7 @@ def test_another_process_finds_all_claims_and_leases_in_the_file(tm, tmp_path):
 
 def test_a_torn_line_is_passed_over_and_the_whole_one_before_it_has_happened(tm, tmp_path):
     id = tm.create_task(IDEA, {})
-    line = json.loads((tmp_path / JOURNAL).read_text())
+    line = read_json(tmp_path / JOURNAL)
     line["task"]["state"] = "cancelled"
     with open(tmp_path / JOURNAL, "a") as journal:
         journal.write(json.dumps({**line, "event": "cancelled"}) + '\n{"at": 1, "ta')

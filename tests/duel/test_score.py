@@ -1,6 +1,5 @@
 """Check a duel's numbers, worked by hand (score_cases.txt), and what holds for any duel."""
 import re
-import tracemalloc
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from codedata.duel.scoring import (
     combine_orders,
     decide,
     objections,
-    resampled_means,
     scores_of,
     turn_score,
 )
@@ -230,21 +228,3 @@ def test_the_bound_is_that_of_one_draw(n, alpha, seed):
     deltas = some_deltas(n)
     means = deltas[generator(seed).integers(0, n, (300, n))].mean(axis=1)
     assert lcb_of(list(deltas), alpha, 300, seed) == np.quantile(means, alpha)
-
-
-@pytest.mark.parametrize("n", [1, 3, 17, 200, 1001])
-def test_blocks_of_any_size_give_the_same_numbers(n):
-    deltas, counts = some_deltas(n), np.ones(n)
-    whole = resampled_means(generator(), deltas, counts, 101, 10**9)
-    assert len(whole) == 101
-    for cells in (1, 5, n, 3 * n, 31 * 7, 10 * n + 1):
-        assert np.array_equal(resampled_means(generator(), deltas, counts, 101, cells), whole)
-
-
-def test_memory_stays_small():
-    deltas = some_deltas(20_000)
-    tracemalloc.start()
-    lcb_of(deltas, resamples=400)   # in one piece 64 MB of indices and 128 MB of what they point at
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 40e6

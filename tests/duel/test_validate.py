@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from conftest import edit, run_script, spent_usd
+from conftest import edit, spent_usd
 from fake_judges import (
     A_CALL,
     BOTH,
@@ -35,7 +35,6 @@ from fake_llm import Status
 from root import Root
 
 import ch
-from codedata.llm.embedded import NOISE
 
 # the outcome -------------------------------------------------------------------------------------
 
@@ -279,14 +278,3 @@ def test_a_run_that_ends_before_its_second_pass_leaves_one_more_try_to_the_next(
     for _ in range(2):
         validated(tmp_path, "--budget", "1")
         assert fake_llm.n_requests == 2
-
-
-@pytest.mark.embedded
-def test_the_embedded_judge_is_real_and_called_noise_wherever_it_is_counted(tmp_path):
-    tmp_path.with_answers(1)
-    tmp_path.with_settings(more='[judge]\norder = "king_first"\n[duel]\nmin_turns = 1\n')
-    done = run_script("validate.py", tmp_path, "--llm", "embedded", timeout_s=280)
-    assert done.returncode == 0 and NOISE in done.stderr, done.stderr
-    said, = score(tmp_path, "t_1")["judges"]
-    assert said["judge"] == "smollm2-135m-instruct" and said["parse_ok"] and said["reason"]
-    assert NOISE in run_script("validate.py", tmp_path, "--llm", "embedded", "--status").stderr

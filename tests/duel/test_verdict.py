@@ -4,12 +4,11 @@ The rules are in codedata/duel/verdict.py.
 """
 import random
 import re
-from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 
 from codedata.duel.verdict import METRICS, Verdict, parse_verdict
-from codedata.texts import tomllib
 
 
 def verdict(picks: str, tail: str = "") -> str:
@@ -38,7 +37,7 @@ def filled(text: str) -> str:
     return re.sub(r"<(\d{5})>", lambda picks: verdict(picks[1])[1:-1], text)
 
 
-CASES = tomllib.loads((Path(__file__).parent / "verdict_cases.toml").read_text(encoding="utf-8"))
+CASES = toml_beside(__file__, "verdict_cases.toml")
 PLAIN = verdict("12021")
 OTHER = verdict("11111")
 SMALL = '{"correctness":1,"grounding":1}'

@@ -1,12 +1,11 @@
 """Check that each kept log of a failure is given its cause and the line that says why."""
-from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 
 from codedata.env.causes import Cause, cause_of
-from codedata.texts import tomllib
 
-LOGS = tomllib.loads((Path(__file__).parent / "failure_logs.toml").read_text(encoding="utf-8"))
+LOGS = toml_beside(__file__, "failure_logs.toml")
 
 
 @pytest.mark.parametrize("row", LOGS["log"], ids=lambda row: row["name"])

@@ -1,11 +1,15 @@
 """Test env_setup.py in real containers, with scripted models; kill it, edit records, run again."""
 import json
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import kill, ledger_lines, run_here, start_script
-from root import read_json
+from heron_project import commit_all
+from heron_project import git as heron_git
+from projects import docker
+from root import read_json, write_files
 from scenario import Scenario
 from setups import (
     CA_FLAGS,
@@ -64,13 +68,8 @@ def test_an_agent_is_shown_the_end_of_a_log_in_whole_lines_and_none_again_and_ag
 
 
 def test_an_agent_is_shown_what_lies_on_top_first(tmp_path):
-    for i in range(400):
-        path = tmp_path / "docs" / "pages" / f"{i}.md"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    for name in ("tox.ini", "tests/test_a.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    pages = (f"docs/pages/{i}.md" for i in range(400))
+    write_files(tmp_path, dict.fromkeys(("tox.ini", "tests/test_a.py", *pages), ""))
     said = subprocess.run(["bash", "-c", listing()], cwd=tmp_path, capture_output=True, text=True,
                           check=True).stdout
     lines = said.splitlines()
@@ -93,14 +92,6 @@ def test_what_is_there_is_shown_without_an_engine(heron, capsys):
     assert "missing 1" in capsys.readouterr().err and not (heron / "env").exists()
     # one of --input and --repo is needed
     assert run_here(main, heron) == 2 and "--input" in capsys.readouterr().err
-
-
-def test_the_reference_system_s_line_is_taken_word_for_word(heron, capsys):
-    (heron / "output").mkdir()
-    line = ("--input repos.jsonl --output-root ./output --namespace data-synthesis --skip-existing "
-            "--continue-on-error --log-level INFO").replace("repos", f"{heron}/repos")
-    assert main([*line.replace("./", f"{heron}/").split(), "--planner", "recipe", "--status"]) == 0
-    assert "missing 1" in capsys.readouterr().err
 
 
 def test_an_address_is_not_cloned_to_look_on(tmp_path, capsys):
@@ -145,10 +136,9 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image_also_after_a_kill(her
     line, = ledger_lines(heron / "env", state="done")
     assert len(line["calls"]) == 2
     wait_till_reaped(heron, [process.pid])
-    ran = subprocess.run(["docker", "run", "--rm", "--network", "none", found["image_name"], "bash",
-                          "-c", TEST], capture_output=True, text=True)
-    assert "2 passed" in ran.stdout
-    subprocess.run(["docker", "rmi", "-f", found["image_name"]], capture_output=True, check=True)
+    assert "2 passed" in docker("run", "--rm", "--network", "none", found["image_name"], "bash",
+                                "-c", TEST)
+    docker("rmi", "-f", found["image_name"])
 
 
 @pytest.mark.docker
@@ -193,10 +183,8 @@ def test_how_an_agent_ends_is_the_record_s_status(heron, calls, status, says):
 
 @pytest.mark.docker
 def test_two_stages_for_javascript(tmp_path):
-    folder = tmp_path / "tern"
-    folder.mkdir()
-    (folder / "package.json").write_text('{"name": "tern"}')
-    (folder / "spec.py").write_text("def test_it():\n    pass\n")
+    write_files(tmp_path / "tern", {"package.json": '{"name": "tern"}',
+                                    "spec.py": "def test_it():\n    pass\n"})
     write_rows(tmp_path, {"repo": "tern", "reformat_path": "tern"})
     test_script = TEST.replace("-q", "-q spec.py")
     first = {"calls": [["submit", {"answer": f"<install_script>\n{INSTALL}</install_script>"}]]}
@@ -211,9 +199,7 @@ def test_two_stages_for_javascript(tmp_path):
 @pytest.mark.docker
 def test_by_recipe_without_a_model_and_one_failure_does_not_cost_the_others(heron):
     """Set up a repository with a file that is not committed, and one without tests."""
-    git = ["git", "-C", str(heron / "heron"), "-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"]):
-        subprocess.run([*git, *words], check=True)
+    commit_all(heron / "heron")
     (heron / "heron" / "test_more.py").write_text("def test_more():\n    pass\n")
     (heron / "outside.txt").write_text("hostilesecret\n")
     (heron / "heron/requirements-test.txt").symlink_to(heron / "outside.txt")
@@ -253,10 +239,7 @@ def test_the_next_commit_is_installed_in_the_image_of_the_one_before(heron):
     """Set up the second of four commits from nothing, and the later ones in its image: by one run
     where nothing that decides the install differs. The first is set up from nothing, since the
     images of the others hold what came after it."""
-    def git(*words: str) -> str:
-        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-        return subprocess.run(["git", "-C", str(heron / "heron"), *who, *words], check=True,
-                              capture_output=True, text=True).stdout.strip()
+    git = partial(heron_git, heron / "heron")
     git("init", "-q")
     (heron / "heron/test_time.py").write_text(NAMED_BY_TIME)
     commits = []
@@ -282,4 +265,4 @@ def test_the_next_commit_is_installed_in_the_image_of_the_one_before(heron):
     assert not any("test_at" in name for name in cases) and len(third["flaky"]) == 4
     assert {"test_1", "test_2", "test_3"} <= cases and third["base_image"] == second["base_image"]
     for one in all_four:
-        subprocess.run(["docker", "rmi", "-f", one["image_name"]], capture_output=True, check=True)
+        docker("rmi", "-f", one["image_name"])

@@ -2,6 +2,7 @@
 those are is in frozen/hollow.jsonl."""
 import pytest
 from heron_project import opener
+from root import write_files
 
 from codedata.env.verify_scripts import Verifier
 from codedata.suites.breaking import break_source
@@ -31,10 +32,7 @@ def test_files_of_each_language_are_broken_and_tests_are_not(sandbox, tmp_path):
              "p.py": "P = 1\n", "q.py": "def q(:\n", "i.md": "i\n", "jest.config.js": "j\n",
              "test/f.js": "f()\n", "g_test.go": "package c", "src/h.test.tsx": "h()\n",
              "src/test/MTest.java": "class MTest {}\n"}
-    for path, text in files.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
-    project = Project(tmp_path)
+    project = Project(write_files(tmp_path, files))
     put_source(sandbox, project)
     sandbox.run("cp /bin/true built; touch built.so; mkdir -p .venv/bin node_modules; "
                 "touch .venv/pyvenv.cfg; echo 'l()' > node_modules/l.js; "

@@ -13,6 +13,7 @@ import pytest
 from conftest import run_here
 from heron_project import git
 from line_tables import rows
+from root import write_files
 
 from codedata.code.git import run_git
 from codedata.disk.store import Derived
@@ -107,12 +108,11 @@ def test_two_commits_of_one_repository_are_two_rows_and_two_tasks_of_one_are_one
 
 
 def test_half_a_clone_of_a_killed_run_is_removed_by_the_next(tmp_path, project):
-    half = tmp_path / "env/_sources/_tmp.1.reel-01234567/.git"
-    half.mkdir(parents=True)
-    (half / "config").touch()
+    sources = tmp_path / "env/_sources"
+    write_files(sources, {"_tmp.1.reel-01234567/.git/config": ""})
     write = ["--repo", f"file://{project}", "--planner", "recipe", "--only", "nothing"]
     run_here(main, tmp_path, *write)
-    assert [path.name[:5] for path in half.parents[1].iterdir()] == ["reel-"]
+    assert [path.name[:5] for path in sources.iterdir()] == ["reel-"]
 
 
 def test_every_line_that_is_no_row_is_named_and_the_others_go_on(tmp_path):

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import REPO
-from line_tables import rows
+from line_tables import rows, toml_beside
+from root import write_files
 from setups import CA_BUNDLE
 
 from codedata.env import causes
@@ -18,7 +18,6 @@ from codedata.env.recipes import generic, node, python_recipe, python_repair
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.node_scripts import chain
 from codedata.env.recipes.package_index import (
-    COMPILER,
     distribution_of,
     provider,
     table,
@@ -33,16 +32,14 @@ from codedata.env.repository_facts import read_facts, recipes
 from codedata.sandbox import open_sandbox
 from codedata.suites.project_suite import run_script, run_suite
 from codedata.suites.test_results import parse
-from codedata.texts import tomllib
 
-LOGS, PROJECTS = (tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
-                  for name in ("logs.toml", "projects.toml"))
+LOGS, PROJECTS = (toml_beside(__file__, name) for name in ("logs.toml", "projects.toml"))
+
+
 def write(folder: Path, **files: str) -> Path:
     """Write files by their names: __ means a dot and ___ a slash."""
-    for name, text in files.items():
-        path = folder / name.replace("___", "/").replace("__", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    write_files(folder, {name.replace("___", "/").replace("__", "."): text
+                         for name, text in files.items()})
     return folder
 
 
@@ -65,12 +62,6 @@ def package(tmp_path):
 def recipe(package):
     """Return the first recipe of the minimal package."""
     return recipe_of(package)
-
-
-def test_recipes_import_nothing_of_the_modules_above_them():
-    for path in (REPO / "codedata/env/recipes").glob("*.py"):
-        assert not re.search(r"(?:from|import) codedata\.env(?!\.recipes)",
-                             path.read_text()), path.name
 
 
 LIKE = {"package__json": '{"version": "1", "devDependencies": {"mocha": "1", "eslint": "1"}, '
@@ -98,9 +89,7 @@ def test_a_commit_asks_for_no_more_than_another(package, file, old, new, like):
 @pytest.mark.parametrize("name", PROJECTS)
 def test_a_repository_becomes_a_project_and_its_first_recipe(tmp_path, name):
     row = PROJECTS[name]
-    for path, text in row["files"].items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
+    write_files(tmp_path, row["files"])
     project, recipe = read_python(RepositoryFiles(tmp_path)), recipe_of(tmp_path)
     for field, value in row.get("project", {}).items():
         assert getattr(project, field) == (tuple(value) if isinstance(value, list) else value)
@@ -285,10 +274,6 @@ def test_a_python_is_brought_from_a_mirror(tmp_path):
         where = box.run("/opt/venv/bin/python -c 'import sys; print(sys.base_prefix)'").output
     assert [case.status for case in found.results] == ["passed"], found.text
     assert where.startswith("/opt/python/cpython-3.11")
-
-
-def test_the_image_with_a_compiler_has_what_scripts_would_install():
-    assert f" {' '.join(COMPILER)} " in (REPO / "images/build/Dockerfile").read_text()
 
 
 def test_versions_of_a_lock_file_are_kept_but_the_projects_own_and_those_of_two(tmp_path):
@@ -677,9 +662,7 @@ def test_only_the_dependency_that_brings_a_copy_of_the_project_keeps_it(tmp_path
 ])
 def test_a_project_is_installed_as_its_people_do_and_then_without_its_lock(
         tmp_path, files, package, lines):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_files(tmp_path, files)
     recipe = node_recipe(tmp_path, scripts={"test": "tape"}, devDependencies={"eslint": "1"},
                          **package)
     assert all(line in recipe.install_script() for line in lines), recipe.install_script()

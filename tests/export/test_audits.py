@@ -4,6 +4,7 @@ from a_task import BUG_ID, STRIP_ID, a_bug, a_datapoint, a_strip, edited, write_
 from conftest import edit
 from exports import card, config, left_out, left_out_lines, manifest
 from fake_judges import exported as make
+from root import write_files
 
 from codedata.disk.layouts import files_digest
 from codedata.records import Object, Task, TaskAudit
@@ -103,9 +104,7 @@ def test_an_audit_of_an_edited_task_counts_as_none_and_figures_that_came_with_it
 
 
 def test_rivals_that_changed_since_have_no_figures(root):
-    script = root / f"task/{BUG_ID}/rivals/right-1.sh"
-    script.parent.mkdir()
-    script.write_text("true\n")
+    write_files(root, {f"task/{BUG_ID}/rivals/right-1.sh": "true\n"})
     make(root)
     assert known(root)["audit"] == {key: one for key, one in EXPORTED.items() if key != "rivals"}
 

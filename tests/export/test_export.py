@@ -10,7 +10,7 @@ import line_tables
 import pyarrow.parquet as parquet
 import pytest
 import yaml
-from conftest import REPO, edit, everything_under, run_script
+from conftest import edit, everything_under, run_script
 from exports import card, left_out, left_out_lines, manifest, rows, setting
 from exports import load as load  # a fixture
 from exports import root as root  # a fixture
@@ -238,7 +238,7 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
             "base_commit": "d26b2424" * 5,
             "problem_statement": words("a problem of a benchmark", 120), "test_patch": "",
             "patch": f"{head}{words('gold', 40)}\n"}
-    (root / "verified.jsonl").write_text(json.dumps(task) + "\n")
+    write_json(root / "verified.jsonl", task)
     root.with_turn("t_1")
     problem = {"role": "user", "content": f"Please fix: {task['problem_statement']}"}
     root.with_turn("t_2", messages=[problem])
@@ -355,17 +355,13 @@ def test_every_format_opens_as_a_data_set_with_the_rows_of_its_json_lines_and_no
                    for row in rows(tmp_path, "sft_messages", split)]
 
 
-def test_a_small_set_is_all_in_train_and_card_and_extra_name_one_version_of_datasets(root, load):
+def test_a_small_set_is_all_in_train(root, load):
     for i in range(19):
         root.with_turn(f"t_{i}", repo=f"owner/repo{i}")
     root.with_settings(more="[export]\nvalidation = 0.9\n")
     assert "no validation rows in sft_messages, sft_completion, dpo, jsonl: " in make(root)
     assert {split: len(of) for split, of in load(root / "export/dpo").items()} == {"train": 19}
     assert len(rows(root, "kto", "validation")) > 0
-    texts = [card(root), (REPO / "docs/exports.md").read_text(),
-             (REPO / "pyproject.toml").read_text()]
-    assert {found for text in texts for found in re.findall(
-        r"datasets(?:>=|` )(\d+\.\d+)", text)} == {"4.7"}
 
 
 def test_columns_are_of_their_types_where_all_values_are_null(root, load):

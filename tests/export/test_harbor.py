@@ -1,10 +1,7 @@
 """Check the folders of tasks: what is in them, what is refused, and which formats are made."""
 import hashlib
 import os
-import re
-import runpy
 import shutil
-from types import SimpleNamespace
 
 import line_tables
 import pytest
@@ -21,7 +18,7 @@ from a_task import (
 from conftest import REPO, edit
 from exports import card, config, left_out, manifest
 from fake_judges import exported as make
-from root import Root
+from root import Root, files_under, write_files
 
 from codedata.disk.layouts import content_of
 from codedata.export.task_sets.harbor import set_image
@@ -84,12 +81,9 @@ def test_a_root_without_any_record_is_refused_as_one_without_a_duel(tmp_path):
 def test_the_folder_of_a_task_is_its_own_with_split_and_image_and_without_its_proof(
         root, task, network):
     place = write_task(root, task)
-    for name in ("rivals/1/solve.sh", "README.md"):
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text("x\n")
+    write_files(place, {"rivals/1/solve.sh": "x\n", "README.md": "x\n"})
     make(root)
-    there = {str(path.relative_to(folder(root, task.instance_id))): path.read_bytes()
-             for path in folder(root, task.instance_id).rglob("*") if path.is_file()}
+    there = files_under(folder(root, task.instance_id))
     wanted = {f"{part}/{name}": content_of(file) for part in ("environment", "solution", "tests")
               for name, file in getattr(task, part).items()}
     assert {path: data for path, data in there.items() if "/" in path} == wanted
@@ -176,14 +170,14 @@ def test_an_image_by_digest_is_named_everywhere_and_by_later_exports(root, how):
     told, = manifest(root, "harbor")["tasks"]
     tag = told["docker_image"]
     set_image(folder(root, name), pushed)
-    after = {path: path.read_bytes() for path in folder(root, name).rglob("*") if path.is_file()}
+    after = files_under(folder(root, name))
     assert config(root, name)["metadata"]["image_id"] == pushed.id
     assert not [path for path, data in after.items() if tag.encode() in data]
     edit(root / "export/harbor/manifest.json", images={tag: {
         "docker_image": pushed.ref, "image_id": pushed.id,
         "made_of": told["made_of"]}})
     make(root, "--force")
-    assert {path: path.read_bytes() for path in after} == after
+    assert files_under(folder(root, name)) == after
     write_task(root, other)
     make(root)
     if how != "by tag":   # else it is not exported: no run has shown what it is
@@ -246,14 +240,3 @@ def test_a_test_counts_if_all_its_cases_passed(found, reward):
 
 
 # the table of readers ----------------------------------------------------------------------------
-
-def test_the_table_of_readers_has_what_a_folder_has_and_their_versions(tmp_path):
-    tool = SimpleNamespace(**runpy.run_path(str(REPO / "tools/harbor-readers")))
-    page = (REPO / "docs/exports.md").read_text(encoding="utf-8")
-    made = page.partition(tool.BEGIN)[2].partition(tool.END)[0].splitlines()
-    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in made]
-    tool.write_sample(tmp_path / "tally")
-    assert [row[0] for row in rows] == tool.names_of(tmp_path / "tally")
-    assert head[1:] == list(tool.READERS)
-    version = re.search(r"HARBOR_VERSION:-([\d.]+)", (REPO / "tools/run-harbor").read_text())[1]
-    assert f"Harbor {version}" in head

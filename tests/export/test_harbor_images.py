@@ -1,6 +1,5 @@
 """Check the images of tasks with a real engine and registry, and rewards that cannot be cheated."""
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -10,19 +9,14 @@ import tarfile
 import pytest
 from conftest import REPO, run_script
 from in_place import SOLVED, graded_in_place
+from projects import docker
 from registry_server import registry_server
-from root import Root
+from root import Root, read_json
 
 from codedata.export.task_sets.harbor import read_image
 
 pytestmark = pytest.mark.docker
 SAMPLE = REPO / "samples/tasks/tally"
-
-
-def docker(*words, **kwargs) -> str:
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, **kwargs)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +35,7 @@ def root(tmp_path_factory):
 
 
 def tag_of(root) -> str:
-    manifest = json.loads((root / "export/harbor/manifest.json").read_text())
+    manifest = read_json(root / "export/harbor/manifest.json")
     return manifest["tasks"][0]["docker_image"]
 
 

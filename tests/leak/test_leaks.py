@@ -2,12 +2,9 @@
 """
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 from conftest import (
-    REPO,
     edit,
     everything_under,
     flags_for,
@@ -168,13 +165,6 @@ def test_a_reply_that_cannot_be_read_is_asked_for_once_more_and_then_the_item_fa
     assert [*map(is_leak_request, fake_llm.requests)] == [True]
 
 
-def test_a_reply_with_half_a_character_is_stored_without_it(judged_by, fake_llm):
-    broken = said("cable").replace("nothing has", "\\ud800\\u0000 has")
-    play(fake_llm, lambda r: broken if candidate(r) == LEAKY else said(), LEAKY, HONEST)
-    run_main(ch.main, judged_by)
-    assert "has shown it" in tries(judged_by)[0]["findings"][0]["why"]
-
-
 def test_a_kill_between_turn_and_verdict_pays_for_neither_again(judged_by, fake_llm):
     answers = iter([LEAKY, said("cable"), Say(HONEST, latency_s=30)])
     fake_llm.always(lambda request: next(answers))
@@ -210,21 +200,6 @@ def test_what_was_cut_from_the_judge_s_request_may_have_shown_it(judged_by, fake
         assert is_leak_request(fake_llm.requests[-1])
         assert ("left out here" in text) == is_cut
         assert "what may well have stood in a part of the conversation that was cut" in text
-
-
-def test_challenger_leak_judge_and_later_check_share_three_quarters_of_their_requests(
-        tmp_path, fake_llm):
-    subprocess.run([sys.executable, REPO / "samples/duel_input.py", tmp_path], check=True)
-    panel_and_judges(tmp_path, fake_llm)
-    run_main(king.main, tmp_path, "--limit", "3")
-    for i in (1, 2, 3):
-        play(fake_llm, finds(LEAKY), LEAKY)
-        fake_llm.requests.clear()
-        run_main(ch.main, tmp_path, "--only", f"duel_{i}")
-        texts = [r.text for r in fake_llm.requests if "Mine, because" not in r.text]
-        assert len(texts) == 3
-        shared = next(k for k, chars in enumerate(zip(*texts, strict=False)) if len({*chars}) > 1)
-        assert shared >= 0.75 * max(map(len, texts))
 
 
 def test_the_request_has_the_pull_request_once_behind_the_conversation_and_code_before_the_rest(

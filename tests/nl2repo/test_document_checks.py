@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 from conftest import REPO
 from line_tables import rows
+from root import read_json
 from stripped_tide import TIDEBOOK, analysed
 
 from codedata.errors import ItemFailed
@@ -21,7 +22,7 @@ from codedata.nl2repo.documents import FUNCTION, Codebase, function_content
 from codedata.nl2repo.write_documents import HandIn
 from codedata.sandbox import open_sandbox
 
-DOCUMENTS = [json.loads(path.read_text(encoding="utf-8"))
+DOCUMENTS = [read_json(path)
              for path in sorted((REPO / "tests/nl2repo/documents").glob("*.json"))]
 PROJECTS = sorted({one["project"] for one in DOCUMENTS})
 LABEL = f"tests-documents-{os.getpid()}"
@@ -135,7 +136,7 @@ def test_a_message_that_an_example_prints_may_be_told_and_nothing_else_of_its_bo
     assert hidden.findings(hidden.without_messages(body, [body])) != []
 
 
-PHASE = json.loads((REPO / "tests/nl2repo/documents/27.json").read_text(encoding="utf-8"))
+PHASE = read_json(REPO / "tests/nl2repo/documents/27.json")
 BODY = "if abs(now - before) <= tolerance: return"
 HOSTILE = rows(r"""
 {"purpose": "\u001b]0;x\u0007"}                    | It contains '\x1b'

@@ -3,7 +3,7 @@ import ast
 import os
 
 import pytest
-from root import filled
+from root import filled, write_files
 from stripped import a_fact
 from stripped_tide import analysed
 
@@ -95,9 +95,7 @@ META = RepoMeta(**filled(RepoMeta, repo_name="brook", dependencies=["numpy"]))
 
 
 def project_of(folder, files: dict[str, str | bytes]) -> Codebase:
-    for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(text if isinstance(text, bytes) else text.encode())
+    write_files(folder, files)
     return Codebase.of("brook", folder, analysed(folder))
 
 

@@ -1,14 +1,13 @@
 """Test which bodies are stripped, and that nothing else of a file changes."""
 import ast
-from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 from stripped import a_coverage, sources_with
 
 from codedata.nl2repo.strip import Strippable
-from codedata.texts import tomllib
 
-CASES = tomllib.loads(Path(__file__).with_name("strips.toml").read_text())
+CASES = toml_beside(__file__, "strips.toml")
 CUTS, LEFT_OUT = CASES["cuts"], CASES["left_out"]
 
 

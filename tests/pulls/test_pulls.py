@@ -42,7 +42,8 @@ def test_code_tests_and_documents_of_a_request_are_told_apart():
                    "CHANGES.rst": ("e\n", "f\n"), "tests/data/in.json": ("", "{}\n"),
                    "c.py": ("a = 1\n", "# why\n\na = 1\n"), "c.go": ("// why\n", "// not\n"),
                    **dict.fromkeys((".gitignore", ".eslintrc.js", "b/.github/ci.yml", "uv.lock",
-                                    "tasks.py", "dev-requirements.txt", "package-lock.json"), ("g\n", "h\n"))})
+                                    "tasks.py", "dev-requirements.txt", "package-lock.json"),
+                                   ("g\n", "h\n"))})
     request = pull_request(parse(Commit, made, ""), 0, 0)
     assert re.findall(r"^diff --git a/(\S+)", request.diff, re.MULTILINE) == ["a.py"]
     assert re.findall(r"^diff --git a/(\S+)", request.tests, re.MULTILINE) == [

@@ -384,26 +384,3 @@ def test_a_turn_opens_with_its_answers_side_by_side(tmp_path, show, fake_llm):
     (left, right), (upper, lower) = boxes.values()
     assert left["y"] == right["y"] and left["x"] + left["width"] <= right["x"]
     assert upper["x"] == lower["x"] and upper["y"] + upper["height"] <= lower["y"]
-
-
-def test_2_000_turns_open_in_2_seconds(tmp_path, show, fake_llm):
-    fake_judges.judged(tmp_path, fake_llm, 4)
-    for path in (tmp_path / "answer").glob("t_*.json"):
-        messages = read_json(path)["messages"]
-        edit(path, messages=[*messages[:1], {"role": "user", "content": "a line of it\n" * 150},
-                             *messages[1:]])
-    html = page_of(tmp_path).decode()
-    turns = html[html.index("<tbody>"):html.rindex("</tbody>") + 8]
-    page = html.replace(turns, turns * 500).encode()
-    assert 5e6 < len(page) < 12e6   # below the limit for a page
-    tab = show(page)
-    counter = tab.context.new_cdp_session(tab)
-    counter.send("Performance.enable")
-
-    def seconds() -> float:   # the page's own time: others may use this machine, too
-        found = counter.send("Performance.getMetrics")["metrics"]
-        return next(one["value"] for one in found if one["name"] == "ThreadTime")
-
-    before = seconds()
-    tab.reload()
-    assert tab.inner_text("#count") == "2000 of 2000" and 0.1 < seconds() - before < 2

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from root import write_files
 
 from codedata.code.git import clone_in, has_commit
 from codedata.env.clones import cloned
@@ -28,9 +29,7 @@ def git(folder: Path, *words: str, stdin: str = "") -> str:
 
 
 def commit(folder: Path, message: str, files: dict[str, bytes]) -> str:
-    for path, content in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+    write_files(folder, files)
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", message)
     return git(folder, "rev-parse", "HEAD")[:8]

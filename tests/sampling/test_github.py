@@ -1,13 +1,13 @@
 """Check that requests get the texts of their pages from a server that speaks GitHub's API, that no
 page is asked for twice and no token goes elsewhere."""
 
-import json
 import time
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from conftest import KEY, run_script
 from fake_llm import FakeLLM, Request, Status
+from root import read_json
 from test_git_prs import clone as clone  # a fixture
 from test_git_prs import commit
 
@@ -51,7 +51,7 @@ def records(root, *flags, server: Api | None = None, **env: str):
     root.mkdir(exist_ok=True)
     env |= {"GITHUB_API_URL": server.url} if server else {}
     done = run_script("pr_tasks.py", root, "--steps", "records", *flags, env=env)
-    return {path.stem: json.loads(path.read_text())
+    return {path.stem: read_json(path)
             for path in sorted(root.glob("commit/*.json"))}, done
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from conftest import edit, ledger_lines, run_script
-from root import read_json
+from root import read_json, write_json
 from source_rows import a_pr, a_row, sample, write_jsonl, write_sources
 
 
@@ -168,7 +168,7 @@ def test_without_a_pr_record_for_any_row_it_stops_what_follows_and_names_keep_un
     for _ in range(2):   # the second run has as much to do
         printed = sample(tmp_path / "a", "--count 10", code=2)
         assert "--keep-unmatched" in printed and "next:" not in printed
-    (tmp_path / "prs.json").write_text(json.dumps([a_pr(1)]))
+    write_json(tmp_path / "prs.json", [a_pr(1)])
     assert "next:" in sample(tmp_path / "a", "--count 10 --keep-unmatched")
     assert {e["instance_id"]: e["language"] for e in prompts(tmp_path / "a")["prompts_10_1"]} == {
         "own__repo-1": "python", "own__repo-2": "unknown"}
@@ -210,7 +210,7 @@ def test_a_deleted_pr_record_is_fetched_again_and_one_of_a_hand_made_prompt_too(
     one = prompts(a)["prompts_20_1"][0]
     mine = [{**one, "instance_id": name, "order": i}
             for i, name in enumerate(["own__repo-444", "nobody__x-1"], 1)]
-    (a / "prompt/mine.json").write_text(json.dumps(mine))
+    write_json(a / "prompt/mine.json", mine)
     printed = sample(a, "--count 20")
     assert was.items() <= on_disk(a, "commit").items()
     assert "own__repo-444.json" in on_disk(a, "commit")

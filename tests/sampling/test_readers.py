@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import REPO
 from line_tables import rows as table
-from root import write_files
+from root import read_json, write_files
 from source_rows import a_pr, sample, write_jsonl, write_sources
 
 from codedata.errors import Trouble
@@ -106,7 +106,7 @@ def test_a_mixed_folder_is_checked_and_drawn_from(folder, tmp_path):
     assert re.search(r" 2 of the files.*claude/own__repo-1.jsonl line 1 is broken", printed)
     printed = sample(tmp_path / "a", flags, "--count 50")
     assert "line 1 is broken" in printed and "no known form" in printed
-    entries = json.loads((tmp_path / "a/prompt/prompts_50_1.json").read_text())
+    entries = read_json(tmp_path / "a/prompt/prompts_50_1.json")
     assert any(isinstance(entry["assistant"], dict) for entry in entries)
 
 
@@ -197,7 +197,7 @@ def test_a_draw_goes_on_within_a_session_with_subagents(tmp_path):
     for count in (1, 2, 3):
         sample(tmp_path / "a", flags, f"--count {count}")
     sample(tmp_path / "b", flags, "--count 3")
-    (whole,), parts = ([json.loads(file.read_text()) for file in sorted(
+    (whole,), parts = ([read_json(file) for file in sorted(
         (tmp_path / root / "prompt").glob("*.json"))] for root in "ba")
     assert len(whole) == 3 and [one["messages"] for one in whole] == [
         one["messages"] for part in parts for one in part]

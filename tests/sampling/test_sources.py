@@ -3,14 +3,11 @@
 import gzip
 import json
 import random
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import duckdb
 import pytest
-from conftest import REPO
 from rows_server import RowsServer, write_rows
 from rows_server import http as http  # a fixture
 
@@ -162,21 +159,6 @@ def test_a_window_costs_one_row_group_and_the_next_one_in_it_nothing(http, tmp_p
         assert len(source.rows(2600, 20)) == 20 and server.bytes_sent == fetched
 
 
-def test_a_failed_read_does_not_abort_the_process_at_exit(server):
-    code = (
-        "import sys; from codedata.llm.http import Http; from codedata.settings import LLM\n"
-        "from codedata.sampling.trajectories import open_source\n"
-        "source = open_source(sys.argv[1], Http(LLM()))\n"
-        "try: source.rows(0, 3000)\n"
-        "except Exception as e: print(type(e).__name__)")
-    server.slow_s = 0.2
-    for _ in range(2):
-        server.fail["/files/0000.parquet"] = [0, 0, 404]   # size, footer; then two ranges at a time
-        done = subprocess.run([sys.executable, "-c", code, f"{server.url}/files/0000.parquet"],
-                              cwd=REPO, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "HttpTrouble\n", "")
-
-
 # files
 
 def test_a_table_without_messages_is_named(tmp_path, http):
@@ -259,11 +241,3 @@ def test_a_source_of_too_many_rows_is_named(tmp_path, http):
                  partial(ParquetRows, "", [f"{tmp_path}/a.parquet"])):
         with pytest.raises(Trouble, match="has more than"):
             read(http)
-
-
-def test_a_list_may_be_longer_than_a_row(tmp_path, http):
-    rows = [{"instance_id": f"a__b-{n}", "messages": [{"role": "user", "content": "é" * 11_000}]}
-            for n in range(1_000)]
-    (tmp_path / "a.json").write_text(json.dumps(rows * 2, indent=1))
-    read = open_source(str(tmp_path / "a.json"), http).rows(1_998, 3)
-    assert [row["instance_id"] for row in read] == ["a__b-998", "a__b-999"]

@@ -408,16 +408,10 @@ def test_links_that_stay_inside_are_kept(tmp_path):
         tmp_path / "a/b/up/f").read_text() == "f"
 
 
-@pytest.mark.parametrize("kind, bounds, members", [
-    ("too_large", Bounds(max_bytes=1000),
-     [("a", FILE, b"x" * 400), ("b", HARD, "a"), ("c", HARD, "a")]),
-    ("too_many", Bounds(max_files=100), [(f"f{i}", FILE, b"") for i in range(101)]),
-    ("too_deep", Bounds(max_depth=20), [("d/" * 22, FOLDER, b"")]),
-    ("too_slow", Bounds(max_seconds=0), [("a", FILE, b"")])])
-def test_each_limit_has_a_name_and_hard_links_count_each_time(tmp_path, kind, bounds, members):
+def test_unpacking_has_a_limit_of_seconds_too(tmp_path):
     with pytest.raises(OverBounds) as found:
-        unpack(tar_of(*members), tmp_path, bounds)
-    assert found.value.kind == kind
+        unpack(tar_of(("a", FILE, b"")), tmp_path, Bounds(max_seconds=0))
+    assert found.value.kind == "too_slow"
 
 
 def test_a_header_that_is_read_at_once_is_limited(tmp_path):

@@ -195,12 +195,6 @@ def test_a_pod_over_its_run_timeout_says_so(kube):
         box.run("sleep 60")
 
 
-def test_a_pod_that_died_between_two_commands_is_sandbox_died(kube, sandbox):
-    kube.end(sandbox.pod, "Evicted", "low on disk")
-    with pytest.raises(SandboxDied, match="Evicted: low on disk"):
-        sandbox.run("true")
-
-
 def test_a_connection_that_is_cut_in_mid_command_is_no_result_and_the_command_is_not_repeated(
         kube, sandbox):
     root, before = kube.pods[sandbox.pod].root, kube.n_execs

@@ -3,7 +3,6 @@ import json
 from dataclasses import replace
 
 import a_task
-import proven
 import pytest
 from a_task import BUG_ID, DATAPOINT_ID, REPORT
 from an_attempt import write_attempt
@@ -98,7 +97,7 @@ def test_a_turn_of_an_attempt_is_run_in_its_tasks_image_with_the_shell_and_tools
         tmp_path):
     project = Project("heron")
     image = project.make()
-    task = a_task.proven_again(proven.a_bug(image=image, hidden=HIDDEN),
+    task = a_task.proven_again(a_task.a_bug(image=image, hidden=HIDDEN),
                                tests={"tests.sh": TEST_SCRIPT.encode()})
     proof = {**task.proof, "image_id": engine.connect().inspect_image(image)["Id"]}
     a_task.write_task(tmp_path, replace(task, proof=proof))

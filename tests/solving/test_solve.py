@@ -11,6 +11,7 @@ from a_task import write_foreign
 from an_attempt import CALL, MESSAGES, TOOLS, write_attempt
 from conftest import finish, flags_for, kill, run_script, start_script
 from fake_llm import HANG, Say, Status
+from root import read_json
 
 from codedata.checks.intervals import by_both
 from codedata.conversation.atif_writer import atif_of
@@ -287,7 +288,7 @@ def test_exports_choose_tasks_by_how_often_models_solve_them(tmp_path):
         file.write("[export]\npass_rate = [0.1, 0.9]\nformats = ['harbor']\n"
                    "pass_rate_agent = 'own-m-012345'\n")
     assert run_script("export.py", tmp_path).returncode == 0
-    (task,) = json.loads((tmp_path / "export/harbor/manifest.json").read_text())["tasks"]
+    (task,) = read_json(tmp_path / "export/harbor/manifest.json")["tasks"]
     assert task["name"] == "some" and task["rates"]["own-m-012345"]["rate"] == 0.5
     assert task["rates"].keys() == {"own-m-012345", "own-n-012345"}
     assert "1 task: 1 are solved" in (tmp_path / "export/harbor/README.md").read_text()

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from root import read_json
 
 from codedata.suites import recorded_calls
 from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, given_to_run, jobs_of, named
@@ -211,7 +212,7 @@ def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seco
     (place / "replay.py").write_text(text_of("codedata.suites.programs", "replay_calls.py"))
     done = run_program(place / "replay.py", place, cwd=source)
     assert done.returncode == 0 and done.stdout == "", done
-    answers = json.loads((place / "answers.json").read_text())
+    answers = read_json(place / "answers.json")
     return [recorded_calls._outcome(one) for one, _ in zip(answers, jobs, strict=True)]
 
 

@@ -2,16 +2,15 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import REPO
+from line_tables import toml_beside
 
 from codedata.suites.test_results import counts, not_collected, parse
-from codedata.texts import text_problem, tomllib
+from codedata.texts import text_problem
 
-CASES = tomllib.loads(
-    (Path(__file__).parent / "runner_reports.toml").read_text(encoding="utf-8"))["case"]
+CASES = toml_beside(__file__, "runner_reports.toml")["case"]
 
 
 def statuses(reports: dict[str, bytes], text: str = "") -> dict[str, str]:
@@ -86,24 +85,6 @@ def test_names_from_pytests_report_are_its_node_ids_and_stand_in_what_it_prints(
     assert not_collected(parse(found)) == ["tests.test_broken", *LOST]
     assert of_text(printed) == OUTCOMES | {"tests/test_broken.py": "error"}
     assert not_collected(parse({}, printed)) == [*LOST, "tests/test_broken.py"]
-
-
-def test_unittest_itself(tmp_path):
-    (tmp_path / "test_u.py").write_text("""import unittest
-class T(unittest.TestCase):
-    def test_one(self):
-        "Said in a line."
-        print("noise")
-    def test_two(self): self.fail()
-    @unittest.skip("so")
-    def test_three(self): pass
-""")
-    done = subprocess.run([sys.executable, "-m", "unittest", "-v"], cwd=tmp_path, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert of_text(done.stdout) == {
-        "test_u.T::test_one": "passed",
-        "test_u.T::test_two": "failed",
-        "test_u.T::test_three": "skipped"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])

@@ -1,8 +1,6 @@
 """Check what `python -m codedata.tasks check` says of a folder: one broken folder a fault."""
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import line_tables
@@ -18,7 +16,6 @@ from a_task import (
     write_foreign,
     write_task,
 )
-from conftest import REPO
 
 from codedata.records import KINDS, Task
 from codedata.tasks.__main__ import main
@@ -47,12 +44,6 @@ def test_a_task_as_its_maker_leaves_it_has_no_fault(tmp_path, check, name):
     code, faults, said = check(write_task(tmp_path, WHOLE[name]))
     assert (code, faults) == (0, []) and "--formats harbor" in said
     assert ("exports mask: e-mail address" in said) == (name == "with an edited instruction")
-
-
-def test_the_sample_by_hand_has_no_fault():
-    done = subprocess.run([sys.executable, "-m", "codedata.tasks", "check", "samples/tasks/tally"],
-                          cwd=REPO, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "") and "fresh container" in done.stderr
 
 
 def test_each_kind_says_how_it_is_proven_again():

@@ -1,12 +1,11 @@
 """Test what is left of a test file when some of its tests are hidden."""
-from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 
 from codedata.tasks.prove.hidden_tests import without_tests
-from codedata.texts import tomllib
 
-CASES = tomllib.loads(Path(__file__).with_name("hidden_tests.toml").read_text())
+CASES = toml_beside(__file__, "hidden_tests.toml")
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,8 +1,8 @@
 """Test that screening shows what a whole suite in a fresh container would, and what a mutant may do
 to that."""
-from pathlib import Path
 
 import pytest
+from line_tables import toml_beside
 from screened_wren import (
     PLACE,
     RUN,
@@ -23,10 +23,9 @@ from codedata.tasks.prove.run_suite import Screened, ScreeningRules
 from codedata.tasks.screen.covering_tests import CoveringTests
 from codedata.tasks.screen.screening import Screener
 from codedata.tasks.stages import KeptVerdicts
-from codedata.texts import tomllib
 
 DOUBLED = "    return 2 * n"
-MUTANTS = tomllib.loads(Path(__file__).with_name("screened.toml").read_text())
+MUTANTS = toml_beside(__file__, "screened.toml")
 
 
 def mutated(name: str) -> str:

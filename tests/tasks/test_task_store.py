@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import edit, run_here
-from root import write_json
+from root import files_under, write_json
 
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
@@ -26,11 +26,6 @@ def a_task(name: str, kind: str, text: str = "echo") -> Task:
     task = Task(name, kind, toml, from_image("an-image"), {"solve.sh": text.encode()},
                 {"test.sh": b"true\n", "cases/1.txt": b"1"})
     return proven(task, {"runs": []})
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -86,7 +81,7 @@ def test_two_makers_work_in_one_directory_at_once_and_prune_their_own(tmp_path, 
 def test_the_id_of_another_makers_task_is_refused_by_name(tmp_path, maker):
     want(tmp_path, "bug-or-datapoint")
     assert maker(BUG)[:2] == (0, ["bug-or-datapoint"])
-    task = content(tmp_path / "task/bug-or-datapoint")
+    task = files_under(tmp_path / "task/bug-or-datapoint")
     code, made, printed = maker(DATAPOINT)
     assert (code, made) == (1, []) and "not a task of the kind 'datapoint'" in printed
     late = Store(tmp_path, Task, kind=DATAPOINT)
@@ -95,7 +90,7 @@ def test_the_id_of_another_makers_task_is_refused_by_name(tmp_path, maker):
     shutil.copytree(tmp_path / "task/bug-or-datapoint", tmp_path / "task/new", dirs_exist_ok=True)
     with pytest.raises(ItemFailed, match="not a task of the kind"):
         late.put("new", a_task("new", DATAPOINT), MADE)
-    assert content(tmp_path / "task/bug-or-datapoint") == task
+    assert files_under(tmp_path / "task/bug-or-datapoint") == task
 
 
 def test_a_task_whose_kind_cannot_be_read_is_named_by_every_maker(tmp_path, maker):
@@ -136,15 +131,16 @@ def test_a_stage_writes_its_own_parts_alone(tmp_path):
     store = Store(tmp_path, Task, kind=BUG).open()
     task = replace(store.read("x"), instruction="Mend it.\n", tests={})
     store.put("x", task, ("instruction",))
-    found = content(folder)
+    found = files_under(folder)
     assert found["instruction.md"] == b"Mend it.\n" and found["notes.txt"] == b"mine"
     assert found["tests/cases/1.txt"] == b"1" and edited_parts(store.read("x")) == []
     assert os.access(folder / "tests/test.sh", os.X_OK)
     change = store.begin("x", replace(task, instruction="New.\n"), ("instruction",))
     (folder / "instruction.md").write_text("Mine.\n")   # while the new version is flushed
     change.place()
-    aside = content(tmp_path / "task/_replaced/x.1")
-    assert [one["instruction.md"] for one in (content(folder), aside)] == [b"New.\n", b"Mine.\n"]
+    aside = files_under(tmp_path / "task/_replaced/x.1")
+    texts = [one["instruction.md"] for one in (files_under(folder), aside)]
+    assert texts == [b"New.\n", b"Mine.\n"]
 
 
 def test_folders_in_folders_without_end_are_named(tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ from xml.sax.saxutils import quoteattr
 import pytest
 from a_task import files_in
 from heron_project import opener
+from line_tables import toml_beside
+from root import write_files
 
 from codedata.errors import Excluded
 from codedata.sandbox import Result
@@ -22,14 +24,13 @@ from codedata.tasks.folder.task_folder import verifier_config
 from codedata.tasks.folder.tests_folder import READS, suite_tests
 from codedata.tasks.image.repository import SuiteVerifier, task_of
 from codedata.tasks.prove.grader import PACK
-from codedata.texts import fill, text_of, tomllib
+from codedata.texts import fill, text_of
 from codedata.verifier import suite
 from codedata.verifier.agent_work import counting
 from codedata.verifier.junit import escaped_name, restored_name
 from codedata.verifier.suite import MARKS
 
-CASES = tomllib.loads(
-    (Path(__file__).parents[1] / "suites/runner_reports.toml").read_text(encoding="utf-8"))["case"]
+CASES = toml_beside(__file__, "../suites/runner_reports.toml")["case"]
 STATUSES = ("FAILED", "PASSED", "SKIPPED", "ERROR", "XFAIL")
 NAMES = ["tests/test_a.py::test_it[a b]", "tests/test_a.py::TestA::test_it[x::y - z]",
          "a suite > is 50% done %20", "wades\u00a0slowly\u2003\u1680", "[1m] is bold[31m]",
@@ -89,9 +90,7 @@ def test_names_without_blanks_stay_as_they_are():
 
 def evaluated(folder: Path, text: str, reports: dict[str, bytes], reads: str = "output") -> str:
     """Return what the verifier prints of a suite that prints a text and writes reports."""
-    (folder / "suite").mkdir()
-    for name, data in {**reports, "printed": text.encode()}.items():
-        (folder / "suite" / name).write_bytes(data)
+    write_files(folder / "suite", {**reports, "printed": text})
     suite = (f"cd {folder}/suite; cat printed; rm printed; mkdir {RESULTS}; cp -r . {RESULTS}\n"
              "exit 3")
     for name, file in suite_tests(suite, reads=reads).items():
@@ -140,7 +139,6 @@ def test_what_is_odd_in_a_name_or_a_file_is_read_alike(tmp_path):
     text = "\x1b[32mok 1 - a  b % \u2003 [1m] é\x1b[0m\r\nnot ok 2 - c\n1..2\n"
     reports = {"a.txt": b"ok 1 - \xff\n1..2\n", "b.json": b'{"a":' * 100_000, "c": b"\xff\xfe<"}
     for folder, there in ((tmp_path / "a", {}), (tmp_path / "b", reports)):
-        folder.mkdir()
         cases = parse(there, text)
         assert len(cases) > 1
         assert printed_results(evaluated(folder, text, there)) == {
@@ -228,9 +226,8 @@ gulpfile.js tap.config.js"""
 
 
 def test_without_a_list_every_source_file_counts_but_tests_and_what_steers_them(tmp_path):
-    for path in ("heron.py", "data.json", "tests/test_heron.py", "src/wade.test.js"):
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).touch()
+    write_files(tmp_path, dict.fromkeys(
+        ("heron.py", "data.json", "tests/test_heron.py", "src/wade.test.js"), ""))
     (tmp_path / "out").symlink_to("/tmp")
     good = ["heron.py", "data.json", "new.py", "docs/new.md", "src/config.js", "src/setup.py",
             "src/a.toml", "venders/a.ini", "jest.js"]
