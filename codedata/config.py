@@ -95,6 +95,28 @@ REMOVED = {
     "[export] solved_reward": "Take it out: a trajectory is solved from a reward of 1.",
     "[export] trajectories_per_repo": "Take it out: trajectories_per_task is the cap.",
     "[judge] temperature": "Set it in a judge's table of [judge] models; the default is 0.",
+    "[llm] retry_wait_s": "Take it out: the first retry waits 1.5 s, each next one twice as long.",
+    "[llm] max_429_total_s": "Take it out: after 30 minutes of only HTTP 429, a run stops.",
+    "[llm] format_retries": "Take it out: a malformed reply is asked for twice more.",
+    "[prompt] max_shown_share": "Take it out: histories that show 0.99 of the code are left out.",
+    "[prompt] rows_url": "Take it out: hub_url alone may name another host.",
+    "[challenger] leak_retries": "Take it out: a turn with a leak is asked for twice more.",
+    "[duel] bootstrap_resamples": "Take it out: a duel draws 10,000 resamples.",
+    "[duel] seed": "Take it out: the bootstrap has the seed 0.",
+    "[export] seed": "Take it out: the split depends on names and share only.",
+    "[env] max_iterations": "Take it out: an agent has 100 replies.",
+    "[env] stage2_max_iterations": "Take it out: the second agent has 60 replies.",
+    "[bug] max_submits": "Take it out: an agent may submit 5 times.",
+    "[bug] max_per_symbol": "Take it out: a function has at most 3 bugs.",
+    "[bug] max_per_operator": "Take it out: a repository has at most 20 bugs of an operator.",
+    "[run] timeout_s": "Take it out: a command may take 60 s.",
+    "[pr_tasks] max_files": "Take it out: a request may change 10 files of code.",
+    "[pr_tasks] max_lines": "Take it out: a request may change 400 lines of code.",
+    "[issue] max_tries": "Take it out: a text is asked for 4 times at most.",
+    "[nl2repo] max_candidates": "Take it out: 400 candidates of a repository are screened.",
+    "[dp] max_validations": "Take it out: a draft is given up after 6 failed validations.",
+    "[dp] lease_s": "Take it out: a killed agent's task is free after 60 s.",
+    "[audit] max_tokens": "Take it out: a reply may have 2,048 tokens.",
 }
 
 
@@ -115,8 +137,8 @@ def load(args: Namespace) -> Settings:
         raise Trouble("--llm-auth-token goes with --llm-base-url.",
                       todo="The key of a named endpoint is read from the environment: its "
                       "api_key_env, CHUTES_API_KEY for the default one.")
-    hubs = layers.origin["prompt.hub_url"], layers.origin["prompt.rows_url"]
-    hf_token = layers.key("HF_TOKEN", *hubs) or layers.key("HUGGINGFACE_API_KEY", *hubs)
+    hub = layers.origin["prompt.hub_url"]
+    hf_token = layers.key("HF_TOKEN", hub) or layers.key("HUGGINGFACE_API_KEY", hub)
     settings = Settings(**sections, endpoints=layers.endpoints(base_url), prices=layers.prices(),
                         root=root, budget_usd=args.budget, shard=args.shard, hf_token=hf_token,
                         given=frozenset(name for name, origin in layers.origin.items()

@@ -35,6 +35,8 @@ from codedata.settings import BugSettings
 from codedata.tasks.prove.kinds import Candidate
 from codedata.tasks.prove.outcomes import SURVIVES
 
+MAX_PER_SYMBOL = 3   # bugs in a function
+MAX_PER_OPERATOR = 20   # bugs of an operator in a repository
 MAX_SURVIVORS = 2   # bugs in a function with more survivors come last
 MAX_FAILING = 10    # bugs that more tests notice come last, too: few people would commit them
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
@@ -157,8 +159,8 @@ def _added(taken: Iterable[GoodCandidate], order: list[GoodCandidate],
 def _caps(good: GoodCandidate, settings: BugSettings) -> dict[tuple[str, str], int]:
     """Return {(kind of group, group): the most bugs of the group} for the groups of a bug."""
     return {("instances", ""): settings.max_instances,
-            ("symbol", good.place): settings.max_per_symbol,
-            ("operator", good.operator): settings.max_per_operator,
+            ("symbol", good.place): MAX_PER_SYMBOL,
+            ("operator", good.operator): MAX_PER_OPERATOR,
             ("failing", good.failing): settings.max_per_failing_set}
 
 
