@@ -78,7 +78,7 @@ REMOVED = {
     "[challenger] how = placebo": "Take it out: informed is the default.",
     "[duel] agreement": "Take it out: [challenger] how = \"chosen\" leaves such turns out.",
     "[bug] max_model_candidates": "Take it out: scale asks no model for bugs.",
-    "[bug] prefer": "Take it out: the max_per_ caps of [bug] choose among bugs.",
+    "[bug] prefer": "Take it out: the caps of [bug] choose among bugs.",
     "] headers": "Set them in the endpoint's table; a role names its own with `endpoint`.",
     "] token_limit_key": "Set it in the endpoint's table; a role names its own with `endpoint`.",
     "[bug] max_lines": "Take it out: an agent may change 150 lines.",
