@@ -35,7 +35,7 @@ from codedata.settings import (
     RoleSettings,
     Settings,
 )
-from codedata.texts import did_you_mean, printable, toml_tables
+from codedata.texts import did_you_mean, printable, toml_of, toml_tables
 
 SECTIONS = {key.name: type(key.default) for key in fields(Settings) if is_dataclass(key.default)}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
@@ -69,55 +69,7 @@ STAGE = re.compile(   # matches the names of folders that scripts write
     rf"({'|'.join((*DIRECTORIES, *EVER_HOW, 'export', 'report', 'variants'))})"
     rf"(_\d+|_({'|'.join(EVER_HOW)}))?")
 MAX_SETTINGS_BYTES = 10_000_000
-# what to use in place of a setting or flag that 0.2.0 was the last version to have
-REMOVED = {
-    "--strategy procedural": "Leave it out.",
-    "--strategy history": "Real changes become tasks with pr_tasks.py.",
-    "--strategy rewrite": "A model makes bugs with bug_inject.py agent.",
-    "--how placebo": "docs/duel.md has what knowing the pull request is worth.",
-    "[challenger] how = placebo": "Take it out: informed is the default.",
-    "[duel] agreement": "Take it out: [challenger] how = \"chosen\" leaves such turns out.",
-    "[bug] max_model_candidates": "Take it out: scale asks no model for bugs.",
-    "[bug] prefer": "Take it out: the caps of [bug] choose among bugs.",
-    "] headers": "Set them in the endpoint's table; a role names its own with `endpoint`.",
-    "] token_limit_key": "Set it in the endpoint's table; a role names its own with `endpoint`.",
-    "[bug] max_lines": "Take it out: an agent may change 150 lines.",
-    "[bug] max_iterations": "Take it out: an agent has 60 replies.",
-    "[nl2repo] max_iterations": "Take it out: an agent has 40 replies.",
-    "[dp] base_image": "Use [sandbox] base_image.",
-    "[llm] max_429_wait_s": "Take it out: a single wait on HTTP 429 takes 60 s at most.",
-    "[llm] max_reply_bytes": "Take it out: 20,000,000 bytes of a reply are read.",
-    "[sandbox] pids_limit": "Take it out: a sandbox may have 1,024 processes.",
-    "[judge] score_max_tokens": "Set max_tokens in a judge's table of [judge] models.",
-    "[bug] hide_tests": "Take it out: the image of a bug lacks its failing tests.",
-    "[bug] max_broken_share": "Take it out: a bug may break half of the suite.",
-    "[bug] seed": "Take it out, or edit seed in bug/_config/.",
-    "[export] solved_reward": "Take it out: a trajectory is solved from a reward of 1.",
-    "[export] trajectories_per_repo": "Take it out: trajectories_per_task is the cap.",
-    "[judge] temperature": "Set it in a judge's table of [judge] models; the default is 0.",
-    "[llm] retry_wait_s": "Take it out: the first retry waits 1.5 s, each next one twice as long.",
-    "[llm] max_429_total_s": "Take it out: after 30 minutes of only HTTP 429, a run stops.",
-    "[llm] format_retries": "Take it out: a malformed reply is asked for twice more.",
-    "[prompt] max_shown_share": "Take it out: histories that show 0.99 of the code are left out.",
-    "[prompt] rows_url": "Take it out: hub_url alone may name another host.",
-    "[challenger] leak_retries": "Take it out: a turn with a leak is asked for twice more.",
-    "[duel] bootstrap_resamples": "Take it out: a duel draws 10,000 resamples.",
-    "[duel] seed": "Take it out: the bootstrap has the seed 0.",
-    "[export] seed": "Take it out: the split depends on names and share only.",
-    "[env] max_iterations": "Take it out: an agent has 100 replies.",
-    "[env] stage2_max_iterations": "Take it out: the second agent has 60 replies.",
-    "[bug] max_submits": "Take it out: an agent may submit 5 times.",
-    "[bug] max_per_symbol": "Take it out: a function has at most 3 bugs.",
-    "[bug] max_per_operator": "Take it out: a repository has at most 20 bugs of an operator.",
-    "[run] timeout_s": "Take it out: a command may take 60 s.",
-    "[pr_tasks] max_files": "Take it out: a request may change 10 files of code.",
-    "[pr_tasks] max_lines": "Take it out: a request may change 400 lines of code.",
-    "[issue] max_tries": "Take it out: a text is asked for 4 times at most.",
-    "[nl2repo] max_candidates": "Take it out: 400 candidates of a repository are screened.",
-    "[dp] max_validations": "Take it out: a draft is given up after 6 failed validations.",
-    "[dp] lease_s": "Take it out: a killed agent's task is free after 60 s.",
-    "[audit] max_tokens": "Take it out: a reply may have 2,048 tokens.",
-}
+REMOVED = toml_of("codedata", "removed.toml")
 
 
 def load(args: Namespace) -> Settings:

@@ -168,11 +168,8 @@ def _choices(prompts: Sequence[Prompt], settings: PromptSettings, key: int | str
     if settings.turns == "all":
         yield from ([turn] for turn in turns[behind + 1:])
     elif turns and behind < 0:
-        draw_from = random.Random(f"{settings.seed}:{key}")
-        if settings.turns != "random":
-            yield turns[:1] if settings.turns == "first" else turns[-1:]
-        else:
-            yield draw_from.sample(turns, len(turns))
+        drawn = random.Random(f"{settings.seed}:{key}").sample(turns, len(turns))
+        yield {"random": drawn, "first": turns[:1], "last": turns[-1:]}[settings.turns]
 
 
 @dataclass
