@@ -175,8 +175,8 @@ class Reporter:
         note = ""
         identity = {"writer": self._settings.issue.writer, "texts": TEXTS}
         if self._client:
-            n_calls = 2 * (1 + self._client.spec.format_retries)
-            note = f"at most {n_calls} calls for each bug; most bugs take two"
+            n_tries = 1 + self._client.spec.format_retries
+            note = f"at most {2 * n_tries} calls for each bug; most bugs take two"
             prompts = digest([*map(_packaged, PROMPTS)])
             identity = {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
         return Stage(
