@@ -2,7 +2,7 @@
 """Answer every turn as the challenger: knowing the hidden pull request, under the blind-agent rule.
 
 If a leak judge finds something in a turn that the conversation has not shown, another turn is asked
-for, with the findings; if leaks remain after [challenger] leak_retries more tries, the item fails.
+for, with the findings; if leaks remain after two more tries, the item fails.
 --how selects the use of the pull request.
 
 reads   answer*/<source>_<order>.json   Answer, from king.py (its instance_id and messages)

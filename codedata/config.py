@@ -35,7 +35,7 @@ from codedata.settings import (
     RoleSettings,
     Settings,
 )
-from codedata.texts import did_you_mean, printable, toml_tables
+from codedata.texts import did_you_mean, printable, toml_of, toml_tables
 
 SECTIONS = {key.name: type(key.default) for key in fields(Settings) if is_dataclass(key.default)}
 ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
@@ -69,33 +69,7 @@ STAGE = re.compile(   # matches the names of folders that scripts write
     rf"({'|'.join((*DIRECTORIES, *EVER_HOW, 'export', 'report', 'variants'))})"
     rf"(_\d+|_({'|'.join(EVER_HOW)}))?")
 MAX_SETTINGS_BYTES = 10_000_000
-# what to use in place of a setting or flag that 0.2.0 was the last version to have
-REMOVED = {
-    "--strategy procedural": "Leave it out.",
-    "--strategy history": "Real changes become tasks with pr_tasks.py.",
-    "--strategy rewrite": "A model makes bugs with bug_inject.py agent.",
-    "--how placebo": "docs/duel.md has what knowing the pull request is worth.",
-    "[challenger] how = placebo": "Take it out: informed is the default.",
-    "[duel] agreement": "Take it out: [challenger] how = \"chosen\" leaves such turns out.",
-    "[bug] max_model_candidates": "Take it out: scale asks no model for bugs.",
-    "[bug] prefer": "Take it out: the max_per_ caps of [bug] choose among bugs.",
-    "] headers": "Set them in the endpoint's table; a role names its own with `endpoint`.",
-    "] token_limit_key": "Set it in the endpoint's table; a role names its own with `endpoint`.",
-    "[bug] max_lines": "Take it out: an agent may change 150 lines.",
-    "[bug] max_iterations": "Take it out: an agent has 60 replies.",
-    "[nl2repo] max_iterations": "Take it out: an agent has 40 replies.",
-    "[dp] base_image": "Use [sandbox] base_image.",
-    "[llm] max_429_wait_s": "Take it out: a single wait on HTTP 429 takes 60 s at most.",
-    "[llm] max_reply_bytes": "Take it out: 20,000,000 bytes of a reply are read.",
-    "[sandbox] pids_limit": "Take it out: a sandbox may have 1,024 processes.",
-    "[judge] score_max_tokens": "Set max_tokens in a judge's table of [judge] models.",
-    "[bug] hide_tests": "Take it out: the image of a bug lacks its failing tests.",
-    "[bug] max_broken_share": "Take it out: a bug may break half of the suite.",
-    "[bug] seed": "Take it out, or edit seed in bug/_config/.",
-    "[export] solved_reward": "Take it out: a trajectory is solved from a reward of 1.",
-    "[export] trajectories_per_repo": "Take it out: trajectories_per_task is the cap.",
-    "[judge] temperature": "Set it in a judge's table of [judge] models; the default is 0.",
-}
+REMOVED = toml_of("codedata", "removed.toml")
 
 
 def load(args: Namespace) -> Settings:
@@ -115,8 +89,8 @@ def load(args: Namespace) -> Settings:
         raise Trouble("--llm-auth-token goes with --llm-base-url.",
                       todo="The key of a named endpoint is read from the environment: its "
                       "api_key_env, CHUTES_API_KEY for the default one.")
-    hubs = layers.origin["prompt.hub_url"], layers.origin["prompt.rows_url"]
-    hf_token = layers.key("HF_TOKEN", *hubs) or layers.key("HUGGINGFACE_API_KEY", *hubs)
+    hub = layers.origin["prompt.hub_url"]
+    hf_token = layers.key("HF_TOKEN", hub) or layers.key("HUGGINGFACE_API_KEY", hub)
     settings = Settings(**sections, endpoints=layers.endpoints(base_url), prices=layers.prices(),
                         root=root, budget_usd=args.budget, shard=args.shard, hf_token=hf_token,
                         given=frozenset(name for name, origin in layers.origin.items()

@@ -15,7 +15,8 @@ EMBEDDED_MODEL = "smollm2-135m-instruct"
 ATTEMPTS = Attempt.directory   # as [prompt] source: the root's attempts, with its tasks as `prs`
 BY_CODE = {"by_code": True}   # metadata of a field that chain.toml may not set
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
-RETRIED = ("king", "challenger", "agent", "audit")   # roles asked again after a malformed reply
+# {role: further tries after a malformed reply}
+FORMAT_RETRIES = {"king": 2, "challenger": 2, "agent": 2, "audit": 2, "issue": 3}
 # models that think before they answer, and their default max_tokens
 THINKING_MODELS = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
 THINKING_MAX_TOKENS = 4096
@@ -73,10 +74,7 @@ class LLM:
     max_prompt_tokens: int = at_least(0, 0)    # for a request; 0: only the model's own limit
     workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
-    retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
     call_timeout_s: float = at_least(0.001, 300.0)   # for one attempt, from start to last byte
-    max_429_total_s: float = at_least(0, 1800.0)     # after so long of only 429, the run stops
-    format_retries: int = at_least(0, 2)       # further tries after a malformed reply
     proxy: str = ""                     # for calls and downloads; the environment's is not used
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
 
@@ -111,7 +109,6 @@ class KingSettings(LimitedRole):
 class ChallengerSettings(LimitedRole):
     """[challenger]: the model that answers knowing the pull request."""
 
-    leak_retries: int = at_least(-1, 2)   # further tries if an answer reveals the PR; -1: no check
     how: str = one_of(*HOW)               # how the PR is used (docs/duel.md)
 
 
@@ -129,7 +126,7 @@ class AuditSettings(RoleSettings):
     """[audit]: the model that reads survivors and writes cheats for audit.py. Without `model`, none
     is asked."""
 
-    max_tokens: int | None = at_least(1, 2048)   # for a reply
+    max_tokens = 2048   # for a reply: not a key of the section
 
 
 @dataclass(frozen=True)
@@ -155,8 +152,6 @@ class EnvSettings:
     """[env]: how env_setup.py finds a repository's install and test scripts."""
 
     planner: str = one_of("auto", "recipe", "agent")   # recipe: no model; auto: agent if no recipe
-    max_iterations: int = at_least(1, 100)             # replies of an agent
-    stage2_max_iterations: int = at_least(1, 60)       # the same of the second agent, for JS and TS
     no_image: bool = False                             # do not keep the image after verification
 
 
@@ -165,11 +160,8 @@ class BugSettings:
     """[bug]: limits for the bugs of bug_inject.py."""
 
     per_repo: int = at_least(1, 2)           # agents for each repository, a candidate each
-    max_submits: int = at_least(1, 5)        # submissions of an agent
     max_candidates: int = at_least(1, 1000)  # in a repository, made by procedures
     max_instances: int = at_least(1, 200)    # in a repository, written by scale
-    max_per_symbol: int = at_least(1, 3)
-    max_per_operator: int = at_least(1, 20)  # in a repository
     max_per_failing_set: int = at_least(1, 1)     # bugs that fail the same tests
 
 
@@ -178,7 +170,6 @@ class RunSettings:
     """[run]: running the candidates of turns in the states after their histories."""
 
     environments: str = ""                     # root whose env/ is used; "": this root
-    timeout_s: float = at_least(1, 60.0)       # for a command
     linked_folders: bool = False               # whether a root's folders may be links
 
 
@@ -186,8 +177,6 @@ class RunSettings:
 class PrTasksSettings:
     """[pr_tasks]: which pull requests become tasks, and the writer of their instructions."""
 
-    max_files: int = at_least(0, 10)     # code files that a request changes; 0: no limit
-    max_lines: int = at_least(0, 400)    # code lines that a request adds or removes; 0: no limit
     writer: str = one_of("own", "llm")   # own: the request's text; llm: or the model of [issue]
     github_url: str = "https://api.github.com"   # REST API that `github:` reads
 
@@ -197,7 +186,6 @@ class IssueSettings(RoleSettings):
     """[issue]: the model that reports bugs as a user would."""
 
     writer: str = one_of("llm", "template")   # template: calls from failing tests, no model
-    max_tries: int = at_least(1, 4)           # each for the reproduction and for the report
 
 
 @dataclass(frozen=True)
@@ -205,7 +193,6 @@ class Nl2RepoSettings:
     """[nl2repo]: the documents and stripped patches of nl2repo.py."""
 
     writer: str = one_of("llm", "template")   # template: no model
-    max_candidates: int = at_least(1, 400)    # screened in a repository
 
 
 @dataclass(frozen=True)
@@ -214,8 +201,6 @@ class DpSettings:
 
     profile: str = one_of("backend", "general")   # profile of the tasks, in profiles.toml
     drafts: int = at_least(1, 5)        # from a seed
-    max_validations: int = at_least(1, 6)   # failed validations after which a draft is given up
-    lease_s: float = between(1, 100_000, 60.0)   # then another agent may take a killed one's task
 
 
 @dataclass(frozen=True)
@@ -249,10 +234,8 @@ class PromptSettings:
     calls: str = one_of("as_is", "one")     # one: leave out turns with several calls
     max_per_instance: int = at_least(0, 1)  # prompts of one PR; 0, or turns = "all": no limit
     max_chars: int = at_least(1, 200_000)   # a longer history + reference is skipped
-    max_shown_share: float = between(0, 1, 0.99)   # share of the PR's code shown in the history
     keep_unmatched: bool = False            # keep prompts without a PR record, only for king.py
     decontaminate: tuple[str, ...] = ()     # benchmark files: leave out overlapping prompts
-    rows_url: str = "https://datasets-server.huggingface.co"
     hub_url: str = "https://huggingface.co"
 
     def __post_init__(self):
@@ -295,11 +278,9 @@ class DuelSettings:
     mode: str = one_of("king", "reference", aliases={"2": "king", "1": "reference"})
     win_margin: float = between(-100, 100, 2.0)   # minimum lead of the challenger, in points of 100
     gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # quantile of the resampled means: LCB
-    bootstrap_resamples: int = between(1, 1_000_000, 10_000)
     min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # turns with all verdicts
     min_turns: int = at_least(1, 5)                      # turns with a verdict; fewer prove nothing
     min_instances: int = at_least(1, 5)   # distinct instances among those turns
-    seed: int = at_least(0, 0)            # for the bootstrap, which draws whole instances
 
 
 @dataclass(frozen=True)
@@ -326,7 +307,6 @@ class ExportSettings:
     licences: tuple[str, ...] = ()      # licences of repositories ("unknown" is one); empty: all
     min_words: int = at_least(0, 8)     # in a pull request's text; 0: any request becomes a task
     validation: float = between(0, 1, 0.05)   # share of the repositories
-    seed: int = at_least(0, 0)          # for the split
     licence: str = "other"              # for the data set, an id of the Hub
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
     audited_only: bool = False          # leave out tasks that have no audit or fail it
@@ -446,11 +426,9 @@ class Settings:
             if section.endpoint:
                 own = {"extra_body": None, **own}
             section = replace(self.agent, **own)
-        n_again = self.llm.format_retries if role in RETRIED else 0
-        if role == "issue":
-            n_again = self.issue.max_tries - 1
         one_call = role in ("king", "challenger") and self.prompt.calls == "one"
-        spec = self._spec(role, section, vars(self.llm), format_retries=n_again, one_call=one_call)
+        spec = self._spec(role, section, vars(self.llm), one_call=one_call,
+                          format_retries=FORMAT_RETRIES.get(role, 0))
         if spec.max_tokens == LLM.max_tokens and spec.model in THINKING_MODELS:
             return replace(spec, max_tokens=THINKING_MAX_TOKENS)
         return spec

@@ -31,7 +31,7 @@ from codedata.records import (
 )
 
 # [llm] of the tests: nobody waits for a second try
-QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}
+QUICK = {"call_timeout_s": 10.0}
 NO_LEAK_JUDGE = "[leak]\nmodels = []\n"
 SYSTEM = "You fix issues by running one bash command at a time."
 # what the sides of with_answers() say: it does not tell whose it is
@@ -228,7 +228,7 @@ class Root(type(Path())):
         listed = ", ".join(m if m.startswith("{") else json.dumps(m) for m in models)
         return self.with_settings(
             {"base_url": fake.base_url, "workers": 4, **(llm or {})},
-            f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\nbootstrap_resamples = 500\n{duel}\n"
+            f"[judge]\nmodels = [{listed}]\n{judge}\n[duel]\n{duel}\n"
             f"{more}\n")
 
     # prompts and answers

@@ -245,14 +245,12 @@ def test_a_wrong_type_is_refused_with_file_and_key(text):
 [llm] workers = -1
 [llm] max_tokens = 0
 [llm] retry_max = -1
-[llm] retry_wait_s = -1.0
 [llm] call_timeout_s = 0.0
 [llm] call_timeout_s = nan
 [llm] max_prompt_tokens = -5
 [llm] temperature = inf
 [llm] worker = 3
 [llm] ca_bundle = "no_ca_bundle.pem"
-[llm] format_retries = -1
 [king] extra_body = { stream = true }
 """))
 def test_a_value_that_no_run_can_use_is_refused(tmp_path, run, fake_llm, text):

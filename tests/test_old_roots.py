@@ -13,8 +13,9 @@ from codedata.records import Answer, BugReport, RepoFacts, variant
 
 
 @pytest.mark.parametrize(("main", "words", "line", "todo"), [
-    (bug_inject.main, "scale", "[bug]\nprefer = 'hard'", "Take it out: the max_per_ caps"),
+    (bug_inject.main, "scale", "[bug]\nprefer = 'hard'", "Take it out: the caps of [bug]"),
     (bug_inject.main, "scale", "[bug]\nmax_model_candidates = 9", "Take it out: scale asks no"),
+    (ch.main, "", "[challenger]\nleak_retries = 3", "Take it out: a turn with a leak"),
     (ch.main, "", "[duel]\nagreement = true", "Take it out: [challenger] how"),
     (ch.main, "", "[challenger]\nhow = 'placebo'", "Take it out: informed is the default"),
     (ch.main, "", "[king]\nheaders = { X = 'a' }", "Set them in the endpoint's table"),

@@ -26,7 +26,7 @@ FOLDERS = {"prompt": "prompt", "king": "answer", "ch": "answer", "validate": "sc
            "report": "report", "export": "export"}   # of each stage, in their order
 TOML = ('[prompt]\ncount = 2\nsource = "rows.jsonl"\nprs = "prs.jsonl"\n[judge]\nmodels = ["a"]\n'
         'order = "king_first"\n[duel]\nmin_turns = 1\nmin_instances = 1\n'
-        "bootstrap_resamples = 50\n[export]\nvalidation = 0.0\n[prices]\n"
+        "[export]\nvalidation = 0.0\n[prices]\n"
         'm = { in = 1.0, out = 1.0 }\na = { in = 1.0, out = 1.0 }\nb = { in = 1.0, out = 1.0 }\n')
 LARGE = "x" * 100_000
 

@@ -36,6 +36,8 @@ from codedata.tasks.prove.kinds import Candidate
 from codedata.tasks.prove.outcomes import SURVIVES
 from codedata.texts import safe_name
 
+MAX_PER_SYMBOL = 3   # bugs in a function
+MAX_PER_OPERATOR = 20   # bugs of an operator in a repository
 MAX_SURVIVORS = 2   # changes of a function that no test noticed
 MAX_FAILING = 10    # tests that notice a bug: few people would commit one that more tests notice
 STAGE = "bug_inject.report"   # the stage that writes the chosen bugs
@@ -158,8 +160,8 @@ def _added(taken: Iterable[GoodCandidate], order: list[GoodCandidate],
 def _caps(good: GoodCandidate, settings: BugSettings) -> dict[tuple[str, str], int]:
     """Return {(kind of group, group): the most bugs of the group} for the groups of a bug."""
     return {("instances", ""): settings.max_instances,
-            ("symbol", good.place): settings.max_per_symbol,
-            ("operator", good.operator): settings.max_per_operator,
+            ("symbol", good.place): MAX_PER_SYMBOL,
+            ("operator", good.operator): MAX_PER_OPERATOR,
             ("failing", good.failing): settings.max_per_failing_set}
 
 

@@ -73,6 +73,7 @@ STRATEGIES = (*PROMPTS,)
 ALL_PROMPTS = ("inject_task.md", "inject_earlier.md")   # used by every strategy
 MAX_ITERATIONS = 60        # replies of an agent
 MAX_LINES = 150            # lines that an agent adds and removes
+MAX_SUBMITS = 5            # submissions of an agent
 SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
 QUIET = "-qqqq"            # for pytest: without times, a resumed agent sees the same output
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
@@ -133,7 +134,6 @@ class Submission:
     program: Files                       # the sources that may be changed, as they were
     ignored: set[str]                    # paths that the tests themselves change
     strategy: str                        # one of STRATEGIES
-    max_submits: int
     run_with: Callable[[str], FirstRun]  # runs the suite with a diff
     n_runs: int = 0
     reason: str = ""                     # why the last submission did not count
@@ -160,7 +160,7 @@ class Submission:
         if not self.reason:
             self.candidate = {"diff": diff, "symbol": symbol, "summary": answer.strip(),
                               "family": self.strategy}
-        n_left = self.max_submits - self.n_runs
+        n_left = MAX_SUBMITS - self.n_runs
         if not self.reason or n_left <= 0:
             return Stop(answer, is_success=not self.reason)
         reason, names = self.reason, f": {named(failing, MAX_NAMED)}"
@@ -279,7 +279,6 @@ class Injector:
             submission = Submission(
                 _program(files, analysis, strategy),
                 {*map(str, item.verified.get("changed_by_tests") or ())}, strategy,
-                settings.bug.max_submits,
                 lambda diff: first_run(item, diff, self._host, f"{label}-first-run",
                                        ScreeningRules(MAX_BROKEN_SHARE)))
             code = CodeMap(analysis, {file.path: file.text for file in files},
@@ -316,7 +315,7 @@ class Injector:
         n_passing = [*known_results(item).values()].count("passed")
         what = FEATURE if self._strategy == FEATURE else "bug"
         return _text("inject_task.md", repo=item.repo, workdir=workdir, clean=CLEAN, what=what,
-                     n_passing=str(n_passing), max_submits=str(self._settings.bug.max_submits),
+                     n_passing=str(n_passing), max_submits=str(MAX_SUBMITS),
                      earlier=_text("inject_earlier.md", what=what, bugs=bugs) if bugs else "")
 
 

@@ -15,7 +15,7 @@ from codedata.disk.locks import locked
 from codedata.disk.store import Store, digest
 from codedata.duel.judge_stats import JudgedTurn, doubts, statistics
 from codedata.duel.panel import Judging, Panel, find_related, judging_of
-from codedata.duel.scoring import decide
+from codedata.duel.scoring import RESAMPLES, SEED, decide
 from codedata.errors import BrokenRecord
 from codedata.llm import Models
 from codedata.llm.embedded import NOISE
@@ -94,6 +94,7 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
     the verdicts."""
     values = {key: getattr(rules, key) for key in DuelSettings.__dataclass_fields__
               if key in Duel.__dataclass_fields__}
+    values |= {"seed": SEED, "bootstrap_resamples": RESAMPLES, "resamples": RESAMPLES}
     clusters = [turn.instance_id for turn in judged]
 
     turns = [panel.score(turn.judges) for turn in judged]
@@ -105,8 +106,7 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
     return Duel.of({
         **values, **numbers, "judges": judges, "order": panel.order, "lcb": outcome.lcb,
         "interval": outcome.interval, "accepted": not outcome.reasons, "reasons": outcome.reasons,
-        "resamples": values["bootstrap_resamples"], "turns_left": turns_left,
-        "instances": len(set(clusters)),
+        "turns_left": turns_left, "instances": len(set(clusters)),
         "verdicts": digest([turn.by_judge for turn in turns]), **further})
 
 

@@ -32,6 +32,8 @@ from codedata.settings import DuelSettings
 from codedata.terminal import plural
 
 BOTH, CHALLENGER_FIRST = "both", "challenger_first"   # records check what is read
+RESAMPLES = 10_000        # of the bootstrap
+SEED = 0                  # of the bootstrap, which draws whole instances
 POINTS = 200              # points of the margin for a lead of 1
 BLOCK_CELLS = 1 << 20     # cells to draw at a time: an array of indices or values then has 8 MB
 DUST = 1e-12              # treat an LCB so near to 0 as 0, since it is only rounding error
@@ -187,8 +189,7 @@ def decide(turns: list[TurnScore], panel: list[str], rules: DuelSettings,
     if total.margin is None:
         return DuelOutcome(total, None, None, [_unreadable(total, rules)])
     clusters = clusters or range(len(turns))
-    margins = POINTS * cluster_means([delta(turn) for turn in turns], clusters,
-                                     rules.bootstrap_resamples, rules.seed)
+    margins = POINTS * cluster_means([delta(turn) for turn in turns], clusters, RESAMPLES, SEED)
     lcb = bound(margins, rules.gate_alpha)
     interval = [round(bound(margins, q), 4) for q in (0.025, 0.975)]
     judged = {cluster for cluster, turn in zip(clusters, turns, strict=True) if turn.by_judge}

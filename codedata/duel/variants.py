@@ -55,6 +55,7 @@ PROMPTS = {   # the prompt files that a turn depends on
     "chosen": ("choose.md", "form.md")}
 COMMIT_FIELDS = ("repo", "language", "issue", "description", "files", "patch", "test_patch")
 OPTIONAL = "tools", "several"   # fields of an answer
+LEAK_RETRIES = 2   # further tries if an answer reveals the pull request
 DEFENCE = re.compile(r"\W*mine, because\b", re.IGNORECASE)
 
 
@@ -64,7 +65,7 @@ class Challenger:
     def __init__(self, how: str, settings: Settings, models: Models):
         self._how, self._settings = how, settings
         self._client = models.client("challenger")
-        self._leaks = LeakCheck(-1 if how == "chosen" else settings.challenger.leak_retries, models)
+        self._leaks = LeakCheck(models.leak_judges() if how == "informed" else [])
         king = models.client("king") if how == "chosen" else None
         self._blind = king and sampler_of(king, models)
         self._n_blind = max(settings.king.samples, MIN_SAMPLES)
@@ -198,18 +199,15 @@ class Challenger:
         shows.
 
         If it finds something, the turn is requested again with all findings so far, up to
-        [challenger] leak_retries times; once, the model may reply with a defence of its turn
-        instead. Raise ItemFailed if findings remain. If the check is off, the first turn is
-        returned unchecked.
+        LEAK_RETRIES times; once, the model may reply with a defence of its turn instead. Raise
+        ItemFailed if findings remain.
         """
         turn = ask_turn(self._client, partial(self.messages, commit=commit), answer)
         defence, may_defend = "", True
-        if self._leaks.retries < 0:
-            return turn
         tries: list[Try] = []
         while True:
             tries.append(self._leaks.check(answer, turn, commit, tries, defence))
-            if not tries[-1].findings or len(tries) > self._leaks.retries:
+            if not tries[-1].findings or len(tries) > LEAK_RETRIES:
                 break
             refused = (f"{one.turn}\n\n{findings_text(one.findings)}" for one in tries)
             note = fill(packaged_text("leak.md"), tries="\n\n".join(refused)).strip()

@@ -22,7 +22,15 @@ from codedata.env.clones import checked_out, distance
 from codedata.env.inputs import Repository, Source, source_of
 from codedata.env.planner import Planned, plan, plan_as, project_of
 from codedata.env.repository_facts import Facts, read_facts
-from codedata.env.setup_agent import SCRIPTS, AgentPlanner, FailedTry, SetupRun, end_of
+from codedata.env.setup_agent import (
+    MAX_ITERATIONS,
+    SCRIPTS,
+    TEST_ITERATIONS,
+    AgentPlanner,
+    FailedTry,
+    SetupRun,
+    end_of,
+)
 from codedata.env.verify_scripts import Verified, Verifier
 from codedata.errors import ItemFailed
 from codedata.llm import Client, Models
@@ -147,9 +155,8 @@ class Setup:
         """Return a line with the maximum number of calls, and their maximum cost."""
         if not self.client:
             return "no calls: recipes ask no model"
-        env = self.settings
-        where = " if no recipe verifies" if env.planner == "auto" else ""
-        max_calls = env.stage2_max_iterations + ROUNDS * env.max_iterations
+        where = " if no recipe verifies" if self.settings.planner == "auto" else ""
+        max_calls = TEST_ITERATIONS + ROUNDS * MAX_ITERATIONS
         max_usd = self.limits.max_usd * (ROUNDS + 1)
         cost = f", {usd(max_usd)}" if max_usd else ""
         return (f"an agent for each repository{where}: at most {max_calls} calls{cost}, "
@@ -162,8 +169,7 @@ class Setup:
         # earlier attempts keep their trajectories
         trajectory = partial(new_trajectory, self.root,
                              f"{Environment.directory}/{TRAJECTORIES}", name)
-        planner = AgentPlanner(self.client, self.limits, self.settings, trajectory,
-                               verifier.limit_s)
+        planner = AgentPlanner(self.client, self.limits, trajectory, verifier.limit_s)
         outcome = replace(outcome, excluded_tests=())
         for n in range(ROUNDS):
             if outcome.install_script:

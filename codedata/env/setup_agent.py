@@ -26,12 +26,14 @@ from codedata.agent import (
 )
 from codedata.agent.react_loop import plain
 from codedata.sandbox import Sandbox
-from codedata.settings import AgentSettings, EnvSettings
+from codedata.settings import AgentSettings
 from codedata.texts import fill, text_of
 
 SCRIPTS = ("install_script", "test_script")
 SCRIPT = re.compile(rf"<({'|'.join(SCRIPTS)})>(.*?)</\1>", re.DOTALL)
 TOOLS = (view_file, search, edit_file, create_file, stop)
+MAX_ITERATIONS = 100   # replies of an agent
+TEST_ITERATIONS = 60   # replies of the second agent for JS and TS, which finds the test runner
 COMMAND_S = 120        # seconds that a command may take unless it asks for more
 MAX_FILES = 300
 MAX_LOG_CHARS = 6000   # characters of a failure that the agent is shown
@@ -76,7 +78,6 @@ class AgentPlanner:
 
     llm: LLMServer
     limits: AgentSettings
-    env: EnvSettings                   # limits the iterations of the two stages
     trajectory: Callable[[], Path]     # returns the file for the next run
     # seconds for a script when it is verified, and at most for one of the agent's commands
     script_s: float
@@ -108,8 +109,7 @@ class AgentPlanner:
         bash = ToolBashExecutor(min(COMMAND_S, self.script_s), max_timeout_s=self.script_s)
         agent = Agent(_text("agent.md", minutes=f"{self.script_s / 60:g}"),
                       [bash, *TOOLS, _submit(wanted)], self.llm, sandbox,
-                      max_iterations=(self.env.stage2_max_iterations if is_second
-                                      else self.env.max_iterations),
+                      max_iterations=TEST_ITERATIONS if is_second else MAX_ITERATIONS,
                       trajectory=self.trajectory(), max_seconds=self.limits.max_seconds,
                       max_usd=self.limits.max_usd)
         result = agent.run(task)

@@ -88,7 +88,7 @@ class Format:
         """Return the rows that trainers take, and log the others."""
         settings = turns.settings
         split_of = splits((turn.repo for turn, _ in self.pieces(turns.turns)),
-                          settings.validation, settings.seed)
+                          settings.validation)
         rows = []
         for split in SPLITS:
             in_split = [turn for turn in turns.turns if split_of.get(turn.repo) == split]

@@ -67,7 +67,7 @@ class TurnOrigins:
     provenance: Provenance
     kept_settings: tuple[str, ...] = (
         "dpo_min_margin", "duplicate_similarity", "licence", "licences", "max_chars",
-        "secrets_in_tests", "seed", "validation")
+        "secrets_in_tests", "validation")
     template: str = "card.md"
     noun = "rows"
     card_values = staticmethod(card_values)

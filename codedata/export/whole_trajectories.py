@@ -33,7 +33,7 @@ PLACE = attrgetter("source", "config", "split", "row")   # so that each source i
 SMITH = re.compile(r"(.+)__(.+)\.[0-9a-f]{8}\..+")   # an id of SWE-smith
 SOLVED_REWARD = 1.0   # minimum of a trajectory without `resolved`
 SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
-KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars", "seed",
+KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars",
                  "tool_calls", "trajectories_per_task", "validation")
 # (record) → (its messages, its tools); raises BrokenRecord for a changed row
 RowReader = Callable[[SourceTrajectory], tuple[list[Message], list | None]]

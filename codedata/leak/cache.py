@@ -21,7 +21,7 @@ from codedata.driver import in_driver
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.leak.judge import Suspect, judge_settings, judge_turn, request
 from codedata.leak.leaked_facts import certain_findings
-from codedata.llm import Client, Models
+from codedata.llm import Client
 from codedata.llm.replies import current_reply_log
 from codedata.records import (
     HOW,
@@ -79,11 +79,10 @@ def challenger_leaks(judges: set[str], answer: Answer, score: Score,
 
 
 class LeakCheck:
-    """Check turns for leaks in ch.py, unless `retries` ([challenger] leak_retries) is -1."""
+    """Check turns for leaks in ch.py."""
 
-    def __init__(self, retries: int, models: Models):
-        self.retries = retries
-        self._clients = models.leak_judges() if retries >= 0 else []
+    def __init__(self, clients: list[Client]):
+        self._clients = clients
 
     def identity(self) -> list[str]:
         """Return the digest of each leak judge's settings; a challenger's turn depends on them."""

@@ -38,6 +38,7 @@ NOT_DESCRIBED = "too few facts: only a model can describe it (--writer llm)"
 MAX_SHARE = 0.5            # share of the counted tests that may reach a function of a community
 SEED = 0                   # for communities and for drawing candidates
 MAX_FUNCTIONS = 40         # a larger community is divided again
+MAX_CANDIDATES = 400       # screened in a repository
 MAX_LINES = 2_000          # lines of source to rebuild from an empty folder
 MODULE_WEIGHT = 0.5        # weight of a common module; a call weighs 1
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
@@ -54,7 +55,7 @@ def communities_stage(settings: Settings, from_empty: bool) -> Stage:
         finish=lambda: [f"      left out: {plural(n, 'function')}: {rule}"
                         for rule, n in rules.most_common()],
         identity={"seed": SEED, "max_functions": MAX_FUNCTIONS,
-                  "max_candidates": nl2repo.max_candidates, "writer": nl2repo.writer,
+                  "max_candidates": MAX_CANDIDATES, "writer": nl2repo.writer,
                   "from_empty": from_empty},
         reads=Reads(Store(root, SourceCopy), ("base_commit", "files"), made_by="nl2repo.extract"),
         also_reads=(coverage_reads(root),
@@ -94,7 +95,7 @@ def relate(settings: Settings, from_empty: bool, rules: Counter[str], copy: Sour
     groups = communities(sets, MAX_FUNCTIONS)
     candidates: list[StripCandidate] = [{"kind": EMPTY, "functions": strippable.ids}]
     if not from_empty:
-        candidates = draw(strippable, groups, nl2repo.max_candidates, SEED)
+        candidates = draw(strippable, groups, MAX_CANDIDATES, SEED)
     return Communities(copy.repo, name, copy.base_commit, strippable.ids, left_out, groups,
                        candidates)
 

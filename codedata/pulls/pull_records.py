@@ -46,7 +46,7 @@ def check_candidates(settings: Settings, clones: str,
                      found: Iterable[tuple[str, dict | str]]) -> int:
     """Print the words, files and lines of each pull request of `found` that can become a task, and
     why the others cannot. Return 0 if one can, else 1. `clones` is as in records_stage()."""
-    limits, n = settings.pr_tasks, Counter()
+    n = Counter()
     for name, value in found:
         reason = value
         if not isinstance(value, str):
@@ -55,7 +55,7 @@ def check_candidates(settings: Settings, clones: str,
             except BrokenRecord as e:
                 reason = e.what
             else:
-                request = pull_request(commit, limits.max_files, limits.max_lines)
+                request = pull_request(commit)
                 reason = request.refused or rule_against(commit, settings)
                 if not reason:   # the slow rule comes last
                     commit = replace(commit, new_names=_new_names(clones, commit))

@@ -23,6 +23,8 @@ from codedata.tasks.prove.kinds import Candidate, PatchKind
 from codedata.tasks.prove.run_suite import FirstRun, ScreeningRules
 
 ALL = 1.0            # share of the tests that may fail before a request
+MAX_FILES = 10       # of code that a request changes
+MAX_LINES = 400      # of code that a request adds or removes
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
 # settings of git, editors and CI; scripts of developers; dependencies, which are installed before
 # tests
@@ -40,10 +42,9 @@ class PullRequest(Candidate):
     tests: str = ""          # its patch of test files
 
 
-def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
+def pull_request(commit: Commit) -> PullRequest:
     """Return the pull request of a record. Refuse it if it changes no code or no tests, or more
-    than `max_files` files or `max_lines` lines of code (0: no limit).
-    """
+    than MAX_FILES files or MAX_LINES lines of code."""
     code, tests = {}, dict(files_of(commit.test_patch))
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
@@ -56,8 +57,8 @@ def pull_request(commit: Commit, max_files: int, max_lines: int) -> PullRequest:
     refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,
                 "it changes no tests": "\n@@ " not in "".join(tests.values()),
                 "it changes no code": not code,
-                f"it changes more than {max_files} files of code": 0 < max_files < len(code),
-                f"it changes more than {max_lines} lines of code": 0 < max_lines < n_lines}
+                f"it changes more than {MAX_FILES} files of code": len(code) > MAX_FILES,
+                f"it changes more than {MAX_LINES} lines of code": n_lines > MAX_LINES}
     return PullRequest(
         commit.instance_id, repo_name_of(commit.repo, commit.base_commit), commit.base_commit,
         "".join(code.values()), commit.instance_id, PULL_REQUEST,
@@ -91,11 +92,11 @@ class Pulls(PatchKind):
     rules = ScreeningRules(ALL, counts_missing=True)
 
     def __init__(self, settings: Settings):
-        limits, root = settings.pr_tasks, settings.root
+        root = settings.root
         self._commits = Store(root, Commit)
 
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
-            return {name: pull_request(commit, limits.max_files, limits.max_lines)}
+            return {name: pull_request(commit)}
 
         def left_out(name: str, _: str) -> str:
             return rule_against(self._commits.read(name), settings)

@@ -52,7 +52,6 @@ SOLVED = "solved: the pull request's tests pass already"
 DUPLICATE = "exact duplicate"
 OLD_TASK = "its task was edited since"
 SEVERAL_CALLS = 'several calls ([prompt] calls = "one")'
-ALL = 1.0   # the default of max_shown_share: turns are not filtered by their pull request
 Cursor = tuple[int, int, int]   # (row in visiting order, trajectory in the row, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
 # the prompts of one trajectory; its turns in the order of trying (the first usable
@@ -164,20 +163,14 @@ def _choices(prompts: Sequence[Prompt], settings: PromptSettings, key: int | str
     """Yield lists of turns of a row; one turn of each becomes a prompt. `behind` is the last turn
     that was already drawn, or -1.
 
-    If turns = "random", the turns come in random order. With max_shown_share = 1, text rows yield
-    one turn, as they did before (keeps the order of old roots).
+    If turns = "random", the turns come in random order.
     """
     turns = range(len(prompts))
     if settings.turns == "all":
         yield from ([turn] for turn in turns[behind + 1:])
     elif turns and behind < 0:
-        draw_from = random.Random(f"{settings.seed}:{key}")
-        if settings.turns != "random":
-            yield turns[:1] if settings.turns == "first" else turns[-1:]
-        elif not prompts[0].tools and settings.max_shown_share == ALL:
-            yield [draw_from.choice(turns)]
-        else:
-            yield draw_from.sample(turns, len(turns))
+        drawn = random.Random(f"{settings.seed}:{key}").sample(turns, len(turns))
+        yield {"random": drawn, "first": turns[:1], "last": turns[-1:]}[settings.turns]
 
 
 @dataclass

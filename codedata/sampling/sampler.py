@@ -23,7 +23,7 @@ from codedata.run.cli import RunOptions
 from codedata.run.signals import signals
 from codedata.run.start import whole_run
 from codedata.run.states import Selection
-from codedata.sampling.draw import ALL, DUPLICATE, Choice, Cursor, Drawn, Seen, draw, prompt_problem
+from codedata.sampling.draw import DUPLICATE, Choice, Cursor, Drawn, Seen, draw, prompt_problem
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.refusals import EXCLUDED
 from codedata.sampling.trajectories import Hub, Trajectories, attempt_names, hub_of, open_source
@@ -36,11 +36,12 @@ PER_FILE = 200
 START: Cursor = (0, 0, -1)
 FILE_NAME = re.compile(r"prompts_\d+_\d+")
 # settings that are not part of `settings` in the ledger, or not with this value
-NO_IDENTITY = ("count", "rows_url", "hub_url")
+NO_IDENTITY = ("count", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
 # reasons that apply to all turns of a trajectory
 OF_PR = (EXCLUDED, "PR sampled already", "oversized PR", "in a benchmark")
-NO_IDENTITY_IF = {"decontaminate": (), "max_shown_share": ALL}
+NO_IDENTITY_IF = {"decontaminate": ()}
+MAX_SHOWN_SHARE = 0.99   # of the code that the PR changes, in a history
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ class PromptSampler:
         self.attempts = digest(attempt_names(self.root)) if is_of_attempts else ""
         self.identity = digest({
             key: value
-            for key, value in {**asdict(self.settings), "window_rows": 1}.items()
+            for key, value in {**asdict(self.settings), "window_rows": 1,
+                               "max_shown_share": MAX_SHOWN_SHARE}.items()
             if key not in NO_IDENTITY and value != NO_IDENTITY_IF.get(key)}
             | ({"blind": True} if self.is_blind else {}))
         self.skipped: Counter[str] = Counter()
@@ -320,17 +322,15 @@ class PromptSampler:
     def _problem(self, prompt: Prompt, record: Commit) -> str | None:
         """Return the reason to leave a prompt out because of its PR, or None."""
         max_chars = self.exclude.max_patch_chars
-        max_share = self.settings.max_shown_share
         if max_chars and len(record.patch) > max_chars:
             self._note(prompt.instance_id, "oversized PR", repo=record.repo,
                        language=record.language, patch_chars=len(record.patch),
                        n_files=len(record.files), created_at=record.created_at)
             return "oversized PR"
-        if max_share < ALL:
-            if not self.is_blind and shown_share(prompt.messages, record) > max_share:
-                return SHOWN
-            if has_fix_begun(prompt.messages, record):
-                return BEGUN
+        if not self.is_blind and shown_share(prompt.messages, record) > MAX_SHOWN_SHARE:
+            return SHOWN
+        if has_fix_begun(prompt.messages, record):
+            return BEGUN
         return self._benchmark_problem(prompt, record)
 
     def _benchmark_problem(self, prompt: Prompt, record: Commit | None) -> str | None:

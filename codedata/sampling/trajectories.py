@@ -221,8 +221,8 @@ class Hub:
 
     http: object
     token: str | None = None
-    rows_url: str = PromptSettings.rows_url   # the dataset server
     hub_url: str = PromptSettings.hub_url
+    rows_url: str = "https://datasets-server.huggingface.co"   # the dataset server
     root: Path = Path()
 
     def get_json(self, url: str, **params):
@@ -260,8 +260,7 @@ class Hub:
 
 def hub_of(settings: Settings, http) -> Hub:
     """Return the Hub that the settings name."""
-    return Hub(http, settings.hf_token, settings.prompt.rows_url, settings.prompt.hub_url,
-               settings.root)
+    return Hub(http, settings.hf_token, settings.prompt.hub_url, root=settings.root)
 
 
 class HubRows:

@@ -60,6 +60,7 @@ from codedata.turns.replay import (
     variables_of,
 )
 
+COMMAND_S = 60.0           # for a command
 TESTS_S = 900.0            # for one run of the hidden tests
 ONLY = "/tmp/codedata-only"   # prefix of the folder of the plugin that runs only the hidden tests
 KILLED = 137               # exit code of a command whose container is gone
@@ -149,11 +150,10 @@ class Runner:
     def _opened_for(self, record: Answer | Prompt, commit: Commit, environment: Environment
                     ) -> Iterator[tuple]:
         """Yield (replayer, hidden tests, steps) for the history of a record."""
-        limits = self.settings.run
         with self.branches(environment, current_reply_log().item) as branches:
             hidden = HiddenTests(branches, environment, commit, TESTS_S)
             is_task = environment.repo_name == commit.instance_id   # its agents had no others
-            replayer = Replayer(branches, {} if is_task else hidden.variables, limits.timeout_s,
+            replayer = Replayer(branches, {} if is_task else hidden.variables, COMMAND_S,
                                 hidden.put, keeps_shell(record.messages, record.tools))
             steps = steps_of(record.messages, record.tools)
             begin_step("replaying commands")

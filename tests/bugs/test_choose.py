@@ -11,8 +11,13 @@ from codedata.bugs.choose import STAGE, GoodCandidate, choose, chosen_in
 from codedata.bugs.instances import bug_tasks
 from codedata.settings import BugSettings
 
-WIDE = BugSettings(max_instances=1000, max_per_symbol=1000, max_per_operator=1000,
-                   max_per_failing_set=1000)
+WIDE = BugSettings(max_instances=1000, max_per_failing_set=1000)
+
+
+@pytest.fixture(autouse=True)
+def _caps(monkeypatch):
+    monkeypatch.setattr("codedata.bugs.choose.MAX_PER_SYMBOL", 4)
+    monkeypatch.setattr("codedata.bugs.choose.MAX_PER_OPERATOR", 5)
 
 
 def a_good(n: int, operator: str = "negated", **more) -> GoodCandidate:
@@ -27,7 +32,7 @@ def many(seed: int, n: int = 80) -> list[GoodCandidate]:
                    n_failing=draw.randint(1, 9)) for i in range(n)]
 
 
-CAPPED = BugSettings(max_instances=14, max_per_symbol=4, max_per_operator=5, max_per_failing_set=4)
+CAPPED = BugSettings(max_instances=14, max_per_failing_set=4)
 
 
 def chosen(found, bug=CAPPED, kept=()) -> list[str]:

@@ -140,9 +140,10 @@ def test_an_agent_is_told_what_to_undo_and_only_a_bug_of_the_source_leaves(marsh
 
 
 @pytest.mark.docker
-def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(marsh_image, tmp_path):
+def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(
+        marsh_image, tmp_path, monkeypatch):
     write_root(tmp_path, "crane", "egret")
-    (tmp_path / "chain.toml").write_text("[bug]\nmax_submits = 2\n")
+    monkeypatch.setattr("codedata.bugs.inject.MAX_SUBMITS", 2)
     harmless = act(edit("heron.py", "2 * depth", "depth * 2"), SUBMIT)
     scenes = [{"when": "birds/egret", "native": [harmless, act(SUBMIT)]},
               {"when": "another kind of bug", "native": [

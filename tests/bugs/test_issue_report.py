@@ -10,6 +10,7 @@ from reported_heron import heron_bug as heron_bug  # a fixture
 
 import bug_inject
 from codedata.bugs.issues.issue_texts import FORMS
+from codedata.settings import FORMAT_RETRIES
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("heron_bug")]
 STEP = ("agent", "--steps", "issue")
@@ -77,7 +78,8 @@ def problems_in(requests) -> list[str]:
     return [request.text.rpartition("not accepted as it stands")[2] for request in requests]
 
 
-def test_a_reproduction_that_shows_nothing_is_asked_for_again(tmp_path, fake_llm, report):
+def test_a_reproduction_that_shows_nothing_is_asked_for_again(
+        tmp_path, fake_llm, report, monkeypatch):
     refused = {
         "no block": "0 blocks",
         fenced("import heron\nprint(heron.wade(20))\n"): "is the same",
@@ -87,7 +89,8 @@ def test_a_reproduction_that_shows_nothing_is_asked_for_again(tmp_path, fake_llm
         fenced("from tests.test_wading import x\n"): "test_wading",
         fenced("from heron.wading import _pace_of\nprint(_pace_of(33))\n"): "'_pace_of'",
         fenced("kill -9 1; kill -9 -1\n", "bash"): "is the same"}
-    settings = "[issue]\nmax_tries = 10\n[sandbox]\ndisk_limit = '100MB'\n"
+    monkeypatch.setitem(FORMAT_RETRIES, "issue", len(refused))
+    settings = "[sandbox]\ndisk_limit = '100MB'\n"
     assert report(*refused, fenced(SCRIPT), REPORTED, more=settings) == 0
     found = problems_in(fake_llm.requests[1:])
     assert [one for one, why in zip(found, refused.values(), strict=False) if why not in one] == []
@@ -97,15 +100,14 @@ def test_a_reproduction_that_shows_nothing_is_asked_for_again(tmp_path, fake_llm
 def test_an_endless_reproduction_is_ended_and_the_item_fails_after_the_last_try(
         tmp_path, fake_llm, report, capsys):
     endless = fenced("while true; do :; done\n", "bash")
-    settings = "[issue]\nmax_tries = 2\n[sandbox]\nrun_timeout = 3\n"
-    assert report(endless, "x", more=settings) == 1
-    assert "did not end within 3 s" in fake_llm.requests[1].text and fake_llm.n_requests == 2
+    assert report(endless, *"xyz", more="[sandbox]\nrun_timeout = 3\n") == 1
+    assert "did not end within 3 s" in fake_llm.requests[1].text and fake_llm.n_requests == 4
     assert "0 blocks" in capsys.readouterr().err
     assert not bug_path(tmp_path).exists()
 
 
 def test_a_report_that_shows_more_than_a_user_knows_or_quotes_nothing_is_asked_for_again(
-        tmp_path, fake_llm, report):
+        tmp_path, fake_llm, report, monkeypatch):
     refused = [(f"<report>{TEXT}\n{more}</report>", why) for more, why in (
         ("Look at line 11 of it.", "line 11"),
         ("See test_wades_up_to_the_knee.", "'test_wades_up_to_the_knee'"))]
@@ -113,7 +115,8 @@ def test_a_report_that_shows_more_than_a_user_knows_or_quotes_nothing_is_asked_f
                 (Say("<report>Wrong", finish_reason="length"), "no report"),
                 ("<report> </report>", "no report"), ("", "empty")]
     replies, reasons = zip(*refused, strict=True)
-    assert report(fenced(SCRIPT), *replies, REPORTED, more="[issue]\nmax_tries = 9\n") == 0
+    monkeypatch.setitem(FORMAT_RETRIES, "issue", len(replies))
+    assert report(fenced(SCRIPT), *replies, REPORTED) == 0
     found = problems_in(fake_llm.requests[2:])
     assert [one for one, why in zip(found, reasons, strict=True) if why not in one] == []
     assert read_bug(tmp_path)["problem_statement"] == TEXT

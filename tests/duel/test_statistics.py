@@ -119,7 +119,7 @@ def test_clusters_are_drawn_whole_in_the_order_of_their_first_turn():
 def test_turns_of_one_instance_decide_as_one_and_the_bound_lies_in_the_interval():
     judged = [turn_score(turn(a="CCCCC" if k % 7 > 2 else "KKKKK").judges, ["a"])
               for k in range(30)]
-    apart, together = (decide(judged, ["a"], DuelSettings(bootstrap_resamples=500), clusters)
+    apart, together = (decide(judged, ["a"], DuelSettings(), clusters)
                        for clusters in (None, [f"i{k // 6}" for k in range(30)]))
     assert apart.lcb != together.lcb
     low, high = together.interval

@@ -49,7 +49,7 @@ def reply(request):
 def root(tmp_path, fake_llm):
     tmp_path.with_model(fake_llm,
         '[leak]\nmodels = ["auditor"]\n[judge]\nmodels = ["j"]\n[duel]\nmin_turns = 1\n'
-        "min_instances = 1\nbootstrap_resamples = 500\n[king]\nmax_prompt_tokens = 900\n",
+        "min_instances = 1\n[king]\nmax_prompt_tokens = 900\n",
         workers=1)
     talk = [{"role": "system", "content": "You run one bash command at a time."},
             {"role": "user", "content": "Fix the parser."},

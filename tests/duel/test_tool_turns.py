@@ -20,8 +20,7 @@ from codedata.leak.leaked_facts import find_facts
 from codedata.llm.trim import fit
 from codedata.records import Answer, Commit, Prompt, parse
 
-SETTINGS = ('[judge]\nmodels = ["a"]\n[duel]\nmin_turns = 1\nmin_instances = 1\n'
-            "bootstrap_resamples = 500\n")
+SETTINGS = ('[judge]\nmodels = ["a"]\n[duel]\nmin_turns = 1\nmin_instances = 1\n')
 PATCH = ("diff --git a/src/file_1.py b/src/file_1.py\n--- a/src/file_1.py\n+++ b/src/file_1.py\n"
          "@@ -1,2 +1,2 @@\n-    return compute_total(order)\n+    return 0\n")
 

@@ -67,11 +67,11 @@ def test_another_order_is_decided_on_without_a_call(root, fake_llm):
 def test_other_numbers_for_the_gate_cost_nothing_and_touch_no_record(root, fake_llm):
     before = {name: score_path(root, name).stat() for name in scores(root)}
     for line, accepted in (("win_margin = 60.0", False), ("min_turns = 6", False),
-                           ("seed = 3", True)):
+                           ("gate_alpha = 0.1", True)):
         root.with_judges(fake_llm, "a", "b", duel=line)
         validated(root)
         assert duel(root)["accepted"] == accepted
-    assert duel(root)["seed"] == 3 and fake_llm.n_requests == 0
+    assert duel(root)["gate_alpha"] == 0.1 and fake_llm.n_requests == 0
     assert {name: score_path(root, name).stat() for name in scores(root)} == before
 
 

@@ -83,7 +83,6 @@ def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
 [duel] gate_alpha = nan | [duel] gate_alpha
 [duel] min_valid_turn_frac = 1.5 | [duel] min_valid_turn_frac
 [duel] win_margin = -101.0 | [duel] win_margin
-[duel] bootstrap_resamples = 0 | [duel] bootstrap_resamples
 [duel] min_turn = 3 | min_turns?
 """))
 def test_settings_that_make_no_sense_end_with_2_and_name_the_place(

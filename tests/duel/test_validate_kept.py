@@ -6,6 +6,7 @@ import time
 
 import pytest
 from conftest import (
+    REPO,
     edit,
     eventually,
     finish,
@@ -130,16 +131,23 @@ def test_a_judge_that_is_down_and_alone_to_be_asked_ends_the_run_and_writes_noth
     assert {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")} == before
 
 
+SLOW = """
+import validate
+from codedata.duel import scoring
+from codedata.run import cli
+scoring.RESAMPLES = 1_000_000
+cli.main(validate.main)
+"""
+
+
 def test_a_shard_that_is_slow_to_decide_does_not_take_back_what_another_decided(tmp_path, fake_llm):
     tmp_path.with_answers(120)
     n_slow = sum(name_hash(f"t_{i}") % 2 == 0 for i in range(1, 121))
     tmp_path.with_judges(fake_llm, "a")
-    quick_toml = (tmp_path / "chain.toml").read_text()
-    (tmp_path / "slow.toml").write_text(quick_toml.replace("resamples = 500",
-                                                           "resamples = 1_000_000"))
+    (tmp_path / "slow.py").write_text(SLOW)
     fake_llm.always(verdict())
-    slow = start_script("validate.py", tmp_path, "--shard", "0/2", "--config",
-                        tmp_path / "slow.toml")
+    slow = start_script(tmp_path / "slow.py", tmp_path, "--shard", "0/2",
+                        env={"PYTHONPATH": str(REPO)})
     eventually(lambda: len(ledger_lines(tmp_path / "score")) == n_slow)
     time.sleep(0.2)
     slow.send_signal(signal.SIGSTOP)   # it has read the scores, and draws its resamples

@@ -20,8 +20,7 @@ from codedata.report.turn_rows import TurnLeaks, TurnRow
 NUMBERS = count(1)   # of blind answers
 COMMAND = re.compile(r"ls d(\d+)")
 SETTINGS = (
-    "[judge]\nmodels = [\"a\"]\n[duel]\nmin_turns = 1\nmin_instances = 1\nbootstrap_resamples = "
-    "500\n"
+    "[judge]\nmodels = [\"a\"]\n[duel]\nmin_turns = 1\nmin_instances = 1\n"
     "[prices]\nm = { in = 50.0, out = 250.0 }\na = { in = 50.0, out = 250.0 }\n")
 
 

@@ -313,20 +313,20 @@ def test_a_turn_without_a_pr_record_is_of_an_unknown_licence_and_of_the_reposito
 def test_a_repository_never_moves_when_others_come():
     draw = random.Random(4)
     names = [f"owner{i}/repo{draw.random()}" for i in range(2000)]
-    whole = splits(names, 0.05, 0)
+    whole = splits(names, 0.05)
     assert 60 < Counter(whole.values())["validation"] < 140
     for n in (300, 700, 1500):
         some = draw.sample(names, n)
-        assert splits(some, 0.05, 0) == {name: whole[name] for name in some}
-    larger = splits(names, 0.2, 0)   # a larger share takes from train alone
+        assert splits(some, 0.05) == {name: whole[name] for name in some}
+    larger = splits(names, 0.2)   # a larger share takes from train alone
     assert all(larger[name] == "validation" for name in names if whole[name] == "validation")
-    assert splits(names, 0.05, 1) != whole and set(splits(names, 0.0, 0).values()) == {"train"}
-    assert [*splits(map(str.upper, names), 0.05, 0).values()] == [*whole.values()]
+    assert set(splits(names, 0.0).values()) == {"train"}
+    assert [*splits(map(str.upper, names), 0.05).values()] == [*whole.values()]
     for share in (0.5, 0.99, 1.0):   # something is left to train on
-        assert all("train" in splits(names[:n] * 20, share, 0).values() for n in range(1, 6))
-    assert {*splits(names[:19], 1.0, 0).values()} == {"train"}   # fewer than 20 rows are not split
-    assert "validation" in splits(names[:20], 1.0, 0).values()
-    assert splits([], 0.5, 0) == {}
+        assert all("train" in splits(names[:n] * 20, share).values() for n in range(1, 6))
+    assert {*splits(names[:19], 1.0).values()} == {"train"}   # fewer than 20 rows are not split
+    assert "validation" in splits(names[:20], 1.0).values()
+    assert splits([], 0.5) == {}
 
 
 # files -------------------------------------------------------------------------------------------

@@ -113,14 +113,14 @@ def test_reasoning_of_the_king_is_beside_its_answer_and_nothing_else_is_kept(tmp
     "no", "", *map(Say, [None, " \n\t", [], [{"type": "image_url"}]]),
     Say([{"type": "text", "text": None}]), Say("", reasoning="I think long"),
 ], ids=short)
-def test_an_empty_or_rejected_answer_is_asked_again_and_fails_the_item_after_format_retries(
+def test_an_empty_or_rejected_answer_is_asked_again_and_fails_the_item_after_two_more_tries(
         tmp_path, fake_llm, wrong):
     fake_llm.script(wrong, wrong, "yes")
     assert answered(fake_llm, tmp_path, only_yes)[0].text == "yes" and fake_llm.n_requests == 3
     fake_llm.always(wrong)
     with pytest.raises(ItemFailed, match="not yes" if wrong == "no" else "empty answer"):
-        answered(fake_llm, tmp_path / "2", only_yes, format_retries=0)
-    assert fake_llm.n_requests == 4
+        answered(fake_llm, tmp_path / "2", only_yes)
+    assert fake_llm.n_requests == 6
 
 
 def test_a_truncated_answer_is_recorded_and_no_turn(tmp_path, fake_llm):

@@ -28,9 +28,8 @@ def children(pid: int) -> list[str]:
 
 
 def test_both_answers_are_the_model_s_own_well_formed_words(tmp_path):
-    tmp_path.with_prompts(1).with_commits(1)
-    with open(tmp_path / "chain.toml", "a") as file:   # by chance it names the file of the patch
-        file.write("[challenger]\nleak_retries = -1\n")
+    patch = "diff --git a/lib/quagga.py b/lib/quagga.py\n+fix\n"   # a file that it does not name
+    tmp_path.with_prompts(1).with_commits(1, files=["lib/quagga.py"], patch=patch)
     for script, field in (("king.py", "king"), ("ch.py", "challenger")):
         done = run_script(script, tmp_path, *FLAGS, timeout_s=280)
         assert done.returncode == 0 and NOISE in done.stderr, done.stderr

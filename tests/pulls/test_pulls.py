@@ -44,7 +44,7 @@ def test_code_tests_and_documents_of_a_request_are_told_apart():
                    **dict.fromkeys((".gitignore", ".eslintrc.js", "b/.github/ci.yml", "uv.lock",
                                     "tasks.py", "dev-requirements.txt", "package-lock.json"),
                                    ("g\n", "h\n"))})
-    request = pull_request(parse(Commit, made, ""), 0, 0)
+    request = pull_request(parse(Commit, made, ""))
     assert re.findall(r"^diff --git a/(\S+)", request.diff, re.MULTILINE) == ["a.py"]
     assert re.findall(r"^diff --git a/(\S+)", request.tests, re.MULTILINE) == [
         "tests/data/in.json", "tests/test_a.py"]
@@ -59,19 +59,21 @@ def test_a_patch_without_heads_of_git_is_refused_as_such(field, heads):
     code = diff_of({"a.py": b"a\n", "b.py": b"a\n"}, {"a.py": b"b\n", "b.py": b"b\n"})
     patches = {"patch": code, "test_patch": code.replace("b.py", "test_b.py")}
     patches[field] = re.sub(heads, "", patches[field], flags=re.MULTILINE)
-    request = pull_request(parse(Commit, {**record({}), **patches}, ""), 0, 0)
+    request = pull_request(parse(Commit, {**record({}), **patches}, ""))
     assert request.refused == "a patch lacks heads of git, diff --git a/FILE b/FILE"
 
 
-@pytest.mark.parametrize(("files", "limits", "reason"), [
-    ({"a.py": ("a\n", "b\n")}, (0, 0), "it changes no tests"),
-    ({"tests/test_a.py": ("a\n", "b\n")}, (0, 0), "it changes no code"),
-    ({"a.py": ("a\n", "b\n"), "b.py": ("", "b\n"), "test_a.py": ("", "b\n")}, (1, 0),
-     "it changes more than 1 files of code"),
-    ({"a.py": ("a\n", "b\nc\n"), "test_a.py": ("", "b\n")}, (0, 2),
-     "it changes more than 2 lines of code")])
-def test_a_request_that_can_be_no_task_is_refused_by_name(files, limits, reason):
-    assert pull_request(parse(Commit, record(files), ""), *limits).refused == reason
+@pytest.mark.parametrize(("files", "reason"), [
+    ({"a.py": ("a\n", "b\n")}, "it changes no tests"),
+    ({"tests/test_a.py": ("a\n", "b\n")}, "it changes no code"),
+    ({**{f"{n}.py": ("", "b\n") for n in range(10)}, "test_a.py": ("", "b\n")}, ""),
+    ({**{f"{n}.py": ("", "b\n") for n in range(11)}, "test_a.py": ("", "b\n")},
+     "it changes more than 10 files of code"),
+    ({"a.py": ("a\n", "b\n" * 399), "test_a.py": ("", "b\n")}, ""),
+    ({"a.py": ("a\n", "b\n" * 400), "test_a.py": ("", "b\n")},
+     "it changes more than 400 lines of code")])
+def test_a_request_that_can_be_no_task_is_refused_by_name(files, reason):
+    assert pull_request(parse(Commit, record(files), "")).refused == reason
 
 
 def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path, capsys):

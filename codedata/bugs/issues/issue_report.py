@@ -173,11 +173,11 @@ class Reporter:
     def stage(self, word: Word) -> Stage:
         """Return the stage that writes the reports of a subcommand's bugs (agent or scale)."""
         root = self._settings.root
-        n_calls = 2 * self._settings.issue.max_tries
         note = ""
         identity = {"writer": self._settings.issue.writer, "texts": TEXTS}
         if self._client:
-            note = f"at most {n_calls} calls for each bug; most bugs take two"
+            n_tries = 1 + self._client.spec.format_retries
+            note = f"at most {2 * n_tries} calls for each bug; most bugs take two"
             prompts = digest([*map(_packaged, PROMPTS)])
             identity = {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
         return Stage(

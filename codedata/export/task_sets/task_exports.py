@@ -98,8 +98,7 @@ class TaskFormat:
         for name, problem in refused.items():
             tasks.left_out.add(name, *problem, format=self.name)
         mine = [one for one in mine if one.task.instance_id not in refused]
-        split_of = splits((origin_of(one.task) for one in mine), tasks.settings.validation,
-                          tasks.settings.seed)
+        split_of = splits((origin_of(one.task) for one in mine), tasks.settings.validation)
         noted = read_manifest(tasks.directory / self.name).get(IMAGES, {})
         return [replace(one, split=split_of[origin_of(one.task)], noted=_noted(noted, one.task))
                 for one in mine]
@@ -124,7 +123,7 @@ class TaskOrigins:
     refused: list[tuple[str, str, Problem]] = field(default_factory=list)
     n_broken: int = 0
     kept_settings = ("audited_only", "harbor_network", "licence", "licences", "min_words",
-                     "pass_rate", "pass_rate_agent", "secrets_in_tests", "seed", "validation")
+                     "pass_rate", "pass_rate_agent", "secrets_in_tests", "validation")
     template = "task_card.md"
     noun = "tasks"
 
