@@ -8,8 +8,7 @@ command   a program of the user (proxy.py)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,14 +19,11 @@ from codedata.records import Object, Task
 from codedata.run.talk import begin_step
 from codedata.sandbox import OverLimit, Sandbox
 from codedata.sandbox.docker.engine import volume_of
-from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.patch import work_in
 from codedata.solving.proxy import AGENT, Proxy
 from codedata.tasks.folder.task_folder import agent_of
 from codedata.tasks.prove.grader import Grader
 from codedata.texts import text_of
-
-Runner = tuple[dict[str, str], Callable[[str, Sandbox], AgentResult]]
 
 
 @dataclass(frozen=True)
@@ -82,20 +78,21 @@ class Own:
         return {**self.client.spec.identity(), **self.limits, "network": self.network,
                 "prompt": text_of(__package__, "system.md")}
 
-    @contextmanager
-    def runner(self, host: SandboxFactory) -> Iterator[Runner]:
-        """Yield (the mounts of a container, the function that runs the agent on a task in it)."""
-        bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
-        yield {}, lambda task, sandbox: Agent(
-            text_of(__package__, "system.md"), [bash], self.client, sandbox, **self.limits
-            ).run(task)
-
     def attempt(self, task: Task, grader: Grader) -> Done:
-        """Return the model's outcome. Work that cannot be packed counts as no change."""
-        host = grader.host
-        with (self.runner(host) as (mounts, run),
-              host.open(grader.image, grader.label, grader.workdir, is_stateful=True,
-                        default_rights=True, user=agent_of(task), mounts=mounts) as sandbox):
+        """Return the model's outcome."""
+        bash = ToolBashExecutor(max_timeout_s=grader.host.run_timeout_s)
+        return self.run_in_container(task, grader, lambda request, sandbox: Agent(
+            text_of(__package__, "system.md"), [bash], self.client, sandbox, **self.limits
+            ).run(request))
+
+    def run_in_container(self, task: Task, grader: Grader,
+                         run: Callable[[str, Sandbox], AgentResult],
+                         mounts: Mapping[str, str] | None = None) -> Done:
+        """Return the outcome of run(instruction, sandbox) in a container of the task's image. Work
+        that cannot be packed counts as no change."""
+        with grader.host.open(
+                grader.image, grader.label, grader.workdir, is_stateful=True, default_rights=True,
+                user=agent_of(task), mounts=mounts) as sandbox:
             sandbox.network(self.network)
             result = run(task.instruction, sandbox)
             try:
@@ -117,12 +114,12 @@ class Command(Own):
         """Return the settings that determine an attempt, in addition to its task."""
         return {**super().settings, "command": self.command, "image": self.image}
 
-    @contextmanager
-    def runner(self, host: SandboxFactory) -> Iterator[Runner]:
-        """Yield (the mounts of a container, the function that runs the program on a task in it)."""
+    def attempt(self, task: Task, grader: Grader) -> Done:
+        """Return the program's outcome."""
         with Proxy(self.client, self.limits) as proxy:
-            yield ({**proxy.mounts, **volume_of(self.image, AGENT)},
-                   partial(proxy.run, self.command))
+            return self.run_in_container(
+                task, grader, partial(proxy.run, self.command),
+                {**proxy.mounts, **volume_of(self.image, AGENT)})
 
 
 AGENTS: dict[str, type] = {cls.name: cls for cls in (Own, Nop, Gold, Command)}

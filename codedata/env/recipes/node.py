@@ -8,6 +8,7 @@ each workspace package are run. A chain without a known runner is run unchanged.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -98,10 +99,10 @@ class NodeRecipe:
                     *PROGRAMS, f"export PATH={NODE}/bin:$PWD/node_modules/.bin:$PATH", CA)
         flags = self.flags if self.runs_scripts else (manager["no_scripts"], *self.flags)
         if project.release:   # also called by scripts
-            yield f"install -m 755 {script.words([project.release])} {NODE}/bin/yarn"
+            yield f"install -m 755 {shlex.join([project.release])} {NODE}/bin/yarn"
         elif project.manager_version:
             package = table("tools")["node"]["managers"][project.manager]["package"]
-            program = script.words([f"{package}@{project.manager_version}"])
+            program = shlex.join([f"{package}@{project.manager_version}"])
             left_out = "" if self.locked else f" || echo 'left out: '{program}"
             yield f"npm install -g --no-audit --no-fund {program}{left_out}"
         if self.locked:
@@ -113,23 +114,23 @@ class NodeRecipe:
                    "echo 'not built: the tests may need the source alone'")
         if project.name:
             yield fill(table("tools")["node"]["own_copy"],
-                       name=script.words([f"node_modules/{project.name}"]),
-                       wanted=script.words([f'"{project.name}":']))
+                       name=shlex.join([f"node_modules/{project.name}"]),
+                       wanted=shlex.join([f'"{project.name}":']))
         yield "rm -rf ~/.npm ~/.cache ~/.yarn ~/.local/share/pnpm"
 
     def _loose_lines(self, flags: str) -> Iterator[str]:
         """Yield the lines that install without a lock file and without packages that no test needs.
         package.json is changed for that and restored."""
-        edits = [f"npm pkg set {script.words([f'devDependencies[{name}]=*'])}"
+        edits = [f"npm pkg set {shlex.join([f'devDependencies[{name}]=*'])}"
                  for name in self.relaxed]
         if unneeded := [f"devDependencies[{name}]" for name in self.project.dependencies
                         if name not in self.added and not helps_tests("npm", name)]:
-            edits.insert(0, f"npm pkg delete {script.words(unneeded)}   # no test needs them")
+            edits.insert(0, f"npm pkg delete {shlex.join(unneeded)}   # no test needs them")
         yield from (*edits, f"{NPM}{flags}")
         if edits:
             yield "git checkout -q -- package.json"
         if self.added:
-            yield f"{NPM} --no-save{flags} {script.words(self.added)}"
+            yield f"{NPM} --no-save{flags} {shlex.join(self.added)}"
 
     def test_script(self) -> str:
         """Return the bash script that runs the tests and writes their reports to script.RESULTS."""

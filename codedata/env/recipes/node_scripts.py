@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import dropwhile, takewhile
@@ -38,7 +39,7 @@ class ScriptStep:
         line = self._reporting(n) if self.runner else " ".join(self.words)
         exported, before = " ".join(self.env), ""
         if self.folder:
-            before = f"cd {script.words([self.folder])} && "
+            before = f"cd {shlex.join([self.folder])} && "
             exported = f"PATH=$PWD/node_modules/.bin:$PATH {exported}".rstrip()
         return f"({before}export {exported} && {line})" if exported else line
 

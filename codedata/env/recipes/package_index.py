@@ -31,11 +31,6 @@ def distribution_of(module: str) -> str:
     return provider("modules", module, module.partition(".")[0].replace("_", "-"))
 
 
-def normalized(name: str) -> str:
-    """Return a distribution name in PyPI's normalized form."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def helps_tests(index: str, package: str) -> bool:
     """Return whether a test may need a package of an index, "pypi" or "npm", unlike linters and
     release tools."""

@@ -10,9 +10,11 @@ import re
 from dataclasses import dataclass, field
 from itertools import islice
 
+from packaging.utils import canonicalize_name
+
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.metadata import Manifests, read_manifests, strings_in
-from codedata.env.recipes.package_index import Strings, normalized, table
+from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import (
     TEST_FOLDERS,
@@ -105,7 +107,8 @@ def read_python(source: RepositoryFiles) -> PythonProject:
         declares=bool(declared), local=local,
         **{use: merged(required[use], without=name)
            for use in ("tests", "developers", "features")},
-        extras={normalized(extra): merged(held, without=name) for extra, held in extras.items()},
+        extras={canonicalize_name(extra): merged(held, without=name)
+                for extra, held in extras.items()},
         modules=tuple(sorted({*packages, *_top_modules([*paths, *inner])})), packages=packages,
         native=bool(is_native), version_from_git=_version_is_from_git(files),
         addopts=addopts, options=(DOCTESTS,) if DOCTESTS in commands else (),

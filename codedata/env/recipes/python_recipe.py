@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from packaging.utils import canonicalize_name
+
 from codedata.env.recipes import script
-from codedata.env.recipes.package_index import COMPILER, Strings, normalized, provider, table
+from codedata.env.recipes.package_index import COMPILER, Strings, provider, table
 from codedata.env.recipes.python_project import PythonProject
 from codedata.env.recipes.requirements import merged, name_of
 from codedata.texts import fill
@@ -59,8 +62,8 @@ class PythonRecipe:
         tests that cannot be installed is left out."""
         pip = "python -m pip install -q"
         editable = "-e " if self.editable else ""
-        local = [f"{editable}{script.words([place])}" for place in self.project.local]
-        what = script.words(self.project.requires)
+        local = [f"{editable}{shlex.join([place])}" for place in self.project.local]
+        what = shlex.join(self.project.requires)
         if self.installed:
             what = f"{editable}."
             local += ["--no-build-isolation"] if self.build else []
@@ -81,11 +84,11 @@ class PythonRecipe:
             pip = "uv pip install -q --no-cache \"${until[@]}\""
         if self.lock:
             yield fill(table("tools")["python"]["locked"]["constraints"], lock=self.lock, to=LOCKED,
-                       name=script.words([normalized(self.project.name)]))
+                       name=shlex.join([canonicalize_name(self.project.name)]))
             pip += f" -c {LOCKED}"
         if self.build:
-            yield f"{pip} {script.words(self.build)}"
-        yield f"tests=({script.words(tests)})"
+            yield f"{pip} {shlex.join(self.build)}"
+        yield f"tests=({shlex.join(tests)})"
         yield f"{pip} {what} \"${{tests[@]}}\" || {{   {script.ASIDE}"
         if what:
             yield f"    {pip} {what}"
@@ -132,7 +135,7 @@ class PythonRecipe:
             table("tools")["python"]["runners"][self.runner]["command"],
             results=script.RESULTS, own=self.project.runner,
             start="" if folder == "." else f" -s {folder} -t .",
-            options=script.words([*options, *self.project.test_paths])).rstrip()
+            options=shlex.join([*options, *self.project.test_paths])).rstrip()
 
 
 def initial(project: PythonProject) -> PythonRecipe:

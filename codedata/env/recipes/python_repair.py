@@ -10,7 +10,9 @@ import re
 from dataclasses import replace
 from functools import partial
 
-from codedata.env.recipes.package_index import distribution_of, normalized, provider, table
+from packaging.utils import canonicalize_name
+
+from codedata.env.recipes.package_index import distribution_of, provider, table
 from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, extended, fitting, repaired
 from codedata.env.recipes.requirements import merged, name_of
@@ -86,8 +88,8 @@ def modules(recipe: PythonRecipe, log: Log, kind: str = "modules") -> PythonReci
     for name in log.matches(kind):
         top = name.partition(".")[0]
         if top in known or top not in recipe.project.modules:
-            recipe = with_tests(recipe, *extras.get(normalized(name), ())   # an extra of its name
-                                or [_as_declared(recipe, distribution_of(name))])
+            of_extra = extras.get(canonicalize_name(name))   # an extra of the module's name
+            recipe = with_tests(recipe, *of_extra or [_as_declared(recipe, distribution_of(name))])
     return recipe
 
 
@@ -95,9 +97,9 @@ def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
     """Return the recipe with the extras that messages request: `pip install name[extra]`."""
     for project, extras in ASKED_FOR.findall(log.text):
         if name_of(project) == name_of(recipe.project.name):
-            for extra in extras.split(","):
-                recipe = with_tests(recipe,
-                                    *recipe.project.extras.get(normalized(extra.strip()), ()))
+            for extra in map(str.strip, extras.split(",")):
+                recipe = with_tests(
+                    recipe, *recipe.project.extras.get(canonicalize_name(extra), ()))
     return recipe
 
 

@@ -8,8 +8,10 @@ from itertools import chain, product
 from pathlib import PurePosixPath
 from posixpath import dirname, join, normpath
 
+from packaging.utils import canonicalize_name
+
 from codedata.env.recipes.metadata import Manifests, strings_in, table_of
-from codedata.env.recipes.package_index import Strings, helps_tests, normalized, table, use_of
+from codedata.env.recipes.package_index import Strings, helps_tests, table, use_of
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.texts import tomllib
 
@@ -66,10 +68,10 @@ def _first_of_each(*tables: dict) -> Lists:
 def _extras(files: Manifests) -> Lists:
     """Return the requirements of every extra that any of the project's files declares."""
     declared = files.table("pyproject.toml/tool/poetry/dependencies")
-    by_name = {normalized(name_of(r)): r for r in from_poetry(declared, with_optional=True)}
+    by_name = {canonicalize_name(name_of(r)): r for r in from_poetry(declared, with_optional=True)}
     return _first_of_each(
         files.table("pyproject.toml/project/optional-dependencies"),
-        {extra: [by_name.get(normalized(name), name) for name in strings_in(names)]
+        {extra: [by_name.get(canonicalize_name(name), name) for name in strings_in(names)]
          for extra, names in files.table("pyproject.toml/tool/poetry/extras").items()},
         *map(files.table, table("packages")["declared"]["extras"]))
 
@@ -187,12 +189,13 @@ def local_packages(files: Manifests, is_installable: bool) -> Strings:
                  *(table_of(group, "dependencies") for group in groups)):
         for one in held.values():
             found.add_folder(str(table_of({"": one}, "").get("path", ".")))
-    shared = {normalized(name) for name in sources if table_of(sources, name).get("workspace")}
+    shared = {canonicalize_name(name) for name in sources
+              if table_of(sources, name).get("workspace")}
     members = files.table("pyproject.toml/tool/uv/workspace")
     for pattern in strings_in(members.get("members")):
         for folder in source.packages(pattern, "pyproject.toml"):
             about = source.parsed(f"{folder}/pyproject.toml", tomllib.loads, {})
-            name = normalized(str(table_of(about, "project").get("name")))
+            name = canonicalize_name(str(table_of(about, "project").get("name")))
             if not is_installable or name in shared:
                 found.add_folder(folder)
     skipped = (*table("skip")["python"]["not_modules"], *TEST_FOLDERS)
@@ -210,7 +213,7 @@ def name_of(requirement: str) -> str:
     """Return a requirement's normalized distribution name, or "" if it has no name: a number is a
     version without its name."""
     found = NAME.match(requirement)
-    return normalized(found[1]) if found and re.search("[A-Za-z]", found[1]) else ""
+    return canonicalize_name(found[1]) if found and re.search("[A-Za-z]", found[1]) else ""
 
 
 def usable(requirement: str) -> bool:
@@ -224,7 +227,7 @@ def merged(*lists: Iterable[str], without: str = "") -> tuple[str, ...]:
     found: dict[tuple[str, str], str] = {}
     for requirement in map(str.strip, chain(*lists)):
         name = name_of(requirement)
-        if usable(requirement) and name != normalized(without) and helps_tests("pypi", name):
+        if usable(requirement) and name != canonicalize_name(without) and helps_tests("pypi", name):
             # a name may occur again for other systems
             key = (name, requirement.partition(";")[2].strip())
             found.setdefault(key, requirement)
@@ -234,16 +237,16 @@ def merged(*lists: Iterable[str], without: str = "") -> tuple[str, ...]:
 def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) -> list[str]:
     """Return the requirements, with references to the project itself (name[a,b]) replaced by the
     requirements of its extras a and b."""
-    by_name = {normalized(extra): listed for extra, listed in reversed(extras.items())}
+    by_name = {canonicalize_name(extra): listed for extra, listed in reversed(extras.items())}
     found, left = [], [*wanted]
     while left:
         requirement = left.pop(0)
-        if not project or name_of(requirement) != normalized(project):
+        if not project or name_of(requirement) != canonicalize_name(project):
             found.append(requirement)
             continue
         names = (NAME.match(requirement)[2] or "").strip("[]").split(",")
         left = [r for name in names   # each extra once
-                for r in by_name.pop(normalized(name.strip()), ())] + left
+                for r in by_name.pop(canonicalize_name(name.strip()), ())] + left
     return found
 
 

@@ -56,14 +56,14 @@ def _text(what: str, options: str, env: Mapping[str, str], *parts: Iterable[str]
 def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
     """Return lines that install the needed Debian packages, if one is missing, and any wished ones
     that exist."""
-    needed, wished = words(sorted(set(needed))), sorted(set(wished) - set(needed))
+    needed, wished = shlex.join(sorted(set(needed))), sorted(set(wished) - set(needed))
     update, install = "apt-get update -qq", "apt-get install -qq -y --no-install-recommends"
     lines = []
     if needed:
         lines.append(f"dpkg -s {needed} >/dev/null 2>&1 || "
                      f"{{ {update}; {install} {needed} >/dev/null; }}")
     if wished:
-        lines += [update, f"for one in {words(wished)}; do   {ASIDE}",
+        lines += [update, f"for one in {shlex.join(wished)}; do   {ASIDE}",
                   f"    {install} \"$one\" >/dev/null || echo \"left out: $one\"", "done"]
     return lines
 
@@ -86,8 +86,3 @@ def in_turn(commands: list[str]) -> list[str]:
     if len(commands) < 2:
         return commands
     return ["code=0", *(f"{command} || code=$?" for command in commands), "exit $code"]
-
-
-def words(parts: Iterable[str]) -> str:
-    """Return the parts quoted for bash and joined by spaces."""
-    return " ".join(map(shlex.quote, parts))
