@@ -194,14 +194,12 @@ def _checked(row, where: str, folder: Path, by_user: bool) -> Repository:
 
 def _folder(row: Row, folder: Path, where: str, by_user: bool) -> str:
     """Return the path of the folder that a row names; "" if it names none."""
-    if row.reformat_path:
-        source = folder / row.reformat_path
-        if not source.is_dir():
-            raise BrokenRecord(f"names a folder that is not there: {row.reformat_path}.", where,
-                               "Mend its `reformat_path`.")
-        return str(source.resolve())
-    source = folder / row.repo
-    return str(source.resolve()) if by_user and source.is_dir() else ""
+    source = folder / (row.reformat_path or row.repo)
+    if row.reformat_path and not source.is_dir():
+        raise BrokenRecord(f"names a folder that is not there: {row.reformat_path}.", where,
+                           "Mend its `reformat_path`.")
+    is_named = row.reformat_path or by_user
+    return str(source.resolve()) if is_named and source.is_dir() else ""
 
 
 def _address_of(repo: str) -> str:

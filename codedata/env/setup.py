@@ -69,8 +69,12 @@ class Setup:
     client: Client | None     # for the agents; None if only recipes are tried
 
     @property
-    def _has_image(self) -> bool:
-        return self.host.builds_images and not self.settings.no_image
+    def _no_image(self) -> str:
+        """Return why no repository gets an image; "" if verified ones do."""
+        if self.settings.no_image:
+            return "--no-image"
+        missing = self.host.no_images
+        return missing and f"{missing}: install it in the sandbox that runs it"
 
     def make(self, repository: Repository) -> Environment:
         """Return the environment of a repository, verified or with the reason why it failed."""
@@ -81,7 +85,7 @@ class Setup:
         is_put = repository.path or repository.origin
         workdir = WORKDIR if is_put else self.host.workdir_of(base_image)
         opened = partial(self.host.open, label=label, workdir=workdir)
-        kept = self._no_image()
+        kept = KeptImage(trouble=self._no_image or "it was not verified")
         try:
             begin_step("reading the source")
             with source_of(repository, self.root, partial(opened, base_image)) as source:
@@ -97,9 +101,9 @@ class Setup:
                 verifier = Verifier(
                     opened, project_of(facts, source.near, source.commit),
                     self.host.run_timeout_s,
-                    self.host.temporary_name(TRIES) if self._has_image else "", base_image)
+                    "" if self._no_image else self.host.temporary_name(TRIES), base_image)
                 outcome = self._planned(repository, source, facts, verifier)
-            if self._has_image and outcome.status == SUCCESS:
+            if outcome.status == SUCCESS and not self._no_image:
                 kept = self.host.keep(outcome.verified.image_id, image_name_of(
                     repository.repo_name, outcome.verified.base_commit, base_image,
                     outcome.install_script))
@@ -125,14 +129,6 @@ class Setup:
         if planner != "recipe" and outcome.status != SUCCESS:
             outcome = self._by_agent(repository.repo_name, verifier, outcome, facts.is_node)
         return outcome
-
-    def _no_image(self) -> KeptImage:
-        """Return a KeptImage with the reason why a repository has no image."""
-        if self.settings.no_image:
-            return KeptImage(trouble="--no-image")
-        if self.host.builds_images:
-            return KeptImage(trouble="it was not verified")
-        return KeptImage(trouble=f"{self.host.no_images}: install it in the sandbox that runs it")
 
     def identity(self) -> dict:
         """Return the settings that determine a record, in addition to the repository. A change does

@@ -7,7 +7,6 @@ pytest.
 """
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from codedata.bounded import numbered_lines
+from codedata.bounded import numbered_lines, row_in
 from codedata.disk.store import Derived, Readers, Store, digest
 from codedata.errors import BrokenRecord, Excluded, ItemFailed
 from codedata.records import CaseResult, Environment, parse, safe_name
@@ -110,8 +109,8 @@ def chosen_by(args, root: Path) -> Environments:
 
 def _environment_of(line: str, where: str) -> Environment:
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as e:
+        data = row_in(line)
+    except ValueError as e:
         raise BrokenRecord(f"is not JSON: {e}", where, FORM) from e
     row = parse(EnvironmentRow, data, where, FORM)
     return of_image(

@@ -27,12 +27,12 @@ import requests
 import urllib3
 
 from codedata.disk.layouts import Program
-from codedata.errors import Interrupted, ItemFailed, Trouble
+from codedata.errors import Interrupted, ItemFailed, Trouble, start_thread
 from codedata.sandbox import SCRIPT_BASH_FUNC, ClosesAtExit, OverLimit, Result, SandboxDied, Script
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
 from codedata.sandbox.copies import text_at
 from codedata.sandbox.docker import engine
-from codedata.sandbox.docker.disk_limit import DiskWatch, start
+from codedata.sandbox.docker.disk_limit import DiskWatch
 from codedata.sandbox.process_labels import labels
 from codedata.sandbox.shell import PART, Shell, in_parts
 from codedata.sandbox.sizes import bytes_of
@@ -168,7 +168,7 @@ class SandboxDocker(ClosesAtExit):
             engine.connect()
             raise ItemFailed(f"does not start: {engine.reason(e)}", self.image,
                              "The image needs bash.") from e
-        start(self._disk.run)
+        start_thread(self._disk.run)
         for name, text in files.items():
             self._bash(WRITE, f"{FOLDER}/{name}", *in_parts(text))
         self._uid = self._gid = 0
@@ -334,7 +334,7 @@ class SandboxDocker(ClosesAtExit):
                     is_over.set()
                     self.end_all(signal)
 
-        thread = start(watch)
+        thread = start_thread(watch)
         try:
             yield is_over
         finally:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import requests
 
-from codedata.errors import Interrupted, ItemFailed
+from codedata.errors import Interrupted
 from codedata.terminal import say
 
 MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, used to time the next check
@@ -21,17 +20,6 @@ MAX_WAIT_S = 10.0
 LOOK_S = 5.0               # seconds between two checks of the host's free space
 
 _waiting = threading.Lock()   # lets only one waiting thread at a time check and report
-
-
-def start(target: Callable[[], None]) -> threading.Thread:
-    """Start a thread and return it. Raise ItemFailed if the machine allows no more threads."""
-    thread = threading.Thread(target=target, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError as e:
-        raise ItemFailed(f"no further thread can be started: {e}", "sandbox:",
-                         "Fewer --workers, or a higher limit of processes (ulimit -u).") from e
-    return thread
 
 
 class DiskWatch:

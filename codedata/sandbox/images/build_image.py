@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 import requests
 
-from codedata.errors import Interrupted, ItemFailed
+from codedata.errors import Interrupted, ItemFailed, start_thread
 from codedata.sandbox import process_labels
 from codedata.sandbox.archives import Bounds, pack
 from codedata.sandbox.docker import disk_limit, engine
@@ -182,7 +182,7 @@ def _watched(api, token: str, limits: BuildLimits,
                 for step in steps if any(checks.values()) else []:
                     engine.remove_container(api, step["Id"])
 
-    thread = disk_limit.start(watch)
+    thread = start_thread(watch)
     try:
         yield reasons
     finally:
