@@ -62,9 +62,9 @@ class Facts:
 
     @property
     def asked(self) -> set:
-        """Return what the files ask an install for: the names of packages (without versions, and
-        without packages that no test needs), the versions of Python and Node, and the programs that
-        the install runs."""
+        """Return everything that the files require of an install: the names of packages (without
+        versions, and without packages that no test needs), the versions of Python and Node, and the
+        programs that the install runs."""
         python, of_node = self.python, self.node
         pypi = (*python.build_requires, *python.requires, *python_recipe.initial(python).tests)
         npm = [name for name in of_node.dependencies if helps_tests("npm", name)]

@@ -1,8 +1,8 @@
 """Set up one repository for env_setup.py: find its scripts, verify them, keep the image, return the
 record.
 
-The image and scripts of a commit's nearest ancestor come first, then the recipe planner, then the
-agent, until scripts verify. A record is a success only if its scripts were verified.
+Tried in this order, until scripts are verified: the image and scripts of the commit's nearest
+ancestor, the recipe planner, the agent. A record is a success only if its scripts were verified.
 """
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from codedata.suites.source import put_source
 from codedata.terminal import usd
 
 TRAJECTORIES = "_trajectories"
-# runs of an agent: one to find scripts, one to fix them if they did not verify
+# runs of an agent: one finds scripts, one fixes them if their verification fails
 ROUNDS = 2
 PLAN_TIMEOUTS = 4           # times run_timeout; later the planner starts no new recipe
 READ = ("repo", "base_image", "base_commit", "source", "row")   # fields of a repository
-# Fields of Verified that the record's `verified` has under the same name.
+# fields of Verified that are copied into the record's `verified`
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
             "needs_network", "restored", "changed_by_tests")
 
@@ -79,7 +79,7 @@ class Setup:
     def make(self, repository: Repository) -> Environment:
         """Return the environment of a repository, verified or with the reason why it failed."""
         started = time.monotonic()
-        # valid in Docker and Kubernetes
+        # only characters that Docker and Kubernetes allow in labels
         label = f"env-{repository.repo_name[:40]}-{secrets.token_hex(4)}"
         base_image = repository.base_image or self.host.base_image
         is_put = repository.path or repository.origin
@@ -115,7 +115,7 @@ class Setup:
 
     def _planned(self, repository: Repository, source: Source, facts: Facts, verifier: Verifier
                  ) -> Planned:
-        """Return the first scripts that verify, else the last planner's."""
+        """Return the first scripts that are verified, else the scripts of the last planner."""
         planner = self.settings.planner
         outcome = Planned(verified=Verified(failed="recipe"))   # nothing was tried
         if neighbour := nearest_ancestor(self.root, repository, source,
@@ -131,8 +131,8 @@ class Setup:
         return outcome
 
     def identity(self) -> dict:
-        """Return the settings that determine a record, in addition to the repository. A change does
-        not make the record stale."""
+        """Return the settings that determine a record, in addition to the repository. A changed
+        setting does not make the record stale."""
         return {"planner": self.settings.planner, "base_image": self.host.base_image,
                 "sandbox": self.host.name,
                 **({"agent": self.client.spec.identity()} if self.client else {})}
@@ -150,8 +150,8 @@ class Setup:
                 "most of them take far fewer")
 
     def _by_agent(self, name: str, verifier: Verifier, outcome: Planned, in_two: bool) -> Planned:
-        """Return the outcome of an agent, started after the recipes failed. Scripts that do not
-        verify may be fixed once."""
+        """Let an agent find scripts after the recipes failed, and return the outcome. If their
+        verification fails, the agent may fix them once."""
         failures: list[FailedTry] = []
         # earlier attempts keep their trajectories
         trajectory = partial(new_trajectory, self.root,
@@ -171,7 +171,7 @@ class Setup:
                 sandbox.network(True)
                 run = (planner.mend(sandbox, name, failures[-1]) if n
                        else planner.find(sandbox, name, failures, in_two))
-            # the two scripts count only together, not one with an older other
+            # use both scripts of a run or neither: a script does not fit an older run's other one
             scripts = run.scripts if len(run.scripts) == len(SCRIPTS) else {}
             so_far = outcome.agent.followed_by(run) if outcome.agent else run
             outcome = replace(outcome, **scripts, agent=so_far, planner="agent")
@@ -188,9 +188,9 @@ class Setup:
 
 def nearest_ancestor(root: Path, repository: Repository, source: Source,
                      has_image: Callable[[str, str], bool]) -> Environment | None:
-    """Return the environment of the nearest ancestor of a commit that is healthy, starts from the
-    same base image and has its own image here; None if there is none. Descendants do not count: the
-    layers of their images hold later changes."""
+    """Return the healthy environment of the commit's nearest ancestor with the same base image and
+    an image on this machine, or None. Never use a descendant, whose image has later changes in its
+    layers."""
     found: dict[int, Environment] = {}
     family, last = repository.repo_name[:-8], source.commit[:8]
     if not (source.committed_at and last and repository.repo_name.endswith(last)):
