@@ -1,4 +1,4 @@
-"""Make recipes for Python projects: make a virtual environment outside the source, run the tests."""
+"""Make recipes for Python projects: a virtual environment outside the source, and a test run."""
 from __future__ import annotations
 
 import re
