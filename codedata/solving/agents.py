@@ -1,8 +1,8 @@
 """Choose the agent that attempts tasks, by name.
 
 own       a model with a shell that keeps its state (codedata/agent/)
-nop       changes nothing: a sound task rewards it with less than 1
-gold      runs the task's own solution: a sound task rewards it with 1
+nop       changes nothing: in a sound task it gets less than 1
+gold      runs the task's own solution: in a sound task it gets 1
 command   a program of the user (proxy.py)
 """
 from __future__ import annotations

@@ -13,9 +13,9 @@ git -c safe.directory='*' diff --no-color --no-ext-diff --no-renames {commit}; }
 
 
 def work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None, str]:
-    """Return (the archive of an agent's work, or None if it cannot be packed; its patch, or None if
-    there is no repository, or the patch is long or not text; why the work cannot be packed, or
-    "")."""
+    """Return (the archive of an agent's work, its patch, why the work cannot be packed or ""). The
+    archive is None if it cannot be packed. The patch is None without a repository, or if it is too
+    long or not text."""
     work, why = None, ""
     try:
         work = grader.packed(sandbox)

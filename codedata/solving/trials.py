@@ -26,8 +26,8 @@ class Trial:
     instance_id: str         # the task's
     folder: str
     content: str             # audited_digest() of the task
-    attempt: int             # from 1
-    planned: int             # attempts at the task planned by the run
+    attempt: int             # its number, from 1
+    planned: int             # attempts at the task that the run plans
     problem: str             # why the task is not attempted, or ""
 
 
@@ -39,8 +39,8 @@ def agent_id(name: str, settings: Object) -> str:
 
 
 def trials_in(root: Path, agent: str, n: int) -> Derived:
-    """Return an agent's attempts at the tasks of a root: the first at each, then the second, and so
-    on. Keep attempts of other agents, or at other contents."""
+    """Return an agent's attempts at the tasks of a root: the first at each task, then the second at
+    each, and so on. Attempts of other agents, or at other contents of a task, are kept."""
     def of(name: str, task: Task) -> dict[str, Trial]:
         content, problem = audited_digest(task), problem_of(task)
         if not safe_name(f"{name}.{content[:8]}.{agent}.{n}"):

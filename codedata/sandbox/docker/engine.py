@@ -35,9 +35,9 @@ IS_FOLDER = 1 << 31        # flag in the engine's file modes
 TIMEOUT_S = 300            # seconds for a request, since a commit writes gigabytes
 ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers cannot reach each other
 
-# Held from finding the network until the container has joined it, so that no other thread removes
-# the network meanwhile. The lock is reentrant, because the garbage collection of an unclosed
-# sandbox may remove a network in the same thread.
+# Held while a container joins a network, so that no other thread removes the network meanwhile. The
+# lock is reentrant, since the garbage collection of an unclosed sandbox may remove a network in the
+# same thread.
 _network_lock = threading.RLock()
 _volume_lock = threading.Lock()   # lets only one thread at a time fill a volume
 
@@ -80,7 +80,7 @@ def folder(api) -> Path:
 
 
 def reason(e: Exception) -> str:
-    """Return the engine's message for an error, in one line."""
+    """Return the message of an error from the engine, in one line."""
     return str(getattr(e, "explanation", None) or e).strip().replace("\n", " ")
 
 
@@ -153,10 +153,10 @@ def files_of(image: str, stop: threading.Event | None = None) -> Iterator[Files]
 
 def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple[str, bool]]:
     """Yield (path, whether the path exists) for each difference between a container and its image,
-    a folder before its content. If this process is root and has access to the engine's storage, a
-    folder is listed only if it is gone, was replaced, or changes meanwhile. Otherwise the engine
-    compares all files, which is slow, and also lists folders with changes. Raise OverBounds if
-    BOUNDS are exceeded."""
+    a folder before its content. If this process is root on the engine's machine, read the engine's
+    storage; a folder is then listed only if it is gone, was replaced, or changes meanwhile.
+    Otherwise let the engine compare all files, which is slow, and also lists folders that contain
+    changes. Raise OverBounds if BOUNDS are exceeded."""
     driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
     upper = driver.get("UpperDir", "")
     if os.geteuid() == 0 and os.path.isdir(upper):
@@ -167,8 +167,8 @@ def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple
 
 def _differences_in(name: str, parent: int | None, path: str, count: Callable,
                     stop: threading.Event) -> Iterator[tuple[str, bool]]:
-    """Yield the differences in a folder, given by its name in an open folder. No link is followed,
-    since processes in the container may replace files meanwhile."""
+    """Yield the differences in a folder, given by its name in the open folder `parent`. Follow no
+    link, since processes in the container may replace files meanwhile."""
     with ExitStack() as held:
         folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         held.callback(os.close, folder)
@@ -236,8 +236,8 @@ def remove_images(run_label: str) -> list[str]:
 
 
 def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
-    """Return (name, labels, function that removes the name) of images. The name of an untagged
-    image is its id; older engines list a placeholder tag for it."""
+    """Return (name, labels, function that removes the name) of each name of images. An untagged
+    image has its id as name; older engines list a placeholder tag for it."""
     images = []
     for image in api.images(filters=filters):
         tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
@@ -248,8 +248,8 @@ def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
 
 def _removed(api, things: list[tuple[str, dict, Callable]], only_list: bool = False
              ) -> tuple[list[str], list[str]]:
-    """Remove things, in the form of _images(), without the keep label. Return (names of removed
-    things, a line for each that cannot be removed)."""
+    """Remove the things, (name, labels, function), that have no keep label. Return (names of
+    removed things, a line for each that cannot be removed)."""
     names = []
     left = []
     for name, labels, remove in things:
@@ -309,9 +309,9 @@ def image_id(image: str) -> str:
 
 
 def volume_of(image: str, path: str) -> dict[str, str]:
-    """Return {volume: path} to mount an image's folder in a sandbox. The volume is filled once. A
-    container that never runs keeps the volume, and no run removes that container. Raise Trouble if
-    the engine lacks the image."""
+    """Return {volume: path}, to mount a folder of an image in a sandbox. The volume is filled once,
+    and kept by a container that never runs and that no run removes. Raise Trouble if the engine
+    lacks the image."""
     if not (found := image_id(image)):
         raise Trouble("is not here.", f"the image {image}", "Make or pull it first.")
     api, name = connect(), f"codedata-{found[-64:][:12]}{path.replace('/', '-')}"
@@ -339,8 +339,8 @@ def image_names(pattern: str) -> set[str] | None:
 
 
 def keep_image(image_id: str, image_name: str) -> str:
-    """Give an image a name, and a label that keeps the image when its run ends. Return the image's
-    new id. Remove the earlier image of this name, unless it is in use."""
+    """Give an image a name, and the label that keeps it after its run. Return its new id. Remove
+    the earlier image of this name, unless it is in use."""
     api = connect()
     former = ""
     with suppress(requests.RequestException):   # there is no image of this name

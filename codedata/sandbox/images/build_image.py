@@ -41,8 +41,8 @@ TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's mes
 
 @dataclass(frozen=True)
 class BuildLimits(SandboxSettings):
-    """Hold the limits of a build. Each step of the build has the limits of a sandbox. If less than
-    `disk_floor` is free on the engine's disk, a build waits before its start, or is ended."""
+    """Hold the limits of a build. Each step of a build has the limits of a sandbox. While less than
+    `disk_floor` is free on the engine's disk, no build starts, and running builds are ended."""
 
     timeout_s: float = 600.0
     pids_limit: int = PIDS_LIMIT
@@ -93,7 +93,7 @@ def build(context: Path, text: str, tag: str, limits: BuildLimits, *, run_label:
 @contextmanager
 def _packed(context: Path, text: str, labels: dict[str, str],
             limits: BuildLimits) -> Iterator[BinaryIO]:
-    """Yield the context as a tar, plus a labelled Dockerfile, which the build does not see."""
+    """Yield a tar of the context, with a labelled Dockerfile that COPY does not see."""
     name = f".codedata.{labels[BUILD]}"
     added = {name: labelled(text, labels),
              ".dockerignore": f"{name}\n.dockerignore\n"}
@@ -157,7 +157,7 @@ def _read(reply, output: Output) -> tuple[str, str]:
 @contextmanager
 def _watched(api, token: str, limits: BuildLimits,
              stop: threading.Event) -> Iterator[list[str]]:
-    """Within the block, remove the containers of a build that exceeds its limits or whose run
+    """During the block, remove the containers of the build if it exceeds a limit, or if the run
     stops. Yield the list of reasons."""
     reasons: list[str] = []
     has_ended = threading.Event()
