@@ -167,13 +167,19 @@ def _unpacked(archive: bytes | None) -> Iterator[Path]:
 
 
 def _folder_task(folder: Path, name: str, found: Found) -> Task:
+    """Return the task in a folder, with a note of its source."""
     if folder.is_symlink() or not folder.is_dir():
         raise ValueError("it is a link, or no folder")
     files = load_files(folder)
     if TOML not in files:
         raise ValueError(f"it has no {TOML}")
     task = _harbor_task(folder, name)
-    return _made_from(task, found.directory, found.item, files_digest(files))
+    # its kind and its proof are removed, since only runs of this root count
+    about = {key: value for key, value in task.about.items() if key != "kind"}
+    about["made_from"] = {"directory": printable(found.directory), "item": printable(found.item),
+                          "digest": files_digest(files)}
+    metadata = {**task.config.get("metadata", {}), "codedata": about}
+    return replace(task, kind="", proof=None, config={**task.config, "metadata": metadata})
 
 
 def task_name(name: str) -> str:
@@ -183,16 +189,6 @@ def task_name(name: str) -> str:
     if not TASK_NAME.fullmatch(safe):
         raise ValueError("its name has no character that a task's name may have")
     return safe
-
-
-def _made_from(task: Task, directory: str, item: str, made_of: str) -> Task:
-    """Return a task of others with a note of its source. Remove its kind and its proof, since only
-    runs of this root count."""
-    about = {key: value for key, value in task.about.items() if key != "kind"}   # needs a proof
-    about["made_from"] = {"directory": printable(directory), "item": printable(item),
-                          "digest": made_of}
-    metadata = {**task.config.get("metadata", {}), "codedata": about}
-    return replace(task, kind="", proof=None, config={**task.config, "metadata": metadata})
 
 
 def _gradable(task: Task) -> Task:

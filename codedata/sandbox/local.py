@@ -184,11 +184,7 @@ def _remove(root: Path) -> str:
     except OSError as e:
         with suppress(OSError):
             (root / FILE).touch()   # so that the next start finds the folder
-        done = subprocess.run(["du", "-sk", root], capture_output=True, text=True,
-                              start_new_session=True)
-        kb = done.stdout.partition("\t")[0] or "?"
-        return (f"{root} ({kb} kB) cannot be removed: "
-                f"{printable(str(e), 200)}. Remove it by hand.")
+        return f"{root} cannot be removed: {printable(str(e), 200)}. Remove it by hand."
     return ""
 
 

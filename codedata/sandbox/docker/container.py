@@ -407,7 +407,7 @@ def _remove(api, container_id: str, networks: list[str]) -> None:
     try:
         engine.remove_container(api, container_id)
     except (*LOST, OSError) as e:
-        if line := engine.not_removed(api, f"container {container_id[:12]}", e):
+        if line := engine.not_removed(f"container {container_id[:12]}", e):
             say(line)
     for network in networks:
         engine.drop_network(api, network)

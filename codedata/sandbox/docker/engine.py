@@ -139,14 +139,14 @@ class Files:
 
 
 @contextmanager
-def files_of(image: str, stop: threading.Event | None = None) -> Iterator[Files]:
+def files_of(image: str, stop: threading.Event) -> Iterator[Files]:
     """Yield the files of an image, in a container that never runs; see Files."""
     api = connect()
     config = api.inspect_image(image)["Config"]
     labels = process_labels.labels("") | {KEEP: ""}
     container = api.create_container(image, ["bash"], **named(labels))["Id"]
     try:
-        yield Files(api, container, stop or threading.Event(), config)
+        yield Files(api, container, stop, config)
     finally:
         remove_container(api, container)
 
@@ -213,7 +213,7 @@ def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], l
                for thing in api.networks(filters=ours)]
     things += _images(api, ours)
     left = [thing for thing in things if process_labels.is_left(thing[1], all_roots)]
-    return _removed(api, left, only_list)
+    return _removed(left, only_list)
 
 
 def running() -> list[str]:
@@ -229,7 +229,7 @@ def remove_images(run_label: str) -> list[str]:
     """
     api = connect()
     images = _images(api, {"label": f"{process_labels.RUN}={run_label}"})
-    removed, left = _removed(api, images)
+    removed, left = _removed(images)
     for line in left:
         say(line)
     return removed
@@ -246,7 +246,7 @@ def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
     return images
 
 
-def _removed(api, things: list[tuple[str, dict, Callable]], only_list: bool = False
+def _removed(things: list[tuple[str, dict, Callable]], only_list: bool = False
              ) -> tuple[list[str], list[str]]:
     """Remove the things, (name, labels, function), that have no keep label. Return (names of
     removed things, a line for each that cannot be removed)."""
@@ -260,7 +260,7 @@ def _removed(api, things: list[tuple[str, dict, Callable]], only_list: bool = Fa
                 remove()
             names.append(name)
         except (requests.RequestException, OSError) as e:
-            left.append(not_removed(api, name, e))
+            left.append(not_removed(name, e))
     return names, [*filter(None, left)]
 
 
@@ -279,18 +279,14 @@ def remove_container(api, container_id: str) -> None:
         api.remove_container(container_id, v=True, force=True)
 
 
-def not_removed(api, name: str, e: Exception) -> str:
-    """Return a line about a thing that cannot be removed: its name, size and advice. Return "" if
-    the thing is gone or in use, or if the engine is gone; then the next start removes it."""
+def not_removed(name: str, e: Exception) -> str:
+    """Return a line about a thing that cannot be removed, with advice. Return "" if the thing is
+    gone or in use, or if the engine is gone; then the next start removes it."""
     if isinstance(e, requests.ConnectionError):
         return ""
     if getattr(getattr(e, "response", None), "status_code", 0) in (403, 404, 409):
         return ""
-    size = "of unknown size"
-    with suppress(requests.RequestException, LookupError):
-        n_bytes = api.containers(all=True, size=True, filters={"name": name})[0].get("SizeRw", 0)
-        size = f"{n_bytes:,} bytes"
-    return f"{name} ({size}) cannot be removed: {printable(reason(e), 200)}. {REMOVE_BY_HAND}"
+    return f"{name} cannot be removed: {printable(reason(e), 200)}. {REMOVE_BY_HAND}"
 
 
 def workdir_of(image: str) -> str:

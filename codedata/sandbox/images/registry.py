@@ -13,7 +13,6 @@ from codedata.sandbox.docker import engine
 from codedata.texts import printable
 
 IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-MAX_TRIES = 3              # attempts to push an image
 
 
 def image_name(prefix: str, name: str) -> str:
@@ -51,15 +50,13 @@ def is_here(image: str, image_id: str = "") -> bool:
 
 
 def push(image: str) -> None:
-    """Push an image to the registry in its name. Raise ItemFailed after MAX_TRIES failures."""
-    api = engine.connect()
-    for _ in range(MAX_TRIES):
-        try:
-            lines = [*api.push(image, stream=True, decode=True)]
-            trouble = next((line["error"] for line in lines if "error" in line), "")
-        except requests.RequestException as e:
-            trouble = engine.reason(e)
-        if not trouble:
-            return
-    raise ItemFailed(f"cannot be pushed: {printable(trouble, 300)}", image,
-                     "Check [sandbox] registry, and `docker login` for it.")
+    """Push an image to the registry in its name. The engine retries uploads that fail. Raise
+    ItemFailed if the push fails."""
+    try:
+        lines = [*engine.connect().push(image, stream=True, decode=True)]
+        trouble = next((line["error"] for line in lines if "error" in line), "")
+    except requests.RequestException as e:
+        trouble = engine.reason(e)
+    if trouble:
+        raise ItemFailed(f"cannot be pushed: {printable(trouble, 300)}", image,
+                         "Check [sandbox] registry, and `docker login` for it.")
