@@ -72,7 +72,9 @@ def analysis_of(repo: str, repo_name: str, base_commit: str, sources: Sources,
     entities, faults = all_entities(sources)
     by_id = {entity.id: entity for listed in entities.values() for entity in listed}
     edges = call_graph(sources.files, entities)
-    reason = _why_static(coverage)
+    reason = "not measured" if coverage is None else ""
+    if coverage and coverage.contexts == "none":
+        reason = f"not measured: {coverage.reason}"
     coverage = None if reason else coverage
     rows = _test_rows(coverage.tests if coverage else tests, coverage, by_id)
     masks = tests_by_function(coverage) if coverage else {}
@@ -95,13 +97,6 @@ def analysis_of(repo: str, repo_name: str, base_commit: str, sources: Sources,
         hotspots=hotspots, tests=rows,
         measured={"tests": len(rows), "counted": sum(map(is_counted, rows)),
                   "runs": max((len(row["status"]) for row in rows if coverage), default=0)})
-
-
-def _why_static(coverage: Coverage | None) -> str:
-    """Return why the scores are estimated from the call graph, or ""."""
-    if coverage is None:
-        return "not measured"
-    return "" if coverage.contexts != "none" else f"not measured: {coverage.reason}"
 
 
 # what tests ran ----------------------------------------------------------------------------------

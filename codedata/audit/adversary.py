@@ -34,11 +34,11 @@ def try_adversary(client: Client, audited: Audited) -> CheckResult:
     task = audited.task
     if task.kind in PATCHED:
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
-    said, verifier = "\n\n".join(texts_of(task)), ()
+    instruction, verifier = "\n\n".join(texts_of(task)), ()
     if task.kind:   # our own verifier, the same for all kinds
         verifier = {one.name for one in files(PROGRAMS.replace("/", ".")).iterdir()}
     scripts = asked(
-        client, partial(_scripts_in, said), PROMPT, SCHEMA, FORM,
+        client, partial(_scripts_in, instruction), PROMPT, SCHEMA, FORM,
         instruction=task.instruction or "", workdir=audited.grader.workdir,
         files=shown(task.environment), tests=shown(task.tests, verifier))
     tries, found = [], []

@@ -94,14 +94,14 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
 
     def make(task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         content, rivals = audited_digest(task), rivals_digest(task)
-        there = audits.read(name) if name in audits else None
-        if there and there.content != content:
-            there = None
-        if there and there.rivals != rivals:   # rivals/ was edited: keep the other checks
-            old = there
+        existing = audits.read(name) if name in audits else None
+        if existing and existing.content != content:
+            existing = None
+        if existing and existing.rivals != rivals:   # rivals/ was edited: keep the other checks
+            old = existing
         kept = {one["name"]: one for one in (old.checks if old else ())
                 if one["name"] != "rivals" or old.rivals == rivals}
-        others = [one for one in (there.checks if there else ()) if one["name"] not in checks]
+        others = [one for one in (existing.checks if existing else ()) if one["name"] not in checks]
         survivors = next((one["tries"] for one in others if one["name"] == STRENGTH), None)
         with (labelled(host, name, "audit") as label,
               screener_of(sources.of(task), host, label) as screener):

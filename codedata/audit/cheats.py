@@ -39,8 +39,8 @@ CHEATS, MADE = toml_of(__package__, "cheats.toml").values()
 NAME = re.compile(r"[\w.-]+")
 IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
 # quoted texts in tests, and patterns of grep
-SAID = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*([\w.]{1,200})")
-MAX_NAMED, MAX_SAID = 50, 2_000   # files that tests name, quoted texts that are searched in them
+QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*([\w.]{1,200})")
+MAX_NAMED, MAX_QUOTED = 50, 2_000   # files that tests name, quoted texts that are searched in them
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
 MIN_WHOLE = 4                                 # non-blank bytes of a file that is searched whole
@@ -82,7 +82,7 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
         pass   # the files of the image remain
     tests = "\n".join(text_in(audited.task.tests, path) for path in audited.task.tests)
     named, imported = {*NAME.findall(tests)}, {*IMPORTED.findall(tests)}
-    said = [*dict.fromkeys(map("".join, SAID.findall(tests)))][:MAX_SAID]
+    quoted = [*dict.fromkeys(map("".join, QUOTED.findall(tests)))][:MAX_QUOTED]
     found = [path for path in sorted(files, key=lambda path: (path.count("/"), path))
              if path.isprintable() and (Path(path).name in named or (
                  path.endswith(".py") and Path(path).stem in imported))]
@@ -90,7 +90,7 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
     for path in found[:MAX_NAMED]:
         place, text = f"{audited.grader.carried[0]}/{path}", files[path]
         if is_program(path, text):   # the tests' texts that it contains may be its output
-            programs += [place, "\n".join(one for one in said if one.encode() in text)]
+            programs += [place, "\n".join(one for one in quoted if one.encode() in text)]
         else:
             data.append(place)
     for one in MADE:
@@ -136,9 +136,9 @@ def constant(prompt: str) -> str:
     shown = spans[-1] if spans else prompt.strip()
     lines = []
     for path in dict.fromkeys(NAMED_FILE.findall(prompt)):
-        said = {".py": f"print({shown!r})", ".js": f"console.log({json.dumps(shown)})",
+        content = {".py": f"print({shown!r})", ".js": f"console.log({json.dumps(shown)})",
                 ".sh": f"cat <<'END'\n{shown}\nEND"}.get(Path(path).suffix, shown)
-        lines.append(f"mkdir -p \"$(dirname '{path}')\"; cat > '{path}' <<'END-OF-CHEAT'\n{said}\n"
+        lines.append(f"mkdir -p \"$(dirname '{path}')\"; cat > '{path}' <<'END-OF-CHEAT'\n{content}\n"
                      f"END-OF-CHEAT\nchmod +x '{path}'")
     return "\n".join(lines) or "true"
 
@@ -162,11 +162,11 @@ def spy_on_tests(audited: Audited) -> CheckResult:
     spy = {"spy.py": text_of("codedata.audit", "spy.py").encode(),
            "marks.json": json.dumps(sorted(marks)).encode()}
     with grader.graded(audited.gold[0], before=start, beside=spy) as (sandbox, _):
-        said = sandbox.run("cat /tmp/spied").output.strip()
-    if not said.startswith("looked"):
+        output = sandbox.run("cat /tmp/spied").output.strip()
+    if not output.startswith("looked"):
         why = "the spy has not looked: the image has no python3, or the tests end too soon"
         return CheckResult(REVIEW, why)
-    found = said.splitlines()[1:]
+    found = output.splitlines()[1:]
     return CheckResult(FAILED if found else PASSED, READABLE if found else "", found,
                        {"files": len(found)})
 

@@ -11,19 +11,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from shlex import quote
 
 from codedata.agent import Agent, AgentResult, ToolBashExecutor
 from codedata.agent.react_loop import usage_since
+from codedata.errors import ItemFailed
 from codedata.llm.client import Client
 from codedata.records import Object, Task
 from codedata.run.talk import begin_step
-from codedata.sandbox import OverLimit, Sandbox
+from codedata.sandbox import OUTPUT_BYTES, OverLimit, Sandbox, SandboxDied
 from codedata.sandbox.docker.engine import volume_of
-from codedata.solving.patch import work_in
 from codedata.solving.proxy import AGENT, Proxy
 from codedata.tasks.folder.task_folder import agent_of
 from codedata.tasks.prove.grader import Grader
-from codedata.texts import text_of
+from codedata.texts import fill, text_of
+
+# includes new files (except files that the project ignores) and the agent's commits
+DIFF = """cd {workdir} && { git -c safe.directory='*' add -A -N .
+git -c safe.directory='*' diff --no-color --no-ext-diff --no-renames {commit}; } 2>/dev/null"""
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,9 @@ class Nop:
 
     def attempt(self, task: Task, grader: Grader) -> Done:
         """Return an empty run."""
-        told = [{"role": "user", "content": task.instruction}]
+        messages = [{"role": "user", "content": task.instruction}]
         usage = usage_since(time.monotonic(), [])
-        return Done(AgentResult("success", "", "", 0, 0, "native", told, [], [], usage, True))
+        return Done(AgentResult("success", "", "", 0, 0, "native", messages, [], [], usage, True))
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Own:
             sandbox.network(self.network)
             result = run(task.instruction, sandbox)
             try:
-                return Done(result, *work_in(grader, sandbox))
+                return Done(result, *_work_in(grader, sandbox))
             except OverLimit as e:
                 return Done(result, why=e.what)
 
@@ -120,6 +125,23 @@ class Command(Own):
             return self.run_in_container(
                 task, grader, partial(proxy.run, self.command),
                 {**proxy.mounts, **volume_of(self.image, AGENT)})
+
+
+def _work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None, str]:
+    """Return (the archive of an agent's work, its patch, why the work cannot be packed or ""). The
+    archive is None if it cannot be packed. The patch is None without a repository, or if it is too
+    long or not text."""
+    work, why = None, ""
+    try:
+        work = grader.packed(sandbox)
+    except SandboxDied:
+        raise
+    except ItemFailed as e:
+        why = e.what
+    commit = str(grader.task.about.get("task_commit") or "HEAD")
+    done = sandbox.run(fill(DIFF, workdir=quote(grader.workdir), commit=quote(commit)))
+    is_text = done.ok and done.n_bytes <= OUTPUT_BYTES and "\ufffd" not in done.output
+    return work, done.output if is_text else None, why
 
 
 AGENTS: dict[str, type] = {cls.name: cls for cls in (Own, Nop, Gold, Command)}

@@ -120,8 +120,8 @@ class Proxy(ExitStack):
             return "tool_stop", "", "max_seconds is reached", "seconds"
         if result.ok:
             return "success", "", "", ""
-        said = printable(result.output[-1000:].strip())
-        error = f"the command ended with {result.exit_code}: {said}"
+        output = printable(result.output[-1000:].strip())
+        error = f"the command ended with {result.exit_code}: {output}"
         return "error", "", error, "" if self.calls else FAILED
 
     def _end(self, *outcome: str) -> None:

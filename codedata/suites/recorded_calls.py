@@ -154,7 +154,7 @@ def events_in(file: Path) -> list[Event]:
         raise ItemFailed(f"its recorded calls cannot be read: {printable(str(e), 200)}") from e
     events: list[Event] = []
     failed: set[str] = set()
-    n_odd = 0
+    n_unreadable = 0
     for row in map(_row_in, lines):
         if "failed" in row:
             failed.add(str(row["failed"]))
@@ -162,9 +162,9 @@ def events_in(file: Path) -> list[Event]:
             if event := _event_of(row, file.name):
                 events.append(event)
             else:
-                n_odd += 1
-    if n_odd:
-        say(f"      recorded calls: {plural(n_odd, 'row')} left out, of another form")
+                n_unreadable += 1
+    if n_unreadable:
+        say(f"      recorded calls: {plural(n_unreadable, 'row')} left out, of another form")
     return [event for event in events if event.test not in failed]
 
 
@@ -196,9 +196,9 @@ def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> 
     events = [one for one in events[:MAX_EVENTS] if one.is_public]
     earlier = _Earlier(events)
     for event in events:
-        is_told = event.kind != "put" and event.of not in UNTOLD and (
+        is_wanted = event.kind != "put" and event.of not in UNTOLD and (
             callees is None or event.of in callees)
-        script = _script(event, earlier) if event.expr is not None and is_told else None
+        script = _script(event, earlier) if event.expr is not None and is_wanted else None
         key = _numbered(json.dumps(script))
         if script and key not in seen:
             seen.add(key)

@@ -144,11 +144,11 @@ def _read(reply, output: Output) -> tuple[str, str]:
     image_id = failed = ""
     with closing(reply):
         for line in reply.iter_lines():
-            said = json.loads(line) if line.strip() else {}
-            stream = said.get("stream") or ""
-            output.add((stream or said.get("error") or "").encode())
-            image_id = (said.get("aux") or {}).get("ID", image_id)
-            failed = said.get("error", failed)
+            message = json.loads(line) if line.strip() else {}
+            stream = message.get("stream") or ""
+            output.add((stream or message.get("error") or "").encode())
+            image_id = (message.get("aux") or {}).get("ID", image_id)
+            failed = message.get("error", failed)
             if TRIGGERS.match(stream):
                 return "", "a base image has ONBUILD steps, which the limits do not reach"
     return ("" if failed else image_id), failed
