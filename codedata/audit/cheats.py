@@ -136,9 +136,9 @@ def constant(prompt: str) -> str:
     shown = spans[-1] if spans else prompt.strip()
     lines = []
     for path in dict.fromkeys(NAMED_FILE.findall(prompt)):
-        content = {".py": f"print({shown!r})", ".js": f"console.log({json.dumps(shown)})",
+        text = {".py": f"print({shown!r})", ".js": f"console.log({json.dumps(shown)})",
                 ".sh": f"cat <<'END'\n{shown}\nEND"}.get(Path(path).suffix, shown)
-        lines.append(f"mkdir -p \"$(dirname '{path}')\"; cat > '{path}' <<'END-OF-CHEAT'\n{content}\n"
+        lines.append(f"mkdir -p \"$(dirname '{path}')\"; cat > '{path}' <<'END-OF-CHEAT'\n{text}\n"
                      f"END-OF-CHEAT\nchmod +x '{path}'")
     return "\n".join(lines) or "true"
 
