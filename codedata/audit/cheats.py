@@ -1,6 +1,5 @@
-"""Try to be rewarded without solving a task. The tries are known cheats, cheats made from the
-task's own files, reading the tests while they run, files of the image that contain the solution,
-and the scripts in rivals/."""
+"""Try to be rewarded without solving a task: with known cheats, and with cheats made from its files.
+Look for readable tests, and for the solution in the image. Grade the scripts in rivals/."""
 from __future__ import annotations
 
 import json

@@ -137,9 +137,8 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
 
 
 def clones_for(spec: str, clones: str, root: Path) -> str:
-    """Return the folder of clones in which to find the repositories of pull requests, or the only
-    clone; "" for none. `spec` is the source of the pull requests, `clones` the folder that the user
-    named."""
+    """Return the folder with clones of the pull requests' repositories, or the only clone; "" for
+    none. `spec` is the source of the pull requests, `clones` the folder that the user named."""
     kind, _, name = spec.partition(":")
     name = name.partition("@")[0]
     if kind == "github" and not clones:
@@ -250,7 +249,7 @@ def _digest_of(path: str) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """Describe where a repository's source is."""
+    """Hold the places of a repository's source."""
 
     files: Path              # a folder with the files, read-only
     place: Path | None       # its folder on the driver's machine; None: it is in the image

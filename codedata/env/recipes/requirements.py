@@ -178,9 +178,9 @@ def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
 
 def local_packages(files: Manifests, is_installable: bool) -> Strings:
     """Return the other packages of the repository to install with the project, such as ./libs/core.
-    They are named by a path in requirements files or in the settings of poetry or uv, or are
-    members of uv's workspace that the project needs (all members if the root is not a package). If
-    the root has no manifest, return all packages up to two folders deep."""
+    Requirements files, or settings of poetry or uv, name them by a path. Members of uv's workspace
+    count if the project needs them, or if the root is not a package. If the root has no manifest,
+    return all packages up to two folders deep."""
     found, source = Collector(files.source), files.source
     for path in ("requirements.txt", *map(str, _requirement_files(source))):
         found.add_file(path)
