@@ -4,8 +4,8 @@ recipes are tried first; the logs of failed runs suggest fixes.
 A draft of a recipe runs in a scratch container, since a changed script is cheap to run again there.
 It is changed until its tests are healthy or its log suggests no further fix. Then the pair of
 scripts is verified from the start in a fresh container. The first healthy recipe is used. If none
-is healthy, the verified recipe with the most passed tests is used, and the record says so. plan_as() tries the scripts
-of a commit's nearest ancestor in the ancestor's image.
+is healthy, the verified recipe with the most passed tests is used, and the record says so.
+plan_as() tries the scripts of a commit's nearest ancestor in the ancestor's image.
 """
 from __future__ import annotations
 
