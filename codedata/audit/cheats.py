@@ -1,4 +1,4 @@
-"""Try to be rewarded without solving a task: with known cheats, and with cheats made from its files.
+"""Try to be rewarded without solving a task: with known cheats, and cheats made from its files.
 Look for readable tests, and for the solution in the image. Grade the scripts in rivals/."""
 from __future__ import annotations
 
