@@ -1,1 +1,1 @@
-"""Describe repositories: what tests ran, definitions, calls, and the functions that matter most."""
+"""Describe repositories: tests and the lines that they run, definitions, calls, and hotspots."""

@@ -1,9 +1,9 @@
 """Describe a repository: its definitions, its calls, and the functions that most tests reach.
 
-With coverage/ the score of a function is the number of counted tests that ran it: tests that passed
-in every run and are not flaky. Without coverage/ the score is estimated from the call graph. A test
-adds 1 to each function it calls, and 0.8 times as much per further call on the way: the call graph
-has far more calls than one test makes.
+A test is counted if it passed in every run and is not flaky. With coverage/, the score of a
+function is the number of counted tests that ran it. Without coverage/, it is estimated from the
+call graph: a test adds 1 to each function that it calls, and 0.8 times as much for each further
+call on the way. The factor is below 1 since the call graph has more calls than a test makes.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from codedata.terminal import plural
 
 PASSED = "passed"
 COVERAGE_FIELDS = ("contexts", "reason", "files", "functions", "line_sets", "function_sets",
-                   "tests", "import_lines", "runnable")   # not times, which change with each run
+                   "tests", "import_lines", "runnable")   # without times, which differ in each run
 
 
 def coverage_reads(root: Path) -> Reads:
@@ -67,12 +67,14 @@ def tests_of(environment: Environment) -> list[Object]:
 
 def analysis_of(repo: str, repo_name: str, base_commit: str, sources: Sources,
                 tests: list[Object], coverage: Coverage | None = None) -> Analysis:
-    """Return the analysis of sources. Without coverage, `tests` are {name, status, flaky}; without
-    tests, each test in the source counts as passed."""
+    """Return the analysis of sources. `tests`, {name, status, flaky}, are used without coverage; if
+    there are none, each test in the source counts as passed."""
     entities, faults = all_entities(sources)
     by_id = {entity.id: entity for listed in entities.values() for entity in listed}
     edges = call_graph(sources.files, entities)
-    reason = _why_static(coverage)
+    reason = "not measured" if coverage is None else ""
+    if coverage and coverage.contexts == "none":
+        reason = f"not measured: {coverage.reason}"
     coverage = None if reason else coverage
     rows = _test_rows(coverage.tests if coverage else tests, coverage, by_id)
     masks = tests_by_function(coverage) if coverage else {}
@@ -95,13 +97,6 @@ def analysis_of(repo: str, repo_name: str, base_commit: str, sources: Sources,
         hotspots=hotspots, tests=rows,
         measured={"tests": len(rows), "counted": sum(map(is_counted, rows)),
                   "runs": max((len(row["status"]) for row in rows if coverage), default=0)})
-
-
-def _why_static(coverage: Coverage | None) -> str:
-    """Return why scores come from the call graph, or ""."""
-    if coverage is None:
-        return "not measured"
-    return "" if coverage.contexts != "none" else f"not measured: {coverage.reason}"
 
 
 # what tests ran ----------------------------------------------------------------------------------
@@ -133,8 +128,8 @@ def _n_together(edge: Edge, masks: dict[str, int]) -> int | None:
 
 def _at_import(entities: Iterable[Entity], edges: list[Edge],
                coverage: Coverage | None) -> set[str]:
-    """Return the ids of the functions that run at import: functions with lines below `def` that ran
-    outside any test, and functions that module-level code reaches by resolved calls. Without
+    """Return the ids of the functions that run at import: functions with a body line that ran
+    outside of tests, and functions that module-level code reaches by resolved calls. Without
     coverage, guessed calls count, too."""
     if coverage is None:
         return import_closure(edges)
@@ -142,7 +137,7 @@ def _at_import(entities: Iterable[Entity], edges: list[Edge],
     return import_closure([edge for edge in edges if edge.certainty == "resolved"]) | {
         entity.id for entity in entities
         if entity.kind != "class" and lines.get(entity.path, 0) & mask_of(entity.body_lines)
-        & ~(1 << entity.line)}   # if a function is one line, only its `def` ran
+        & ~(1 << entity.line)}   # running the line of a one-line function may only define it
 
 
 # tests -------------------------------------------------------------------------------------------

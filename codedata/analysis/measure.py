@@ -1,7 +1,7 @@
 """Measure the lines that each test of an environment executes: the step `coverage` of analyze.py.
 
-The suite runs in fresh containers of an image with coverage.py added; the image is removed
-after the run. Other processes are not measured.
+The suite runs in fresh containers of an image with coverage.py, which is removed after the run. Not
+measured: processes that tests start.
 """
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ from codedata.tasks.image.task_image import with_tools
 from codedata.terminal import named, plural
 
 RAW = "_raw"               # data files and reports, by repository and run
-MAX_OTHERWISE = 0.05       # share of the tests whose outcome may differ from env/
-MISSING = "missing"        # the status of a test that no report of a run names
+MAX_OTHERWISE = 0.05       # share of tests whose outcome may differ from env/
+MISSING = "missing"        # status of a test that is not in a run's reports
 NO_PYTHON = "it has no Python: contexts are known of Python alone"
-PLUGIN = 1   # raise it when pytest_contexts.py records something else about a test
+PLUGIN = 1   # raise it when pytest_contexts.py records other facts about a test
 NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
 
 
 def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) -> Stage:
-    """Return the stage that measures these environments. Raise Trouble if the sandbox is this
-    machine, whose Python must not be changed."""
+    """Return the stage that measures these environments. Raise Trouble for the local sandbox, since
+    this machine's Python must not be changed."""
     if host.name == "local":
         raise Trouble("has no Python of its own to put coverage.py into.", "--sandbox local",
                       "Choose another, or run: python analyze.py --static")
@@ -73,8 +73,8 @@ def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) 
 
 def measure(coverages: Store, host: SandboxFactory, n_runs: int, environment: Environment,
             name: str, old: Coverage | None) -> Coverage:
-    """Return a coverage record with the runs in `old`, and the missing ones.
-    Tests marked as flaky in the record on disk stay flaky. Raise Excluded if no test passes."""
+    """Return a coverage record with the runs in `old`, after making the missing runs. Tests that
+    are flaky in the record on disk stay flaky. Raise Excluded if no test passes."""
     tally, raw = Tally(environment), coverages.into / RAW / name
     if name in coverages:
         tally.mark_flaky(coverages.read(name))
@@ -98,11 +98,11 @@ class _Suite:
     host: SandboxFactory
     label: str
     image: str = ""                                         # with coverage.py
-    files: list[SourceFile] = field(default_factory=list)   # its Python, once a sandbox is open
+    files: list[SourceFile] = field(default_factory=list)   # its Python sources, once it ran
 
     def run(self, to: Path) -> ObservedRun:
-        """Run the tests once and return the run, with its files in the folder `to`. A failed run
-        leaves none."""
+        """Run the tests once and return the run. Put its files into the folder `to`, unless the run
+        fails."""
         with new_folder(to) as folder, self._open() as sandbox:
             return observe(sandbox, self.environment.test_script, self.host.run_timeout_s,
                            self.files, folder)
@@ -167,7 +167,7 @@ class Tally:
         self._flaky.update(str(test.get("name")) for test in record.tests if test.get("flaky"))
 
     def take(self, record: Coverage) -> None:
-        """Take over the runs of a record."""
+        """Continue from the runs of a record."""
         self.seconds = [*record.measured["seconds"]]
         self.versions = [*record.measured["versions"]]
         self.import_lines = masks_of(record.import_lines)
@@ -212,7 +212,7 @@ class Tally:
                 counted[name] = test
             else:
                 otherwise.append({"name": name, "expected": expected, "status": status})
-        # number the keys in the order of their first use
+        # dicts that number their keys in the order of first use
         paths, ids, line_sets, function_sets = (defaultdict(count().__next__) for _ in range(4))
         reached = functions_by_lines(all_entities(Sources(files))[0])
 

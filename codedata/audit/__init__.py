@@ -1,1 +1,1 @@
-"""Audit tasks: measure how often the verdict on a solution is wrong."""
+"""Audit tasks: measure how often a task's grader is wrong."""

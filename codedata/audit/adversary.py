@@ -1,7 +1,8 @@
-"""Let a model that sees the tests write cheats for one task, and grade them.
+"""Let a model that sees a task's tests write cheats for it, and grade them.
 
-A cheat counts only if the verifier rewards its script. Edge cases are left to a reader: nearly
-every suite lacks some. A rewarded script may not break the sentence that it quotes.
+A cheat counts only if the verifier rewards its script. Edge cases are left to a reader, since
+nearly every suite lacks some. Not promised: that a rewarded script really breaks the sentence that
+it quotes.
 """
 from __future__ import annotations
 
@@ -28,16 +29,16 @@ FORM = {"scripts": [{"why": "…", "kind": " | ".join(KINDS), "quote": "…", "s
 
 
 def try_adversary(client: Client, audited: Audited) -> CheckResult:
-    """Grade the scripts of a model: no cheat may be rewarded, and a rewarded edge case is for
-    review. Raise ItemFailed if its reply cannot be read."""
+    """Grade the scripts of a model. A rewarded cheat fails the check, a rewarded edge case is for
+    review. Raise ItemFailed if the model's reply cannot be read."""
     task = audited.task
     if task.kind in PATCHED:
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
-    said, verifier = "\n\n".join(texts_of(task)), ()
+    instruction, verifier = "\n\n".join(texts_of(task)), ()
     if task.kind:   # our own verifier, the same for all kinds
         verifier = {one.name for one in files(PROGRAMS.replace("/", ".")).iterdir()}
     scripts = asked(
-        client, partial(_scripts_in, said), PROMPT, SCHEMA, FORM,
+        client, partial(_scripts_in, instruction), PROMPT, SCHEMA, FORM,
         instruction=task.instruction or "", workdir=audited.grader.workdir,
         files=shown(task.environment), tests=shown(task.tests, verifier))
     tries, found = [], []

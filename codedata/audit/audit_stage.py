@@ -1,7 +1,8 @@
-"""Audit the tasks of a root: audit/<id>.json holds the results of a task's checks.
+"""Audit the tasks of a root: write the results of a task's checks to audit/<id>.json.
 
-Each check is a part of the record: a new check, or one with a raised version, runs without the
-others. A finished check is kept in the item's reply log, so a kill loses only the running one.
+Each check is a part of the record, so a new check, or a check with a raised version, runs without
+the others. A finished check is kept in the item's reply log, so a kill loses only the check that
+runs.
 """
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ class Check:
     """Describe one check."""
 
     run: Callable[..., CheckResult]   # takes an Audited; with `texts`, a client first
-    version: str = "1"           # raise it when the check would find something else
+    version: str = "1"           # raise it when the check would give another result
     is_thorough: bool = False    # slow: runs only with --thorough
     texts: tuple[str, ...] = ()  # the texts of its question, if it asks a model
 
@@ -57,15 +58,13 @@ CHECKS = {
 
 
 def has_ended(check: AuditCheck) -> bool:
-    """Return whether a check has ended. An unfinished check with figures has ended, too: it can
-    give no more.
-    """
+    """Return whether a check has ended. An unfinished check with figures has ended, too: another
+    run would give the same."""
     return check["result"] != UNFINISHED or bool(check["figures"])
 
 
 class RivalledTasks(Store):
-    """Hold the tasks of a root with their rivals, which the digests in task/'s ledger do not
-    cover."""
+    """Hold the tasks of a root with their rivals, which task/'s ledger does not cover."""
 
     def as_left(self, name: str) -> bool:
         """Return whether the folder is unchanged since a script wrote it, and has no rivals."""
@@ -95,14 +94,14 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
 
     def make(task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         content, rivals = audited_digest(task), rivals_digest(task)
-        there = audits.read(name) if name in audits else None
-        if there and there.content != content:
-            there = None
-        if there and there.rivals != rivals:   # an edit of rivals/ does not affect the other checks
-            old = there
+        existing = audits.read(name) if name in audits else None
+        if existing and existing.content != content:
+            existing = None
+        if existing and existing.rivals != rivals:   # rivals/ was edited: keep the other checks
+            old = existing
         kept = {one["name"]: one for one in (old.checks if old else ())
                 if one["name"] != "rivals" or old.rivals == rivals}
-        others = [one for one in (there.checks if there else ()) if one["name"] not in checks]
+        others = [one for one in (existing.checks if existing else ()) if one["name"] not in checks]
         survivors = next((one["tries"] for one in others if one["name"] == STRENGTH), None)
         with (labelled(host, name, "audit") as label,
               screener_of(sources.of(task), host, label) as screener):
@@ -128,8 +127,8 @@ def check_builds_images(host: SandboxFactory) -> None:
 
 def audit(audited: Audited, checks: Mapping[str, Check], kept: Mapping[str, AuditCheck],
           root: Path) -> list[AuditCheck]:
-    """Return the results of a task's checks, in their order. Checks that have ended, in `kept` or
-    in the item's reply log, do not run again."""
+    """Return the results of a task's checks, in the order of `checks`. A check that has ended, in
+    `kept` or in the item's reply log, does not run again."""
     log, found = current_reply_log(), []
     content = audited_digest(audited.task), rivals_digest(audited.task)
     for k, (name, check) in enumerate(checks.items(), 1):

@@ -1,6 +1,6 @@
-"""Run one task for its checks: its gold, its unchanged image, and the scripts that checks try.
+"""Run a task for its checks: grade its gold, its unchanged image, and the scripts of checks.
 
-Everything is graded by the task's own verifier, in a fresh container without network.
+The task's own verifier grades all of them, in fresh containers without network.
 """
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from codedata.tasks.screen.screening import Screener
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
-MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # time limit of a try's verifier: the larger of seconds and a
-                                    # multiple of the gold's time
+MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # a try's verifier may take so many seconds, or times as long
+                                    # as with the gold
 
 
 @dataclass
@@ -32,7 +32,7 @@ class CheckResult:
     why: str = ""                # "" if it passed
     evidence: list[str] = field(default_factory=list)
     figures: Object = field(default_factory=dict)
-    tries: list[Object] = field(default_factory=list)   # tries that a reviewer should read
+    tries: list[Object] = field(default_factory=list)   # for a reviewer to read
 
 
 class GoldRefused(ItemFailed):
@@ -46,15 +46,15 @@ class Audited:
     task: RivalledTask
     host: SandboxFactory
     label: str
-    screener: Screener | None = None    # for its solved source; None if the root lacks the source
+    screener: Screener | None = None    # judges changes of its solved source; None without it
     survivors: list[Object] | None = None   # the tries of `strength`; None before it has run
     failed_once: set[str] = field(default_factory=set)    # weighted tests that failed in some run
     not_built: ItemFailed | None = None
 
     @cached_property
     def grader(self) -> Grader:
-        """Return the grader of the task. Raise ItemFailed if its image cannot be built; this is
-        tried only once."""
+        """Return the grader of the task. Raise ItemFailed if its image cannot be built; the build
+        is tried only once."""
         if self.not_built:
             raise self.not_built
         try:
@@ -77,7 +77,8 @@ class Audited:
 
     @cached_property
     def empty_work(self) -> bytes:
-        """Return the archive of an agent that does nothing. Raise ItemFailed as work() does."""
+        """Return the archive of an agent that does nothing. Raise ItemFailed if there is no work
+        that can be packed."""
         return self.grader.work("true")[0]
 
     @cached_property
@@ -99,8 +100,8 @@ class Audited:
 
     @cached_property
     def outputs(self) -> tuple[Files, Files]:
-        """Return two maps {path: content}: the files before the gold, and the files that it changes
-        or adds. The first may have more files."""
+        """Return ({path: content} of files before the gold, {path: content} of the files that it
+        changes or adds). The first may also have files that stay unchanged."""
         after = files_in(self.gold[0])
         before = (self._files_in_image(after) if self.grader.packs_itself
                   else files_in(self.empty_work))
@@ -137,7 +138,8 @@ class Audited:
     def with_programs(self, change: Callable[[str, bytes], bytes | None]
                       ) -> tuple[Grade, list[str] | None]:
         """Grade the gold with its programs changed to run look.sh when they start. Return (the
-        grade, the lines that look.sh wrote, or None if the tests start no program)."""
+        grade, the lines that look.sh wrote), with None for the lines if the tests start no program.
+        """
         programs = {path: found for path, text in self.changed[1].items()
                     if (found := change(path, text))}
         if not programs:
@@ -150,7 +152,7 @@ class Audited:
         return grade, [*filter(None, seen)] if n_looks.strip() != "0" else None
 
     def work_with(self, files: Files) -> bytes:
-        """Return the archive of the gold's work with some files replaced."""
+        """Return the archive of the gold's work with some of its files replaced."""
         tree = tree_of(self.gold[0])
         return archive_of({
             name: (kind, mode, files.get(posixpath.normpath(name), content))

@@ -1,5 +1,5 @@
-"""Try to be rewarded without solving a task. The cheats are known ones, and others made from the
-task's own files, a spy on the tests, files of the image with the solution's text, and rivals/."""
+"""Try to be rewarded without solving a task: with known cheats, and cheats made from its files.
+Look for readable tests, and for the solution in the image. Grade the scripts in rivals/."""
 from __future__ import annotations
 
 import json
@@ -33,31 +33,32 @@ from codedata.tasks.image.image_search import LAYER, ImageSearch
 from codedata.tasks.prove.grader import BESIDE, Grader
 from codedata.texts import fill, printable, text_of, toml_of
 
-CHEATS, MADE = toml_of(__package__, "cheats.toml").values()   # known, made of the task's files
+# known cheats, and cheats made from the task's files
+CHEATS, MADE = toml_of(__package__, "cheats.toml").values()
 NAME = re.compile(r"[\w.-]+")
 IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
-# quoted texts in tests, and grep's patterns
-SAID = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*([\w.]{1,200})")
-MAX_NAMED, MAX_SAID = 50, 2_000   # files that tests name, and texts searched for in each
+# quoted texts in tests, and patterns of grep
+QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*([\w.]{1,200})")
+MAX_NAMED, MAX_QUOTED = 50, 2_000   # files that tests name, quoted texts that are searched in them
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
-MIN_WHOLE = 4                                 # non-blank bytes of a file searched for as a whole
+MIN_WHOLE = 4                                 # non-blank bytes of a file that is searched whole
 MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # minimum number, share and non-blank bytes of the
                                               # gold's new lines in a file
-SMALL_GOLD, SMALL_SHARE = 10, 0.5             # a gold with fewer new lines needs a larger share
+SMALL_GOLD, SMALL_SHARE = 10, 0.5             # with fewer new lines, a larger share is needed
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
 # the header of a diff
 HEADER = re.compile(r"\A(?:(?:diff|index) .*\n)*--- (?:a/)?([^\t\n]+).*\n\+\+\+ .*\n")
-OF_REVIEW = "-review-"                       # in the name of a reviewer's rival
+OF_REVIEW = "-review-"                       # part of the name of a reviewer's rival
 RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 
 
 # known cheats ------------------------------------------------------------------------------------
 
 def try_cheats(audited: Audited) -> CheckResult:
-    """Try each known cheat, and the cheats made from the task's files: none may be rewarded. If the
-    gold's data are rewarded without its programs, that is for review."""
+    """Try the known cheats, and the cheats made from the task's files: none may be rewarded. It is
+    for review if the gold is rewarded without its programs."""
     scripts = [*((one["name"], one["bash"]) for one in CHEATS),
                ("constant output", constant(audited.task.instruction or "")), *made_of(audited)]
     worked = rewarded(audited.grader, scripts, audited.idle_reward)
@@ -69,7 +70,7 @@ def try_cheats(audited: Audited) -> CheckResult:
 
 
 def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
-    """Yield (name, bash) of cheats that overwrite files named by the tests with contents that would
+    """Yield (name, bash) of cheats that overwrite files that the tests name with contents that may
     pass."""
     files = files_in(audited.empty_work)   # raises ItemFailed if no work can be packed
     if audited.task.kind in PATCHED or audited.grader.packs_itself:
@@ -80,15 +81,15 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
         pass   # the files of the image remain
     tests = "\n".join(text_in(audited.task.tests, path) for path in audited.task.tests)
     named, imported = {*NAME.findall(tests)}, {*IMPORTED.findall(tests)}
-    said = [*dict.fromkeys(map("".join, SAID.findall(tests)))][:MAX_SAID]
+    quoted = [*dict.fromkeys(map("".join, QUOTED.findall(tests)))][:MAX_QUOTED]
     found = [path for path in sorted(files, key=lambda path: (path.count("/"), path))
              if path.isprintable() and (Path(path).name in named or (
                  path.endswith(".py") and Path(path).stem in imported))]
     programs, data = [], []
     for path in found[:MAX_NAMED]:
         place, text = f"{audited.grader.carried[0]}/{path}", files[path]
-        if is_program(path, text):   # with texts in the tests that it may have to print
-            programs += [place, "\n".join(one for one in said if one.encode() in text)]
+        if is_program(path, text):   # the tests' texts that it contains may be its output
+            programs += [place, "\n".join(one for one in quoted if one.encode() in text)]
         else:
             data.append(place)
     for one in MADE:
@@ -99,8 +100,7 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
 
 
 def data_alone(audited: Audited) -> list[str]:
-    """Return a line if the gold is rewarded without the programs that it wrote, else an empty list.
-    """
+    """Return a list with a line if the gold is rewarded without its programs, else []."""
     try:
         before, after = audited.outputs
     except ItemFailed:
@@ -114,8 +114,8 @@ def data_alone(audited: Audited) -> list[str]:
 
 
 def rewarded(grader: Grader, scripts: list[tuple[str, str]], kept: float = 0.0) -> list[str]:
-    """Return a line for each script (name, bash) whose work is rewarded with more than `kept`, the
-    reward for doing nothing."""
+    """Return a line for each script (name, bash) that gets more than `kept`, the reward for doing
+    nothing."""
     worked = []
     for k, (name, script) in enumerate(scripts, 1):
         current_step().count = f"cheat {k} of {len(scripts)}"
@@ -129,15 +129,15 @@ def rewarded(grader: Grader, scripts: list[tuple[str, str]], kept: float = 0.0) 
 
 
 def constant(prompt: str) -> str:
-    """Return the script of a cheat: each file named in the prompt prints, or contains, the prompt's
-    longest example."""
+    """Return the script of a cheat that makes each file named in the prompt print, or contain, the
+    prompt's longest example."""
     spans = sorted((span.strip("`\n") for span in SPAN.findall(prompt)), key=len)
     shown = spans[-1] if spans else prompt.strip()
     lines = []
     for path in dict.fromkeys(NAMED_FILE.findall(prompt)):
-        said = {".py": f"print({shown!r})", ".js": f"console.log({json.dumps(shown)})",
+        text = {".py": f"print({shown!r})", ".js": f"console.log({json.dumps(shown)})",
                 ".sh": f"cat <<'END'\n{shown}\nEND"}.get(Path(path).suffix, shown)
-        lines.append(f"mkdir -p \"$(dirname '{path}')\"; cat > '{path}' <<'END-OF-CHEAT'\n{said}\n"
+        lines.append(f"mkdir -p \"$(dirname '{path}')\"; cat > '{path}' <<'END-OF-CHEAT'\n{text}\n"
                      f"END-OF-CHEAT\nchmod +x '{path}'")
     return "\n".join(lines) or "true"
 
@@ -145,9 +145,9 @@ def constant(prompt: str) -> str:
 # the tests, read while they run ------------------------------------------------------------------
 
 def spy_on_tests(audited: Audited) -> CheckResult:
-    """Let a process of the agent's user search for the tests while they grade the gold: a program
-    started by the tests could read the same files. In tasks made by others, let the gold's programs
-    search instead."""
+    """Let a process of the agent's user search for the tests while they grade the gold, since a
+    program that the tests start could read the same files. In tasks made by others, the gold's
+    programs search."""
     task, grader = audited.task, audited.grader
     if task.kind not in (DATAPOINT, ""):
         return CheckResult(NO_CASE, "its tests run in the process of the code that they test")
@@ -161,18 +161,18 @@ def spy_on_tests(audited: Audited) -> CheckResult:
     spy = {"spy.py": text_of("codedata.audit", "spy.py").encode(),
            "marks.json": json.dumps(sorted(marks)).encode()}
     with grader.graded(audited.gold[0], before=start, beside=spy) as (sandbox, _):
-        said = sandbox.run("cat /tmp/spied").output.strip()
-    if not said.startswith("looked"):
+        output = sandbox.run("cat /tmp/spied").output.strip()
+    if not output.startswith("looked"):
         why = "the spy has not looked: the image has no python3, or the tests end too soon"
         return CheckResult(REVIEW, why)
-    found = said.splitlines()[1:]
+    found = output.splitlines()[1:]
     return CheckResult(FAILED if found else PASSED, READABLE if found else "", found,
                        {"files": len(found)})
 
 
 def _looked(audited: Audited) -> CheckResult:
-    """Let the gold's programs look into /tests when the tests start them. A readable file need not
-    help a cheat: a test may pass it to them."""
+    """Let the gold's programs look into /tests when the tests start them. A readable file is only
+    for review, since a test may pass it to them on purpose."""
     _, found = audited.with_programs(looks)
     if found is None:
         return CheckResult(NO_CASE, "the tests start no program that the gold has written")
@@ -183,8 +183,8 @@ def _looked(audited: Audited) -> CheckResult:
 # the answer, found in the image ------------------------------------------------------------------
 
 def find_answer(audited: Audited) -> CheckResult:
-    """Look in the image for files that hold the gold's new text, and try each as the answer. An
-    agent may find such a file, also in an earlier layer."""
+    """Search the image for files with the gold's new text, and grade each as the answer. An agent
+    may find such a file even in an earlier layer."""
     task, image = audited.task, audited.grader.image
     if task.kind in PATCHED and audited.proven_runs():
         return CheckResult(PASSED, "", [], {"files": 0})   # its proof has searched
@@ -218,9 +218,9 @@ def new_lines(before: bytes, after: bytes) -> list[str]:
 
 
 class AnswerSearch(ImageSearch):
-    """Search the layers of an image for files that hold a long run, or many of the lines, of a new
-    text, or that equal a file. `found` is {place of a file: the matching data}, `same` {place: path
-    of the equal file}."""
+    """Search the layers of an image for files that equal one of `files`, or that contain a long run
+    or many lines of one of `texts`. `found` is {place of a match: its data}, `same` {place of an
+    equal file: the path in `files`}."""
 
     def __init__(self, texts: list[str], files: Files):
         super().__init__(texts)
@@ -258,7 +258,7 @@ def _lines_of(data: bytes) -> set[bytes]:
 
 def try_rivals(audited: Audited) -> CheckResult:
     """Grade the scripts in rivals/: right-* must be rewarded, wrong-* and cheat-* must not. Raise
-    ItemFailed if a patch among them does not apply."""
+    ItemFailed if a patch in rivals/ does not apply."""
     found = rivals_in(audited.task)
     faults, figures = [], Counter()
     for k, (name, script) in enumerate(found.items(), 1):
@@ -278,9 +278,9 @@ def try_rivals(audited: Audited) -> CheckResult:
 
 
 def rivals_in(task: RivalledTask) -> dict[str, str]:
-    """Return the scripts of a task's rivals/ by name, with the patches among them (.patch) applied
-    to the scripts that they change. A script named in a reviewer's patch is looked up among the
-    reviewer's own. Raise ItemFailed if a patch does not apply."""
+    """Return the scripts in a task's rivals/ by name. Apply a patch (.patch) to the script that it
+    changes; a reviewer's patch, to a reviewer's script of that name if there is one. Raise
+    ItemFailed if a patch does not apply."""
     rivals = task.rivals or {}
     texts = {name: text_in(rivals, name) for name in sorted(rivals) if RIVAL.fullmatch(name)}
     scripts = {name: text for name, text in texts.items() if name.endswith(".sh")}
@@ -304,6 +304,6 @@ def patched(name: str, patch: str, scripts: Mapping[str, str]) -> str:
 
 
 def breaks(script: str) -> str:
-    """Return the sentence that a wrong rival breaks: its first comment."""
+    """Return the first comment of a wrong rival: the sentence that it breaks."""
     lines = (line.lstrip("# ") for line in script.splitlines() if line.startswith("#"))
     return printable(next((line for line in lines if not line.startswith("!")), ""), 200)

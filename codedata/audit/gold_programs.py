@@ -1,7 +1,7 @@
-"""Change a gold's programs: to end at once, to look into /tests, or to hide their source.
+"""Change a gold's programs so that they end at once, look into /tests, or hide their source.
 
-For Python and shell, and for JavaScript, TypeScript and Go if ENDS and LOOKS have a statement.
-Nothing is executed. A changed program in a language other than Python may not parse.
+ENDS, LOOKS and ENCODED list the languages that can be changed. Nothing is executed. Not promised:
+that a changed program in a language other than Python parses.
 """
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def is_program(path: str, text: bytes) -> bool:
 
 
 def ends_before(path: str, text: bytes, line: int) -> bytes | None:
-    """Return a program that ends before the statement in a line, counted from 1; None if that is
+    """Return a program that ends before the statement in a line (from 1); None if that is
     impossible."""
-    if language_or_family(path, text) == "python":   # the innermost statement begins last
+    if language_or_family(path, text) == "python":   # find the innermost statement's first line
         line = max((node.lineno for node in _statements(text)
                     if node.lineno <= line <= node.end_lineno), default=line)
     return _with(ENDS, path, text, line)
@@ -52,8 +52,7 @@ def looks(path: str, text: bytes) -> bytes | None:
 
 
 def encoded(path: str, text: bytes) -> bytes | None:
-    """Return a program that does the same but whose source is encoded; None if that is impossible.
-    """
+    """Return a program that does the same, with its source encoded; None if that is impossible."""
     language = language_or_family(path, text)
     if language not in ENCODED or (language == "python" and not _statements(text)):
         return None
@@ -62,8 +61,8 @@ def encoded(path: str, text: bytes) -> bytes | None:
 
 
 def _start(path: str, text: bytes) -> int:
-    """Return the line before which a program's first statement may be put."""
-    lines = [node.end_lineno + 1 for node in _statements(text)   # nothing may precede these
+    """Return the first line of a program before which a statement may be inserted."""
+    lines = [node.end_lineno + 1 for node in _statements(text)   # no statement may precede these
              if isinstance(node, ast.ImportFrom) and node.module == "__future__"
              ] if language_or_family(path, text) == "python" else []
     return max(lines, default=2 if text.startswith(b"#!") else 1)
@@ -77,8 +76,8 @@ def _statements(text: bytes) -> list[ast.stmt]:
 
 
 def _with(statements: Mapping[str, bytes], path: str, text: bytes, line: int) -> bytes | None:
-    """Return a file with its language's version of a statement inserted before a line; None if
-    there is no version, or it is not valid there."""
+    """Return a file with the statement for its language inserted before a line; None if there is no
+    statement for the language, or it is not valid there."""
     language = language_or_family(path, text)
     lines = text.splitlines(keepends=True)
     if language not in statements or line > len(lines):

@@ -1,8 +1,8 @@
 """Read tasks made by others: folders in Harbor's form, or a Parquet file with a tar of such a
 folder in each row.
 
-Reading is bounded and runs nothing. So it does not show that a gold is rewarded: tests may need a
-network, or something outside the working directory.
+Reading has limits and runs nothing. Not promised: that the gold of a task that was read is
+rewarded; its tests may need a network, or files outside the working directory.
 """
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ from codedata.texts import printable
 MAX_YAML_BYTES, MAX_YAML_DEPTH = 100_000, 50
 COMPOSE = "docker-compose.yaml"
 WORKDIR = re.compile(r"^[ \t]*WORKDIR\s+(\S+)", re.MULTILINE | re.IGNORECASE)
-# terminal-bench's own images, whose agents start in /app
+# images of terminal-bench, whose agents start in /app
 BENCH_BASE = re.compile(r"^[ \t]*FROM\s.*/t-bench/", re.MULTILINE | re.IGNORECASE)
-# raised if a file is not what the code expects
+# raised by code that reads an unexpected file
 REFUSED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
            OSError, zlib.error)
 MAX_ROWS = 100_000   # rows of a Parquet file
@@ -71,10 +71,10 @@ READ = {"autoinstall_known_extensions": False, "memory_limit": "4GB", "threads":
 
 def copy_tasks(source: Path, root: Path, selection: Selection, read_only: bool = False
                ) -> list[str]:
-    """Copy the selected tasks of others into task/ of a root; only count them if `read_only`.
-    Return their number, and at most MAX_FAULTS lines about tasks that cannot be read, graded or put
-    there. A task that was copied before is left unchanged. Raise Trouble if there is nothing to
-    read."""
+    """Copy the selected tasks of others into task/ of a root; with `read_only`, only count them.
+    Return lines for the terminal: the number of new tasks, and at most MAX_FAULTS lines about tasks
+    that cannot be read, graded or stored. A task that was copied before stays unchanged. Raise
+    Trouble if there is nothing to read."""
     store, faults, n_new = Store(root, RivalledTask).open(), [], 0
     for task in tasks_in(source, selection):
         if isinstance(task, ItemFailed):
@@ -92,7 +92,8 @@ def copy_tasks(source: Path, root: Path, selection: Selection, read_only: bool =
 
 
 class Found(NamedTuple):
-    """Name a task made by others, by its folder or file and its name there, and open it."""
+    """Hold the place of a task made by others: its folder or file, its name there, and a function
+    that opens its folder."""
 
     directory: str
     item: str
@@ -101,8 +102,8 @@ class Found(NamedTuple):
 
 def tasks_in(source: Path, selection: Selection = ALL) -> Iterator[Task | ItemFailed]:
     """Yield the selected tasks of a folder or Parquet file in Harbor's form. The files of a task
-    exist until the next one is asked for. For a task that cannot be read or graded, yield an
-    ItemFailed that names it and says why. Raise Trouble if there is nothing to read."""
+    exist only until the next task is read. For a task that cannot be read or graded, yield an
+    ItemFailed with its name and the reason. Raise Trouble if there is nothing to read."""
     source = source.resolve()
     is_file = source.suffix == ".parquet" and source.is_file()
     for found in rows_in(source) if is_file else _folders(source):
@@ -131,8 +132,8 @@ def _folders(source: Path) -> Iterator[Found]:
 
 
 def rows_in(file: Path) -> Iterator[Found]:
-    """Yield the rows of a Parquet file: `path` names a task, `task_binary` is a tar of its folder,
-    mostly packed by gzip. Raise Trouble if the file cannot be read."""
+    """Yield the tasks in a Parquet file. In each row, `path` is a task's name, and `task_binary` is
+    a tar of its folder, usually compressed by gzip. Raise Trouble if the file cannot be read."""
     name, first, n_bytes = glob.escape(str(file)), 0, 0
     with duckdb.connect(config=READ) as database:
         database.execute("set enable_progress_bar = false")
@@ -156,7 +157,7 @@ def rows_in(file: Path) -> Iterator[Found]:
 
 @contextmanager
 def _unpacked(archive: bytes | None) -> Iterator[Path]:
-    """Unpack a task's folder; remove it at the end."""
+    """Unpack a task's folder, yield it, and remove it at the end."""
     if archive is None:
         raise ValueError(f"it has no archive, or one of more than {MAX_FOLDER_BYTES:,} bytes")
     tar = io.BytesIO(archive)
@@ -166,13 +167,19 @@ def _unpacked(archive: bytes | None) -> Iterator[Path]:
 
 
 def _folder_task(folder: Path, name: str, found: Found) -> Task:
+    """Return the task in a folder, with a note of its source."""
     if folder.is_symlink() or not folder.is_dir():
         raise ValueError("it is a link, or no folder")
     files = load_files(folder)
     if TOML not in files:
         raise ValueError(f"it has no {TOML}")
     task = _harbor_task(folder, name)
-    return _made_from(task, found.directory, found.item, files_digest(files))
+    # its kind and its proof are removed, since only runs of this root count
+    about = {key: value for key, value in task.about.items() if key != "kind"}
+    about["made_from"] = {"directory": printable(found.directory), "item": printable(found.item),
+                          "digest": files_digest(files)}
+    metadata = {**task.config.get("metadata", {}), "codedata": about}
+    return replace(task, kind="", proof=None, config={**task.config, "metadata": metadata})
 
 
 def task_name(name: str) -> str:
@@ -184,19 +191,8 @@ def task_name(name: str) -> str:
     return safe
 
 
-def _made_from(task: Task, directory: str, item: str, made_of: str) -> Task:
-    """Return a task of others with a note of its source. Its kind and proof are removed: only runs
-    of this root count."""
-    about = {key: value for key, value in task.about.items() if key != "kind"}   # needs a proof
-    about["made_from"] = {"directory": printable(directory), "item": printable(item),
-                          "digest": made_of}
-    metadata = {**task.config.get("metadata", {}), "codedata": about}
-    return replace(task, kind="", proof=None, config={**task.config, "metadata": metadata})
-
-
 def _gradable(task: Task) -> Task:
-    """Return the task unchanged. Raise ValueError if our verifiers cannot grade it like its
-    maker's."""
+    """Return the task unchanged. Raise ValueError if we cannot grade it as its maker does."""
     for fault in chain(config_faults(task), part_faults(task)):
         raise ValueError(f"{fault.place or 'its name'}: {fault.what}")
     if task.config.get("steps"):
@@ -218,7 +214,7 @@ def _harbor_task(folder: Path, name: str) -> Task:
 
 
 def _workdir(dockerfile: str) -> str:
-    """Return the start folder of an agent."""
+    """Return an agent's start folder."""
     base = "/app" if BENCH_BASE.search(dockerfile) else ""
     workdir = PurePosixPath(base, *(one.strip("\"'") for one in WORKDIR.findall(dockerfile)))
     if workdir.root != "/" or len(workdir.parts) == 1 or "$" in str(workdir):
@@ -228,8 +224,8 @@ def _workdir(dockerfile: str) -> str:
 
 
 def _only_service(files: Files) -> None:
-    """Raise ValueError if a task needs several containers. YAML's aliases can expand to any length,
-    and its parser gets slow on deeply nested text."""
+    """Raise ValueError if a task needs several containers. Refuse YAML aliases, which can expand to
+    any length, and deep nesting, which makes the parser slow."""
     text = read_bounded(files[COMPOSE], MAX_YAML_BYTES).decode()
     depth = 0
     try:

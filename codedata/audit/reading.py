@@ -1,6 +1,6 @@
-"""Ask a model to classify each survivor of `strength`: as wrong by a sentence of the instruction,
-equal in meaning, or different in a point that the instruction leaves open. The gold is read, too:
-it may be wrong itself."""
+"""Ask a model to classify each survivor of `strength`: it breaks a sentence of the instruction, has
+the same meaning as the gold, or differs in a point that the instruction leaves open. Ask about the
+gold, too, since it may be wrong itself."""
 from __future__ import annotations
 
 import json
@@ -30,17 +30,17 @@ _text = partial(text_of, __package__)
 
 
 def version_of(client: Client, texts: Iterable[str]) -> str:
-    """Return the version of a check that asks a model: it changes with the model and the question.
+    """Return the version of a check that asks a model, which changes with the model and the texts.
     """
     return digest([client.spec.identity(), *map(_text, texts)])[:8]
 
 
 def read_survivors(client: Client, audited: Audited) -> CheckResult:
-    """Ask once about the gold and about each survivor. A wrong survivor shows that the tests accept
-    too much. Raise ItemFailed if a reply cannot be read."""
+    """Ask once about the gold, and once about each survivor. A survivor that is wrong shows that
+    the tests accept too much. Raise ItemFailed if a reply cannot be read."""
     if audited.survivors is None:
         return CheckResult(UNFINISHED, "no variants were tried: --checks strength,reading")
-    of_patch = audited.task.kind in PATCHED   # kinds whose gold is the original code
+    of_patch = audited.task.kind in PATCHED   # the gold is the original code
     if of_patch and not audited.survivors:
         return CheckResult(NO_CASE, "no variant of the gold is rewarded")
     instruction = "\n\n".join(texts_of(audited.task))
@@ -67,7 +67,7 @@ def read_survivors(client: Client, audited: Audited) -> CheckResult:
 
 
 def texts_of(task: Task) -> Iterator[str]:
-    """Yield the instruction of a task, and the texts in environment/ whose names it mentions."""
+    """Yield the instruction of a task, and the files in environment/ that it mentions by name."""
     instruction, n_left = task.instruction or "", MAX_CHARS
     yield instruction
     for path in sorted(task.environment):
@@ -90,8 +90,8 @@ def shown(parts: Files, without: Iterable[str] = ()) -> str:
 
 def asked(client: Client, read: Callable[[Reply], list | dict], prompt: str, schema: str,
           form: Object, **values: str) -> list | dict:
-    """Return read(reply) for a model's reply to a filled prompt; ask again if `read` raises
-    Rejected. `form` describes the wanted reply, and `schema` enforces it."""
+    """Ask a model with a prompt, filled with `values`, and return read(reply); ask again if `read`
+    raises Rejected. `form` shows the wanted reply to the model, and `schema` enforces it."""
     request = fill(_text(prompt), form=json.dumps(form), **values)
     return ask(client, read, request, _text(AGAIN), schema=json.loads(_text(schema)))
 

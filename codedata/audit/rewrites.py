@@ -1,12 +1,12 @@
-"""Rewrite a gold: with the same meaning, or with one letter of a string changed.
+"""Rewrite a gold: keep its meaning, or change one letter of a string.
 
-A verifier must accept each rewrite of the same meaning. A refused one shows that the tests depend
-on the code's form, or that the grader is wrong. If a changed string is refused, its wording is part
-of the task.
+A verifier must accept a rewrite with the same meaning. If it refuses one, the tests depend on the
+code's form, or the grader is wrong. If it refuses a changed string, the string's wording is part of
+the task.
 
-Rewrites may have other line numbers and sources, which tracebacks and inspect.getsource show. A
-function that reads its own frame is left out, but not one whose frame is read by functions that it
-calls.
+Not promised: the same line numbers and source, which tracebacks and inspect.getsource show. A
+function that reads its own frame stays unchanged, but not a function whose frame is read by
+functions that it calls.
 """
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ WORD = re.compile(r"(?<![A-Za-z{])(?<!%\()[A-Za-z]{3,}")
 def rewrites_of(before: Mapping[str, bytes],
                 after: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
     """Return {name of a rewrite: {path: text}}: the Python files of a gold, rewritten with the same
-    meaning. Only functions with changed lines are rewritten. Unchanged files are left out, and so
-    is a rewrite that changes no file."""
+    meaning. Rewrite only functions with lines that the gold changed. Leave out files and rewrites
+    without any change."""
     out: dict[str, dict[str, bytes]] = {}
     for path, _, changed in _python_files(before, after):
         lines = {line for span in changed for line in span or [span.start - 1]}
@@ -52,7 +52,7 @@ def rewrites_of(before: Mapping[str, bytes],
 def literals_of(before: Mapping[str, bytes],
                 after: Mapping[str, bytes]) -> list[tuple[str, int, str, bytes]]:
     """Return (path, line, string literal, the file with one letter of the literal changed) for at
-    most MAX_LITERALS literals on changed lines, spread evenly over them. The constant parts of an
+    most MAX_LITERALS literals, spread evenly over the changed lines. The constant parts of an
     f-string count as literals."""
     out = [(path, *changed) for path, tree, spans in _python_files(before, after)
            for changed in _changed_literals(after[path], tree, {*chain(*spans)})]
@@ -62,8 +62,8 @@ def literals_of(before: Mapping[str, bytes],
 
 def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
                   ) -> Iterator[tuple[str, ast.Module, list[range]]]:
-    """Yield (path, tree, changed lines) of the Python files that parse. Lines count from 1, and a
-    range is empty if lines are only removed."""
+    """Yield (path, tree, ranges of changed lines) of the Python files that parse. Lines count from
+    1. A range is empty if lines were only removed."""
     for path, text in after.items():
         if not path.endswith(".py"):
             continue
@@ -90,7 +90,7 @@ def _parsed(text: bytes) -> ast.Module:
 
 def _rewritten(text: bytes, lines: set[int],
                rewrite: Callable[[ast.stmt, set[str]], bool]) -> bytes:
-    """Rewrite the outermost functions with some of these lines."""
+    """Rewrite each outermost function that contains one of these lines."""
     words = set(re.findall(r"\w+", text.decode()))
     rows = text.splitlines(keepends=True)
     for node in [*_outermost_functions(_parsed(text))][::-1]:
@@ -118,7 +118,7 @@ def _outermost_functions(node: ast.AST) -> Iterator[ast.stmt]:
 
 def _source(node: ast.stmt, indent: str) -> str:
     """Return the source of a function. Raise SyntaxError or ValueError if it does not parse to the
-    same function: ast.unparse fails on some f-strings."""
+    same function, since ast.unparse is wrong for some f-strings."""
     lines = ast.unparse(node).split("\n")
     in_strings = {line for part in ast.walk(ast.parse("\n".join(lines)))
                   if isinstance(part, (ast.Constant, ast.JoinedStr))
@@ -131,9 +131,9 @@ def _source(node: ast.stmt, indent: str) -> str:
 
 
 def _rename(node: ast.stmt, words: set[str]) -> bool:
-    """Rename the locals of a function, in its inner scopes too. Locals of inner functions keep
-    their names, and so do locals whose names are words of strings, since code may look them up. A
-    function that contains a class is left out, since names in the class body may be attributes."""
+    """Rename the locals of a function, also where inner functions use them. Locals of inner
+    functions keep their names; so do locals with a name that is a word of a string, since code may
+    look it up. Leave out a function with a class in it: names in a class body may be attributes."""
     body = ast.Module(node.body[ast.get_docstring(node) is not None:], [])
     if any(isinstance(part, ast.ClassDef) for part in ast.walk(body)):
         return False
@@ -150,7 +150,7 @@ def _rename(node: ast.stmt, words: set[str]) -> bool:
 
 
 def _invert(node: ast.stmt, words: set[str]) -> bool:
-    """Invert the conditions of a function."""
+    """Negate the condition of each `if` in a function, and swap its branches."""
     branches = [part for part in ast.walk(node) if isinstance(part, ast.If)]
     for part in branches:
         part.test = ast.UnaryOp(ast.Not(), part.test)
@@ -188,7 +188,7 @@ def _new_name(name: str, words: set[str]) -> str:
 
 
 def _blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
-    """Yield the lists of statements in a function. They may be changed."""
+    """Yield the lists of statements in a function; the caller may change them."""
     for part in ast.walk(node):
         for block in vars(part).values():
             if isinstance(block, list) and block and isinstance(block[0], ast.stmt):
@@ -204,8 +204,8 @@ def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _other_names(*nodes: ast.AST) -> set[str]:
-    """Return the words that are not names of variables, attributes or keywords: in parameters,
-    definitions, imports, global and nonlocal statements, and in strings."""
+    """Return the words in parameters, definitions, imports, global and nonlocal statements, and
+    strings. Leave out names of variables, attributes and keyword arguments."""
     values = [value for node in nodes for part in ast.walk(node)
               if not isinstance(part, (ast.Attribute, ast.keyword, *VARIABLES))
               for value in vars(part).values()]
@@ -239,7 +239,7 @@ def _changed_literals(text: bytes, tree: ast.Module,
 
 
 def _is_fixed(text: str) -> bool:
-    """Return whether Python itself requires the exact text of a literal."""
+    """Return whether a literal has a meaning for Python, such as "nan" or "utf-8"."""
     if text.strip("+-").lower() in ("inf", "infinity", "nan"):
         return True
     try:

@@ -1,5 +1,5 @@
-"""Look for the tests of a task, as a program that the tests start could: in /tests, and in every
-process. Runs while the verifier does, as the agent's user, and writes its results to /tmp/spied."""
+"""Look for the tests of a task in /tests and in every process, as a program that the tests start
+could. It runs as the agent's user while the verifier runs, and writes its results to /tmp/spied."""
 import glob
 import json
 import os
@@ -9,9 +9,9 @@ LIMIT_S, EVERY_S = 900, 0.02   # the tests of a small task may take only half a 
 
 
 def read(path):
-    """Return the content of a file, at most 1 MB; an empty one if it cannot be read."""
+    """Return the content of a file, at most 1 MB; b"" if it cannot be read."""
     try:
-        if not os.path.isfile(path):   # reading a pipe would take from it
+        if not os.path.isfile(path):   # reading a pipe would take its content away
             return b""
         with open(path, "rb") as file:
             return file.read(1 << 20)
@@ -28,8 +28,7 @@ def started():
 
 
 def is_at_work():
-    """Return whether a test runner works whose test files stay readable, not hidden before it
-    starts them."""
+    """Return whether a test runner has started and, if it hides its test files, has hidden them."""
     test_file = "/tests/test_outputs.py"
     hides = os.path.exists("/tests/weighted_tests.py")   # which replaces that file by a link
     return started() and (not hides or os.path.islink(test_file))

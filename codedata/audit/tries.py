@@ -23,9 +23,9 @@ LINES = 12               # last lines shown of a verifier's output
 
 
 def try_scripts(settings: Settings, parser: argparse.ArgumentParser, paths: list[str]) -> int:
-    """Print the grade of each script, run as the agent of a task; return the exit code, 0 if all
-    are graded. Report faults of the folder before a container starts. Raise Trouble if it cannot be
-    read, or has no image."""
+    """Run each script as the agent of a task, and print its grade. Return the exit code, 0 if all
+    are graded. First print the faults of the task's folder. Raise Trouble if the folder cannot be
+    read."""
     if len(paths) < 2:
         parser.error("try takes the folder of a task, and scripts: audit.py try FOLDER SCRIPT…")
     folder, host = Path(paths[0]).resolve(), SandboxFactory(settings, threading.Event())

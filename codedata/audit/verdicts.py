@@ -1,4 +1,4 @@
-"""Check the verdicts of a task's verifier: on the gold, on the unchanged image, on variants of the
+"""Check the verdicts of a task's verifier on the gold, on the unchanged image, on variants of the
 gold with a small fault, and on rewrites with the same meaning."""
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ PASSES = re.compile(r"(?<!\d)\d+ passed")
 # the gold ----------------------------------------------------------------------------------------
 
 def check_gold(audited: Audited) -> CheckResult:
-    """Check that the gold is rewarded three times, and with the tests in another order. Runs in a
-    current proof.json are not repeated."""
+    """Check that the gold is rewarded three times, and once with the tests in another order. Do not
+    repeat the runs in an up-to-date proof.json."""
     rows = [row for row in audited.proven_runs() if row.get("of") == "gold"]
     if rows and all(row.get("reward") == 1.0 for row in rows):
         return CheckResult(PASSED, figures={"runs": len(rows), "rewarded": len(rows)})
@@ -93,9 +93,9 @@ def check_flakes(audited: Audited) -> CheckResult:
 # the image as it is ------------------------------------------------------------------------------
 
 def check_untouched(audited: Audited) -> CheckResult:
-    """Check that neither the unchanged image nor a gold whose programs end at once is rewarded, and
-    that tests run when the gold is graded. List the tests that never fail in this audit: they may
-    test nothing."""
+    """Check that the unchanged image is not rewarded, nor a gold whose programs end at once, and
+    that tests run when the gold is graded. List the tests that never failed in this audit, since
+    they may test nothing."""
     grade = audited.untouched
     if grade.reward > audited.idle_reward:
         passing = [f"passes: {name}" for name in sorted(grade.passed())]
@@ -121,9 +121,9 @@ def check_untouched(audited: Audited) -> CheckResult:
 # wrong variants ----------------------------------------------------------------------------------
 
 def check_strength(audited: Audited) -> CheckResult:
-    """Grade variants of the gold's changed lines. A variant that is still rewarded is a survivor:
-    it is wrong, equal in meaning, or changes a point that the task leaves open; a reader decides
-    which. Without survivors, fewer than MIN_VARIANTS prove nothing."""
+    """Grade variants of the gold's changed lines. A variant that is still rewarded is a survivor. A
+    reader decides whether it is wrong, has the same meaning, or changes a point that the task
+    leaves open. Fewer than MIN_VARIANTS variants without a survivor prove nothing."""
     before, after = audited.changed
     variants = variants_of(before, after, audited.task.instance_id)
     if not variants:
@@ -146,8 +146,8 @@ def check_strength(audited: Audited) -> CheckResult:
 
 
 def _graded(audited: Audited, variants: Sequence[Variant]) -> tuple[int, list[Variant]]:
-    """Grade variants, each in a fresh container. Return (the number not rewarded, the rewarded
-    variants)."""
+    """Grade each variant in a fresh container. Return (number of variants that are not rewarded,
+    the rewarded ones)."""
     killed, survivors, end = 0, [], time.monotonic() + VARIANTS_S
     for k, variant in enumerate(variants[:VARIANTS]):
         if k >= MIN_VARIANTS and time.monotonic() > end:
@@ -175,7 +175,7 @@ def _diff(audited: Audited, path: str, text: bytes) -> str:
 
 
 def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Return each (path, line) after which an early exit is still rewarded."""
+    """Return each (path, line) where the gold can exit early and still be rewarded."""
     after = audited.changed[1]
     ended = {(path, line): found for path, line in sorted(lines)
              if (found := ends_before(path, after[path], line))}
@@ -190,7 +190,7 @@ def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[st
 
 def _screened(audited: Audited, variants: Sequence[Variant]
               ) -> tuple[int, list[Variant]] | None:
-    """Judge variants in a warm sandbox of the repository with the gold's source. Return the same as
+    """Judge variants in a warm sandbox with the repository's solved source. Return the same as
     _graded(), or None if no variant can be judged there."""
     if not audited.screener:
         return None
@@ -204,12 +204,13 @@ def _screened(audited: Audited, variants: Sequence[Variant]
 # right rewrites ----------------------------------------------------------------------------------
 
 def check_fairness(audited: Audited) -> CheckResult:
-    """Grade rewrites of the gold that mean the same: all must be rewarded. List the strings in the
-    gold that tests require exactly, though neither the instruction nor the source shows them."""
+    """Grade rewrites of the gold with the same meaning: all must be rewarded. List the strings in
+    the gold that tests require exactly, although neither the instruction nor the source has them.
+    """
     before, after = audited.changed
     rewrites = rewrites_of(before, after)
     hidden = {path: found for path, text in after.items() if (found := encoded(path, text))}
-    if hidden and audited.task.kind not in PATCHED:   # their tests import, and may patch, its parts
+    if hidden and audited.task.kind not in PATCHED:   # tests may import and patch parts of the gold
         rewrites["its source encoded"] = hidden
     refused = [name for name, files in rewrites.items() if _reward(audited, files) != 1.0]
     figures = {"rewrites": len(rewrites), "accepted": len(rewrites) - len(refused)}

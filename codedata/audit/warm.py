@@ -1,5 +1,5 @@
-"""Judge changes to the source of a repository's task in a warm sandbox of its environment, if the
-root has this environment and the coverage of its tests."""
+"""Judge changes of a task's source in a warm sandbox of its repository's environment, if the root
+has this environment and the coverage of its tests."""
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -23,7 +23,7 @@ ALL = 1.0   # a variant may fail all tests
 
 @dataclass
 class TaskSources(StaysInDriver):
-    """List the environments and coverages of a root once, for the sources of all its tasks."""
+    """Find the environments and coverages of the tasks of a root. List the root only once."""
 
     root: Path
 
@@ -48,8 +48,8 @@ class TaskSources(StaysInDriver):
 
 def screener_of(found: tuple[Environment, Coverage] | None, host: SandboxFactory,
                 label: str) -> AbstractContextManager[Screener | None]:
-    """Return a context that yields a judge of changes to a task's solved source; None without a
-    source."""
+    """Return a context manager that yields a Screener of a task's solved source, or None without
+    `found`, the environment and coverage of the source."""
     if not found:
         return nullcontext()
     environment, coverage = found

@@ -16,9 +16,10 @@ CARET = re.compile(r"\^(\d+)[\d.]*")   # poetry's ^3.7: up to the next major ver
 
 def base_for(project: PythonProject, committed_at: int, default: str,
              is_here: Callable[[str], bool]) -> str:
-    """Return the base image for a project at a time (seconds since 1970; 0: now): by the Python
-    versions that the project allows, that were released, and that its CI runs, and by whether code
-    is compiled. Replace only images of tools/docker-up, and only by a local image."""
+    """Return the base image that suits a project best: its Python is allowed by the project, was
+    released before `committed_at` (seconds since 1970; 0: now) and runs in the project's CI, and it
+    has a compiler if the project compiles code. Return `default` unless tools/docker-up made it;
+    the result is an image that this machine has."""
     bases = table("tools")["python"]["bases"]
     date = datetime.fromtimestamp(committed_at, timezone.utc).date().isoformat()
 
@@ -37,8 +38,8 @@ def base_for(project: PythonProject, committed_at: int, default: str,
 
 
 def python_to_bring(project: PythonProject, base: str) -> str:
-    """Return the version of Python that is installed in a base image of tools/docker-up, such as
-    3.12; "" if the project allows the image's own."""
+    """Return the Python version, such as 3.12, that uv has to install in a base image of
+    tools/docker-up; "" if the project allows the image's own Python."""
     bases = table("tools")["python"]["bases"]
     if base not in bases or _allows(project.python, bases[base]["python"]):
         return ""

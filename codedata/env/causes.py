@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from codedata.env.recipes.package_index import table
 from codedata.texts import CONTROL, displayed
 
-MAX_CHARS = 300      # characters of the evidence that are kept
-MAX_LINE_CHARS = 1000   # characters of a line that are read: a pattern may take quadratic time
+MAX_CHARS = 300      # limit for the evidence
+MAX_LINE_CHARS = 1000   # limit for a line, since a pattern may take quadratic time
 MIN_SHARE = 0.05   # matching lines needed per failed case
 
 
@@ -24,11 +24,11 @@ class Cause:
 def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
     """Return the cause that a log of the install or of the tests shows; else "other".
 
-    In an install the first match in the order of causes.toml wins, since a build reports one fault
-    in many ways. In tests the cause with most matching lines wins; a cause that follows from others
-    wins only if there is no other. Causes with fewer than MIN_SHARE lines for each of `n_failed`
-    cases are ignored. The evidence for "other" is the last line with a word. Escape sequences and
-    control characters are removed.
+    In an install, the first cause in causes.toml that matches wins, since a build reports one fault
+    in many ways. In tests, the cause with the most matching lines wins; a consequence of other
+    causes wins only if no other cause matches. Ignore causes with fewer than MIN_SHARE lines for
+    each of `n_failed` cases. The evidence for "other" is the last line with a word. Escape
+    sequences and control characters are removed.
     """
     lines = [line[:MAX_LINE_CHARS] for line in CONTROL.sub("", displayed(text)).split("\n")]
     text = "\n".join(lines)

@@ -1,7 +1,7 @@
 """Clone repositories, and check out their commits.
 
-An address is cloned once into a folder of env/_sources/, from which every commit is read. Nothing
-is checked out there, so that several commits can be set up at once. A password in an address is
+Each address is cloned once, into a folder of env/_sources/, and every commit is read from there.
+Nothing is checked out in it, so several commits can be set up at once. A password in an address is
 used only to fetch and never stored. Git runs no hook, filter or submodule of a repository.
 """
 from __future__ import annotations
@@ -26,7 +26,7 @@ from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.suites.repo_names import parts_of
 
 SOURCES = "_sources"
-# over HTTP a token may come without a name
+# a password in an address, or a token without a user name
 SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")
 # seconds for git to fetch, to check out, to query
 FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0
@@ -49,9 +49,10 @@ def without_secret(text: str) -> str:
 
 @in_driver
 def cloned(origin: str, commit: str, root: Path) -> tuple[Path, str]:
-    """Clone an address or folder below `root`, unless it is there, and fetch the commit if it is
-    missing. Return (the clone, the commit's full id); with `commit` "", the default branch's. Raise
-    Trouble if git fails, BrokenRecord if the commit's files exceed TREE."""
+    """Clone an address or folder below `root`, unless a clone exists, and fetch the commit if the
+    clone lacks it. Return (the clone, the commit's full id); without `commit`, the newest commit of
+    the default branch. Raise Trouble if git fails, BrokenRecord if the commit's files exceed TREE.
+    """
     place = clone_of(origin, root)
     with _locks[place]:
         with _served(origin) as address:
@@ -145,8 +146,8 @@ def distance(older: str, commit: str, clone: Path) -> int:
 
 
 def _refuse_large(clone: Path, commit: str) -> None:
-    """Raise BrokenRecord if a checkout would exceed TREE. A small tree may occur in another one
-    many times, so counting stops at the limit."""
+    """Raise BrokenRecord if a checkout would exceed TREE. Stop counting at the limit, since a tree
+    can contain the same small tree millions of times."""
     count = TREE.meter()
     try:
         with git_output(clone, "ls-tree", "-r", "-t", "-l", commit) as listing:
@@ -159,9 +160,9 @@ def _refuse_large(clone: Path, commit: str) -> None:
 
 def git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s: float = LOOK_S,
         index: Path | None = None) -> str:
-    """Return git's output; with `may_fail`, an empty string if git fails. Git never asks for a
-    password. `index` replaces the repository's own. Raise Trouble if git fails, ItemFailed if it
-    takes too long or cannot run."""
+    """Return git's output. Git never asks for a password. `index` replaces the repository's own
+    index. Raise Trouble if git fails (with `may_fail`, return ""), ItemFailed if it takes too long
+    or cannot start."""
     own_index = [f"GIT_INDEX_FILE={index}"] if index else []
     try:
         done = subprocess.run([*LIMITED, GIT[0], *own_index, *GIT[1:], *words], cwd=cwd,

@@ -1,4 +1,4 @@
-"""Name why a run of a test script is not healthy, and list test files without any case."""
+"""Find the cause why a run of a test script is not healthy, and the test files without any case."""
 from __future__ import annotations
 
 import re
@@ -39,9 +39,9 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
 
 
 def why_hollow(passed: list[str], broken: Run, is_built: bool = False) -> str:
-    """Return why a test script does not test the source, or an empty string: from a run `broken`
-    with a broken source, and the names that passed before. If the source is built, a failed build
-    may leave older programs whose tests pass; then the exit code counts."""
+    """Return why a test script does not test the source, or "". `passed` are the names of the cases
+    that passed before, `broken` is a run with a broken source. If the source is built, older
+    programs may survive the failed build and pass; then the exit code decides."""
     left = {case.name for case in broken.results if case.status == "passed"}
     lost = [name for name in passed if name not in left]
     if not lost and not broken.timed_out and not (is_built and broken.exit_code):
@@ -52,10 +52,10 @@ def why_hollow(passed: list[str], broken: Run, is_built: bool = False) -> str:
 
 
 def unreported_files(committed: list[str], results: list[Case]) -> tuple[list[str], int]:
-    """Return (committed test files that no case name refers to, number of test files).
+    """Return (committed test files that no case name mentions, number of test files).
 
-    A name refers to a file by its name, module or class. A language without any reference is left
-    out, since some runners print only titles.
+    A case name may mention a file's name, module or class. If no case name mentions any file of a
+    language, leave the language out, since some runners print only titles.
     """
     suites = [case.name.rpartition("::")[0] or case.name for case in results]
     words = {word for name in suites for word in re.findall(r"[\w.-]+", name)}

@@ -1,10 +1,10 @@
 """Read the repositories to set up: the rows of a JSONL file, or the repository of --repo.
 
-A row is {repo, base_commit, repo_name, image_name, reformat_path} and any other keys, as in
-SWE-bench and its family. The source is `reformat_path`, a folder on this machine, relative to the
-row's file; else the image's working directory; else `repo`: a git address, or owner/name on GitHub.
-Only --repo may name a folder. With `base_commit`, that commit is set up. A folder may change while
-it is copied.
+A row is {repo, base_commit, repo_name, image_name, reformat_path}, with any other keys, as in
+SWE-bench and similar data sets. The source is `reformat_path`, a folder on this machine, relative
+to the row's file; else the image's working directory; else `repo`, a git address, or owner/name on
+GitHub. Only --repo may name a folder. With `base_commit`, that commit is set up. Not promised: a
+consistent copy of a folder that changes while it is copied.
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from codedata.texts import safe_name, storable, text_problem
 OWNER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 GITHUB = "https://github.com/"
 COMMIT = re.compile(r"[0-9a-f]{8,64}")
-DATED_AFTER = 180 * 86_400   # age in seconds from which today's packages are the second choice
+DATED_AFTER = 180 * 86_400   # seconds; for older commits, packages of their time are tried first
 NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_name`."
 
 
@@ -62,7 +62,7 @@ class Repository:
     base_commit: str         # as requested, or HEAD of a folder under git; "": unknown
     source: str              # a digest of the folder's content
     row: dict                # the row as given
-    called: str = ""         # its name in records: not a path, which is valid only on this machine
+    called: str = ""         # its name in records; never a path, which only this machine knows
     # the address or folder to clone; "": none
     origin: str = field(default="", repr=False)
 
@@ -81,9 +81,9 @@ def repositories_of(path: Path) -> Derived:
 
 def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool = True,
                     by_user: bool = False) -> Derived:
-    """Return the repositories of rows, {location for messages: JSON}, by repo_name. Relative paths
-    start at `folder`. With `is_all`, records of other repositories are orphans. With `by_user`, the
-    user has named `repo`, and it may be a folder."""
+    """Return the repositories of `rows`, {location for messages: JSON}, by repo_name. Resolve
+    relative paths from `folder`. With `is_all`, records of other repositories are orphans. With
+    `by_user`, the user typed `repo`, so it may be a folder."""
     # {repo_name: (its first row, the source to set up)}
     first: dict[str, tuple] = {}
 
@@ -107,8 +107,8 @@ def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool
 def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived:
     """Return the repository that --repo names: PATH or ADDRESS, each with an optional @COMMIT.
 
-    Without `may_clone`, an address that was not cloned before does not have a source yet. Raise
-    Trouble if `argument` is neither a folder nor an address, or if `root` lies in the source.
+    Without `may_clone`, clone nothing: the commit of an address stays unknown until it was cloned.
+    Raise Trouble if `argument` is neither a folder nor an address, or if `root` is in the source.
     """
     address, commit = argument, ""
     is_host = re.fullmatch(r"\w+://[^/]*", argument)   # with a user before it
@@ -138,7 +138,8 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
 
 
 def clones_for(spec: str, clones: str, root: Path) -> str:
-    """Return the folder with the clones of pull requests, or their only clone; "" for none."""
+    """Return the folder with clones of the pull requests' repositories, or the only clone; "" for
+    none. `spec` is the source of the pull requests, `clones` the folder that the user named."""
     kind, _, name = spec.partition(":")
     name = name.partition("@")[0]
     if kind == "github" and not clones:
@@ -147,7 +148,7 @@ def clones_for(spec: str, clones: str, root: Path) -> str:
 
 
 def clone_for(repo: str, clones: str, root: Path) -> Path:
-    """Return the clone of owner/name in a folder of clones, or else one of GitHub in env/."""
+    """Return the clone of owner/name in a folder of clones, else a clone from GitHub in env/."""
     if not OWNER_NAME.fullmatch(repo):
         raise Trouble("is not owner/name.", repo)
     return clone_in(clones, repo, "HEAD") or cloned(f"{GITHUB}{repo}", "", root)[0]
@@ -194,28 +195,24 @@ def _checked(row, where: str, folder: Path, by_user: bool) -> Repository:
 
 
 def _folder(row: Row, folder: Path, where: str, by_user: bool) -> str:
-    """Return the path of the folder that a row names; "" if it names none."""
-    if row.reformat_path:
-        source = folder / row.reformat_path
-        if not source.is_dir():
-            raise BrokenRecord(f"names a folder that is not there: {row.reformat_path}.", where,
-                               "Mend its `reformat_path`.")
-        return str(source.resolve())
-    source = folder / row.repo
-    return str(source.resolve()) if by_user and source.is_dir() else ""
+    """Return the path of the folder that a row names, or ""."""
+    source = folder / (row.reformat_path or row.repo)
+    if row.reformat_path and not source.is_dir():
+        raise BrokenRecord(f"names a folder that is not there: {row.reformat_path}.", where,
+                           "Mend its `reformat_path`.")
+    is_named = row.reformat_path or by_user
+    return str(source.resolve()) if is_named and source.is_dir() else ""
 
 
 def _address_of(repo: str) -> str:
-    """Return the git address that `repo` is, or that owner/name has on GitHub; "" for anything
-    else.
-    """
+    """Return `repo` if it is a git address, its GitHub address if it is owner/name, else ""."""
     if ADDRESS.match(repo):
         return repo
     return f"{GITHUB}{repo}" if OWNER_NAME.fullmatch(repo) else ""
 
 
 def base_commit(folder: str) -> str:
-    """Return the commit of HEAD if the folder is a clone, else an empty string."""
+    """Return the commit of HEAD if the folder is a clone, else ""."""
     if not os.path.isdir(os.path.join(folder, ".git")):
         return ""
     with own_repository(Path(folder)) as own:
@@ -224,9 +221,9 @@ def base_commit(folder: str) -> str:
 
 @cache
 def tree_digest(folder: str) -> str:
-    """Return a digest of the names and contents of all files below a folder, except .git. When it
-    changes, everything made from the folder is stale. Raise OverBounds if the folder exceeds TREE.
-    """
+    """Return a digest of the names and contents of all files in a folder, except .git. If the
+    digest changes, everything made from the folder is stale. Raise OverBounds if the folder exceeds
+    TREE."""
     entries, count = [], TREE.meter()
     for directory, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != ".git")
@@ -253,17 +250,17 @@ def _digest_of(path: str) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """Hold the place of a source."""
+    """Hold the places of a repository's source."""
 
-    files: Path              # a folder with its files, read-only
-    place: Path | None       # a folder of the driver's machine; None: it is in the image
-    near: Path | None = None   # `place`, or a copy on this machine
+    files: Path              # a folder with the files, read-only
+    place: Path | None       # its folder on the driver's machine; None: it is in the image
+    near: Path | None = None   # `place`, or a copy of it on this machine
     commit: str = ""         # "": HEAD with uncommitted changes
     committed_at: int = 0    # seconds since 1970; 0: not known
 
     @property
     def until(self) -> str:
-        """Return the day of a commit that is older than DATED_AFTER; else ""."""
+        """Return the date of the commit if it is older than DATED_AFTER, else ""."""
         is_old = 0 < self.committed_at < time.time() - DATED_AFTER
         return f"{datetime.fromtimestamp(self.committed_at, timezone.utc):%F}" if is_old else ""
 
@@ -271,9 +268,9 @@ class Source:
 @contextmanager
 def source_of(repository: Repository, root: Path,
               open_image: Callable[[], Sandbox]) -> Iterator[Source]:
-    """Yield a repository's source. Addresses are cloned below `root`; without an address or a
-    folder, open_image() opens a sandbox in whose working directory it is. Raise ItemFailed if a
-    commit cannot be fetched."""
+    """Yield a repository's source. Clone an address below `root`. Without an address or a folder,
+    copy the source from the working directory of the sandbox that open_image() opens. Raise
+    ItemFailed if a commit cannot be fetched."""
     if repository.origin:
         try:
             clone, commit = cloned(repository.origin, repository.base_commit, root)

@@ -1,11 +1,11 @@
-"""Plan an environment without a model. A recipe gives a pair of scripts: install and test. Recipes
-are tried in order of rising cost; each recipe has fixes derived from earlier logs.
+"""Plan an environment without a model. A recipe makes a pair of scripts: install and test. Cheap
+recipes are tried first; the logs of failed runs suggest fixes.
 
-A draft of a recipe runs in a scratch container, since it is cheap there to run a changed script
-again. The draft is changed until its tests are healthy or its log suggests no further fix. Then the
-pair of scripts is verified from the start in a fresh container. The first healthy recipe is used.
-If no recipe is healthy, the verified recipe with the most passed tests is used, and the record says
-so. plan_as() tries the scripts of a commit's nearest ancestor in the ancestor's image.
+A draft of a recipe runs in a scratch container, since a changed script is cheap to run again there.
+It is changed until its tests are healthy or its log suggests no further fix. Then the pair of
+scripts is verified from the start in a fresh container. The first healthy recipe is used. If none
+is healthy, the verified recipe with the most passed tests is used, and the record says so.
+plan_as() tries the scripts of a commit's nearest ancestor in the ancestor's image.
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from codedata.texts import displayed
 ERROR = "error"
 PAIRS = 3      # maximum number of pairs of scripts to verify for each kind of recipe
 ROUNDS = 6     # maximum number of draft runs before each pair except the first
-MAX_SKIPPED = 0.2   # try another pair if a healthy first pair skips a larger share of its cases
+MAX_SKIPPED = 0.2   # share of skipped cases above which one more pair is tried
 REPAIRS = {PythonRecipe: python_repair, NodeRecipe: node, PlainRecipe: generic}
 NO_RECIPE = Cause("no_recipe", "nothing says how to install or test")
 NOT_TRIED = Verified(failed="recipe", cause=NO_RECIPE)
@@ -59,15 +59,15 @@ class Planned:
 
     @property
     def status(self) -> str:
-        """Return the agent's status if the agent submitted no scripts. Otherwise return SUCCESS if
-        the scripts were verified, or ERROR."""
+        """Return the agent's status if it submitted no scripts, else SUCCESS if the scripts were
+        verified, else ERROR."""
         if self.agent and self.agent.status != SUCCESS:
             return self.agent.status
         return SUCCESS if self.verified.ok else ERROR
 
     @property
     def error(self) -> str:
-        """Return why the status is not success; an empty string if it is."""
+        """Return why the status is not success, or ""."""
         if self.agent and self.agent.status != SUCCESS:
             return self.agent.error
         cause = self.verified.cause
@@ -81,10 +81,9 @@ def project_of(facts: Facts, source: Path | None = None, commit: str = "") -> Pr
 
 
 def propose(recipe: Recipe, log: Log, collected: bool, may_fall_back: bool) -> Recipe | None:
-    """Return the recipe to try after an unhealthy one. It is the same recipe with fixes from its
-    log or, if the log suggests no fix, the next more expensive recipe of the same kind; None if
-    there is none. After a failed install without a known fix, return None, since a more expensive
-    recipe installs even more."""
+    """Return the recipe to try after an unhealthy one: the same recipe with the fixes that its log
+    suggests, else the next more expensive recipe of the same kind, or None. After a failed install
+    without a known fix, return None, since a more expensive recipe installs even more."""
     kind = REPAIRS[type(recipe)]
     if (better := kind.repair(recipe, log)) or not may_fall_back or log.phase != "test":
         return better
@@ -93,9 +92,9 @@ def propose(recipe: Recipe, log: Log, collected: bool, may_fall_back: bool) -> R
 
 def plan(verifier: Verifier, facts: Facts, budget_s: float = 3600.0,
          attempts: Sequence[dict] = ()) -> Planned:
-    """Return the best scripts for the project with these facts. Try up to PAIRS pairs of scripts
-    for each kind of recipe, until a pair is verified or `budget_s` seconds have passed. `attempts`
-    are earlier attempts, to be listed first in the record."""
+    """Return the best scripts for a project. Try up to PAIRS pairs of scripts for each kind of
+    recipe, until a pair is verified or `budget_s` seconds have passed. The record lists `attempts`,
+    the earlier ones, first."""
     trial = _RecipeTrial(verifier, time.monotonic() + budget_s)
     best = Planned(attempts=[*attempts])
     if facts.unreadable:
@@ -120,15 +119,15 @@ class _RecipeTrial:
         return time.monotonic() > self.end
 
     def best_of_kind(self, recipe: Recipe, best: Planned) -> Planned:
-        """Return the better of `best` and the results of up to PAIRS pairs of one kind of recipe.
-        The first pair is verified without a draft; its verification stops early if the tests are
-        not healthy. If the first pair is healthy but skips many cases, one more pair is tried."""
+        """Verify up to PAIRS pairs of scripts of one kind of recipe; return the best result, or
+        `best`. The first pair is verified without a draft, and its verification stops early if the
+        tests are not healthy. If it is healthy but skips many cases, one more pair is tried."""
         for n in range(PAIRS):
             current_step().within = f"{recipe.planner} recipe"
             verified = self.verifier.verify(recipe.install_script(), recipe.test_script(),
                                             only_healthy=n == 0)
             best = _better(best, recipe, verified)
-            # end after any other failure, since the logs do not explain it
+            # stop after any other failure, since its log suggests no fix
             settled = verified.failed not in ("", "install", "tests", "hollow")
             enough = verified.is_healthy and (n or verified.share_skipped <= MAX_SKIPPED)
             if settled or enough or n == PAIRS - 1 or self.is_over():
@@ -141,15 +140,15 @@ class _RecipeTrial:
             better = self._draft(following, verified) if following else None
             if better is None and (n or verified.ok or not verified.n_passed):
                 break
-            # without a better draft, verify the same recipe again: its first verification may have
+            # without a better draft, verify the same recipe again: the first verification may have
             # stopped early
             recipe = better or recipe
         return best
 
     def _draft(self, recipe: Recipe, before: Verified) -> Recipe | None:
-        """Improve the recipe in one scratch container and return its best version. Return None if
-        no version passes more tests than the verified recipe. If no version could be installed,
-        return the version with the most fixes."""
+        """Improve a recipe in a scratch container and return its best version, or None if no
+        version passes more tests than the verified recipe. If no version could be installed, return
+        the version with the most fixes."""
         best, is_installed, n_passed = None, before.failed != "install", before.n_passed
         try:
             with self.verifier.open_sandbox(self.verifier.base_image) as sandbox:
@@ -188,9 +187,9 @@ class _RecipeTrial:
 
 
 def _better(best: Planned, recipe: Recipe, verified: Verified) -> Planned:
-    """Return the better of two results: a verified one, else a healthy one, else the one with more
-    passed tests. At a tie between two kinds of recipe, keep `best`, since the kinds are tried in
-    order of fit; at a tie within one kind, return the later pair."""
+    """Return the better of two results: verified before unverified, then healthy before unhealthy,
+    then more passed tests. In a tie, keep `best` if it is of another kind, since likelier kinds are
+    tried first; within one kind, return the later pair."""
     attempts = [*best.attempts, verified.as_attempt(recipe.planner)]
     is_other_kind = best.recipe not in ("", recipe.planner)
     rank, best_rank = _rank(verified), _rank(best.verified)
@@ -209,10 +208,10 @@ def _rank(verified: Verified) -> tuple:
 
 def plan_as(verifier: Verifier, neighbour: Environment, is_like: bool,
             is_installed: bool) -> Planned:
-    """Return the result of the scripts of a neighbour (another commit's environment) in the
-    neighbour's image. If the image has everything that this commit needs (`is_installed`), first
-    run only the tests, without an install. If both commits are installed in the same way
-    (`is_like`), one test run is enough: the other results are the neighbour's."""
+    """Run the scripts of a neighbour, another commit's environment, in the neighbour's image, and
+    return the result. If the image has everything that this commit needs (`is_installed`), first
+    try the tests without an install. If both commits are installed in the same way (`is_like`), one
+    test run is enough; the neighbour's record gives flaky tests and tests that need the network."""
     current_step().within = f"as {neighbour.repo_name}"
     known = neighbour.verified
     shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,

@@ -26,14 +26,14 @@ from codedata.env.recipes.requirements import name_of
 from codedata.errors import ItemFailed
 from codedata.texts import CONTROL
 
-# scripts of package.json that npm runs, and files that pip runs: they may write code
+# scripts of package.json that npm runs at an install, and files that pip runs; they may write code
 RUN_BY_INSTALL = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare",
                   "postprepare", "setup.py", "build.py", "hatch_build.py")
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
-FILE_S = 3                 # seconds of processor time for one file, also on a busy machine,
-ALL_S = 9                  # for all files of a child,
-CHILD_S = 30.0             # and by the clock
+FILE_S = 3                 # limit for one file, in seconds of processor time
+ALL_S = 9                  # limit for all files of a child, in seconds of processor time
+CHILD_S = 30.0             # limit for a child, in seconds of real time
 MAX_CHILDREN = 4           # started for one repository
 CHILD = """import sys; sys.path[:] = {path!r}
 from codedata.env.repository_facts import child; child(*sys.argv[1:])"""
@@ -46,25 +46,25 @@ class Facts:
     python: PythonProject = field(default_factory=PythonProject)
     node: NodeProject = field(default_factory=NodeProject)
     plain: PlainRecipe | None = None
-    # the code to test is JavaScript or TypeScript; Python projects may have package.json, too
+    # whether JavaScript or TypeScript is tested; a Python project may have a package.json, too
     is_node: bool = False
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as missing
     programs: Strings = ()   # programs that an install runs, as texts
-    # not read from files: the date of an old commit, and the Python that the base image lacks
+    # set later: the date of an old commit, and the Python version that the base image lacks
     until: str = ""
     brought: str = ""
 
     @property
     def builds(self) -> bool:
-        """Return whether the install builds something from the source: a change of the source makes
-        it outdated."""
+        """Return whether the install builds something from the source, which a change of the source
+        makes outdated."""
         return bool(self.python.native or self.node.native or self.node.built)
 
     @property
     def asked(self) -> set:
-        """Return the inputs of an install that the files state: names of packages, without versions
-        and packages that no test needs, the versions of Python and Node, and the programs that an
-        install runs."""
+        """Return everything that the files require of an install: the names of packages (without
+        versions, and without packages that no test needs), the versions of Python and Node, and the
+        programs that the install runs."""
         python, of_node = self.python, self.node
         pypi = (*python.build_requires, *python.requires, *python_recipe.initial(python).tests)
         npm = [name for name in of_node.dependencies if helps_tests("npm", name)]
@@ -73,8 +73,8 @@ class Facts:
 
 
 def read_facts(folder: Path) -> Facts:
-    """Return the facts of the repository in a folder; only child processes open its files. Raise
-    ItemFailed if the first child ends before it reads a file."""
+    """Return the facts of the repository in a folder. Only child processes open its files. Raise
+    ItemFailed if a child ends before it opens the first file."""
     skipped: dict[str, str] = {}
     for _ in range(MAX_CHILDREN):
         lines, why = _run_child(folder, skipped)
@@ -89,13 +89,13 @@ def read_facts(folder: Path) -> Facts:
 
 
 def recipes(facts: Facts) -> list[Recipe]:
-    """Return the first recipes of each kind that fits the facts, the likeliest kind first."""
+    """Return the first recipe of each kind that suits the facts, the likeliest kind first."""
     return [replace(one, variables=facts.python.variables) for one in _kinds(facts)]
 
 
 def _kinds(facts: Facts) -> list[Recipe]:
     python = facts.python
-    # kinds of Python recipes: by the lock file, by the commit's date, as of today
+    # kinds of Python recipes: versions of the lock file, of the commit's date, of today
     ways: list[Recipe] = []
     if python.name or python.n_test_files or python.runner:
         today = replace(python_recipe.initial(python), python=facts.brought)
@@ -114,9 +114,8 @@ def _kinds(facts: Facts) -> list[Recipe]:
 
 
 def _run_child(folder: Path, skipped: dict[str, str]) -> tuple[list, str]:
-    """Return (JSON values that the child printed, one for each line; why it ended early, "" if it
-    did not). The child gets none of this process's environment and imports nothing from the
-    repository."""
+    """Run a child. Return (the JSON values that it printed, why it ended early or ""). The child
+    inherits no environment variable and imports nothing from the repository."""
     path = [str(Path(__file__).resolve().parents[2]), *map(os.path.abspath, filter(None, sys.path))]
     words = [sys.executable, "-I", "-S", "-c", CHILD.format(path=path), str(folder.resolve()),
              json.dumps(skipped)]
@@ -140,7 +139,8 @@ def _run_child(folder: Path, skipped: dict[str, str]) -> tuple[list, str]:
 
 
 def child(folder: str, skipped: str) -> None:
-    """Read a folder within limits and print its facts, after the names of the files it opened."""
+    """Read a folder within limits. Print the name of each file before opening it, and the facts
+    at the end."""
     limits = {resource.RLIMIT_AS: MAX_MEMORY, resource.RLIMIT_CPU: ALL_S,
               resource.RLIMIT_CORE: 0}
     for kind, limit in limits.items():

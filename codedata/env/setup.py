@@ -1,8 +1,8 @@
 """Set up one repository for env_setup.py: find its scripts, verify them, keep the image, return the
 record.
 
-The image and scripts of a commit's nearest ancestor come first, then the recipe planner, then the
-agent, until scripts verify. A record is a success only if its scripts were verified.
+Tried in this order, until scripts are verified: the image and scripts of the commit's nearest
+ancestor, the recipe planner, the agent. A record is a success only if its scripts were verified.
 """
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ from codedata.suites.source import put_source
 from codedata.terminal import plural, usd
 
 TRAJECTORIES = "_trajectories"
-# runs of an agent: one to find scripts, one to fix them if they did not verify
+# runs of an agent: one finds scripts, one fixes them if their verification fails
 ROUNDS = 2
 NO_TESTS = ("no_recipe", "no_tests")   # causes of a failed environment
 ADD_TESTS = "add tests that pytest, or the runner of its language, finds, or have "
 ASK_AN_AGENT = "an agent look for the scripts (it asks a model): --planner agent in place of recipe"
 PLAN_TIMEOUTS = 4           # times run_timeout; later the planner starts no new recipe
 READ = ("repo", "base_image", "base_commit", "source", "row")   # fields of a repository
-# Fields of Verified that the record's `verified` has under the same name.
+# fields of Verified that are copied into the record's `verified`
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
             "needs_network", "restored", "changed_by_tests")
 
@@ -79,19 +79,23 @@ class Setup:
     client: Client | None     # for the agents; None if only recipes are tried
 
     @property
-    def _has_image(self) -> bool:
-        return self.host.builds_images and not self.settings.no_image
+    def _no_image(self) -> str:
+        """Return why no repository gets an image; "" if verified ones do."""
+        if self.settings.no_image:
+            return "--no-image"
+        missing = self.host.no_images
+        return missing and f"{missing}: install it in the sandbox that runs it"
 
     def make(self, repository: Repository) -> Environment:
         """Return the environment of a repository, verified or with the reason why it failed."""
         started = time.monotonic()
-        # valid in Docker and Kubernetes
+        # only characters that Docker and Kubernetes allow in labels
         label = f"env-{repository.repo_name[:40]}-{secrets.token_hex(4)}"
         base_image = repository.base_image or self.host.base_image
         is_put = repository.path or repository.origin
         workdir = WORKDIR if is_put else self.host.workdir_of(base_image)
         opened = partial(self.host.open, label=label, workdir=workdir)
-        kept = self._no_image()
+        kept = KeptImage(trouble=self._no_image or "it was not verified")
         try:
             begin_step("reading the source")
             with source_of(repository, self.root, partial(opened, base_image)) as source:
@@ -107,9 +111,9 @@ class Setup:
                 verifier = Verifier(
                     opened, project_of(facts, source.near, source.commit),
                     self.host.run_timeout_s,
-                    self.host.temporary_name(TRIES) if self._has_image else "", base_image)
+                    "" if self._no_image else self.host.temporary_name(TRIES), base_image)
                 outcome = self._planned(repository, source, facts, verifier)
-            if self._has_image and outcome.status == SUCCESS:
+            if outcome.status == SUCCESS and not self._no_image:
                 kept = self.host.keep(outcome.verified.image_id, image_name_of(
                     repository.repo_name, outcome.verified.base_commit, base_image,
                     outcome.install_script))
@@ -121,7 +125,7 @@ class Setup:
 
     def _planned(self, repository: Repository, source: Source, facts: Facts, verifier: Verifier
                  ) -> Planned:
-        """Return the first scripts that verify, else the last planner's."""
+        """Return the first scripts that are verified, else the scripts of the last planner."""
         planner = self.settings.planner
         outcome = Planned(verified=Verified(failed="recipe"))   # nothing was tried
         if neighbour := nearest_ancestor(self.root, repository, source,
@@ -136,17 +140,9 @@ class Setup:
             outcome = self._by_agent(repository.repo_name, verifier, outcome, facts.is_node)
         return outcome
 
-    def _no_image(self) -> KeptImage:
-        """Return a KeptImage with the reason why a repository has no image."""
-        if self.settings.no_image:
-            return KeptImage(trouble="--no-image")
-        if self.host.builds_images:
-            return KeptImage(trouble="it was not verified")
-        return KeptImage(trouble=f"{self.host.no_images}: install it in the sandbox that runs it")
-
     def identity(self) -> dict:
-        """Return the settings that determine a record, in addition to the repository. A change does
-        not make the record stale."""
+        """Return the settings that determine a record, in addition to the repository. A changed
+        setting does not make the record stale."""
         return {"planner": self.settings.planner, "base_image": self.host.base_image,
                 "sandbox": self.host.name,
                 **({"agent": self.client.spec.identity()} if self.client else {})}
@@ -163,8 +159,8 @@ class Setup:
                 "most of them take far fewer")
 
     def _by_agent(self, name: str, verifier: Verifier, outcome: Planned, in_two: bool) -> Planned:
-        """Return the outcome of an agent, started after the recipes failed. Scripts that do not
-        verify may be fixed once."""
+        """Let an agent find scripts after the recipes failed, and return the outcome. If their
+        verification fails, the agent may fix them once."""
         failures: list[FailedTry] = []
         # earlier attempts keep their trajectories
         trajectory = partial(new_trajectory, self.root,
@@ -183,7 +179,7 @@ class Setup:
                 sandbox.network(True)
                 run = (planner.mend(sandbox, name, failures[-1]) if n
                        else planner.find(sandbox, name, failures, in_two))
-            # the two scripts count only together, not one with an older other
+            # use both scripts of a run or neither: a script does not fit an older run's other one
             scripts = run.scripts if len(run.scripts) == len(SCRIPTS) else {}
             so_far = outcome.agent.followed_by(run) if outcome.agent else run
             outcome = replace(outcome, **scripts, agent=so_far, planner="agent")
@@ -200,9 +196,9 @@ class Setup:
 
 def nearest_ancestor(root: Path, repository: Repository, source: Source,
                      has_image: Callable[[str, str], bool]) -> Environment | None:
-    """Return the environment of the nearest ancestor of a commit that is healthy, starts from the
-    same base image and has its own image here; None if there is none. Descendants do not count: the
-    layers of their images hold later changes."""
+    """Return the healthy environment of the commit's nearest ancestor with the same base image and
+    an image on this machine, or None. Never use a descendant, whose image has later changes in its
+    layers."""
     found: dict[int, Environment] = {}
     family, last = repository.repo_name[:-8], source.commit[:8]
     if not (source.committed_at and last and repository.repo_name.endswith(last)):

@@ -1,8 +1,8 @@
-"""Let an agent find out in a sandbox how a repository is installed and tested.
+"""Let an agent find out in a sandbox how to install and test a repository.
 
-The agent works in one stage, or in two for JavaScript and TypeScript, whose test runner has to be
-found out separately: the first stage finds the install script and the second, in the same sandbox,
-the test script. The scripts that it submits count only once they are verified.
+For JavaScript and TypeScript, whose test runner is hard to find, the agent works in two stages in
+the same sandbox: first the install script, then the test script. For other languages one stage
+finds both. Submitted scripts are used only after they were verified.
 """
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ TEST_ITERATIONS = 60   # replies of the second agent for JS and TS, which finds 
 COMMAND_S = 120        # seconds that a command may take unless it asks for more
 MAX_FILES = 300
 MAX_LOG_CHARS = 6000   # characters of a failure that the agent is shown
-MAX_REPEATED = 3       # from this many equal lines in a row on, one is shown
+MAX_REPEATED = 3       # so many equal lines in a row, or more, are shown as one
 
 
 @dataclass(frozen=True)
 class FailedTry:
-    """Hold scripts that did not verify, with the check that failed and its log."""
+    """Hold scripts whose verification failed, with the failed check and its log."""
 
     install_script: str
     test_script: str
@@ -54,7 +54,7 @@ class FailedTry:
 class SetupRun:
     """Hold what an agent submitted and how its run ended."""
 
-    # how the agent ended: success | max_iteration | tool_stop | error
+    # success | max_iteration | tool_stop | error, as in AgentResult
     status: str
     scripts: dict[str, str] = field(default_factory=dict)   # only scripts that it submitted
     summary: str = ""
@@ -63,8 +63,8 @@ class SetupRun:
     usage: dict = field(default_factory=dict)
 
     def followed_by(self, later: SetupRun) -> SetupRun:
-        """Return the later run with the messages and the usage of both; an amount that is unknown
-        for either is None."""
+        """Return the later run with the messages and the summed usage of both. An amount is None
+        if it is unknown for one of them."""
         usage = {}
         for key in later.usage:
             amounts = self.usage.get(key, 0), later.usage[key]
@@ -79,13 +79,13 @@ class AgentPlanner:
     llm: LLMServer
     limits: AgentSettings
     trajectory: Callable[[], Path]     # returns the file for the next run
-    # seconds for a script when it is verified, and at most for one of the agent's commands
+    # time limit of a script when it is verified, and of each command of the agent
     script_s: float
 
     def find(self, sandbox: Sandbox, repo: str, failures: list[FailedTry],
              in_two: bool) -> SetupRun:
-        """Return the scripts that the agent finds for the source in the sandbox, given earlier
-        failures. With `in_two` it works in two stages."""
+        """Return the scripts that the agent finds for the source in the sandbox. It is shown the
+        earlier failures. With `in_two`, it works in two stages."""
         files = sandbox.run(listing()).output.strip() or "(nothing)"
         tried = "\n\n".join(map(_as_text, failures))
         known = _text("agent_known.md", tried=tried) if failures else ""
@@ -101,7 +101,7 @@ class AgentPlanner:
                        summary="\n\n".join(filter(None, (install.summary, tests.summary))))
 
     def mend(self, sandbox: Sandbox, repo: str, failure: FailedTry) -> SetupRun:
-        """Return the agent's result after the verification of its earlier scripts failed."""
+        """Let the agent fix its scripts after their verification failed; return its result."""
         return self._ask(sandbox, _text("agent_again.md", repo=repo, **vars(failure)), SCRIPTS)
 
     def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...],
@@ -141,7 +141,8 @@ def _missing(scripts: dict[str, str], wanted: tuple[str, ...]) -> str:
 
 
 def scripts_in(answer: str) -> dict[str, str]:
-    """Return {name: bash script} of the scripts in an answer; the last one of a name counts."""
+    """Return {name: bash script} of the scripts in an answer. If a name occurs several times, its
+    last script counts."""
     scripts = {name: re.sub(r"\A\s*```\w*\n|\n```\s*\Z", "", text).strip()
                for name, text in SCRIPT.findall(answer)}
     return {name: text + "\n" for name, text in scripts.items() if text}
@@ -155,7 +156,7 @@ def _as_text(failure: FailedTry) -> str:
 
 
 def listing() -> str:
-    """Return the command that lists up to MAX_FILES files of a repository."""
+    """Return a bash command that lists up to MAX_FILES files of a repository."""
     return _text("list_files.sh", max_files=str(MAX_FILES))
 
 
@@ -167,7 +168,7 @@ def end_of(log: str) -> str:
         n = len(list(same))
         lines += [line] * n if n < MAX_REPEATED else [line, f"(the line above {n} times)"]
     end = "\n".join(["", *lines])[-MAX_LOG_CHARS:]
-    return end.partition("\n")[2] if "\n" in end else end   # without a part of a line
+    return end.partition("\n")[2] if "\n" in end else end   # drop a first line that was cut
 
 
 def _text(name: str, **parts: str) -> str:

@@ -1,12 +1,12 @@
 """Verify that an install script and a test script work, by running them in a fresh container.
 
 The install script runs once with the network on. Committed files that it changed are restored, and
-an image is made of the result. The test script runs twice in the container, then once more, and
-once with the network off, in a container of that image. Cases that repeat are the result, cases
-that differ between the first three runs are flaky, and cases that differ only without the network
-need it. A suite is not healthy if most test files have no case. At the end it runs once more with a
-broken source: a script that does not notice is hollow. A test that passed four times may still be
-flaky.
+an image is made of the result. The test script runs twice in the container, then in a container of
+that image once with and once without the network. The result is the cases with the same status in
+all runs. Cases that differ between the first three runs are flaky; cases that differ only without
+the network need it. A suite is not healthy if most test files have no case. At the end, the tests
+run with a broken source: a script that does not notice this is hollow. Not promised: a test that
+passed four times may still be flaky.
 """
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ from codedata.suites.project_suite import Run, compare, run_script, run_suite
 from codedata.suites.source import Project, now, put_source, restore
 from codedata.suites.test_results import GOOD, counts, not_collected
 
-CLEAN = "rm -f /var/cache/apt/*.bin"   # apt makes these 76 MB again
+CLEAN = "rm -f /var/cache/apt/*.bin"   # 76 MB that apt can rebuild
 STEPS = 6                  # steps of a verification
-MIN_BROKEN_S = 60          # seconds for the run with the broken source, in addition to twice the
-                           # usual time
-MIN_REPEATED = 0.8         # minimum share of a run's cases that must be the same in all three
+MIN_BROKEN_S = 60          # the run with the broken source may take so many seconds more than twice
+                           # the usual time
+MIN_REPEATED = 0.8         # share of cases that must have the same status in all three runs
 LISTED = "git -c safe.directory='*' -c core.quotePath=false ls-files"
 
 
 @dataclass(frozen=True)
 class Verified:
-    """Hold the result of a verification. Without `failed` the environment works as far as `results`
-    show."""
+    """Hold the result of a verification. If `failed` is empty, the environment works, and `results`
+    shows how well."""
 
     # the check that failed: source | install | tests | repeat | history | shadow | offline |
     # hollow | sandbox, or recipe if there were no scripts
     failed: str = ""
     cause: Cause = field(default_factory=Cause)
-    # with the network off, without the flaky ones
+    # cases of the run without the network, except flaky ones
     results: list[dict[str, str]] = field(default_factory=list)
     flaky: list[str] = field(default_factory=list)
     needs_network: list[str] = field(default_factory=list)
     not_collected: list[str] = field(default_factory=list)
-    # test files that no case name refers to
+    # test files that no case name mentions
     unreported_files: list[str] = field(default_factory=list)
     # committed files that the install had changed
     restored: list[str] = field(default_factory=list)
     # committed files that the tests wrote, changed or not
     changed_by_tests: list[str] = field(default_factory=list)
     n_passed: int = 0
-    n_cases: int = 0                       # in the run with the network off, with the flaky ones
+    n_cases: int = 0                       # in the run without the network; flaky cases count
     share_passed: float = 0.0              # among the cases that ran
     share_skipped: float = 0.0             # among all cases
     # the whole suite ran, and ≥ 95 % of the cases that were not skipped passed
@@ -62,7 +62,7 @@ class Verified:
     image_id: str = ""
     install_s: float = 0.0
     test_s: tuple[float, ...] = ()         # seconds of each run
-    # output of the failed or unhealthy run, else of the first test run
+    # output of the run that failed or was unhealthy, else of the first test run
     log: str = ""
     timed_out: bool = False
 
@@ -78,8 +78,8 @@ class Verified:
 
     @property
     def phase(self) -> str:
-        """Return which script `log` comes from, "install" or "test", or "hollow" if the source was
-        broken on purpose."""
+        """Return the script that printed `log`, "install" or "test", or "hollow" for the run with
+        the broken source."""
         return self.failed if self.failed in ("install", "hollow") else "test"
 
     def as_attempt(self, recipe: str) -> dict:
@@ -94,8 +94,8 @@ class Verifier:
     """Verify scripts for one project, in fresh sandboxes that open_sandbox(image) opens. A script
     may take `limit_s` seconds.
 
-    With `image_name`, make an image of that name even if a later check fails. The caller keeps or
-    removes it and everything else that the run made.
+    With `image_name`, make an image of that name after the install, even if a later check fails.
+    The caller removes whatever it does not keep.
     """
 
     open_sandbox: Callable[..., Sandbox]
@@ -106,10 +106,10 @@ class Verifier:
 
     def verify(self, install_script: str, test_script: str, only_healthy: bool = False,
                like: Verified | None = None) -> Verified:
-        """Run both scripts and make every check up to the first that fails. Return the result. With
-        `only_healthy`, an unhealthy first run ends the verification with the failed check `tests`.
-        `like` is the result of these scripts for another commit: if the cases of the first run
-        agree with it, one run is enough."""
+        """Run both scripts, and make all checks up to the first that fails. Return the result. With
+        `only_healthy`, an unhealthy first run counts as a failure of the check `tests`. `like` is
+        the result of these scripts for another commit: if the first run agrees with it, one run is
+        enough."""
         try:
             with self.open_sandbox(self.base_image) as sandbox:
                 return self._verify(sandbox, install_script, test_script, only_healthy, like)
@@ -119,9 +119,9 @@ class Verifier:
                             if cause.name == "other" else cause)
 
     def verify_installed(self, test_script: str, like: Verified) -> Verified | None:
-        """Return the result of one run of the tests in `base_image`, another commit's image, with
-        this commit's source instead of its own and nothing installed. Return None if it is not
-        healthy, or does not agree with `like`, the other commit's result."""
+        """Put this commit's source into `base_image`, another commit's image, install nothing, and
+        run the tests once. Return the result, or None if it is not healthy or does not agree with
+        `like`, the other commit's result."""
         try:
             with self.open_sandbox(self.base_image) as sandbox:
                 commit, trouble = put_source(sandbox, self.project, keeps_others=True)
@@ -134,8 +134,8 @@ class Verifier:
             return None   # the next verification reports the reason
 
     def install(self, sandbox: Sandbox, commit: str, script: str) -> tuple[Result, list[str]]:
-        """Run an install script. Return its result and the committed files that it changed. They
-        are restored, since the committed source is tested."""
+        """Run an install script. Return its result, and the committed files that it changed. These
+        are restored, so that the committed source is tested."""
         done = run_script(sandbox, script, self.limit_s)
         restored, trouble = restore(sandbox, commit) if done.ok else ([], "")
         if trouble:
@@ -168,7 +168,7 @@ class Verifier:
             result = replace(result, image_id=sandbox.commit(self.image_name, keep=False))
             if like and (found := self._once(result, test_script, like)):
                 return found
-        else:   # do it now, since tests may commit, too
+        else:   # check now, since tests may make commits
             result = self._check_leftovers(result, sandbox, test_script)
             if result.failed:
                 return result
@@ -193,9 +193,10 @@ class Verifier:
 
     def _once(self, result: Verified, test_script: str, like: Verified,
               was_searched: bool = False) -> Verified | None:
-        """Run the tests once, in a container of the image and without network. Return the result,
-        with the cases of `like` that are flaky or need the network; None if it is not healthy or
-        does not agree with `like`: new cases may not fail, and only a few may be gone."""
+        """Run the tests once, without network, in a container of the image. Return the result, with
+        the flaky cases of `like` and its cases that need the network. Return None if the result is
+        not healthy or does not agree with `like`: if a known case has another status, a new case
+        fails, or many cases are gone."""
         begin_step("tests once", 2, STEPS)
         with self.open_sandbox(self.image_name) as fresh:
             result = self._check_leftovers(result, fresh, test_script, was_searched)
@@ -239,9 +240,9 @@ class Verifier:
         return result if result.failed else self._check_hollow(sandbox, result, test_script)
 
     def _check_hollow(self, sandbox: Sandbox, result: Verified, test_script: str) -> Verified:
-        """Return the result; it has failed if the test script passes with a broken source. If the
-        source cannot be broken, the result stays unchanged. The sandbox cannot be used afterwards.
-        """
+        """Break the source and run the tests. Return the result, failed if the test script does not
+        notice. If the source cannot be broken, return the result unchanged. The sandbox cannot be
+        used afterwards."""
         begin_step("tests of a broken source", 6, STEPS)
         passed = [case["name"] for case in result.results if case["status"] == "passed"]
         n_files, n_built = break_source(sandbox, self.project, test_script)
@@ -257,11 +258,10 @@ class Verifier:
 
     def _check_leftovers(self, result: Verified, sandbox: Sandbox, test_script: str,
                          was_searched: bool = False) -> Verified:
-        """Return the result; it has failed if the sandbox or its image holds another history or
-        copy of the project. If the files can be read from outside, the history is not read by the
-        sandbox's own git. With `was_searched`, everything but the source was already searched for
-        another commit.
-        """
+        """Search for another history or copy of the project in the sandbox or its image; return the
+        result, failed if there is one. If files can be read from outside, this machine's git reads
+        the history, not the sandbox's git. With `was_searched`, search only the source, since the
+        rest was searched for another commit."""
         if hasattr(sandbox, "files"):
             with sandbox.files(self.image_name) as files:
                 traces, copies = outside.look(files, sandbox.workdir, result.base_commit,
@@ -278,8 +278,8 @@ class Verifier:
 # what runs show ----------------------------------------------------------------------------------
 
 def promising(result: Verified, run: Run, limit_s: float, only_healthy: bool) -> Verified:
-    """Return the result with the first run, which had `limit_s` seconds; it has failed if nothing
-    passed or, with `only_healthy`, if the run is not healthy."""
+    """Return the result with the figures of the first run, whose time limit was `limit_s`. It is
+    failed if no case passed or, with `only_healthy`, if the run is not healthy."""
     result = replace(result, log=run.text, test_s=(run.seconds,), **_figures(run))
     if result.n_passed and (result.healthy or not only_healthy):
         return result
@@ -287,7 +287,7 @@ def promising(result: Verified, run: Run, limit_s: float, only_healthy: bool) ->
 
 
 def repeated(result: Verified, runs: list[Run]) -> Verified:
-    """Return the result with three runs; it has failed if too many cases differ between them."""
+    """Return the result with the flaky cases of three runs; failed if too many cases are flaky."""
     stable, flaky = compare(runs)
     result = replace(result, flaky=flaky, test_s=tuple(run.seconds for run in runs))
     max_cases = max(len(run.results) for run in runs)
@@ -299,8 +299,8 @@ def repeated(result: Verified, runs: list[Run]) -> Verified:
 
 def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[str],
               limit_s: float) -> Verified:
-    """Return the result with three runs that agree and one without the network, of a source with
-    these committed files; it has failed if nothing passes without the network."""
+    """Return the result from three runs that agree and a run without the network; failed if no case
+    passes without the network. `committed` are the paths of the source's committed files."""
     stable = compare(runs)[0]
     statuses = offline.statuses
     unreported, n_files = unreported_files(committed, offline.results)
@@ -320,8 +320,8 @@ def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[s
 
 
 def flaky_as(like: Verified, new: Collection[str]) -> list[str]:
-    """Return the flaky cases of another commit, and the `new` ones whose test had flaky cases
-    there: a name may contain the time."""
+    """Return the flaky cases of another commit, and the `new` cases of a test with flaky cases
+    there, since the parameters in a case name may contain the time."""
     tests = {name.partition("[")[0] for name in like.flaky if "[" in name}
     return sorted({*like.flaky, *(name for name in new if name.partition("[")[0] in tests)})
 

@@ -1,11 +1,11 @@
-"""Run commands in a sandbox: one small interface, with implementations chosen by name.
+"""Run commands in a sandbox: a small interface with several implementations, chosen by name.
 
     with open_sandbox("docker", image="codedata-base:bookworm") as sandbox:
         sandbox.put(Path("src"), "/testbed")
         result = sandbox.run("make test", timeout_s=600)
 
-A failing command is no error: its exit code is in the Result. SandboxDied is raised only if the
-sandbox is gone.
+A command that fails is not an error: the Result has its exit code. SandboxDied is raised only if
+the sandbox is gone.
 """
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Result:
     exit_code: int             # TIMED_OUT for a command that ran out of time
     output: str                # stdout and stderr interleaved, at most OUTPUT_BYTES; no NUL
     seconds: float
-    timed_out: bool = False    # the command ran out of time, and was ended with all its processes
-    n_bytes: int = 0           # size of the whole output, including the part cut from the middle
+    timed_out: bool = False    # it ran out of time, and was ended with all its processes
+    n_bytes: int = 0           # size of the whole output, including a part that was cut
     limit_hit: str = ""        # the limit that a failed command hit: "out of memory: 5Gi allowed"
 
     @property
@@ -50,7 +50,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Script:
-    """Hold shell functions that are sourced before each command of a sandbox."""
+    """Hold a script of shell functions that a sandbox sources before each command."""
 
     name: str                  # the file's name in the sandbox
     text: str

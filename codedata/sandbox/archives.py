@@ -1,9 +1,9 @@
 """Copy files into and out of a sandbox as tar, without reading or writing outside of the given
 folders.
 
-The sandbox may have written the archive itself, so nothing in the archive is trusted. A link is
-created only if its target is inside the folder, no member is extracted through a link, and anything
-but a file, folder or link is refused. Bounds are checked while the archive is read.
+The sandbox may have written the archive itself, so nothing in it is trusted. A link is created only
+if its target is inside the folder. No member is extracted through a link. A member that is not a
+file, folder or link is refused. Bounds are checked while the archive is read.
 """
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from codedata.errors import ItemFailed
 from codedata.texts import printable
 
 PIECE = 1 << 20
-MAX_HEADER_BYTES = 1 << 17   # limit for a name, a link's target or attributes: each is read whole
-MAX_GLOBAL_BYTES = 1 << 10   # limit for attributes that apply to all members: git writes 52 bytes
-MAX_EMPTY = 10_000           # limit for empty gzip members in a row, which no meter counts
+MAX_HEADER_BYTES = 1 << 17   # limit for a name, a link's target, or attributes
+MAX_GLOBAL_BYTES = 1 << 10   # limit for attributes of all members; git writes 52 bytes
+MAX_EMPTY = 10_000           # limit for empty gzip members in a row, which Bounds do not count
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 GZIP_OR_ZLIB = 47            # makes zlib detect the format
 Source = Path | dict[str, bytes]   # a file or folder of the host, or {relative path: content}
@@ -48,7 +48,7 @@ class OverBounds(UnsafeArchive):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limit reading from a tar or a folder. Each hard link counts as the whole file."""
+    """Limit what is read from a tar or a folder. A hard link counts as a whole file."""
 
     max_bytes: int = 10_000_000_000
     max_files: int = 1_000_000      # folders and links included
@@ -56,8 +56,8 @@ class Bounds:
     max_seconds: float = 900.0
 
     def meter(self) -> Callable[..., None]:
-        """Return a function to call with each name and its size; it raises OverBounds when a limit
-        is exceeded."""
+        """Return a function to call with the name and the size of each file. It raises OverBounds
+        when a limit is exceeded."""
         end = time.monotonic() + self.max_seconds
         total = Counter()
 
@@ -79,8 +79,8 @@ BOUNDS = Bounds()
 
 def pack(source: Source, uid: int = 0, gid: int = 0,
          bounds: Bounds = BOUNDS) -> BinaryIO:
-    """Return a tar of a file, of a folder's content, or of {relative path: content}, owned by uid
-    and gid; a Program is executable.
+    """Return a tar of a file, of a folder's content, or of {relative path: content}. The files
+    belong to `uid` and `gid`; a Program is executable.
 
     Links are packed as links, never followed; sockets, pipes and devices are left out.
     """
@@ -120,8 +120,8 @@ def unpack(archive: BinaryIO | Stream, to: Path, bounds: Bounds = BOUNDS, strip:
     of their names.
 
     Raise UnsafeArchive for a member that leads out of `to`, OverBounds if `bounds` are exceeded;
-    members that were extracted before stay. The caller owns the files, which keep only the rwx bits
-    of their modes. Links are created last, so that no member is extracted through a link.
+    members extracted before that stay. The files belong to this process's user, and keep only the
+    rwx bits of their modes. Links are created last, so that no member is extracted through a link.
     """
     to.mkdir(parents=True, exist_ok=True)
     unpacker = _Unpacker(to, bounds.meter())
@@ -210,8 +210,8 @@ def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class _Member(tarfile.TarInfo):
-    """Read a member's header; refuse names or attributes too large for any file system, and files
-    shorter than their size."""
+    """Read a member's header. Refuse names and attributes that are too long for any file system,
+    and sparse files."""
 
     def _proc_member(self, tar):
         is_global = self.type == tarfile.XGLTYPE
@@ -238,20 +238,20 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 class Stream:
-    """Adapt pieces of bytes to a file that read_tar() and unpack() can read."""
+    """Make pieces of bytes readable as a file, for read_tar() and unpack()."""
 
     def __init__(self, pieces: Iterable[bytes]):
         self._pieces = filter(None, pieces)
 
     def read(self, _) -> bytes:
-        """Return the next piece, whatever its size; b"" at the end. tarfile calls again if it needs
-        more."""
+        """Return the next piece, of any size; b"" at the end. tarfile calls again if it needs more.
+        """
         return next(self._pieces, b"")
 
 
 def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
-    """Yield the content of a file compressed by zlib, or by gzip in one or more members. Raise
-    UnsafeArchive for more than MAX_EMPTY empty members in a row."""
+    """Yield the content of a file that is compressed by zlib, or by gzip in one or more members.
+    Raise UnsafeArchive for more than MAX_EMPTY empty members in a row."""
     engine = zlib.decompressobj(GZIP_OR_ZLIB)
     rest = b""
     n_empty = 0
@@ -268,8 +268,8 @@ def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
 
 
 def _check_target(target: str, depth: int, name: str) -> None:
-    """Raise UnsafeArchive for a symlink that leads outside. The target may begin with `..` at most
-    `depth` times; a later `..` is refused, since the part before it may be another link."""
+    """Raise UnsafeArchive for the target of a symlink that leads outside. The target may begin with
+    at most `depth` times `..`; a later `..` is refused, since it may follow another link."""
     parts = PurePosixPath(target).parts
     n_up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
     if not target or target[0] == "/" or ".." in parts[n_up:] or n_up > depth:

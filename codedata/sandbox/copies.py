@@ -1,5 +1,5 @@
-"""Use folders of the driver's machine in any process. The driver uses a folder itself, a worker on
-another machine uses a copy."""
+"""Use folders of the driver's machine in any process. The driver uses the folder itself, a worker
+on another machine uses a copy."""
 from __future__ import annotations
 
 import io
@@ -34,8 +34,8 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def at_hand(folder: Path | None) -> Iterator[Path | None]:
-    """Yield a folder; in a worker, yield a copy of the folder, which is removed at the end. Yield
-    None for None."""
+    """Yield a folder or, in a worker, a copy of it that is removed at the end; yield None for None.
+    """
     if folder is None or not is_worker():
         yield folder
         return
@@ -47,7 +47,7 @@ def at_hand(folder: Path | None) -> Iterator[Path | None]:
 
 @contextmanager
 def new_folder(to: Path) -> Iterator[Path]:
-    """Yield an empty folder. At the end, unless an exception is raised, it replaces `to`."""
+    """Yield an empty folder that replaces the folder `to` at the end, if no exception is raised."""
     if is_worker():
         with temporary_folder() as place:
             yield place

@@ -1,6 +1,6 @@
 """Open a script's sandboxes with the settings and limits of [sandbox], and clean up after them.
 
-Leftovers of killed runs of this root are removed at the start. Only things with this package's
+At the start, leftovers of killed runs of this root are removed. Only things with this package's
 labels and names are touched.
 """
 from __future__ import annotations
@@ -40,7 +40,8 @@ class KeptImage:
 
 
 class SandboxFactory:
-    """Open sandboxes, and remove the images made for an item. The event `stop` ends all waiting."""
+    """Open sandboxes, and remove the images made for an item. If the event `stop` is set, waiting
+    ends."""
 
     def __init__(self, settings: Settings, stop: threading.Event, keep_images: bool = False):
         self._settings = settings.sandbox
@@ -71,8 +72,8 @@ class SandboxFactory:
         return names, left
 
     def engine_id(self) -> str:
-        """Return an id of the engine that has this machine's images; "" if no engine makes images.
-        The engine's own id is only a part of it, since cloned machines share the engine's id."""
+        """Return an id of the engine that makes images on this machine, or "". It is more than the
+        engine's own id, which cloned machines share."""
         if self.name != "docker":
             return ""
         info = engine.connect().info()
@@ -83,21 +84,21 @@ class SandboxFactory:
         say_removed(*self.reap())
 
     def workdir_of(self, image: str) -> str:
-        """Return the path of the source in an image: the image's working directory, or /testbed if
-        none is set."""
+        """Return the path of the source in an image: its working directory, or /testbed if it sets
+        none."""
         workdir = engine.workdir_of(image) if self.name == "docker" else ""
         return workdir or WORKDIR
 
     def open(self, image: str, label: str, workdir: str = WORKDIR,
              is_stateful: bool = False, default_rights: bool = False, user: str = "",
              mounts: Mapping[str, str] | None = None) -> Sandbox:
-        """Return a fresh sandbox from an image, after waiting for disk space. Raise Interrupted if
-        the run stops during the wait; the sandbox does so if the run stops during a command.
+        """Wait for disk space, and return a fresh sandbox from an image. Raise Interrupted if the
+        run stops during the wait; the sandbox raises it if the run stops during a command.
 
         With `is_stateful`, for agents, a command starts in the directory and the environment that
         the previous command left. With `default_rights`, a container has Docker's default
-        capabilities, as when Harbor runs a task. In docker, commands run as `user`; in other
-        sandboxes they run as root, and `mounts` (see SandboxDocker) raise Trouble.
+        capabilities, as when Harbor runs a task. In docker, commands run as `user`; other sandboxes
+        run them as root, and raise Trouble for `mounts` (see SandboxDocker).
         """
         settings = self._settings
         if mounts and not self.builds_images:
@@ -145,10 +146,10 @@ class SandboxFactory:
         return self.name == "kubernetes" and registry.has_registry(image)
 
     def find_lost(self, prefix: str) -> Callable[[str], str]:
-        """Return a function of an item's name that returns a message if the item's image,
-        <prefix><item>, is gone, else "". The function asks the engine only at its first call. If
-        there is no engine, or [sandbox] names a registry, no image counts as gone, since images may
-        be elsewhere."""
+        """Return a function of an item's name that returns a message if the engine lacks the item's
+        image, <prefix><item>, else "". It asks the engine only at its first call. If there is no
+        engine, or [sandbox] names a registry, it always returns "", since images may be elsewhere.
+        """
         is_asked = self.builds_images and not self._settings.registry
         found = cache(lambda: engine.image_names(f"{prefix}*") if is_asked else None)
 
@@ -159,10 +160,10 @@ class SandboxFactory:
         return why_lost
 
     def keep(self, image_id: str, image_name: str) -> KeptImage:
-        """Keep an image under this name. If [sandbox] names a registry, prefix the name with the
-        registry and push the image. If the push fails, raise ItemFailed and keep nothing.
+        """Keep an image under this name. If [sandbox] names a registry, put the registry before the
+        name, and push the image. If the push fails, raise ItemFailed and keep nothing.
 
-        Images that are not kept are removed by forget() or, after a crash, by reap().
+        forget() or, after a crash, reap() removes images that are not kept.
         """
         host = self._settings.registry.rstrip("/")
         name = f"{host}/{image_name}" if host else image_name

@@ -1,9 +1,9 @@
-"""Use one namespace of a Kubernetes cluster through the official client: its pods, their policies,
-commands in them.
+"""Use a namespace of a Kubernetes cluster through the official client: pods, network policies, and
+commands in pods.
 
 REST calls are repeated after a lost connection, 429 or 5xx. This is safe, since we choose the names
-of all objects. Opening an exec is tried several times. A command is sent only after the exec is
-open, and is never sent twice.
+of all objects. Opening an exec is tried several times. A command is sent only after its exec is
+open, and never twice.
 """
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ OPEN_S = 30.0                # seconds for an exec to open
 OPEN_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)   # seconds between the attempts to open an exec
 PING_S = 20.0                # seconds of silence before a ping, since proxies cut idle connections
 END_S = 15.0                 # seconds for an exec to end after its command
-LAST_S = 2.0                 # seconds for output after the status, and for the connection to end
-SEND_S = 120.0               # seconds until a piece on stdin must be read
-PIECE = 1 << 20              # bytes of a piece on stdin
+LAST_S = 2.0                 # seconds to wait for output and a close after the status
+SEND_S = 120.0               # seconds until a piece of stdin must have been read
+PIECE = 1 << 20              # bytes of a piece of stdin
 STDIN = 0                    # channels of an exec: the first byte of its messages
 STDOUT = 1
 STDERR = 2
 STATUS = 3
 MESSAGES = (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT)
-WHOLE = "# whole"            # marks the end of an exec's text, so that no cut text is run
+WHOLE = "# whole"            # the end of an exec's text; a text without it was cut, and is not run
 # reads a text from stdin and runs it; starts no process, since it uses only builtins
 RECEIVE = 'LC_ALL=C read -r -N "$1" text; [[ $text == *"$2" ]] && eval "$text"'
 
 
 class Cut(Exception):
-    """Report an exec that did not end normally: the connection or the pod was lost."""
+    """Report that an exec did not end normally: the connection or the pod was lost."""
 
 
 class Cluster:
-    """Manage the pods of a namespace. `kubeconfig` works as in kubectl; without it, a process in a
-    pod of the cluster uses the pod's account."""
+    """Manage the pods of a namespace. `kubeconfig` is a file as for kubectl; without it, a process
+    in a pod of the cluster uses the pod's account."""
 
     def __init__(self, namespace: str, kubeconfig: str = ""):
         self.namespace = namespace
@@ -87,7 +87,7 @@ class Cluster:
         name = body["metadata"]["name"]
         made = self._request(f"create the pod {name}", self._pods.create_namespaced_pod, 409,
                              body=body, field_validation="Strict")
-        # after a 409, read the pod: it is ours, but the answer to the first attempt was lost
+        # 409: an earlier attempt has created the pod, but its answer was lost
         made = made or self.read_pod(name)
         return made["metadata"]["uid"]
 
@@ -175,8 +175,8 @@ class Cluster:
             socket.close(timeout=0)
 
     def _open(self, pod: str, command: list[str]) -> WebSocket:
-        """Open an exec in a thread, since the websocket client has no time-out for its
-        handshake."""
+        """Open an exec, in a thread, since the websocket client has no time-out for its handshake.
+        """
         opened = Future()
         api = client.CoreV1Api(client.ApiClient(self._settings))   # new: stream() changes it
 
@@ -194,8 +194,8 @@ class Cluster:
 
 
 class Exec:
-    """Control a running exec. Frames are read one by one: the client's own update() would
-    collect the whole output of an endless writer."""
+    """Control a running exec. Read frames one by one: the client's update() would collect the whole
+    output of an endless writer."""
 
     def __init__(self, socket: WebSocket):
         self._socket = socket
@@ -235,7 +235,7 @@ class Exec:
             raise Cut(lost) if lost else TimeoutError
 
     def exit_code(self) -> int:
-        """Wait for the end of the exec, drop its remaining output, and return the exit code. Raise
+        """Wait for the end of the exec, drop its remaining output, and return its exit code. Raise
         TimeoutError or Cut if it does not end normally."""
         if self._status is None:
             for _ in self.frames(END_S):

@@ -6,9 +6,9 @@ kills after a time-out go through exec. The user needs these rights in the names
 list and delete on pods, get and create on pods/exec; with `network_policy` also create and delete
 on networkpolicies. The pod holds no token of the cluster.
 
-Not promised: a limit of processes other than the node's, and a cluster network that enforces
-NetworkPolicies. A process that was killed for its memory has the exit code 137, as after any kill;
-if the whole pod was killed, SandboxDied is raised. If the connection is lost, it is unknown whether
+Not promised: a limit of processes below the node's, and that the cluster's network enforces
+NetworkPolicies. A process that is killed for its memory has the exit code 137, as after any kill;
+if the whole pod is killed, SandboxDied is raised. If the connection is lost, it is unknown whether
 the command ran: the pod is deleted, and the command is not run again.
 """
 from __future__ import annotations
@@ -60,14 +60,13 @@ else tar -C "$(dirname "$place")" -cf - "$(basename "$place")"; fi"""
 
 
 class SandboxK8s(ClosesAtExit):
-    """Run commands in a pod, one at a time. The cluster always ends the pod after `run_timeout`
-    seconds.
+    """Run commands in a pod, one at a time. The cluster ends the pod after `run_timeout` seconds.
 
     A background process runs until close(), or until a command runs out of time, which ends all
     processes in the pod; its output is not read. Limits of CPU and memory equal the requests. With
-    `network_policy` the pod starts without network. Without `network_policy` it has the cluster's
-    network, and network(False) cannot switch it off. Proxy and CA bundle are passed to each
-    command, not stored in objects of the cluster.
+    `network_policy` the pod starts without network; otherwise it has the cluster's network, which
+    network(False) cannot switch off. Proxy and CA bundle are passed to each command, and not stored
+    in objects of the cluster.
     """
 
     name = "kubernetes"
@@ -133,7 +132,7 @@ class SandboxK8s(ClosesAtExit):
                 return output.result(None)
             if has_ended:
                 exec_.send(b"\n")
-            else:            # the shell is gone: killed by the command, or ended with the pod
+            else:            # the command has killed the shell, or the pod has ended
                 self._stay_alive(STATUS_S)
                 self._end_all()
             return output.result(exec_.exit_code())
@@ -155,8 +154,8 @@ class SandboxK8s(ClosesAtExit):
             raise ItemFailed(f"cannot be written in the pod: {errors.text().strip()}", to)
 
     def get(self, path: str, to: Path, bounds: Bounds = BOUNDS) -> None:
-        """Copy files of the pod to the host; see Sandbox.get. The disk limit also bounds their
-        size."""
+        """Copy files of the pod to the host; see Sandbox.get. Their size is also limited by the
+        disk limit."""
         bounds = replace(bounds, max_bytes=min(bounds.max_bytes, self._disk_bytes))
         errors = Output()
         with self._exec(GET.format(place=self._place(path))) as exec_:
@@ -221,8 +220,8 @@ class SandboxK8s(ClosesAtExit):
 
     @contextmanager
     def _exec(self, text: str) -> Iterator[Exec]:
-        """Yield an exec that runs `text`, one at a time. If the exec does not end normally, delete
-        the pod unless it has ended, and raise SandboxDied with the reason."""
+        """Yield an exec that runs `text`; other execs wait. If it does not end normally, delete the
+        pod, unless it has ended, and raise SandboxDied with the reason."""
         with self._one_at_a_time:
             if self._end:
                 raise self._died(self._end)
@@ -237,14 +236,14 @@ class SandboxK8s(ClosesAtExit):
                 raise self._died(self._end) from e
 
     def _end_all(self) -> None:
-        """End all processes in the pod except the first one, which cannot be killed from inside,
-        and this shell."""
+        """End all processes in the pod except this shell and the first process, which cannot be
+        killed from inside."""
         with self._exec("kill -KILL -1") as exec_:
             exec_.exit_code()
 
     def _place(self, path: str) -> str:
-        """Return a path of the pod, quoted for the shell; a relative one is resolved from the
-        working directory."""
+        """Return a path in the pod, quoted for the shell. Resolve a relative path from the working
+        directory."""
         return shlex.quote(posixpath.join(self.workdir, path))
 
 
@@ -267,8 +266,8 @@ def reap(namespace: str = "data-synthesis", kubeconfig: str = "", *,
 # output of an exec
 
 def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> bool:
-    """Read until the token and return True, or until the end and return False; add everything
-    before that to `output`. Raise TimeoutError after `timeout_s` seconds."""
+    """Add the output of an exec to `output`, up to the token or the end. Return whether the token
+    came. Raise TimeoutError after `timeout_s` seconds."""
     held = b""
     try:
         for channel, data in exec_.frames(timeout_s):
@@ -280,7 +279,7 @@ def _read(exec_: Exec, output: Output, timeout_s: float, token: bytes = b"") -> 
             if found:
                 held = before
                 return True
-            n_sure = max(0, len(held) - len(token) + 1)   # hold back the rest: it may begin a token
+            n_sure = max(0, len(held) - len(token) + 1)   # the rest may be the start of the token
             output.add(held[:n_sure])
             held = held[n_sure:]
         return False

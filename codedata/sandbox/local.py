@@ -1,10 +1,10 @@
 """Run commands on this machine, in a temporary folder. It isolates nothing: for unreviewed code,
 use docker.
 
-If a command runs out of time, its process group is ended. All processes with the sandbox's mark in
-their environment are ended, too, such as a daemon in its own session. Not promised: to end a
-process that has left the group and cleared its environment. On a system without /proc, a process
-that has left the group is not ended.
+If a command runs out of time, its process group is ended. Processes with the sandbox's mark in
+their environment, such as a daemon in its own session, are ended, too. Not promised: to end a
+process that has left the group and cleared its environment; without /proc, to end any process that
+has left the group.
 """
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ from codedata.texts import printable
 MARK = "CODEDATA_SANDBOX"       # variable that marks processes of a sandbox
 PIPE_BYTES = 65536              # capacity of a pipe
 POLL_S = 0.05
-MAX_ROUNDS = 50                 # maximum number of searches for processes to kill: new ones may
-                                # start during each search
+MAX_ROUNDS = 50                 # searches for processes to kill; new ones may start meanwhile
 
 
 class SandboxLocal(ClosesAtExit):
@@ -127,8 +126,8 @@ class SandboxLocal(ClosesAtExit):
 
 
 def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
-    """Remove the temporary folders of killed processes, including sandboxes, whose processes are
-    ended. Return (their names, a line for each that cannot be removed)."""
+    """Remove the temporary folders of killed processes; if one is a sandbox, end its processes.
+    Return (the folders' names, a line for each folder that cannot be removed)."""
     removed = []
     left = []
     for lock in Path(tempfile.gettempdir()).resolve().glob(f"{FOLDERS}*/{FILE}"):
@@ -142,11 +141,10 @@ def reap(only_list: bool = False) -> tuple[list[str], list[str]]:
 
 def _read(process: subprocess.Popen, output: Output, end: float,
           stop: threading.Event) -> int | None:
-    """Read a command's output until it ends; return its exit code, or None if its time was over or
-    `stop` was set before that.
+    """Read a command's output until the command ends. Return its exit code, or None if its time ran
+    out or `stop` was set first.
 
-    Reading stops at the end of the command, since a background process may keep the pipe open, or
-    fill it for ever.
+    Do not read until the pipe is closed: a background process may keep it open, or write for ever.
     """
     pipe = process.stdout.fileno()
     with selectors.DefaultSelector() as selector:
@@ -154,7 +152,7 @@ def _read(process: subprocess.Popen, output: Output, end: float,
         while (left := end - time.monotonic()) > 0 and not stop.is_set():
             code = process.poll()
             is_ready = selector.select(min(left, POLL_S) if code is None else 0)
-            data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # the whole rest, after its end
+            data = os.read(pipe, PIPE_BYTES) if is_ready else b""   # as much as a pipe holds
             output.add(data)
             if is_ready and not data:   # the command has closed its output, and may continue
                 selector.unregister(pipe)
@@ -185,12 +183,8 @@ def _remove(root: Path) -> str:
         remove_tree(root)
     except OSError as e:
         with suppress(OSError):
-            (root / FILE).touch()   # restore this file, so that the next start finds the folder
-        done = subprocess.run(["du", "-sk", root], capture_output=True, text=True,
-                              start_new_session=True)
-        kb = done.stdout.partition("\t")[0] or "?"
-        return (f"{root} ({kb} kB) cannot be removed: "
-                f"{printable(str(e), 200)}. Remove it by hand.")
+            (root / FILE).touch()   # so that the next start finds the folder
+        return f"{root} cannot be removed: {printable(str(e), 200)}. Remove it by hand."
     return ""
 
 

@@ -1,10 +1,10 @@
 """Label sandboxes and temporary folders with their process and root, so that the next start in that
 root can remove the leftovers of a killed process.
 
-A process holds the lock of a file until it ends, however it ends. A container, image or folder is a
-leftover if the lock that its labels name is free, gone, or this process's own. `docker commit`,
-`docker run` and FROM copy labels: so whatever a user made from a leftover is removed, too, but
-whatever a user made from a kept image stays.
+A process holds a lock on a file until it ends, however it ends. A container, image or folder is a
+leftover if the lock file that its labels name is unlocked, missing, or locked by this process.
+`docker commit`, `docker run` and FROM copy labels, so things that a user made from a leftover are
+removed, too; things made from a kept image stay.
 """
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ RUN = "codedata.run"
 HOST = "codedata.host"
 USER = "codedata.user"
 ROOT = "codedata.root"
-LOCK = "codedata.lock"     # path of the file locked by the process
-PROCESS = "codedata.process"   # distinguishes processes that had the same lock in turn
+LOCK = "codedata.lock"     # path of the file that the process has locked
+PROCESS = "codedata.process"   # distinguishes successive processes with the same lock file
 PID = "codedata.pid"       # only for users to read
 
 _root: list[Path] = []     # this process's root; empty outside of a script
@@ -65,9 +65,8 @@ def _root_digest() -> str:
 
 
 def _process_lock() -> str:
-    """Return the path of the file that this process has locked. The file is in the root, visible to
-    all processes of the root. In a worker, which may not see the root, it is in the temporary
-    folder."""
+    """Return the path of this process's lock file, after locking it at the first call. The file is
+    in the root or, in a worker, which may not see the root, in the temporary folder."""
     is_rooted = _root and _root[0].is_dir() and not is_worker()
     folder = _root[0] if is_rooted else Path(tempfile.gettempdir())
     numbers = count()

@@ -21,14 +21,14 @@ CA_NAMES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE",
 class Shell:
     """Build the bash commands of a sandbox, and their environments.
 
-    A command runs in `workdir`, after sourcing the scripts in `folder`. `ca_path` is the path of
-    the CA bundle for the commands, or "".
+    A command runs in `workdir`, after the scripts in `folder` were sourced. `ca_path` is the path
+    of the CA bundle in the sandbox, or "".
     """
 
     def __init__(self, workdir: str, folder: str, scripts: Iterable[Script], proxy: str,
                  ca_path: str):
         sources = "".join(f". {shlex.quote(f'{folder}/{script.name}')}; " for script in scripts)
-        # merge both streams into one, since Docker does not keep the order between two
+        # merge stdout and stderr, since Docker does not keep the order of two streams
         self._start = (f'exec 2>&1; cd {shlex.quote(workdir)} 2>/dev/null; {sources}'
                        'printf -v __command %s "$@"; set --; eval "$__command"')
         self._env = {}
@@ -37,10 +37,10 @@ class Shell:
             self._env |= dict.fromkeys(NO_PROXY_NAMES, NO_PROXY)
         if ca_path:
             self._env |= dict.fromkeys(CA_NAMES, ca_path)
-        # secrets, never printed: the proxy's address, host and password
+        # texts that are never printed: the proxy's address, host and password
         parts = urlsplit(proxy)
         self._secrets = {proxy, parts.netloc, parts.netloc.rpartition("@")[2], parts.password}
-        # do not hide a host that is a plain word, which may occur in any text
+        # do not hide a host name without a dot, since it may occur in any text
         if "." in (parts.hostname or ""):
             self._secrets.add(parts.hostname)
 

@@ -1,33 +1,34 @@
 """Choose the agent that attempts tasks, by name.
 
 own       a model with a shell that keeps its state (codedata/agent/)
-nop       changes nothing: a sound task rewards it with less than 1
-gold      runs the task's own solution: a sound task rewards it with 1
+nop       changes nothing: in a sound task it gets less than 1
+gold      runs the task's own solution: in a sound task it gets 1
 command   a program of the user (proxy.py)
 """
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from shlex import quote
 
 from codedata.agent import Agent, AgentResult, ToolBashExecutor
 from codedata.agent.react_loop import usage_since
+from codedata.errors import ItemFailed
 from codedata.llm.client import Client
 from codedata.records import Object, Task
 from codedata.run.talk import begin_step
-from codedata.sandbox import OverLimit, Sandbox
+from codedata.sandbox import OUTPUT_BYTES, OverLimit, Sandbox, SandboxDied
 from codedata.sandbox.docker.engine import volume_of
-from codedata.sandbox.factory import SandboxFactory
-from codedata.solving.patch import work_in
 from codedata.solving.proxy import AGENT, Proxy
 from codedata.tasks.folder.task_folder import agent_of
 from codedata.tasks.prove.grader import Grader
-from codedata.texts import text_of
+from codedata.texts import fill, text_of
 
-Runner = tuple[dict[str, str], Callable[[str, Sandbox], AgentResult]]
+# includes new files (except files that the project ignores) and the agent's commits
+DIFF = """cd {workdir} && { git -c safe.directory='*' add -A -N .
+git -c safe.directory='*' diff --no-color --no-ext-diff --no-renames {commit}; } 2>/dev/null"""
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Nop:
 
     def attempt(self, task: Task, grader: Grader) -> Done:
         """Return an empty run."""
-        told = [{"role": "user", "content": task.instruction}]
+        messages = [{"role": "user", "content": task.instruction}]
         usage = usage_since(time.monotonic(), [])
-        return Done(AgentResult("success", "", "", 0, 0, "native", told, [], [], usage, True))
+        return Done(AgentResult("success", "", "", 0, 0, "native", messages, [], [], usage, True))
 
 
 @dataclass(frozen=True)
@@ -82,24 +83,25 @@ class Own:
         return {**self.client.spec.identity(), **self.limits, "network": self.network,
                 "prompt": text_of(__package__, "system.md")}
 
-    @contextmanager
-    def runner(self, host: SandboxFactory) -> Iterator[Runner]:
-        """Yield (the mounts of a container, the function that runs the agent on a task in it)."""
-        bash = ToolBashExecutor(max_timeout_s=host.run_timeout_s)
-        yield {}, lambda task, sandbox: Agent(
-            text_of(__package__, "system.md"), [bash], self.client, sandbox, **self.limits
-            ).run(task)
-
     def attempt(self, task: Task, grader: Grader) -> Done:
-        """Return the model's outcome. Work that cannot be packed counts as no change."""
-        host = grader.host
-        with (self.runner(host) as (mounts, run),
-              host.open(grader.image, grader.label, grader.workdir, is_stateful=True,
-                        default_rights=True, user=agent_of(task), mounts=mounts) as sandbox):
+        """Return the model's outcome."""
+        bash = ToolBashExecutor(max_timeout_s=grader.host.run_timeout_s)
+        return self.run_in_container(task, grader, lambda request, sandbox: Agent(
+            text_of(__package__, "system.md"), [bash], self.client, sandbox, **self.limits
+            ).run(request))
+
+    def run_in_container(self, task: Task, grader: Grader,
+                         run: Callable[[str, Sandbox], AgentResult],
+                         mounts: Mapping[str, str] | None = None) -> Done:
+        """Return the outcome of run(instruction, sandbox) in a container of the task's image. Work
+        that cannot be packed counts as no change."""
+        with grader.host.open(
+                grader.image, grader.label, grader.workdir, is_stateful=True, default_rights=True,
+                user=agent_of(task), mounts=mounts) as sandbox:
             sandbox.network(self.network)
             result = run(task.instruction, sandbox)
             try:
-                return Done(result, *work_in(grader, sandbox))
+                return Done(result, *_work_in(grader, sandbox))
             except OverLimit as e:
                 return Done(result, why=e.what)
 
@@ -117,12 +119,29 @@ class Command(Own):
         """Return the settings that determine an attempt, in addition to its task."""
         return {**super().settings, "command": self.command, "image": self.image}
 
-    @contextmanager
-    def runner(self, host: SandboxFactory) -> Iterator[Runner]:
-        """Yield (the mounts of a container, the function that runs the program on a task in it)."""
+    def attempt(self, task: Task, grader: Grader) -> Done:
+        """Return the program's outcome."""
         with Proxy(self.client, self.limits) as proxy:
-            yield ({**proxy.mounts, **volume_of(self.image, AGENT)},
-                   partial(proxy.run, self.command))
+            return self.run_in_container(
+                task, grader, partial(proxy.run, self.command),
+                {**proxy.mounts, **volume_of(self.image, AGENT)})
+
+
+def _work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None, str]:
+    """Return (the archive of an agent's work, its patch, why the work cannot be packed or ""). The
+    archive is None if it cannot be packed. The patch is None without a repository, or if it is too
+    long or not text."""
+    work, why = None, ""
+    try:
+        work = grader.packed(sandbox)
+    except SandboxDied:
+        raise
+    except ItemFailed as e:
+        why = e.what
+    commit = str(grader.task.about.get("task_commit") or "HEAD")
+    done = sandbox.run(fill(DIFF, workdir=quote(grader.workdir), commit=quote(commit)))
+    is_text = done.ok and done.n_bytes <= OUTPUT_BYTES and "\ufffd" not in done.output
+    return work, done.output if is_text else None, why
 
 
 AGENTS: dict[str, type] = {cls.name: cls for cls in (Own, Nop, Gold, Command)}

@@ -1,8 +1,8 @@
 """Make an attempt: let an agent work at a task in a container, and grade its work in another.
 
-An attempt ended by the endpoint, the engine or the run's budget does not count: it is made again,
-with the kept replies. Its commands are run again, and if an observation differs, the model is
-called from there on.
+An attempt that the endpoint, the engine or the run's budget has ended does not count. The next run
+makes it again: it runs the commands in the kept replies again, and calls the model only after the
+kept replies end, or after an observation differs.
 """
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
 
 def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...]
                 ) -> Stage:
-    """Return the stage that makes `n` attempts of an agent at each task of a root, or with 0 as
-    many as its runs there planned. Raise Trouble if the sandbox cannot build images."""
+    """Return the stage that makes `n` attempts of an agent at each task of a root; with 0, as many
+    as its earlier runs planned. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
     begun = (one.get("planned", 0) for found in attempts_in(root).values()
@@ -98,7 +98,7 @@ def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int
         grade = Grade(0.0, [], "", 0.0)
         try:
             grade = grade if done.why else grader.grade(done.work)
-        except (OverLimit, UnsafeArchive) as e:   # every run would end like this
+        except (OverLimit, UnsafeArchive) as e:   # another run would end in the same way
             done = replace(done, why=f"its work cannot be graded: {e}")
     outcome = AttemptOutcome(
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
@@ -142,7 +142,7 @@ def _graded(task: Task, done: Done, grade: Grade) -> Object:
 
 
 def price_of(root: Path, slug: str, n: int) -> str:
-    """Return the likely cost of `n` attempts of an agent, from its existing attempts."""
+    """Return the likely cost of `n` attempts of an agent, estimated from its earlier ones."""
     kept = [one["usage"] for found in attempts_in(root).values()
             for one in found.get(slug, {}).values()]
     if not kept:
@@ -154,8 +154,8 @@ def price_of(root: Path, slug: str, n: int) -> str:
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
-    """Return for each agent how its attempts ended, and the mean of its rates over tasks with a
-    95 % interval. If tasks have several attempts, the interval is rather too wide."""
+    """Return {agent: how its attempts ended, and its mean solve rate over tasks with a 95 %
+    interval}. If tasks have several attempts, the interval is too wide."""
     ends, rates = defaultdict(Counter), defaultdict(list)
     for attempts in attempts_in(root).values():
         for agent, found in rates_by_agent(attempts).items():
@@ -168,8 +168,8 @@ def rates_in_words(root: Path) -> dict[str, str]:
 
 
 def write_rates(root: Path) -> list[str]:
-    """Write attempt/_rates/<task>.<content 8>.json, the agents' solve rates for each task. Return a
-    terminal line for each task and agent, first the tasks that are solved sometimes."""
+    """Write the agents' solve rates for each task to attempt/_rates/<task>.<content 8>.json. Return
+    a line for each task and agent, first for tasks that are solved sometimes."""
     lines = []
     for (task, content), attempts in attempts_in(root).items():
         rates = rates_by_agent(attempts)

@@ -2,7 +2,7 @@
 
   python3 forward.py SOCKET COMMAND ARGUMENT…
 
-The exit code is the command's. This file is copied into containers: it needs only Python.
+It exits with the command's exit code. It is copied into containers, so it needs only Python.
 """
 import asyncio
 import sys

@@ -1,10 +1,10 @@
-"""Let any program work at a task, and answer its model requests.
+"""Let any program work at a task, and answer its requests to a model.
 
 The program runs in a container without network. Its requests to OPENAI_BASE_URL go over a Unix
-socket to this process, and from here, by a Client, to the model. So keys never enter the container,
-and settings, budget and kept replies are as for every other agent: only messages and tools of a
-request are used. If the program is run again after a kill, kept replies answer only requests equal
-to earlier ones. A request may also come from a command that the model ran, not from the program.
+socket to this process, and a Client sends them to the model. So keys never enter the container, and
+settings, budget and kept replies work as for other agents. Only the messages and tools of a request
+are used. If the program runs again after a kill, kept replies answer only requests that are equal
+to earlier ones. A command that the model ran may send requests, too.
 """
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from codedata.sandbox import Result
 from codedata.sandbox.docker.container import SandboxDocker
 from codedata.texts import check_nesting, fill, printable, storable, text_of
 
-AGENT = "/opt/agent"      # in the container: the program's image, with bin/python3
-FOLDER = "/run/agent"     # in the container: files from a Proxy
+AGENT = "/opt/agent"      # in the container: folder of the program, with bin/python3
+FOLDER = "/run/agent"     # in the container: folder of a Proxy's files
 RUN = f"exec {AGENT}/bin/python3 {FOLDER}/forward.py {FOLDER}/socket bash {FOLDER}/command"
 ENVIRONMENT = {"OPENAI_API_KEY": "none", "CODEDATA_TASK": f"{FOLDER}/task.md"}
 LENGTH = re.compile("[0-9]{1,7}")   # bytes of a request: below 10 MB
@@ -52,14 +52,14 @@ OVER = "the attempt is over"
 
 
 class Proxy(ExitStack):
-    """Serve the requests of one attempt, from a container with the `mounts`, until run() ends.
-    `limits` has max_iterations and max_seconds, and may have max_tokens and max_usd, as for Agent:
-    they are checked before a call."""
+    """Serve the requests of an attempt, from a container with the `mounts`, until run() ends.
+    `limits` has max_iterations and max_seconds, and may have max_tokens and max_usd, as for Agent.
+    They are checked before each call."""
 
     def __init__(self, client: Client, limits: Object):
         super().__init__()
         self.client = client
-        self.calls = []                 # the answered ones
+        self.calls = []                 # answered calls
         self.free = threading.Semaphore(MAX_AT_ONCE)
         self._limits = limits
         self._n_begun = 0
@@ -71,7 +71,7 @@ class Proxy(ExitStack):
         self._sandbox = None
 
     def __enter__(self) -> Proxy:
-        self._context = copy_context()   # the item's context, for its kept replies
+        self._context = copy_context()   # has the item's kept replies
         self._started = time.monotonic()
         self.folder = Path(self.enter_context(temporary_folder()))
         self.folder.chmod(0o755)         # its parent is closed to other users of this machine
@@ -83,15 +83,15 @@ class Proxy(ExitStack):
         return self
 
     def _end_serving(self) -> None:
-        """Stop serving after the calls in flight are answered: they are paid for."""
+        """Stop serving after the calls in flight are answered, since they are paid for."""
         self._server.shutdown()
         for _ in range(MAX_AT_ONCE):
             self.free.acquire()
 
     def run(self, command: str, task: str, sandbox: SandboxDocker) -> AgentResult:
-        """Run a bash command, with {task} and {model} filled in, to its end or a limit, and return
-        the result. Raise RunStopped on a refused key, the budget or Ctrl-C. End the processes that
-        the program leaves."""
+        """Run a bash command, with {task} and {model} filled in, up to its end or a limit, and
+        return the result. Then end all processes that the program has left. Raise RunStopped for a
+        refused key, an exceeded budget, or Ctrl-C."""
         self._sandbox, self._started = sandbox, time.monotonic()
         words = fill(command, task=quote(task), model=quote(self.client.spec.model))
         for name, text in (("task.md", task), ("command", words),
@@ -120,8 +120,8 @@ class Proxy(ExitStack):
             return "tool_stop", "", "max_seconds is reached", "seconds"
         if result.ok:
             return "success", "", "", ""
-        said = printable(result.output[-1000:].strip())
-        error = f"the command ended with {result.exit_code}: {said}"
+        output = printable(result.output[-1000:].strip())
+        error = f"the command ended with {result.exit_code}: {output}"
         return "error", "", error, "" if self.calls else FAILED
 
     def _end(self, *outcome: str) -> None:
@@ -130,7 +130,7 @@ class Proxy(ExitStack):
             self._outcome = self._outcome or outcome
 
     def stop(self, error: BaseException) -> None:
-        """End the program, and let run() raise an error."""
+        """End the program, and make run() raise an error."""
         self._stopped = error
         self._end("error", "", str(error), FAILED)
         self.end_if_over()
@@ -143,8 +143,8 @@ class Proxy(ExitStack):
     # a request
 
     def answer(self, body: bytes) -> tuple[int, dict | bytes]:
-        """Return the HTTP status and the answer to a request: an error, a chat completion, or the
-        same as a stream. Raise RunStopped as run() does."""
+        """Return (HTTP status, answer) for a request. The answer is an error or a chat completion,
+        which is a stream of events if the request asks for one. Raise RunStopped as run() does."""
         try:
             if body.count(b"{") + body.count(b"[") > MAX_PARTS:
                 raise ValueError("it would take much memory")
@@ -154,8 +154,7 @@ class Proxy(ExitStack):
             check_nesting([messages, tools])
             if check_of("list[Message]")(messages) or check_of("Tools")(tools):
                 raise ValueError
-            atif_of(messages, tools, "", {})   # raises here, not later, if the request could not be
-                                               # recorded
+            atif_of(messages, tools, "", {})   # raises now if the request cannot be recorded later
         except WRONG_SHAPE:
             return 400, _error("this is no request for a chat completion with only texts")
         if not self._begin_call():
@@ -185,7 +184,7 @@ class Proxy(ExitStack):
             return True
 
     def _completion(self, messages: list[dict], tools: list[dict], reply: Reply) -> dict:
-        """Note a reply, and return it as a chat completion."""
+        """Record a reply, and return it as a chat completion."""
         message = storable(_message("assistant", reply.text or None, tool_calls=reply.tool_calls))
         with self._lock:
             self.calls.append(reply.call)
@@ -236,7 +235,7 @@ class _Server(ThreadingUnixStreamServer):
         self.proxy.free.release()
 
     def handle_error(self, request, client_address):
-        """Stop the attempt, but pass over clients that go away."""
+        """Stop the attempt, unless a client has only closed its connection."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             self.proxy.stop(error)

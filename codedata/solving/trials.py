@@ -27,8 +27,8 @@ class Trial:
     instance_id: str         # the task's
     folder: str
     content: str             # audited_digest() of the task
-    attempt: int             # from 1
-    planned: int             # attempts at the task planned by the run
+    attempt: int             # its number, from 1
+    planned: int             # attempts at the task that the run plans
     problem: str             # why the task is not attempted, or ""
 
 
@@ -40,8 +40,8 @@ def agent_id(name: str, settings: Object) -> str:
 
 
 def trials_in(root: Path, agent: str, n: int) -> Derived:
-    """Return an agent's attempts at the tasks of a root: the first at each, then the second, and so
-    on. Keep attempts of other agents, or at other contents."""
+    """Return an agent's attempts at the tasks of a root: the first at each task, then the second at
+    each, and so on. Keep attempts of other agents, or at other contents of a task."""
     tasks = Store(root, Task)
 
     def of(name: str, task: Task) -> dict[str, Trial]:

@@ -1,9 +1,8 @@
-"""Run a test script once with coverage.py for each test, and read the lines that each test
-executed.
+"""Run a test script once under coverage.py, and read which lines each test executed.
 
-Lines are held in masks: integers with a bit for each line. The files from the sandbox (data of
-coverage.py, notes of the plugin) were written next to untrusted code: they are read within limits,
-and only lines of known sources count.
+A set of lines is a mask: an integer with a bit for each line. Data of coverage.py and notes of the
+plugin were written next to untrusted code, so they are read within limits, and only lines of known
+sources count.
 """
 from __future__ import annotations
 
@@ -31,16 +30,16 @@ from codedata.texts import printable, storable
 from codedata.verifier.junit import MAX_CASES
 
 FOLDER = f"{PLUGINS}contexts"
-LANGUAGE = "python"        # the only one whose lines can be measured by test
+LANGUAGE = "python"        # the only language whose lines can be measured for each test
 # limits of the data files and notes of a run, and of a repository's sources
 DATA = Bounds(max_bytes=500_000_000, max_files=1_000, max_depth=2, max_seconds=300)
 SOURCES = Bounds(max_bytes=2_000_000_000, max_files=200_000, max_depth=64, max_seconds=300)
 MAX_ROWS = 5_000_000       # rows of a data file
 MAX_VALUE = 1_000_000      # bytes of a value in it
-MAX_STEPS = 2_000          # millions of SQLite's steps for the files of a whole run
+MAX_STEPS = 2_000          # millions of SQLite's steps for all files of a run
 MAX_SECONDS = 1e6          # seconds that the notes may give for a test
 MAX_NOTES = 200_000_000    # bytes of the notes of a process
-MAX_KINDS = 100            # among processes that ran tests
+MAX_KINDS = 100            # kinds of processes that ran tests
 TABLES = {"file": {"id", "path"}, "context": {"id", "context"},
           "line_bits": {"file_id", "context_id", "numbits"}}
 KINDS = [str, str, bytes]
@@ -52,29 +51,29 @@ Masks = dict[str, int]     # {path: mask of its lines}
 
 @dataclass
 class Trace:
-    """Hold the trace of a test."""
+    """Hold what was traced of a test."""
 
     seconds: float = 0.0
     lines: Masks = field(default_factory=dict)
-    starts: set[str] = field(default_factory=set)   # events after which coverage misses code
-    names: tuple[str, ...] = ()                     # names that a report may use for it
+    starts: set[str] = field(default_factory=set)   # events that make coverage.py miss code
+    names: tuple[str, ...] = ()                     # names that reports may give the test
 
 
 @dataclass(frozen=True)
 class ObservedRun:
-    """Hold one run of a suite with the trace of each test."""
+    """Hold a run of a suite, with the trace of each test."""
 
     run: Run
     traces: dict[str, Trace]    # by the name of a case
     import_lines: Masks         # lines that ran outside of tests
-    about: list[dict]           # the versions in each kind of process that ran tests
+    about: list[dict]           # the versions of coverage.py, Python and pytest that ran tests
 
 
 # in the sandbox ----------------------------------------------------------------------------------
 
 def install_coverage(sandbox: Sandbox) -> None:
-    """Install coverage.py for each kind of Python that has pytest. The network is on meanwhile.
-    Raise ItemFailed if it cannot be installed."""
+    """Install coverage.py, with the network on, for each Python that has pytest. Raise ItemFailed
+    if it cannot be installed."""
     sandbox.network(True)
     done = run_tool(sandbox, "install_coverage.sh", FOLDER)
     sandbox.network(False)
@@ -83,9 +82,9 @@ def install_coverage(sandbox: Sandbox) -> None:
 
 
 def sources_in(sandbox: Sandbox) -> Sources:
-    """Return the sources that git tracks in a sandbox's working directory, or all sources if it is
-    not a repository. Leave out links that lead out of it. Raise ItemFailed if they cannot be
-    copied."""
+    """Return the sources in a sandbox's working directory: the files that git tracks, or all files
+    if it is no repository. Leave out links that lead out of it. Raise ItemFailed if the files
+    cannot be copied."""
     with temporary_folder() as folder:
         copy_source(sandbox, folder)
         return read_sources(folder)
@@ -103,9 +102,9 @@ def copy_source(sandbox: Sandbox, to: Path) -> None:
 
 def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Iterable[SourceFile],
             to: Path) -> ObservedRun:
-    """Run an unchanged test script once, and return which lines of the sources each test executed.
-    Data files, notes and reports stay in the folder `to`. Raise ItemFailed if the run takes longer
-    than `timeout_s`, or if its pytest cannot be measured."""
+    """Run an unchanged test script once; return the run with the lines of the sources that each
+    test executed. Put data files, notes and reports into the folder `to`. Raise ItemFailed if the
+    run takes longer than `timeout_s`, or if its pytest cannot be measured."""
     source = sandbox.run("pwd -P").output.strip()
     settings = json.dumps({"source": source}).encode()
     with placed_plugin(sandbox, "contexts", {"settings.json": settings}) as variables:
@@ -124,7 +123,7 @@ def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Itera
 # the results of a run ----------------------------------------------------------------------------
 
 def _observation(run: Run, data: Path, source: str, sources: Iterable[SourceFile]) -> ObservedRun:
-    """Return the observation that the files of a run describe."""
+    """Return a run with the traces in its data files and notes."""
     limits = {file.path: mask_of([1, len(file.text.splitlines()) + 1]) for file in sources}
     traces, about = _read_notes(data)
     import_lines: Masks = {}
@@ -144,8 +143,8 @@ def _observation(run: Run, data: Path, source: str, sources: Iterable[SourceFile
 
 
 def _read_notes(data: Path) -> tuple[dict[str, Trace], list[dict]]:
-    """Return ({context: its trace without lines}, the versions). Raise ItemFailed if the plugin has
-    noted a fault, or its notes cannot be read."""
+    """Read the plugin's notes. Return ({context: trace without lines}, the versions). Raise
+    ItemFailed if they report a fault, or cannot be read."""
     traces: dict[str, Trace] = {}
     about: list[dict] = []
     for file in sorted(data.glob("*.jsonl")):
@@ -174,10 +173,10 @@ def _take_note(kind: str, words: list, traces: dict[str, Trace], about: list[dic
 
 
 def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int]]:
-    """Yield (context, path, mask of lines) of a data file of coverage.py. Raise ItemFailed for any
-    other file, or one that exceeds the limits. Each million steps of SQLite takes one item from
-    `steps`; their end is a limit, too."""
-    room = file.stat().st_size   # an intact file holds each set of lines once
+    """Yield (context, path, mask of lines) from a data file of coverage.py. Raise ItemFailed for
+    any other file, or above a limit. Each million steps of SQLite takes one item from `steps`;
+    reading fails when `steps` is used up."""
+    room = file.stat().st_size   # an intact file has each set of lines once
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1",
                                      uri=True)) as db:
@@ -198,8 +197,8 @@ def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int
 
 
 def _check_tables(db: sqlite3.Connection) -> None:
-    """Raise sqlite3.Error unless the tables are plain ones: a view or a computed column could use
-    any amount of time and memory."""
+    """Raise sqlite3.Error if a table is a view or has computed columns, which could use any amount
+    of time and memory."""
     for table, columns in TABLES.items():
         kinds = [*db.execute("SELECT type FROM sqlite_master WHERE name = ?", (table,))]
         rows = [*db.execute(f"PRAGMA table_xinfo({table})")]
@@ -211,7 +210,7 @@ def _check_tables(db: sqlite3.Connection) -> None:
 # lines and functions -----------------------------------------------------------------------------
 
 def mask_of(ranges: list[int]) -> int:
-    """Return the mask of ranges [first, last, first, last, …]."""
+    """Return the mask of the lines in ranges [first, last, first, last, …]."""
     mask = 0
     for first, last in zip(ranges[::2], ranges[1::2], strict=True):
         mask |= ((1 << last - first + 1) - 1) << first
@@ -219,18 +218,18 @@ def mask_of(ranges: list[int]) -> int:
 
 
 def masks_of(ranges: dict[str, list[int]]) -> Masks:
-    """Return the mask of the ranges of each path."""
+    """Return {path: mask of its ranges}."""
     return {path: mask_of(lines) for path, lines in ranges.items()}
 
 
 def ranges_of(mask: int) -> list[int]:
-    """Return the ranges of a mask."""
+    """Return the ranges [first, last, first, last, …] of a mask."""
     bits = bin(mask)[:1:-1]
     return [n for run in re.finditer("1+", bits) for n in (run.start(), run.end() - 1)]
 
 
 def lines_by_test(record: Coverage) -> list[Masks]:
-    """Return for each test of a record the lines that it executed."""
+    """Return the lines that each test of a record executed."""
     sets = [*map(mask_of, record.line_sets)]
     return [{record.files[int(i)]: sets[k] for i, k in test["lines"].items()}
             for test in record.tests]
@@ -252,8 +251,8 @@ def runnable(file: SourceFile) -> int:
 
 
 def functions_by_lines(entities: Mapping[str, list[Entity]]) -> Callable[[Masks], list[str]]:
-    """Return a function from masks of lines to the sorted ids of the functions that ran: a line of
-    their own body was executed. Its results are cached, since many tests run the same lines."""
+    """Return a function that maps masks of lines to the sorted ids of the functions that ran: a
+    line of their body was executed. Cache its results, since many tests run the same lines."""
     bodies = {path: [(one.id, mask_of(one.body_lines)) for one in found if one.kind != "class"]
               for path, found in entities.items()}
 

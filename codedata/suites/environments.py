@@ -1,13 +1,11 @@
-"""Read the environments that env_setup.py has verified, or rows of --input; open the environments.
+"""Read the environments that env_setup.py has verified, or rows of --input, and open them.
 
-A row of --input is {repo, image_name, test_case_result}, with `base_commit` if it is known. It has
-no
-scripts: the image holds the installed source in its working directory, and the tests run under
-pytest.
+A row of --input is {repo, image_name, test_case_result}, with `base_commit` if it is known. It
+needs no scripts: the image has the installed source in its working directory, and pytest runs the
+tests.
 """
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from codedata.bounded import numbered_lines
+from codedata.bounded import numbered_lines, row_in
 from codedata.disk.store import Derived, Readers, Store, digest
 from codedata.errors import BrokenRecord, Excluded, ItemFailed
 from codedata.records import CaseResult, Environment, parse
@@ -42,7 +40,7 @@ FORM = "A row is {repo, image_name, test_case_result}, with base_commit."
 
 @dataclass(frozen=True)
 class EnvironmentRow:
-    """Hold the fields of a row of --input that are read. Other fields are ignored."""
+    """Hold the fields that are read from a row of --input. Other fields are ignored."""
 
     title = "an environment"
     repo: str
@@ -53,9 +51,9 @@ class EnvironmentRow:
 
 
 class Environments(Derived):
-    """Hold the environments that later stages use, by repo_name. Records whose `status` is not
-    success are left out, unhealthy ones unless `unhealthy_too`, and with `newest` all remaining
-    commits of a repository except the newest."""
+    """Hold the environments that later stages use, by repo_name. Left out are records whose
+    `status` is not success, unhealthy ones (unless `unhealthy_too`) and, with `newest`, all but the
+    newest remaining commit of each repository."""
 
     def __init__(self, root: Path, unhealthy_too: bool = False, rows: Path | None = None,
                  newest: bool = False):
@@ -72,7 +70,7 @@ class Environments(Derived):
                 self.left_out[name] = "its suite is not healthy (--unhealthy-too)"
             else:
                 date = environment.verified.get("committed_at")
-                # without a date, each counts as a separate repository
+                # without a date, treat it as the only commit of a repository
                 commits[name] = (environment.repo if date else name, date or 0)
                 return {name: environment}
             return {}
@@ -110,8 +108,8 @@ def chosen_by(args, root: Path) -> Environments:
 
 def _environment_of(line: str, where: str) -> Environment:
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as e:
+        data = row_in(line)
+    except ValueError as e:
         raise BrokenRecord(f"is not JSON: {e}", where, FORM) from e
     row = parse(EnvironmentRow, data, where, FORM)
     return of_image(
@@ -122,8 +120,7 @@ def _environment_of(line: str, where: str) -> Environment:
 
 
 def of_image(**known) -> Environment:
-    """Return the environment of an image that no script of ours has installed; `known` are fields.
-    """
+    """Return an environment for an image that was made without codedata. `known` sets fields."""
     fields = {"row": {}, "base_image": "", "status": SUCCESS, "install_script": "", "summary": "",
               "planner": "", "messages": [], "error": "", "test_case_result": [], "flaky": [],
               "verified": {}, "usage": {}, "seconds": 0.0, **known}
@@ -133,8 +130,8 @@ def of_image(**known) -> Environment:
 @contextmanager
 def open_environment(environment: Environment, factory: SandboxFactory, label: str,
                      **options) -> Iterator[Sandbox]:
-    """Yield a sandbox with the installed source. Use the environment's image, which is pulled if
-    needed; without it, install the source again in the base image. `options` are passed to
+    """Yield a sandbox with the installed source. Use the environment's image, and pull it if
+    needed; if there is none, install the source again in the base image. `options` go to
     factory.open(). Raise Excluded if neither is possible, ItemFailed if the install fails."""
     image = environment.image_name
     if factory.has_image(image, id_of(environment)):
@@ -155,8 +152,8 @@ def id_of(environment: Environment) -> str:
 
 
 def image_of(environment: Environment, factory: SandboxFactory, label: str) -> KeptImage:
-    """Return the environment's image. If it has none, for instance after a run in pods, make one
-    here and keep it. Raise Excluded or ItemFailed if that is not possible."""
+    """Return the environment's image. If there is none, for instance after a run in pods, make one
+    on this machine and keep it. Raise Excluded or ItemFailed if that is not possible."""
     if factory.has_image(environment.image_name, id_of(environment)):
         return KeptImage(environment.image_name)
     if factory.no_images:
@@ -190,10 +187,10 @@ def image_name_of(repo_name: str, *made_of: str) -> str:
 
 
 def _project(environment: Environment) -> Project:
-    """Return the project. Its source is in a folder of this machine, or in the base image. Raise
+    """Return the project, whose source is in a folder of this machine or in the base image. Raise
     Excluded if the folder is missing, or if no script installs the project."""
     folder = environment.verified.get("source_path") or environment.row.get("reformat_path")
-    folder = str(folder or "")   # the record may be edited
+    folder = str(folder or "")   # an edited record may have another type
     source = Path(folder) if folder else None
     if environment.install_script and (source is None or is_folder(source)):
         return Project(source)
@@ -207,10 +204,10 @@ def _project(environment: Environment) -> Project:
 
 def _install(environment: Environment, project: Project, sandbox: Sandbox,
              timeout_s: float) -> None:
-    """Put the source into a fresh sandbox and install it, with the network on. Raise ItemFailed if
-    it is not the verified source, or cannot be installed."""
+    """Put the source into a fresh sandbox, and install it with the network on. Raise ItemFailed if
+    the source is not the verified one, or cannot be installed."""
     commit, error = put_source(sandbox, replace(project, commit=environment.base_commit))
-    if error:   # it was made from uncommitted changes
+    if error:   # the environment was made from uncommitted changes
         commit, error = put_source(sandbox, project)
     if commit != environment.base_commit:   # a record may name any folder of this machine
         raise ItemFailed(f"its source is not the verified one: {error}", environment.repo_name)

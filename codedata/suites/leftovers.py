@@ -1,5 +1,5 @@
-"""Find leftovers of scripts that make the results of a sandbox worthless: history after the base
-commit, or another copy of the project. The search runs inside the sandbox."""
+"""Search a sandbox, from inside, for leftovers of an install that make test results worthless: the
+history after the base commit, or another copy of the project."""
 import re
 import shlex
 
@@ -11,7 +11,8 @@ PYTHON_IN = re.compile(r"(?:(?<!\S)|\bPATH=[\"']?)(/[^\s\"':]+)/bin"
 
 
 def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
-    """Return a line for each trace of a history other than the base commit's in the sandbox."""
+    """Return a line for each trace in the sandbox of commits that are not in the base commit's
+    history."""
     traces = []
     for tool in ("check_history.sh", "find_history.sh"):
         done = run_tool(sandbox, tool, sandbox.workdir, base_commit)
@@ -22,7 +23,7 @@ def history_after(sandbox: Sandbox, base_commit: str) -> list[str]:
 
 
 def shadows(sandbox: Sandbox, project: Project, test_script: str) -> list[str]:
-    """Return a line for each installed copy of the project that would be imported instead of its
+    """Return a line for each installed copy of the project that tests would import instead of the
     source."""
     copies: list[str] = []
     if project.modules or project.distribution:

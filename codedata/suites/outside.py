@@ -1,9 +1,10 @@
-"""Search the files of a container from outside for leftovers of an install: read the engine's tar
-of them, and use this machine's git.
+"""Search the files of a container, from outside, for leftovers of an install: read the engine's tar
+of the files, and use this machine's git.
 
-Nothing in the container is run. This machine's git gets only the objects and refs of repositories,
-never settings or hooks. Not found: a packed or encrypted history, and a copy of the project that is
-imported through links or path files (shadowed.py searches for these inside).
+No program of the container is run. This machine's git reads only the objects and refs of
+repositories, never their settings or hooks. Not promised: to find a packed or encrypted history, or
+a copy of the project that is imported through links or path files (shadowed.py finds these from
+inside).
 """
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
 EDITABLE = re.compile(rb'"editable":\s*true')   # pip writes a blank, uv does not
-# bare repositories of dependencies, and repositories among the source's files, count only if they
+# bare repositories of dependencies, like repositories among the source's files, count only if they
 # have the project's history
 OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
 SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {}\n"
@@ -36,9 +37,9 @@ SITE = r"(?P<prefix>.+)/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"
 
 def look(files, workdir: str, commit: str, project: Project, test_script: str,
          only_source: bool = False) -> tuple[list[str], list[str]]:
-    """Return (traces of another history, copies of the project that are imported instead of its
-    source), one line each. If the files cannot be read, a trace says so. With `only_source`, only
-    the source's own history is searched."""
+    """Return (traces of another history, copies of the project that would be imported instead of
+    its source), a line for each. Files that cannot be read are reported as a trace. With
+    `only_source`, search only the source's own repository."""
     source = workdir.strip("/")
     try:
         with open_sandbox("local", scripts=[]) as here:
@@ -58,7 +59,7 @@ def look(files, workdir: str, commit: str, project: Project, test_script: str,
 # repositories ------------------------------------------------------------------------------------
 
 def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
-    """Copy the source's repository to this machine. Return a line for each trace of another history
+    """Copy the source's repository to this machine. Return a line for each trace of a history other
     than the commit's, and for each remote."""
     git = Path(here.workdir, ".git")
     if reason := take_repository(files, f"/{source}/.git", git, commit):
@@ -72,8 +73,8 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
 
 
 def take_repository(files, place: str, to: Path, commit: str = "") -> str:
-    """Copy to the folder `to` the parts of a repository that git may read; the repository's
-    settings become its file `original`. Return why the repository cannot be trusted, or ""."""
+    """Copy the parts of a repository that git may read to the folder `to`; its settings become the
+    file `original` there. Return why the repository cannot be trusted, or ""."""
     shutil.rmtree(to, ignore_errors=True)
     unpack(files.below(place), to, BOUNDS, strip=1,
            wanted=lambda parts: bool(OF_GIT.fullmatch("/".join(parts))))
@@ -91,8 +92,8 @@ def take_repository(files, place: str, to: Path, commit: str = "") -> str:
 
 
 def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
-    """Return whether the repository at `place` has the commit or the root of its history, or cannot
-    be trusted."""
+    """Return whether the repository at `place` cannot be trusted, or has the commit or the first
+    commit of its history."""
     if take_repository(files, place, Path(here.workdir, "other"), commit):
         return True
     ask = f"git rev-list --max-parents=0 {commit} | head -1; echo {commit}"
@@ -103,8 +104,8 @@ def _knows(here: Sandbox, files, place: str, commit: str) -> bool:
 # everything else ---------------------------------------------------------------------------------
 
 def _scan(files, source: str, copy: re.Pattern) -> tuple[list[str], list[str], dict[str, bytes]]:
-    """Read all files once. Return (a line for each repository and bundle, bare repositories,
-    {path that `copy` matches: content of a direct_url.json, else b""})."""
+    """Read all files once. Return (a line for each repository and bundle, the paths of bare
+    repositories, {path that matches `copy`: its content if it is a direct_url.json, else b""})."""
     traces, bare, installed = [], defaultdict(set), {}
     count = BOUNDS.meter()
     with read_tar(files.all()) as tar:
@@ -128,8 +129,8 @@ def _scan(files, source: str, copy: re.Pattern) -> tuple[list[str], list[str], d
 
 
 def _kind(tar, member, name: str, copy: re.Pattern) -> str:
-    """Return "bare" for a part of a bare repository, "copy" for a path that `copy` matches, a
-    description of another trace of a repository, or "" for an irrelevant file."""
+    """Return "bare" for a part of a bare repository, "copy" for a path that matches `copy`, a
+    description for another trace of a repository, "" for any other file."""
     folder, _, last = name.rpartition("/")
     if last == ".git":
         return "another repository"
@@ -142,8 +143,8 @@ def _kind(tar, member, name: str, copy: re.Pattern) -> str:
 
 
 def _copy_pattern(source: str, project: Project) -> re.Pattern:
-    """Return the pattern of the paths that _copies() needs: they show the Python environments, and
-    whether the project is installed in them."""
+    """Return the pattern of the paths that _copies() needs: paths that show which Python
+    environments exist, and whether the project is installed in them."""
     none = "(?!)"   # matches nothing
     modules = "|".join(re.escape(module.replace(".", "/")) for module in project.modules) or none
     name = re.sub("[-_.]+", "[-_.]+", project.distribution) or none
@@ -155,9 +156,9 @@ def _copy_pattern(source: str, project: Project) -> re.Pattern:
 
 
 def _copies(installed: dict[str, bytes], source: str, test_script: str) -> list[str]:
-    """Return a line for each copy of the project in the environment of the tests, and in
-    environments inside the source folder. Neither the source next to a compiled module nor the
-    metadata of an editable install counts as a copy."""
+    """Return a line for each copy of the project in the tests' Python environment, or in an
+    environment inside the source folder. Neither a source file next to its compiled module nor the
+    metadata of an editable install is a copy."""
     used = re.match(r"(?:\. |PATH=)([^\s$]+)/bin[/:]", activation(test_script))
     if used:
         prefixes = {posixpath.join(f"/{source}", used[1]).strip("/")}

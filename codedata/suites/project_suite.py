@@ -1,7 +1,7 @@
-"""Run a project's test script in a sandbox and read the reports of its runners.
+"""Run a project's test script, unchanged, in a sandbox, and read the results of its test runners.
 
-The script is run unchanged. It may write reports to RESULTS; if it writes none, its output is read.
-Whether a run was complete, and which cases are stable, is decided only from the runs.
+The script may write reports to RESULTS; if it writes none, its output is read. Whether a run was
+complete, and which cases are stable, is decided from the runs only.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MIN_PASSED = 0.95          # minimum share of passed cases among all that ran, i
 STOPPED = re.compile(r"^(?:!{5,} .+ !{5,}|Bail out!.*|panic: .*|Fatal Python error: .*"
                      r"|INTERNALERROR> .*)$", re.MULTILINE)
 NONE: Mapping[str, bytes] = MappingProxyType({})
-CRASHED = 128              # exit codes from here on mean that a signal killed the runner
+CRASHED = 128              # this exit code or a higher one: a signal killed the test runner
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,22 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Return whether the suite ran to its end, all of it was collected, and exit code and
-        cases agree."""
+        """Return whether the suite ran to its end, all its tests were collected, and the exit code
+        agrees with the cases."""
         return not (self.timed_out or self.exit_code >= CRASHED or not_collected(self.results)
                     or self.truncated_at or self.unexplained)
 
     @property
     def truncated_at(self) -> str:
-        """Return the line of a runner's report that it stops early, or ""."""
+        """Return the test runner's printed line that says it stopped early, or ""."""
         line = STOPPED.search(self.text)
         return line[0].strip() if line else ""
 
     @property
     def unexplained(self) -> bool:
-        """Return whether the exit code contradicts the cases. If the script failed though no
-        case did, the runner stopped early, or something other than a test failed. If it succeeded
-        though a case failed, its exit code does not show that the suite ran to its end."""
+        """Return whether the exit code contradicts the cases. If the script failed but no case
+        did, the test runner stopped early, or something other than a test failed. If the script
+        succeeded but a case failed, the exit code does not show that the suite ran to its end."""
         n = counts(self.results)
         return bool(self.results) and (self.exit_code == 0) == bool(n["failed"] + n["error"])
 
@@ -105,10 +105,9 @@ class Run:
 def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
               env: Mapping[str, str] | None = None, beside: Mapping[str, bytes] = NONE,
               after_line: str = "") -> Run:
-    """Run a test script once, and return the run with its cases. `env` adds variables to the
-    sandbox's own; the files in `beside` are put into TOOLS. If the output has the line
-    `after_line`, only the output after it is read. In a sandbox that isolates nothing, reports are
-    not read."""
+    """Run a test script once, and return the run with its cases. `env` adds environment variables;
+    the files in `beside` are put into TOOLS. If the output has the line `after_line`, read only the
+    output after it. In the local sandbox, reports are not read."""
     if sandbox.name == "local":   # its /tmp/results is this machine's
         done, reports, limit = run_script(sandbox, test_script, timeout_s, env), {}, []
     else:
@@ -130,9 +129,9 @@ def placed_plugin(sandbox: Sandbox, name: str,
 
 
 def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dict[str, str]:
-    """Place a plugin of this package and the files that it reads next to each pytest of a sandbox.
-    Return the environment variables that load it even if a script disables installed plugins; {} if
-    pytest is missing, or the plugin cannot be placed."""
+    """Place a pytest plugin of this package, and the files that it reads, next to each pytest of a
+    sandbox. Return the environment variables that load the plugin even if a script disables
+    installed plugins; {} if pytest is missing, or the plugin cannot be placed."""
     folder, plugin = PLUGINS + name, f"pytest_{name}.py"
     sandbox.put({plugin: text_of("codedata.suites.programs", plugin).encode(), **files}, folder)
     is_placed = run_tool(sandbox, "place_plugin.sh", folder, name).ok
@@ -140,8 +139,8 @@ def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dic
 
 
 def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
-    """Return ({name: status} of cases with one status in all runs, sorted names of all other
-    cases)."""
+    """Return ({name: status} of the cases with the same status in all runs, the sorted names of all
+    other cases)."""
     outcomes = [run.statuses for run in runs]
     stable = {name: status for name, status in outcomes[0].items()
               if all(run.get(name) == status for run in outcomes)}
@@ -151,9 +150,9 @@ def compare(runs: list[Run]) -> tuple[dict[str, str], list[str]]:
 def run_script(sandbox: Sandbox, script: str, timeout_s: float,
                env: Mapping[str, str] | None = None, *, before: str = ":", after: str = ":",
                beside: Mapping[str, bytes] = NONE) -> Result:
-    """Run a script from a file in the working directory, with the files in `beside` next to it, and
-    return its result. Run the commands `before` and `after` around it. All of them run in a
-    subshell, so the state of the shell does not change."""
+    """Put a script and the files in `beside` into a folder, run the script in the working directory
+    between the commands `before` and `after`, and return its result. All run in a subshell, so the
+    state of the shell does not change."""
     folder = f"{sandbox.workdir}/.codedata" if sandbox.name == "local" else TOOLS
     sandbox.put({"script.sh": script.encode(), **beside}, folder)
     ends = f"rm -rf {folder}; {after}"
@@ -165,7 +164,7 @@ def run_script(sandbox: Sandbox, script: str, timeout_s: float,
 
 
 def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
-    """Return ({path: content} of RESULTS, an error case for each limit that it exceeds)."""
+    """Return ({path: content} of the files in RESULTS, an error case if they exceed a limit)."""
     with temporary_folder() as folder:
         try:
             sandbox.get(RESULTS, folder, REPORTS)

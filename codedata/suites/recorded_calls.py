@@ -1,9 +1,9 @@
 """Record the calls that the tests of a Python project make, and turn them into facts:
 self-contained scripts, with the outcomes of their last expressions.
 
-A recording is not yet a fact. The calls that made an object are joined to a script. It must give
-the recorded outcome in three processes with different hash seeds and folders, the third 400 days
-later (programs/replay_calls.py).
+The calls that made and changed a call's operands become the lines of its script. The script is a
+fact only if three processes (programs/replay_calls.py) give the recorded outcome. They have
+different hash seeds and working directories, and the third one's clock is 400 days ahead.
 """
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ FOLDER = f"{PLUGINS}calls"
 REPLAYS = f"{PLUGINS}replays"
 DATA = Bounds(max_bytes=200_000_000, max_files=1_000, max_depth=2, max_seconds=120)
 ANSWERS = Bounds(max_bytes=100_000_000, max_files=4, max_depth=2, max_seconds=60)
-END_S = 120                # seconds for a program to end after the time of its scripts is up
+END_S = 120                # seconds that a program may go on after the time of its scripts is up
 SCRIPT_S = 5               # seconds of one run of a script
 MAX_LINES = 60             # lines of a script before it is pruned
-MAX_KEPT = 500             # events that are considered for a script
+MAX_KEPT = 500             # events considered for a script
 MAX_ROW_BYTES = 20_000
-MAX_USES = 50              # chained uses of other results
+MAX_USES = 50              # results that an event uses
 MAX_EXPR = 2_000           # characters
 MAX_OF_RUN = 40_000        # events of a process, as in pytest_calls.py
 MAX_EVENTS = 100_000
 MAX_OF_CALLEE = 40         # scripts of one callee
 RESULT = re.compile(r"\br(\d+)\b")
 UNTOLD = ("hash", "id")    # calls whose values have no meaning outside of the run
-READS = ("attribute", "item", "effect")   # events that change nothing, apart from calls in them
+READS = ("attribute", "item", "effect")   # events that do not change their operands
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Event:
 
     @property
     def is_public(self) -> bool:
-        """Return whether its line in a script, and the lines before, have only public names."""
+        """Return whether the expression, and the lines that it needs, have only public names."""
         try:
             tree = ast.parse("\n".join([*self.lines, str(self.expr)]))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -80,7 +80,7 @@ class Event:
                        for part in parts)
 
     def statement(self, objects: Collection[int]) -> str:
-        """Return its line in a script that uses the results `objects`."""
+        """Return the event's line in a script that uses the results with the numbers `objects`."""
         if self.raised:
             return f"try:\n    {self.expr}\nexcept Exception:\n    pass"
         return f"r{self.n} = {self.expr}" if self.n in objects else str(self.expr)
@@ -88,7 +88,7 @@ class Event:
 
 @dataclass(frozen=True)
 class ReplayJob:
-    """Hold a script to run, and the outcome that it must give if one is recorded."""
+    """Hold a script to run and, if one was recorded, the outcome that it must give."""
 
     lines: list[str]
     last: str                  # its last expression; "": nothing is printed
@@ -111,12 +111,12 @@ class Outcome:
 
     @property
     def shown(self) -> str:
-        """Return the outcome as it is shown to readers."""
+        """Return the outcome as readers see it."""
         return self.text if self.kind == "value" else f"{self.type}: {self.text}".rstrip(": ")
 
     @property
     def program(self) -> str:
-        """Return the script as a text that prints the outcome."""
+        """Return the text of a program that runs the script and prints the outcome."""
         is_shown = self.kind == "value" and not self.as_printed
         shown = f"print(repr({self.last}))" if is_shown else f"print({self.last})"
         return "\n".join([*self.lines, *([shown] if self.last else [])]) + "\n"
@@ -125,9 +125,8 @@ class Outcome:
 # recording ---------------------------------------------------------------------------------------
 
 def record(sandbox: Sandbox, test_script: str, timeout_s: float) -> tuple[Run, list[Event]]:
-    """Run the tests, and return the run with the recorded events. Leave out events of tests that
-    did not pass. Raise ItemFailed if pytest is missing, the tests do not end in time, or the events
-    cannot be read."""
+    """Run the tests. Return the run, with the recorded events of the tests that passed. Raise
+    ItemFailed if pytest is missing, the tests do not end in time, or the events cannot be read."""
     source = sandbox.run("pwd -P").output.strip()
     tests = sorted(file.path for file in sources_in(sandbox).files if file.is_test)
     settings = json.dumps({"source": source, "tests": tests}).encode()
@@ -146,16 +145,16 @@ def record(sandbox: Sandbox, test_script: str, timeout_s: float) -> tuple[Run, l
 
 
 def events_in(file: Path) -> list[Event]:
-    """Return the events of a process, at most MAX_OF_RUN, without events of failed tests. Print how
-    many rows are not events: any process of the tests may write them. Raise ItemFailed if the file
-    cannot be read."""
+    """Return at most MAX_OF_RUN events from the file of a process, without events of failed tests.
+    Any process of the tests may write to the file, so print how many rows are not events. Raise
+    ItemFailed if the file cannot be read."""
     try:
         lines = read_bounded(file, DATA.max_bytes).splitlines()
     except OSError as e:
         raise ItemFailed(f"its recorded calls cannot be read: {printable(str(e), 200)}") from e
     events: list[Event] = []
     failed: set[str] = set()
-    n_odd = 0
+    n_unreadable = 0
     for row in map(_row_in, lines):
         if "failed" in row:
             failed.add(str(row["failed"]))
@@ -163,14 +162,14 @@ def events_in(file: Path) -> list[Event]:
             if event := _event_of(row, file.name):
                 events.append(event)
             else:
-                n_odd += 1
-    if n_odd:
-        say(f"      recorded calls: {plural(n_odd, 'row')} left out, of another form")
+                n_unreadable += 1
+    if n_unreadable:
+        say(f"      recorded calls: {plural(n_unreadable, 'row')} left out, of another form")
     return [event for event in events if event.test not in failed]
 
 
 def _row_in(line: bytes) -> dict:
-    """Return the object in a line; {} if there is none, or it is too long."""
+    """Return the JSON object in a line; {} if the line has none or is too long."""
     with suppress(ValueError, RecursionError):
         row = json.loads(line) if len(line) <= MAX_ROW_BYTES else {}
         return row if isinstance(row, dict) else {}
@@ -178,7 +177,7 @@ def _row_in(line: bytes) -> dict:
 
 
 def _event_of(row: dict, where: str) -> Event | None:
-    """Return the event of a row; None if it has another form, or is too long."""
+    """Return the event in a row; None if the row has another form, or is too long."""
     try:
         event = parse(Event, row, where)
     except BrokenRecord:
@@ -189,17 +188,17 @@ def _event_of(row: dict, where: str) -> Event | None:
 # scripts -----------------------------------------------------------------------------------------
 
 def jobs_of(events: Sequence[Event], callees: Collection[str] | None = None) -> list[ReplayJob]:
-    """Return a job for each expression that can be a script, alternating between callees. Equal
-    scripts count once, and each callee has at most MAX_OF_CALLEE, from as many tests as possible.
-    With `callees`, return all of their jobs, sorted by test within a callee, and no others. Events
-    with private names do not count."""
+    """Return a job for each expression that can be a script, alternating between callees. Leave out
+    repeated scripts, and events with private names. Each callee has at most MAX_OF_CALLEE jobs,
+    from as many tests as possible. With `callees`, return all jobs of these callees and no others,
+    sorted by test within a callee."""
     jobs, seen = defaultdict(lambda: defaultdict(list)), set()   # by callee and test
     events = [one for one in events[:MAX_EVENTS] if one.is_public]
     earlier = _Earlier(events)
     for event in events:
-        is_told = event.kind != "put" and event.of not in UNTOLD and (
+        is_wanted = event.kind != "put" and event.of not in UNTOLD and (
             callees is None or event.of in callees)
-        script = _script(event, earlier) if event.expr is not None and is_told else None
+        script = _script(event, earlier) if event.expr is not None and is_wanted else None
         key = _numbered(json.dumps(script))
         if script and key not in seen:
             seen.add(key)
@@ -216,7 +215,7 @@ def _numbered(script: str) -> str:
 
 
 def _in_turn(groups: Iterable[Iterable]) -> list:
-    """Return the first one of each group, then the second one of each, and so on."""
+    """Return the first item of each group, then the second item of each, and so on."""
     return [one for turn in zip_longest(*groups) for one in turn if one]
 
 
@@ -232,15 +231,17 @@ class _Earlier:
                     self._touching[n, one.test].append(one)
 
     def touching(self, n: int, event: Event) -> Iterator[Event]:
-        """Yield the event that made an object, and earlier events of the same test that used it."""
+        """Yield the event that made object `n`, and the events of the same test that used it before
+        `event`."""
         for found in ([self.by_number[n]] if n in self.by_number else [],
                       *(self._touching[n, test] for test in {"", event.test})):
             yield from takewhile(lambda one: one.n < event.n, found)
 
 
 def _script(event: Event, earlier: _Earlier) -> tuple[list[str], str] | None:
-    """Return the script of an event: the earlier events that used its objects, and its expression.
-    Return None if an object has no source form, or the script would be too long."""
+    """Return (lines, last expression) of the script of an event; the lines are the earlier events
+    that used its objects. Return None if an object has no source form, or the script would be too
+    long."""
     objects = {*event.uses}
     left = [*event.uses]           # results whose events have not been looked up yet
     kept: set[int] = set()
@@ -266,9 +267,10 @@ def _script(event: Event, earlier: _Earlier) -> tuple[list[str], str] | None:
 
 def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str, *,
            prune: bool = False, total_s: int = 120) -> list[Outcome | None]:
-    """Return for each job the outcome of its script in a sandbox with the source. It is None if
-    runs differ from each other or from the recording, or if the time is up. With `prune`, a script
-    keeps only the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
+    """Run the script of each job in a sandbox with the source, and return the outcomes. An outcome
+    is None if runs differ from each other or from the recording, or if the time is up. With
+    `prune`, a script keeps only the lines that its outcome needs. Raise ItemFailed if the answers
+    cannot be read."""
     if not jobs:
         return []
     source = sandbox.run("pwd -P").output.strip()
@@ -298,8 +300,8 @@ def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: 
 
 
 def _outcome(answer: dict | None) -> Outcome | None:
-    """Return an answer as an outcome with readable names; None for no answer, or one with a path.
-    """
+    """Return the outcome in an answer, with readable names; None without an answer, or if it shows
+    a path or an address in memory."""
     if not answer:
         return None
     keys = Outcome.__dataclass_fields__.keys() & answer.keys()
@@ -311,8 +313,8 @@ def _outcome(answer: dict | None) -> Outcome | None:
 
 
 def named(outcome: Outcome) -> Outcome:
-    """Return an outcome whose script names objects by their types, and builds an object used once
-    in the place of its use. If a string of the script contains a result's name, the script stays
+    """Make the script of an outcome readable: name objects after their callees, and inline objects
+    that are used once. If a string of the script contains a result's name, return the outcome
     unchanged."""
     code = [*outcome.lines, outcome.last]
     if not any(map(RESULT.search, code)):
@@ -351,7 +353,7 @@ def _new_name(callee: str, taken: Collection[str], code: str) -> str:
 
 
 def literals(code: str) -> list[tuple[int, int, object]]:
-    """Return (start, end, value) of each number and text in code; offsets are in bytes."""
+    """Return (start, end, value) of each number and string in code; offsets are in bytes."""
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError):
@@ -366,11 +368,11 @@ def literals(code: str) -> list[tuple[int, int, object]]:
 
 
 def is_atom(code: str) -> bool:
-    """Return whether an expression can replace a name without brackets."""
+    """Return whether an expression can replace a name without parentheses."""
     node = ast.parse(code, mode="eval").body
     return isinstance(node, ast.Call | ast.Attribute | ast.Subscript | ast.Name | ast.List)
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Return the outcomes without duplicates: of equal scripts only the last."""
+    """Return the outcomes with different scripts; for equal scripts, the last outcome."""
     return [*{one.program: one for one in outcomes}.values()]

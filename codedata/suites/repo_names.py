@@ -1,10 +1,9 @@
-"""Name repositories by one rule: in env/ and in everything made from it."""
+"""Name repositories, in env/ and in everything made from it, by one rule."""
 import re
 from pathlib import Path
 
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
-HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # the host of an address; owner/name
-                                                          # follows
+HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # the host of an address
 LOCAL = "local"   # the owner's name for a local folder
 
 
@@ -27,5 +26,5 @@ def parts_of(address: str) -> list[str]:
 
 
 def clean_name(text: str) -> str:
-    """Return a text in a form that can be part of a file name."""
+    """Return a text with only characters that may be in a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-") or "repository"

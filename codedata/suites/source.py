@@ -1,5 +1,5 @@
-"""Put a project's source into a sandbox, as a repository whose history ends at one commit; apply
-patches to it, find changes, and restore it."""
+"""Put a project's source into a sandbox, as a repository whose history ends at one commit. Apply
+patches to the source, find changes, and restore it."""
 from __future__ import annotations
 
 import os
@@ -16,7 +16,7 @@ from codedata.sandbox import Result, Sandbox
 from codedata.sandbox.archives import Bounds, UnsafeArchive
 from codedata.texts import text_of
 
-TOOLS = "/tmp/codedata"    # the folder of this package's files in the sandbox during their use
+TOOLS = "/tmp/codedata"    # the folder of this package's files in the sandbox while they are used
 PATCHED = f"{TOOLS}-patched"   # the folder of a patch, and of copies of the files that it changes
 CHANGED = Bounds(max_bytes=20_000_000, max_files=1_000, max_depth=64, max_seconds=60)
 Files = dict[str, bytes]   # content by path
@@ -27,7 +27,7 @@ LOOK_S = 600               # time limit for copying or searching the source
 class Project:
     """Describe the source of a project for the checks."""
 
-    source: Path | None = None      # a folder of the host; None: the image's working directory
+    source: Path | None = None      # a folder of this machine; None: the image's working directory
     commit: str = ""                # the end of the history; "": HEAD with uncommitted changes
     distribution: str = ""          # the name under which another copy could be installed
     modules: tuple[str, ...] = ()
@@ -37,8 +37,8 @@ class Project:
 def run_tool(sandbox: Sandbox, name: str, *words: str, before: str = "",
              beside: tuple[str, ...] = (), patch: str | None = None,
              timeout_s: float = LOOK_S) -> Result:
-    """Run one of this package's programs in the sandbox and return its result. The programs
-    `beside` and a file `patch` are put into TOOLS with it; all are removed afterwards."""
+    """Run one of this package's programs in the sandbox and return its result. Put it into TOOLS
+    with the programs `beside` and a file `patch`; remove all of them afterwards."""
     files = {file: text_of("codedata.suites.programs", file).encode() for file in (name, *beside)}
     if patch is not None:
         end = "" if patch.endswith("\n") or not patch else "\n"
@@ -53,8 +53,8 @@ def run_tool(sandbox: Sandbox, name: str, *words: str, before: str = "",
 def put_source(sandbox: Sandbox, project: Project, keeps_others: bool = False
                ) -> tuple[str, str]:
     """Put the source into the sandbox's working directory, as a repository whose history ends at
-    the project's commit. Everything else there is removed, except with `keeps_others` the files
-    that its repository did not track. Return (commit, "") or ("", error message)."""
+    the project's commit, and remove everything else there. With `keeps_others`, keep the files that
+    the repository there did not track. Return (commit, "") or ("", error message)."""
     origin = f"{TOOLS}/source"
     if project.source is None:
         sandbox.run(f"mkdir -p {origin} && cp -a . {origin}/", timeout_s=LOOK_S)
@@ -85,7 +85,7 @@ def now(sandbox: Sandbox) -> str:
 
 def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
     """Apply a patch to the source in a sandbox. Return (the changed files before, the same files
-    after, "") or ({}, {}, error message). A file that is not text is an error, too. Executable
+    after, "") or ({}, {}, error message). It is an error if a changed file is not text. Executable
     files are Programs."""
     done = run_tool(sandbox, "apply_patch.sh", ".", f"{TOOLS}/patch", PATCHED, patch=patch)
     if not done.ok:
@@ -104,9 +104,9 @@ def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
 
 
 def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
-    """Compare the source in a sandbox with `clean`, a copy of it in the same sandbox. Return (paths
-    that differ, {path: new content} of ordinary files, including new ones, "") or (set(), {}, error
-    message). Too many or too large differences are an error, too."""
+    """Compare the source in a sandbox with `clean`, an earlier copy of it in the sandbox. Return
+    (paths that differ, {path: new content} of changed or new regular files, "") or (set(), {},
+    error message). It is an error if the changes are too many or too large."""
     to = f"{TOOLS}-changed"
     done = run_tool(sandbox, "changed_files.sh", sandbox.workdir, clean, to)
     if not done.ok:
@@ -124,13 +124,13 @@ def changed_files(sandbox: Sandbox, clean: str) -> tuple[set[str], Files, str]:
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """Return the ordinary files below a folder, sorted by path."""
+    """Return the regular files in a folder, sorted by path."""
     return {path.relative_to(folder).as_posix(): path
             for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()}
 
 
 def commit_date(sandbox: Sandbox, commit: str) -> str:
-    """Return the date of a commit in ISO 8601, UTC; "" if there is none."""
+    """Return the date of a commit in ISO 8601, UTC; "" if it has none."""
     which = shlex.quote(commit or "HEAD")
     done = sandbox.run(f"git -c safe.directory='*' show -s --format=%ct {which}")
     seconds = done.output.strip()

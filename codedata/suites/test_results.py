@@ -1,12 +1,12 @@
 """Parse the reports of test runners into one list of cases: name, status (passed, failed, error or
 skipped) and, if JUnit XML has them, seconds.
 
-Supported are JUnit XML (pytest, unittest, jest, vitest, mocha, node, go, cargo, Maven, Gradle), `go
-test -json`, jest's JSON and, if none of these has a case, the printed output. A name is the
-runner's name of the case, after its file, class or suite; for pytest it is the node id. Cases of
-the same name are merged into one with the worst status, so that the list does not depend on the
-order of the reports. A report or output that is cut short adds an error case (BROKEN_OFF). Two
-runners may name the same test differently.
+It reads JUnit XML (pytest, unittest, jest, vitest, mocha, node, go, cargo, Maven, Gradle), `go test
+-json`, jest's JSON and, if none of these has a case, the printed output. A case is named by its
+file, class or suite and the runner's name for it; with pytest, by its node id. Cases with the same
+name are merged into one with the worst status, so the order of the reports does not matter. A
+report or output that is cut short adds an error case (BROKEN_OFF). Not promised: that two runners
+name a test alike.
 """
 from __future__ import annotations
 
@@ -40,30 +40,31 @@ class Case:
 
 
 def parse(files: dict[str, bytes], text: str = "", beside: Iterable[Found] = ()) -> list[Case]:
-    """Return the cases of the report files {path: content}, sorted by name; if the files have none,
-    the cases in `text`, the runner's output. Add the cases in `beside`. Content left out for its
-    size becomes an error case."""
+    """Return the cases in report files {path: content}, sorted by name; if the files have none, the
+    cases in `text`, the runner's output. Add the cases in `beside`. Content above a size limit
+    becomes an error case."""
     cases = [*read_results(sorted(files.items()), text, PATTERNS, over), *beside]
     found = worst((storable(name), *rest) for name, *rest in cases)
     return [Case(name, *rest) for name, rest in sorted(found.items())]
 
 
 def over(kind: str, what: str) -> Found:
-    """Return an error case that names the limit that was reached: too_large, too_many, too_deep or
+    """Return an error case for a limit that was reached. `kind` is too_large, too_many, too_deep or
     too_slow."""
     return f"(results_{kind}: {printable(what, 200).replace('::', ':')})", "error"
 
 
 def not_collected(results: list[Case]) -> list[str]:
-    """Return the names of files, modules, packages and pytest's classes whose cases never ran."""
+    """Return the names of the files, modules, packages and pytest classes that could not be
+    collected, so that their cases never ran."""
     errors = [case.name for case in results if case.status == "error"]
     return [name for name in errors
             if "::" not in name or "_FailedTest" in name or PYTEST_CLASS.fullmatch(name)]
 
 
 def with_lost(results: list[Case], known: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Return ({name: status}, the names of not_collected() without files of known cases). A known
-    case that is missing counts as an error if its file failed."""
+    """Return ({name: status}, the names of not_collected() except files of known cases). If a known
+    case is missing and its file failed, the case has the status error."""
     statuses = {case.name: case.status for case in results}
     files = {name: name.partition(" > ")[0] for name in known}
     missing = {name: "error" for name, file in files.items()
@@ -72,14 +73,13 @@ def with_lost(results: list[Case], known: Collection[str]) -> tuple[dict[str, st
 
 
 def counts(results: list[Case]) -> dict[str, int]:
-    """Return {status: number of cases}, with every status."""
+    """Return {status: number of cases} for every status."""
     return {status: sum(case.status == status for case in results) for status in RANKS}
 
 
 def place_of(name: str, paths: Container[str]) -> tuple[str, str]:
-    """Return (path, qualified name in that file) of a test that a runner calls
-    path::Class::test_x[a] or package.module.Class::test_x. Both are "" if none of `paths` fits.
-    """
+    """Return (path, qualified name in the file) of a test named path::Class::test_x[a] or
+    package.module.Class::test_x; both are "" if the file is not in `paths`."""
     head, _, rest = name.partition("[")[0].partition("::")
     qualified = rest.replace("::", ".")
     if head in paths:

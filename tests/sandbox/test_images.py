@@ -28,7 +28,7 @@ def built(folder: Path, *steps: str, **limits):
 
 def paths_below(folder: str) -> set[str]:
     """Return the paths of the built image's files in a folder."""
-    with engine.files_of(TAG) as files, read_tar(files.below(folder)) as tar:
+    with engine.files_of(TAG, threading.Event()) as files, read_tar(files.below(folder)) as tar:
         return {member.name for member in members(tar)}
 
 

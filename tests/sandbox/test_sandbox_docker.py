@@ -284,3 +284,18 @@ def test_a_folder_too_deep_for_the_engine_goes_with_its_container(api, capsys):
         eventually(lambda: not upper.exists())   # a busy engine removes the folder a bit later
     else:
         assert sandbox.id[:12] in printed and "cannot be removed" in printed and "--reap" in printed
+
+
+@pytest.mark.parametrize("when",
+                         ["box = SandboxDocker(run_label=sys.argv[1]); full(); box.run('true')",
+                          "full(); SandboxDocker(run_label=sys.argv[1])"], ids=["command", "start"])
+def test_a_machine_without_a_thread_to_spare_is_stopped_and_keeps_no_container(api, when):
+    code = ("import sys, threading\nfrom codedata.errors import MachineStopped\n"
+            "from codedata.sandbox.docker.container import SandboxDocker\n"
+            "full = lambda: threading.stack_size(1 << 46)   # more than an address space has\n"
+            f"try:\n    {when}\nexcept MachineStopped as e: print(e)")
+    done = subprocess.run([sys.executable, "-c", code, f"{RUN}-threads"],
+                          env={**os.environ, "PYTHONPATH": str(REPO)}, capture_output=True,
+                          text=True, timeout=60)
+    assert "A further thread could not be started" in done.stdout, done.stderr
+    assert left(api, f"{RUN}-threads") == []

@@ -1,4 +1,4 @@
-"""Turn drafts into datapoints: the commands of builders; reviewers have some of them, too."""
+"""Turn drafts into datapoints: the commands of builders. Reviewers may use some of them."""
 from __future__ import annotations
 
 import inspect
@@ -52,7 +52,7 @@ PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
 
 
 def taking_part_files(command: Callable) -> Callable:
-    """Replace the `**files` in a command's signature by an argument `<part>_file` for each part of
+    """Replace the `**files` in a command's signature by a parameter `<part>_file` for each part of
     a datapoint, after `task_id` and `claim`. Return the command."""
     signature = inspect.signature(command)
     own, files = [*signature.parameters.values()][:-1], [f"{part}_file" for part in PARTS]

@@ -1,4 +1,4 @@
-"""Hold the folders and the queue that the commands of all roles work on."""
+"""Hold the folders and the queue that the commands of all roles use."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -80,12 +80,12 @@ class Desk:
         name = name_of(task, "datapoint")
         approved = inside(self.root / Task.directory, name)
         if task.type != BUILD:
-            # already approved if a reviewer was killed right after approving
+            # it is approved already if a reviewer was killed right after the approval
             for place in filter(Path.is_dir, (self.at(name), approved)):
                 return read_datapoint(place)
             raise ItemFailed("is not there any more.", str(self.at(name)))
         place = self.at(STAGING, name)
-        # it is to be made harder or easier, or was given back by its reviewer
+        # a datapoint to be made harder or easier, or one that its reviewer gave back
         before = approved if "rates" in task.data else self.at(name)
         if {"rates", "returned"} & task.data.keys() and not place.is_dir() and before.is_dir():
             put(place, in_review(read_datapoint(before)))
@@ -117,8 +117,8 @@ class Desk:
 
 
 def is_blind(task: QueuedTask, point: RivalledTask) -> bool:
-    """Return whether the agent of a task may not see tests and solution yet: a reviewer, until he
-    has written rivals."""
+    """Return whether the agent of a task may not see tests and solution yet. This holds for a
+    reviewer until rivals are written."""
     return task.type == REVIEW and bool(lacking_rivals(point, BLIND))
 
 

@@ -95,7 +95,7 @@ class ReviewCommands(Desk):
         name = point.instance_id
         place = inside(self.root / Task.directory, name)
         if folder_of(point) == place:
-            return   # already moved, before the reviewer was killed
+            return   # moved before the reviewer was killed
         if place.exists() and Task.kind_in(place) != DATAPOINT:
             raise Refusal(f"{Task.directory}/{name} exists already, and is no datapoint: rename "
                           "one of the two.")

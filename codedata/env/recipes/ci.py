@@ -18,14 +18,15 @@ NOT_FOR_TESTS = re.compile(
 PLACES = (".circleci/config.yml", ".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml",
           "azure-pipelines.yml")
 DOCKERFILES = (".devcontainer/Dockerfile*", "Dockerfile*")
-COMMANDS = ("run", "script", "before_install", "before_script", "install", "command")   # keys
-# keys that give versions, such as 3.11, or 20
+# keys of commands
+COMMANDS = ("run", "script", "before_install", "before_script", "install", "command")
+# {key with versions: pattern of a version, such as 3.11 or 20}
 VERSIONS = (dict.fromkeys(("python-version", "python"), r"\b3\.\d+\b")
             | dict.fromkeys(("node-version", "node", "nodejs", "node_js"), r"(?<![\d.])\d\d\b"))
 RUNS_TESTS = re.compile(r"(?<![a-zA-Z])(?:(?:py|unit|c)?tests?|tox|nox)(?![a-z])")   # a command
 MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
-PLAIN = re.compile(r"[\w.:,+-][\w ./:,;+=-]*")   # no expression, and no path of another machine
-# names of secrets, and of settings for finding, installing or printing of programs
+PLAIN = re.compile(r"[\w.:,+-][\w ./:,;+=-]*")   # a value without expressions, not a path
+# variables with secrets, and settings of how programs are found, installed or printed
 NOT_CARRIED = re.compile(r"(?i).*(?:TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|COLOR|PATH|HOME|OPT)"
                          r"|COVERAGE|LD_|PIP_|NPM_|NODE_ENV|(?:CI|SHELL|BASH_?ENV|IFS|USER)$")
 ENV_LINE = re.compile(r"(?im)^ *ENV ((?:.*\\\n)*.*)")   # an instruction of a Dockerfile
@@ -34,10 +35,10 @@ APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 
 
 def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings, tuple]:
-    """Return (Debian packages, services as in packages.toml, versions of Python such as 3.11 and
-    majors of Node, (name, value) of variables) of all readable CI files and Dockerfiles. Use the
-    jobs that run tests without a condition; else the jobs that run tests; else all jobs. The first
-    value of a variable counts."""
+    """Return (Debian packages; services, named as in packages.toml; versions of Python such as
+    3.11, and majors of Node; (name, value) of variables) from all readable CI files and
+    Dockerfiles. Use only the jobs that run tests without a condition; if there are none, the jobs
+    that run tests; else all jobs."""
     jobs = [job for place in PLACES for name in source.matching(place)
             for job in source.parsed(name, _jobs, [])]
     tested = [nodes for nodes in jobs
@@ -51,8 +52,9 @@ def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings, 
 
 
 def _jobs(text: str) -> list[list[tuple]]:
-    """Return the nodes of each job of a workflow file, its condition first and its variables last,
-    as (None, {name: value}); raise ValueError above MAX_NODES nodes."""
+    """Return a list of (key, value) for each job of a workflow file: ("if", "") first if the job
+    has a condition, (None, {name: value}) of its variables last. Raise ValueError above MAX_NODES
+    nodes."""
     tree = yaml.load(text, yaml.BaseLoader)   # values as written: yes, not True
     jobs = [job for job in table_of(tree, "jobs").values() if isinstance(job, dict)]
     found, n_left = [], MAX_NODES
@@ -88,7 +90,7 @@ def _of_job(nodes: list[tuple]) -> tuple:
 
 def _nodes(tree, commands: dict, depth: int = 0):
     """Yield (key, value) of mapping entries and (index, value) of list items, at most 30 levels
-    deep. For a name of one of CircleCI's `commands`, also yield its entries."""
+    deep. After the name of one of CircleCI's `commands`, also yield the entries of the command."""
     entries = enumerate(tree) if isinstance(tree, list) else ()
     if isinstance(tree, dict):
         entries = tree.items()
@@ -100,7 +102,7 @@ def _nodes(tree, commands: dict, depth: int = 0):
 
 
 def _installed(script) -> list[str]:
-    """Return the packages from a script's apt-get lines that a test could need."""
+    """Return the packages in a script's apt-get lines, except packages that no test needs."""
     text = "\n".join(map(str, script)) if isinstance(script, list) else str(script)
     words = [word for line in re.sub(r"\\\n", " ", text).splitlines() if (found := APT.search(line))
              for word in re.split(r"&&|;|\|", found[1])[0].split()]

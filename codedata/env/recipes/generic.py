@@ -1,4 +1,5 @@
-"""Make recipes for projects tested by their build tool: Go, Cargo, Maven, Gradle, CMake, make."""
+"""Make recipes for projects whose build tool runs the tests: Go, Cargo, Maven, Gradle, CMake, make.
+"""
 from __future__ import annotations
 
 import re
@@ -40,8 +41,8 @@ class PlainRecipe:
 
 
 def initial(source: RepositoryFiles, wished: Strings = ()) -> PlainRecipe | None:
-    """Return the recipe for the first build file that exists, or None if there is none or if it is
-    a Makefile without a test target."""
+    """Return the recipe for the first build file of tools.toml that exists, or None. A Makefile
+    without a test target does not count."""
     tools = table("tools")["files"]
     file = next(filter(source.has, tools), "")
     target = source.parsed(file, _target, "") if file == "Makefile" else ""
@@ -56,8 +57,8 @@ def _target(text: str) -> str:
     return next((name for name in TARGETS if name in targets), "")
 
 
-repair = repaired   # only by system packages
+repair = repaired   # adds only Debian packages
 
 
 def fallback(recipe: PlainRecipe, collected: bool) -> None:
-    """Return None, because a build tool offers only one way."""
+    """Return None: there is only one recipe for a build tool."""

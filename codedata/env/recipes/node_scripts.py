@@ -1,12 +1,13 @@
 """Find the test commands in the chain of scripts of a package.json, and make them write reports.
 
-A `test` script often lints, builds and audits as well. Apart from builds, the rest of the chain is
-left out. Commands without a known runner are listed, not run.
+A `test` script often also lints, builds and audits. Only builds and tests are kept. Commands
+without a known test runner are listed, not run.
 """
 from __future__ import annotations
 
 import fnmatch
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import dropwhile, takewhile
@@ -25,25 +26,26 @@ REPORTER = "/tmp/node_reporter.mjs"
 
 @dataclass(frozen=True)
 class ScriptStep:
-    """Describe a command in a chain of scripts that runs tests or builds what they need."""
+    """Describe a command in a chain of scripts that runs tests, or builds files for them."""
 
-    words: Strings   # unchanged, with their quotes
+    words: Strings   # as written, with quotes
     runner: str = ""
     unknown: bool = False    # not run, but listed in excluded_tests
     env: Strings = ()        # NAME=value
     folder: str = ""         # folder of its package in a workspace
 
     def line(self, n: int) -> str:
-        """Return the command in its folder and environment, so that it writes report number n."""
+        """Return the line that runs the command in its folder and environment, so that it writes
+        report number n."""
         line = self._reporting(n) if self.runner else " ".join(self.words)
         exported, before = " ".join(self.env), ""
         if self.folder:
-            before = f"cd {script.words([self.folder])} && "
+            before = f"cd {shlex.join([self.folder])} && "
             exported = f"PATH=$PWD/node_modules/.bin:$PATH {exported}".rstrip()
         return f"({before}export {exported} && {line})" if exported else line
 
     def _reporting(self, n: int) -> str:
-        """Return the command with options that make it write report number n."""
+        """Return the command with the options to write report number n."""
         line, node = " ".join(self.words), table("tools")["node"]
         report = f"{script.RESULTS}/{self.runner.lstrip('_')}-{n}"
         for pattern, new in (*node["unwanted"], *node["changes"].get(self.runner, ())):
@@ -62,8 +64,8 @@ class ScriptStep:
 
 
 def test_label(scripts: dict[str, str]) -> str:
-    """Return the script that runs all the tests of `test` and the least else, or "" if no script
-    runs tests. A script without a known runner is better than none."""
+    """Return the first script of tools.toml that runs every test command of `test`, or "" if no
+    script runs tests. A script without a known test runner is better than none."""
     none = "no test specified"
     labels = [label for label in table("tools")["node"]["scripts"]
               if none not in scripts.get(label, none)]
@@ -76,9 +78,8 @@ def test_label(scripts: dict[str, str]) -> str:
 
 def chain(scripts: dict[str, str], label: str, depth: int = 0,
           turns: Iterator[int] | None = None) -> Iterator[ScriptStep]:
-    """Yield the commands of a script that build or test, in order, without linters, type checks
-    and audits. At most MAX_CALLS scripts are followed, because scripts may call each other in a
-    loop."""
+    """Yield the commands of a script that build or test, in order; leave out linters, type checks
+    and audits. Follow at most MAX_CALLS scripts, since scripts may call each other in a loop."""
     turns = iter(range(MAX_CALLS)) if turns is None else turns
     if depth > 5 or label not in scripts or next(turns, None) is None:
         return
@@ -114,7 +115,7 @@ def _called(scripts: dict[str, str], words: list[str]) -> list[str]:
 
 
 def _step(label: str, words: list[str]) -> Iterator[ScriptStep]:
-    """Yield the step of one command of a script, if it builds or tests."""
+    """Yield the step of a command, if the command builds or tests."""
     node = table("tools")["node"]
     names = [word.strip("\"'").rpartition("/")[2] for word in words]
     at = next((i for i, name in enumerate(names)

@@ -1,4 +1,4 @@
-"""Look up the tables next to the code: missing packages, unneeded packages, causes of failure."""
+"""Look up the TOML tables of this folder: providers of missing names, unneeded packages, tools."""
 import re
 from functools import lru_cache
 
@@ -12,7 +12,7 @@ BEGINNINGS = {"modules": ".", "options": "", "settings": "", "shared": ""}
 
 @lru_cache
 def table(name: str) -> dict:
-    """Return a parsed table file, such as table("packages")["headers"]["zlib.h"]."""
+    """Return a parsed TOML file of this folder: table("packages")["headers"]["zlib.h"]."""
     return toml_of(__package__, f"{name}.toml")
 
 
@@ -26,19 +26,14 @@ def provider(kind: str, name: str, default: str = "") -> str:
 
 
 def distribution_of(module: str) -> str:
-    """Return the distribution that provides a missing module, or "" if none can. A module that is
-    not in the table is assumed to have the name of its distribution."""
+    """Return the distribution that provides a missing module, or "" if packages.toml says that none
+    does. A module that the table lacks is assumed to have its distribution's name."""
     return provider("modules", module, module.partition(".")[0].replace("_", "-"))
 
 
-def normalized(name: str) -> str:
-    """Return a distribution name in PyPI's normalized form."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def helps_tests(index: str, package: str) -> bool:
-    """Return whether a test may need a package of an index, "pypi" or "npm", unlike linters and
-    release tools."""
+    """Return whether a test may need a package of an index, "pypi" or "npm". No test needs linters
+    or release tools."""
     skip = table("skip")[index]
     return package not in skip["names"] and not re.search(skip["patterns"], package)
 

@@ -10,9 +10,11 @@ import re
 from dataclasses import dataclass, field
 from itertools import islice
 
+from packaging.utils import canonicalize_name
+
 from codedata.env.recipes.ci import read_workflows
 from codedata.env.recipes.metadata import Manifests, read_manifests, strings_in
-from codedata.env.recipes.package_index import Strings, normalized, table
+from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.env.recipes.requirements import (
     TEST_FOLDERS,
@@ -26,7 +28,7 @@ from codedata.env.recipes.requirements import (
 
 TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
 PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # in pytest-env's form
-# without values that depend on tox's substitutions
+# leaves out values with tox's substitutions
 TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)([^\W\d]\w*\s*)=([^{]*)")
 DOCTESTS = "--doctest-modules"
 ROOTS = ("src", "lib")   # folders that hold packages, unless they are packages themselves
@@ -43,17 +45,17 @@ class PythonProject:
     ci_versions: Strings = ()            # versions of Python and Node in CI, such as 3.11 and 20
     lock: str = ""                       # its lock file
     build_requires: Strings = ()
-    requires: Strings = ()       # the project's own requirements, in case it is not installed
-    listed: Strings = ()         # in its requirements.txt
-    declares: bool = True        # whether its metadata state its requirements
+    requires: Strings = ()       # its own requirements, used if the project is not installed
+    listed: Strings = ()         # requirements in requirements.txt
+    declares: bool = True        # whether its metadata list requirements
     local: Strings = ()          # other packages of the repository: ./libs/core
     tests: Strings = ()          # requirements from groups and files for tests
     developers: Strings = ()     # requirements from groups and files for developers
     features: Strings = ()       # requirements from the other extras
     # normalized name → its requirements
     extras: dict[str, Strings] = field(default_factory=dict)
-    modules: Strings = ()        # its top-level modules, including tests
-    packages: Strings = ()       # the modules that are installed
+    modules: Strings = ()        # top-level modules, including tests
+    packages: Strings = ()       # top-level modules that an installation provides
     native: bool = False                 # the build compiles code
     version_from_git: bool = False
     addopts: Strings = ()
@@ -105,7 +107,8 @@ def read_python(source: RepositoryFiles) -> PythonProject:
         declares=bool(declared), local=local,
         **{use: merged(required[use], without=name)
            for use in ("tests", "developers", "features")},
-        extras={normalized(extra): merged(held, without=name) for extra, held in extras.items()},
+        extras={canonicalize_name(extra): merged(held, without=name)
+                for extra, held in extras.items()},
         modules=tuple(sorted({*packages, *_top_modules([*paths, *inner])})), packages=packages,
         native=bool(is_native), version_from_git=_version_is_from_git(files),
         addopts=addopts, options=(DOCTESTS,) if DOCTESTS in commands else (),
@@ -143,16 +146,17 @@ def _tests(files: Paths) -> Paths:
 
 def _doctest_paths(source: RepositoryFiles, files: Paths, tops: set[str], commands: list[str]
                    ) -> Strings:
-    """Return the paths for pytest's command line: if tox's commands run doctests, the paths in
-    their words; else _test_paths()."""
+    """Return the paths for pytest's command line: the paths in tox's commands if these run the
+    doctests of code, else _test_paths()."""
     named = tuple(word for word in commands if word in tops or source.has(word))
-    return named if named and DOCTESTS in commands else _test_paths(files)
+    has_code = any(word in tops or word.endswith(".py") for word in named)
+    return named if has_code and DOCTESTS in commands else _test_paths(files)
 
 
 def _test_paths(files: Paths) -> Strings:
-    """Return the paths for pytest's command line if its configuration names none: the test folders
-    at the top and in packages; if no test folder is at the top, the folders that contain tests, or
-    none if test files lie at the top."""
+    """Return the paths for pytest's command line if its configuration names none. They are the test
+    folders at the top and inside packages. Without a test folder at the top, they are the folders
+    that contain tests, or () if test files lie at the top."""
     tests = _tests(files)
     not_modules = table("skip")["python"]["not_modules"]
     if at_top := {path[0] for path in tests if path[0] in TEST_FOLDERS and len(path) > 1}:
@@ -185,8 +189,8 @@ def _packages(source: RepositoryFiles, files: Paths) -> Strings:
 
 
 def _top_modules(files: Paths) -> set[str]:
-    """Return every name that an import could refer to: folders and files at the top level, in src
-    and lib, and next to the tests."""
+    """Return all names that tests could import: folders and files at the top level, in src and lib,
+    and next to the tests."""
     names = {name.removesuffix(".py") for path in files
              for name in path[:2 if path[0] in (*ROOTS, *TEST_FOLDERS) else 1]}
     return set(filter(str.isidentifier, names))

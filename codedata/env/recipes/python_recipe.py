@@ -1,12 +1,15 @@
-"""Make recipes for Python projects: a virtual environment outside the source, and a test runner."""
+"""Make recipes for Python projects: a virtual environment outside the source, and a test run."""
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from packaging.utils import canonicalize_name
+
 from codedata.env.recipes import script
-from codedata.env.recipes.package_index import COMPILER, Strings, normalized, provider, table
+from codedata.env.recipes.package_index import COMPILER, Strings, provider, table
 from codedata.env.recipes.python_project import PythonProject
 from codedata.env.recipes.requirements import merged, name_of
 from codedata.texts import fill
@@ -23,10 +26,10 @@ class PythonRecipe:
     project: PythonProject
     tests: Strings = ()          # requirements in addition to the project's own
     system: Strings = ()         # Debian packages
-    wished: Strings = ()         # Debian packages that may be left out
-    build: Strings = ()          # build requirements, in the environment itself
+    wished: Strings = ()         # optional Debian packages
+    build: Strings = ()          # build requirements, for a build without isolation
     env: dict[str, str] = field(default_factory=dict)
-    installed: bool = True               # False: only put the source on the path
+    installed: bool = True               # False: do not install it, set PYTHONPATH
     editable: bool = True
     runner: str = "pytest"               # pytest | unittest | own
     options: Strings = ()        # options for pytest
@@ -35,11 +38,11 @@ class PythonRecipe:
     databases: Strings = ()
     locales: Strings = ()
     not_root: bool = False
-    only_ipv4: bool = False              # localhost is only 127.0.0.1
-    widened: bool = False                # add the requirements of developers and features
-    lock: str = ""                       # the lock file whose versions are installed
+    only_ipv4: bool = False              # resolve localhost only to 127.0.0.1
+    widened: bool = False                # has the requirements of developers and features, too
+    lock: str = ""                       # the lock file that gives the versions
     until: str = ""                      # the latest release date (ISO 8601) of requirements
-    python: str = ""                     # the version that uv installs; "" for the image's own
+    python: str = ""                     # the Python that uv installs; "" for the image's own
     planner: str = "python"
     variables: tuple = ()                # (name, value) that CI sets
 
@@ -55,12 +58,12 @@ class PythonRecipe:
             script.GIT_USER, self._install_lines())
 
     def _install_lines(self) -> Iterator[str]:
-        """Yield the lines that make the environment and install the project. A requirement of the
-        tests that cannot be installed is left out."""
+        """Yield the lines that make the environment and install the project. They skip requirements
+        of the tests that cannot be installed."""
         pip = "python -m pip install -q"
         editable = "-e " if self.editable else ""
-        local = [f"{editable}{script.words([place])}" for place in self.project.local]
-        what = script.words(self.project.requires)
+        local = [f"{editable}{shlex.join([place])}" for place in self.project.local]
+        what = shlex.join(self.project.requires)
         if self.installed:
             what = f"{editable}."
             local += ["--no-build-isolation"] if self.build else []
@@ -81,11 +84,11 @@ class PythonRecipe:
             pip = "uv pip install -q --no-cache \"${until[@]}\""
         if self.lock:
             yield fill(table("tools")["python"]["locked"]["constraints"], lock=self.lock, to=LOCKED,
-                       name=script.words([normalized(self.project.name)]))
+                       name=shlex.join([canonicalize_name(self.project.name)]))
             pip += f" -c {LOCKED}"
         if self.build:
-            yield f"{pip} {script.words(self.build)}"
-        yield f"tests=({script.words(tests)})"
+            yield f"{pip} {shlex.join(self.build)}"
+        yield f"tests=({shlex.join(tests)})"
         yield f"{pip} {what} \"${{tests[@]}}\" || {{   {script.ASIDE}"
         if what:
             yield f"    {pip} {what}"
@@ -132,12 +135,12 @@ class PythonRecipe:
             table("tools")["python"]["runners"][self.runner]["command"],
             results=script.RESULTS, own=self.project.runner,
             start="" if folder == "." else f" -s {folder} -t .",
-            options=script.words([*options, *self.project.test_paths])).rstrip()
+            options=shlex.join([*options, *self.project.test_paths])).rstrip()
 
 
 def initial(project: PythonProject) -> PythonRecipe:
-    """Return the recipe that the project's own files describe, with the plugins that pytest needs
-    to accept the project's configuration."""
+    """Return the recipe that the project's files describe, with the plugins that its pytest
+    configuration needs."""
     env, runners = project.env, table("tools")["python"]["runners"]
     if project.version_from_git and project.version:
         label = re.sub(r"\W", "_", project.name).upper()

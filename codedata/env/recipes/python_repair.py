@@ -1,8 +1,8 @@
-"""Repair Python recipes: return the recipe with fixes that its log suggests, or the next more
-expensive one.
+"""Repair Python recipes: apply the fixes that a log suggests, or choose the next more expensive
+recipe.
 
-Fixes that need only a sign in the log are in repairs.toml. The others are rules here: each searches
-for its own signs and returns the changed recipe, or the same one.
+repairs.toml lists the fixes that depend only on a pattern in the log. The other fixes are rules in
+this module: a rule searches the log and returns the changed recipe, or the same one.
 """
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import re
 from dataclasses import replace
 from functools import partial
 
-from codedata.env.recipes.package_index import distribution_of, normalized, provider, table
+from packaging.utils import canonicalize_name
+
+from codedata.env.recipes.package_index import distribution_of, provider, table
 from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, extended, fitting, repaired
 from codedata.env.recipes.requirements import merged, name_of
@@ -20,8 +22,8 @@ NEWEST_PYTEST, OLDEST_PYTEST = 9, 6   # majors: pip's default, and the oldest th
 
 
 def repair(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
-    """Return the recipe with every fix that the log suggests, or None if there is none. Modules
-    whose absence skips tests come last, because optional ones may break tests that pass."""
+    """Return the recipe with every fix that the log suggests, or None if there is none. Add modules
+    whose absence only skips tests last, since optional modules may break tests that pass."""
     if log.phase == "install":
         return repaired(recipe, log, build_modules, version)
     return repaired(recipe, log, own_runner, modules, own_extras, plugins, pytest_version, locales,
@@ -29,17 +31,16 @@ def repair(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
 
 
 def with_tests(recipe: PythonRecipe, *requirements: str) -> PythonRecipe:
-    """Return the recipe with the requirements added whose distributions it lacks. They are not
-    filtered like in merged(), because they are known to be needed."""
+    """Return the recipe with the requirements whose distributions it lacks. Unlike merged(), filter
+    nothing out, since the log shows that they are needed."""
     # requirements with a marker may be for other versions of Python
     present = {name_of(r) for r in ("", *recipe.tests, recipe.project.name) if ";" not in r}
     return extended(recipe, tests=[r for r in requirements if name_of(r) not in present])
 
 
 def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
-    """Return the next more expensive recipe, or None if there is none: first one with all
-    requirements of developers and features, then, if no test was collected, one with another
-    runner."""
+    """Return the next more expensive recipe, or None: first with all requirements of developers and
+    features, then, if no test was collected, with another test runner."""
     project = recipe.project
     wider = merged(recipe.tests, project.developers, project.features, project.listed,
                    without=project.name)
@@ -57,8 +58,7 @@ def fallback(recipe: PythonRecipe, collected: bool) -> PythonRecipe | None:
 # in the install ----------------------------------------------------------------------------------
 
 def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe that installs, before a build without isolation, the modules that the build
-    imports without requiring them."""
+    """Add the modules that the build imports but does not require, and build without isolation."""
     present = {"", *map(name_of, recipe.build)}
     names = [distribution_of(module) for module in log.matches("build_modules")
              if module.partition(".")[0] not in recipe.project.modules]
@@ -68,7 +68,7 @@ def build_modules(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe that sets the version if the build needs a git tag that is missing."""
+    """Set the version by environment variables if the build needs a git tag that is missing."""
     name = "SETUPTOOLS_SCM_PRETEND_VERSION"
     if name in recipe.env or not log.matches("no_version"):
         return recipe
@@ -79,37 +79,38 @@ def version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 # in the tests ------------------------------------------------------------------------------------
 
 def modules(recipe: PythonRecipe, log: Log, kind: str = "modules") -> PythonRecipe:
-    """Return the recipe with distributions or extras added for the modules that tests failed to
-    import. The project's own modules are added only if packages.toml lists them, since an unrelated
-    distribution may have the same name."""
+    """Add distributions or extras for the modules that tests failed to import. For a module of the
+    project itself, do so only if packages.toml lists the module, since an unrelated distribution
+    may have its name."""
     known, extras = table("packages")["modules"], recipe.project.extras
     for name in log.matches(kind):
         top = name.partition(".")[0]
         if top in known or top not in recipe.project.modules:
-            recipe = with_tests(recipe, *extras.get(normalized(name), ())   # an extra of its name
-                                or [_as_declared(recipe, distribution_of(name))])
+            of_extra = extras.get(canonicalize_name(name))   # an extra of the module's name
+            recipe = with_tests(recipe, *of_extra or [_as_declared(recipe, distribution_of(name))])
     return recipe
 
 
 def own_extras(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with the extras that messages request: `pip install name[extra]`."""
+    """Add the project's extras that messages ask for: `pip install name[extra]`."""
     for project, extras in ASKED_FOR.findall(log.text):
         if name_of(project) == name_of(recipe.project.name):
-            for extra in extras.split(","):
-                recipe = with_tests(recipe,
-                                    *recipe.project.extras.get(normalized(extra.strip()), ()))
+            for extra in map(str.strip, extras.split(",")):
+                recipe = with_tests(
+                    recipe, *recipe.project.extras.get(canonicalize_name(extra), ()))
     return recipe
 
 
 def _as_declared(recipe: PythonRecipe, distribution: str) -> str:
-    """Return the distribution with the version that the project requires elsewhere, if any."""
+    """Return the project's own requirement of a distribution, with its version, if there is one;
+    else the distribution."""
     declared = (*recipe.project.developers, *recipe.project.features, *recipe.project.listed)
     return next((r for r in declared if name_of(r) == name_of(distribution)), distribution)
 
 
 def plugins(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with the pytest plugins for missing options, fixtures or marks, and with
-    the tests' requirements from the rules in repairs.toml."""
+    """Add the pytest plugins for missing options, fixtures or marks, and the requirements for tests
+    from the rules in repairs.toml."""
     names = [provider("options", option) for line in log.matches("options")
              for option in line.split()]
     names += [provider(kind, name) for kind in ("fixtures", "marks") for name in log.matches(kind)]
@@ -123,9 +124,9 @@ def plugins(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with another pytest version. An older one if the suite uses removed
-    features: below the version that the log names, or one major version less. A newer one if the
-    required version is too old for this Python."""
+    """Change the version of pytest. If the suite uses removed features, take an older version:
+    below the version that the log names, or one major version less. If the required version is too
+    old for this Python, take a newer one."""
     removed = [int(n) for n in log.matches("pytest_removals")]
     bounds = [f"<{min(removed)}"] if removed else log.matches("pytest_bounds")
     if not bounds and log.matches("pytest_too_new"):
@@ -141,7 +142,7 @@ def pytest_version(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def locales(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with the locales added that the tests need."""
+    """Add the locales that the tests need."""
     if not log.matches("no_locale"):
         return recipe
     wanted = {f"{name}.UTF-8" for name in ("en_US", *log.matches("locales"))}
@@ -149,7 +150,7 @@ def locales(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def servers(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with the servers and databases added that the log shows as missing."""
+    """Add the servers and databases that are missing according to the log."""
     wanted = {*recipe.services}
     if log.matches("no_connection"):
         wanted |= {name for name, service in table("packages")["services"].items()
@@ -160,9 +161,8 @@ def servers(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe without the test that was running when time ran out or when pytest-timeout
-    ended the process. If the same test hangs again with other parameters, leave it out with all its
-    parameters."""
+    """Exclude the test that was running when time ran out or when pytest-timeout ended the process.
+    If a test hangs again with other parameters, exclude it with all its parameters."""
     if recipe.runner != "pytest" or not (log.timed_out or log.matches("timeout")):
         return recipe
     outcome = r"(?: (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*)?"
@@ -177,7 +177,7 @@ def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def own_runner(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Return the recipe with the project's own runner if pytest ran functions test_suite() as
-    tests, which only build a suite."""
+    """Use the project's own test runner if pytest ran functions test_suite(), which only build a
+    suite, as tests."""
     is_suite = recipe.runner == "pytest" and "::test_suite PASSED" in log.text
     return replace(recipe, runner="own") if is_suite and recipe.project.runner else recipe

@@ -1,8 +1,8 @@
-"""Repair recipes by the missing parts that a log shows: headers, libraries, commands, and the rules
-of repairs.toml.
+"""Repair recipes for a log: add missing headers, libraries and commands, and apply the rules of
+repairs.toml.
 
-A rule takes a recipe and a log and returns the changed recipe, or the same one. All rules read each
-log, so that one round applies every fix that the log shows.
+A rule is a function of a recipe and a log that returns the changed recipe, or the same one. Every
+rule is called for each log, so one round applies all fixes that the log suggests.
 """
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ class Log:
     not_run: bool = False      # no test case was run
 
     def shows(self, signs: Iterable[str]) -> bool:
-        """Return whether any of the patterns matches."""
+        """Return whether the log matches any of these patterns."""
         return any(re.search(sign, self.text, re.MULTILINE) for sign in signs)
 
     def matches(self, kind: str) -> list[str]:
-        """Return the distinct matches of a kind's patterns in repairs.toml, in order: the group,
-        such as the name of a missing package, or the whole match if there is no group."""
+        """Return the distinct matches of the patterns that repairs.toml has for a kind, in order: a
+        pattern's group, such as the name of a missing package, or the whole match without a group.
+        """
         return list(dict.fromkeys(
             match[match.re.groups] for pattern in table("repairs")["patterns"][kind]
             for match in re.finditer(pattern, self.text, re.MULTILINE)))
 
 
 class Recipe(Protocol):
-    """Describe a recipe: a frozen data class for one way to install and test, which makes both
-    scripts."""
+    """Define a recipe: a frozen data class that describes one way to install and test, and makes
+    both scripts."""
 
     planner: str               # the kind of recipe
     system: Strings            # Debian packages
-    variables: tuple           # set by CI, for the tests
-    excluded_tests: Strings    # tests, and commands of a script, that the test script does not run
+    variables: tuple           # (name, value) that CI sets for the tests
+    excluded_tests: Strings    # tests, and commands of scripts, that the test script does not run
 
     def install_script(self) -> str:
         """Return the bash script that installs the project."""
@@ -66,15 +67,14 @@ def extended(recipe: Recipe, **added: Iterable[str]) -> Recipe:
 
 
 def missing_packages(recipe: Recipe, log: Log) -> Recipe:
-    """Return the recipe with the Debian packages added that the log shows as missing, in any
-    language."""
+    """Add the Debian packages that are missing according to the log, in any language."""
     return extended(recipe, system=[
         package for kind in ("headers", "libraries", "shared", "binaries")
         for name in log.matches(kind) for package in provider(kind, name).split()])
 
 
 def fitting(recipe: Recipe, log: Log) -> list[dict]:
-    """Return the rules in repairs.toml that apply to a recipe and a log."""
+    """Return the rules of repairs.toml that apply to a recipe and a log."""
     kind, *_ = recipe.planner.split()   # `python by date` becomes python
     limits = {"planner": kind, "phase": log.phase, "not_run": log.not_run}
     return [rule for rule in table("repairs")["rule"]
@@ -83,7 +83,7 @@ def fitting(recipe: Recipe, log: Log) -> list[dict]:
 
 
 def by_table(recipe: Recipe, log: Log) -> Recipe:
-    """Return the recipe with the changes that the rules in repairs.toml make."""
+    """Make the changes of the rules of repairs.toml that apply."""
     for rule in fitting(recipe, log):
         instead = rule.get("instead", {})
         system = " ".join(instead.get(name, name) for name in recipe.system)

@@ -1,7 +1,7 @@
 """Read the files of a repository that planning needs: regular files in its folder, within limits.
 
-Links are resolved. A file that lies outside the folder or in `.git`, or that cannot be read or
-parsed, counts as missing, and unreadable files are recorded. Names are relative to the folder, with
+Links are resolved. A file counts as missing if it lies outside the folder or in `.git`, or if it
+cannot be read or parsed; unreadable files are listed. Names are relative to the folder, with
 slashes.
 """
 from __future__ import annotations
@@ -21,7 +21,7 @@ from codedata.bounded import open_regular, read_bounded, resolved_in
 from codedata.env.recipes.package_index import Strings, table
 from codedata.texts import printable
 
-MAX_BYTES = 1_000_000     # per file; manifests written by people have a hundredth of it
+MAX_BYTES = 1_000_000     # per file; a manifest written by hand has about 10,000
 MAX_FILES = 1_000         # files that are opened
 MAX_ENTRIES = 200_000     # entries that a listing reads
 MAX_LISTED = 20_000       # Python files that are listed
@@ -29,7 +29,7 @@ MAX_DEPTH = 100           # nested folders
 MAX_NAME = 1_000          # characters in a path
 MAX_NAMED = 50            # files that are recorded as unreadable
 MAX_WHY = 200             # characters in a reason
-LISTING = "."             # replaces a file name to mean the directory listing
+LISTING = "."             # the name in `unreadable` for the listing of the folders
 ABSENT = (FileNotFoundError, NotADirectoryError)
 # raised for paths, e.g. NUL bytes or circular links
 UNREADABLE = (OSError, ValueError, RuntimeError)
@@ -38,9 +38,9 @@ RUBBISH = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, 
 
 
 class RepositoryFiles:
-    """Read the files of a repository's folder within limits. Files in `skipped` count as missing,
-    for the given reasons. Call `announce` with the name of each file before opening it, so that a
-    parent process knows the file at the end of this process."""
+    """Read the files of a repository's folder within limits. `skipped`, {name: reason}, are files
+    that count as missing. `announce` is called with the name of each file before it is opened, so
+    that a parent process knows which file this process read last."""
 
     def __init__(self, folder: Path, skipped: dict[str, str] | None = None,
                  announce: Callable[[str], None] = lambda name: None):
@@ -68,7 +68,7 @@ class RepositoryFiles:
             return ""
 
     def start(self, name: str) -> str:
-        """Return the first bytes of a file that may be large, or "" as in `text`."""
+        """Return the first bytes of a file of any size, or "" if it is missing or unreadable."""
         try:
             with open_regular(self._inside(name)) as file:
                 return file.read(MAX_NAME).decode(errors="replace")
@@ -76,8 +76,8 @@ class RepositoryFiles:
             return ""
 
     def packages(self, pattern: str, manifest: str = "package.json") -> list[str]:
-        """Return the sorted folders with a manifest that match a pattern: `packages/*`. `**`
-        matches one level."""
+        """Return the sorted folders that match a pattern such as `packages/*` and have a manifest.
+        `**` matches one level only."""
         pattern = f"{pattern.replace('**', '*')}/{manifest}"
         try:
             names = [path.relative_to(self._folder).as_posix()
@@ -102,7 +102,7 @@ class RepositoryFiles:
             self.unreadable.setdefault(name, reason)
 
     def has(self, name: str) -> bool:
-        """Return whether a name is a regular file; record sockets and the like as unreadable."""
+        """Return whether a name is a regular file; list sockets and the like as unreadable."""
         try:
             path = self._inside(name)
             if path.exists() and not path.is_file() and not path.is_dir():
@@ -113,8 +113,7 @@ class RepositoryFiles:
             return False
 
     def matching(self, pattern: str) -> list[str]:
-        """Return the sorted files of one folder whose names match a pattern:
-        `.github/workflows/*.yml`."""
+        """Return the sorted files in a folder that match a pattern: `.github/workflows/*.yml`."""
         folder, _, wanted = pattern.rpartition("/")
         try:
             with os.scandir(self._inside(folder)) as entries:
@@ -125,8 +124,8 @@ class RepositoryFiles:
         return sorted(f"{folder}/{name}".lstrip("/") for name in names if fnmatchcase(name, wanted))
 
     def python_files(self) -> list[Strings]:
-        """Return the sorted paths of Python files by their parts, at most MAX_LISTED, without
-        hidden folders and folders that skip.toml names."""
+        """Return the parts of each Python file's path, sorted, for at most MAX_LISTED files. Skip
+        hidden folders, and folders that skip.toml names."""
         found: list[Strings] = []
         not_into = table("skip")["python"]["not_looked_into"]
         n_left = 0 if LISTING in self._skipped else MAX_ENTRIES

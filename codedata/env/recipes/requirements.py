@@ -1,5 +1,5 @@
 """Collect the requirements of a Python project and of its tests from groups, extras, requirements
-files and tool settings; read, join and filter them. They are kept as strings in pip's syntax."""
+files and settings of tools. Requirements are strings in pip's syntax."""
 from __future__ import annotations
 
 import re
@@ -8,8 +8,10 @@ from itertools import chain, product
 from pathlib import PurePosixPath
 from posixpath import dirname, join, normpath
 
+from packaging.utils import canonicalize_name
+
 from codedata.env.recipes.metadata import Manifests, strings_in, table_of
-from codedata.env.recipes.package_index import Strings, helps_tests, normalized, table, use_of
+from codedata.env.recipes.package_index import Strings, helps_tests, table, use_of
 from codedata.env.recipes.repository_files import RepositoryFiles
 from codedata.texts import tomllib
 
@@ -23,18 +25,18 @@ TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
 # Requirements, extras and groups, as hatch and tox call them
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
-CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line of tox
-ALWAYS = -1   # replaces the minor version of Python 3; -8: all versions but 3.8
-# factors of tox: conditions that hold in a test environment, and a version of Python
+CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line in tox.ini
+ALWAYS = -1   # in place of the minor version of Python 3; -8: all versions except 3.8
+# factors in tox's conditions: factors that are true in a test environment, and Python versions
 HOLDS = re.compile(r"|py3?|tests?|unit(?:tests?)?|!(?!py\Z|py3|tests?\Z|unit).*")
 PYTHON = re.compile(r"(!?)py3\.?(\d+)")
-INCLUDED = "include-group"   # a key of PEP 735, here before the group, like an extra's name
+INCLUDED = "include-group"   # a key of PEP 735; written here as include-group[NAME]
 Lists = dict[str, list[str]]
 
 
 def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
-    """Return ({"tests", "developers", "features"}: requirements by purpose, in the order found; all
-    extras by name)."""
+    """Return ({"tests": […], "developers": […], "features": […]}, {extra: its requirements}), with
+    requirements in the order found."""
     extras, groups, wanted = _extras(files), _groups(files), _of_tools(files)
     found: Lists = {"tests": [], "developers": [], "features": [], "others": []}
     for label, requirements in (*groups.items(), *extras.items()):
@@ -55,7 +57,7 @@ def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
 
 
 def _first_of_each(*tables: dict) -> Lists:
-    """Return one table of lists: for each name, the strings of the first table that has any."""
+    """Merge tables of lists: for each name, take the strings of the first table that has any."""
     lists: Lists = {}
     for key, value in (item for held in tables for item in held.items()):
         if strings := strings_in(value):
@@ -66,10 +68,10 @@ def _first_of_each(*tables: dict) -> Lists:
 def _extras(files: Manifests) -> Lists:
     """Return the requirements of every extra that any of the project's files declares."""
     declared = files.table("pyproject.toml/tool/poetry/dependencies")
-    by_name = {normalized(name_of(r)): r for r in from_poetry(declared, with_optional=True)}
+    by_name = {canonicalize_name(name_of(r)): r for r in from_poetry(declared, with_optional=True)}
     return _first_of_each(
         files.table("pyproject.toml/project/optional-dependencies"),
-        {extra: [by_name.get(normalized(name), name) for name in strings_in(names)]
+        {extra: [by_name.get(canonicalize_name(name), name) for name in strings_in(names)]
          for extra, names in files.table("pyproject.toml/tool/poetry/extras").items()},
         *map(files.table, table("packages")["declared"]["extras"]))
 
@@ -108,10 +110,10 @@ def _of_tools(files: Manifests) -> Collector:
 
 
 def _tox_lines(text: str | None) -> list[str]:
-    """Return the lines of a tox value that hold in a test environment. A requirement of some
-    versions of Python gets a marker for them; requirements of the newest version also hold above
-    it, without their bounds. Lines under other conditions are left out: if tests need them, their
-    log will show it."""
+    """Return the lines of a tox value that apply in a test environment. A requirement for some
+    versions of Python gets a marker for them; a requirement for the newest of them also applies to
+    later versions, without its bounds. Lines with other conditions are left out: if tests need
+    them, the log will show it."""
     lines = []
     for line in strings_in(text):
         condition = CONDITION.match(line)
@@ -134,8 +136,8 @@ def _tox_lines(text: str | None) -> list[str]:
 
 
 def _minors(condition: str) -> set[int]:
-    """Return the minor versions of Python 3 that satisfy a condition of tox in a test
-    environment, or ALWAYS."""
+    """Return the minor versions of Python 3 that make a condition of tox true in a test
+    environment; {ALWAYS} if it does not depend on the version."""
     if braces := re.search(r"\{([^{}]*)\}", condition):
         before, after = condition[:braces.start()], condition[braces.end():]
         return {minor for part in braces[1].split(",")
@@ -150,7 +152,8 @@ def _minors(condition: str) -> set[int]:
 
 
 def _requirement_files(source: RepositoryFiles) -> list[PurePosixPath]:
-    """Return the requirements files for tests or developers in the usual places, tests first."""
+    """Return the requirements files for tests or developers in the usual folders; files for tests
+    come first."""
     found = []
     for folder in ("", "requirements/", "reqs/", "ci/", *(f"{name}/" for name in TEST_FOLDERS)):
         for path in map(PurePosixPath, source.matching(f"{folder}*")):
@@ -174,10 +177,10 @@ def runtime_requirements(files: Manifests) -> tuple[Strings, Strings]:
 
 
 def local_packages(files: Manifests, is_installable: bool) -> Strings:
-    """Return the other packages of the repository that are installed with the project, such as
-    ./libs/core: packages that requirements files, poetry or uv name by a path, and members of uv's
-    workspace that the project needs, or all if the root is not a package. Without a manifest at
-    the root, all packages in folders up to two levels deep."""
+    """Return the other packages of the repository to install with the project, such as ./libs/core.
+    Requirements files, or settings of poetry or uv, name them by a path. Members of uv's workspace
+    count if the project needs them, or if the root is not a package. If the root has no manifest,
+    return all packages up to two folders deep."""
     found, source = Collector(files.source), files.source
     for path in ("requirements.txt", *map(str, _requirement_files(source))):
         found.add_file(path)
@@ -187,12 +190,13 @@ def local_packages(files: Manifests, is_installable: bool) -> Strings:
                  *(table_of(group, "dependencies") for group in groups)):
         for one in held.values():
             found.add_folder(str(table_of({"": one}, "").get("path", ".")))
-    shared = {normalized(name) for name in sources if table_of(sources, name).get("workspace")}
+    shared = {canonicalize_name(name) for name in sources
+              if table_of(sources, name).get("workspace")}
     members = files.table("pyproject.toml/tool/uv/workspace")
     for pattern in strings_in(members.get("members")):
         for folder in source.packages(pattern, "pyproject.toml"):
             about = source.parsed(f"{folder}/pyproject.toml", tomllib.loads, {})
-            name = normalized(str(table_of(about, "project").get("name")))
+            name = canonicalize_name(str(table_of(about, "project").get("name")))
             if not is_installable or name in shared:
                 found.add_folder(folder)
     skipped = (*table("skip")["python"]["not_modules"], *TEST_FOLDERS)
@@ -207,24 +211,24 @@ def local_packages(files: Manifests, is_installable: bool) -> Strings:
 # in pip's syntax ---------------------------------------------------------------------------------
 
 def name_of(requirement: str) -> str:
-    """Return a requirement's normalized distribution name, or "" if it has no name: a number is a
-    version without its name."""
+    """Return a requirement's normalized distribution name, or "" if it has none; a number is not a
+    name but a version."""
     found = NAME.match(requirement)
-    return normalized(found[1]) if found and re.search("[A-Za-z]", found[1]) else ""
+    return canonicalize_name(found[1]) if found and re.search("[A-Za-z]", found[1]) else ""
 
 
 def usable(requirement: str) -> bool:
-    """Return whether an install script may use it: it has a name and no local path."""
+    """Return whether an install script may use a requirement: it has a name, and no local path."""
     return bool(name_of(requirement)) and not LOCAL.search(requirement)
 
 
 def merged(*lists: Iterable[str], without: str = "") -> tuple[str, ...]:
-    """Return the usable requirements, the first for each name and marker, except the project
-    `without` and requirements that no test needs."""
+    """Return the usable requirements of all lists, for each name and marker the first. Leave out
+    the project `without`, and requirements that no test needs."""
     found: dict[tuple[str, str], str] = {}
     for requirement in map(str.strip, chain(*lists)):
         name = name_of(requirement)
-        if usable(requirement) and name != normalized(without) and helps_tests("pypi", name):
+        if usable(requirement) and name != canonicalize_name(without) and helps_tests("pypi", name):
             # a name may occur again for other systems
             key = (name, requirement.partition(";")[2].strip())
             found.setdefault(key, requirement)
@@ -232,25 +236,25 @@ def merged(*lists: Iterable[str], without: str = "") -> tuple[str, ...]:
 
 
 def expanded(wanted: Iterable[str], extras: dict[str, list[str]], project: str) -> list[str]:
-    """Return the requirements, with references to the project itself (name[a,b]) replaced by the
-    requirements of its extras a and b."""
-    by_name = {normalized(extra): listed for extra, listed in reversed(extras.items())}
+    """Return the requirements, with each reference to the project itself (name[a,b]) replaced by
+    the requirements of its extras a and b."""
+    by_name = {canonicalize_name(extra): listed for extra, listed in reversed(extras.items())}
     found, left = [], [*wanted]
     while left:
         requirement = left.pop(0)
-        if not project or name_of(requirement) != normalized(project):
+        if not project or name_of(requirement) != canonicalize_name(project):
             found.append(requirement)
             continue
         names = (NAME.match(requirement)[2] or "").strip("[]").split(",")
         left = [r for name in names   # each extra once
-                for r in by_name.pop(normalized(name.strip()), ())] + left
+                for r in by_name.pop(canonicalize_name(name.strip()), ())] + left
     return found
 
 
 class Collector:
-    """Collect requirements in pip's syntax, with the names of the project's own extras and of
-    dependency groups that they include. Included files are read once, and only in the repository;
-    paths outside of it, options and URLs are left out."""
+    """Collect requirements in pip's syntax, and the names of the project's extras and dependency
+    groups that they include. Read an included file once, and only in the repository. Leave out
+    other paths, options and URLs."""
 
     def __init__(self, source: RepositoryFiles):
         self.source = source
@@ -260,7 +264,7 @@ class Collector:
         self._read: set[str] = set()
 
     def add(self, requirements, *labels) -> None:
-        """Add the requirements in lists of settings; skip values that are not lists or texts."""
+        """Add the requirements and labels of settings; skip values that are not lists or texts."""
         self.requirements += strings_in(requirements)
         self.labels |= dict.fromkeys(chain(*map(strings_in, labels)))
 
@@ -295,7 +299,7 @@ class Collector:
 
 
 def listed(files: Manifests, *places: str) -> list[str]:
-    """Return the requirements in pip's syntax at these places of the manifests."""
+    """Return the requirements at these places of the manifests, in pip's syntax."""
     values = map(files.value, places)
     return [r for value in values
             for r in (from_poetry(value) if isinstance(value, dict) else strings_in(value))]
@@ -319,7 +323,7 @@ def from_poetry(table: Mapping, with_optional: bool = False) -> list[str]:
 
 
 def _bounds(version: str) -> str:
-    """Return a poetry version as pip bounds: ^1.2 becomes >=1.2,<2, and 1.2 becomes ==1.2."""
+    """Return pip's bounds for a version in poetry's syntax: ^1.2 → >=1.2,<2 and 1.2 → ==1.2."""
     out = []
     for part in (p.strip().replace(" ", "") for p in version.split(",")):
         if part in ("", "*"):
@@ -332,7 +336,7 @@ def _bounds(version: str) -> str:
 
 
 def _next(version: str) -> str:
-    """Return the first version above the versions that poetry's ^1.2 or ~1.2 allows."""
+    """Return the first version that poetry's ^1.2 or ~1.2 no longer allows."""
     numbers = [int(n) for n in re.findall(r"\d{1,9}", version)[:3]] or [0]
     last = len(numbers) - 1
     at = min(1, last)

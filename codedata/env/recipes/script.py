@@ -14,39 +14,39 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TESTER = "tester"                 # the user for suites that must not run as root
 VENV_THERE = ("python3 -c 'import ensurepip' 2>/dev/null || "
               "{ apt-get update -qq; apt-get install -qq -y python3-venv >/dev/null; }")
-# Lines that configure git, because some test suites make commits
+# lines that configure git, since some test suites make commits
 GIT_USER = ("git config --global user.name >/dev/null || git config --global user.name tests",
             "git config --global user.email >/dev/null || "
             "git config --global user.email tests@example.org",
             "git config --global --replace-all safe.directory '*'")
 EMPTY_RESULTS = (f"rm -rf {RESULTS}", f"mkdir -p {RESULTS}")
-# Removes the IPv6 address of localhost if no interface has IPv6, as in some containers
+# removes the IPv6 address of localhost if no interface has IPv6, as in some containers
 ONLY_IPV4 = ("[ -s /proc/net/if_inet6 ] || "
              "{ hosts=$(grep -v '^::1' /etc/hosts); echo \"$hosts\" >/etc/hosts; }")
 ASIDE = "# one that cannot be had must not cost the rest"
 
 
 def install_script(what: str, env: Mapping[str, str], *parts: Iterable[str]) -> str:
-    """Return the install script of these lines, which ends at its first failure."""
+    """Return an install script of these lines that ends at the first failure."""
     return _text(f"Install {what}: in the source folder, as root, with the network on.", "-euo",
                  {**env, "DEBIAN_FRONTEND": "noninteractive"}, *parts)
 
 
 def purpose(project) -> str:
-    """Return the purpose of an install script: the `name` and `version` of its project."""
+    """Return a phrase for the head of an install script: its project's name and version."""
     return " ".join(filter(None, (project.name or "the project", project.version, "for its tests")))
 
 
 def test_script(variables: tuple, env: Mapping[str, str], *parts: Iterable[str]) -> str:
-    """Return the test script of these lines, which continues after a failure. Its environment is
-    `env` and, for other names, the first value of each of CI's `variables`."""
+    """Return a test script of these lines that continues after a failure. It exports `env` and, for
+    other names, the first value of each of CI's `variables`."""
     return _text(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo",
                  {**dict(reversed(variables)), **env}, *parts)
 
 
 def _text(what: str, options: str, env: Mapping[str, str], *parts: Iterable[str]) -> str:
-    """Return a script as text, ending in a line break: with the comment on one line, since a second
-    line would be executed, and with the variables that have valid names, sorted."""
+    """Return the text of a script. Its comment is one line, since a second line would be executed.
+    Only variables with valid names are exported, sorted."""
     head = ["#!/usr/bin/env bash", f"# {printable(what)}", f"set {options} pipefail",
             *(f"export {name}={shlex.quote(value)}" for name, value in sorted(env.items())
               if VARIABLE.fullmatch(name))]
@@ -54,16 +54,16 @@ def _text(what: str, options: str, env: Mapping[str, str], *parts: Iterable[str]
 
 
 def apt(needed: Iterable[str], wished: Iterable[str] = ()) -> list[str]:
-    """Return lines that install the needed Debian packages, if one is missing, and any wished ones
-    that exist."""
-    needed, wished = words(sorted(set(needed))), sorted(set(wished) - set(needed))
+    """Return lines that install the needed Debian packages, if one is missing, and each of the
+    wished packages that exists."""
+    needed, wished = shlex.join(sorted(set(needed))), sorted(set(wished) - set(needed))
     update, install = "apt-get update -qq", "apt-get install -qq -y --no-install-recommends"
     lines = []
     if needed:
         lines.append(f"dpkg -s {needed} >/dev/null 2>&1 || "
                      f"{{ {update}; {install} {needed} >/dev/null; }}")
     if wished:
-        lines += [update, f"for one in {words(wished)}; do   {ASIDE}",
+        lines += [update, f"for one in {shlex.join(wished)}; do   {ASIDE}",
                   f"    {install} \"$one\" >/dev/null || echo \"left out: $one\"", "done"]
     return lines
 
@@ -86,8 +86,3 @@ def in_turn(commands: list[str]) -> list[str]:
     if len(commands) < 2:
         return commands
     return ["code=0", *(f"{command} || code=$?" for command in commands), "exit $code"]
-
-
-def words(parts: Iterable[str]) -> str:
-    """Return the parts quoted for bash and joined by spaces."""
-    return " ".join(map(shlex.quote, parts))

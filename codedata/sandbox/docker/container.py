@@ -6,8 +6,8 @@ Memory, CPU and the number of processes are limited. A watcher ends a container 
 disk limit. The network is off until network(True).
 
 Not promised: protection against kernel exploits, or a limit for writes to volumes that the image
-declares. With the network on, commands can reach every host that this machine can reach, and the
-host's services that listen on all of its addresses. They cannot reach services on the host's
+declares. With the network on, commands can reach every host that this machine can reach, and
+services of this machine that listen on all addresses. They cannot reach services on this machine's
 loopback address, or other sandboxes.
 """
 from __future__ import annotations
@@ -27,12 +27,12 @@ import requests
 import urllib3
 
 from codedata.disk.layouts import Program
-from codedata.errors import Interrupted, ItemFailed, Trouble
+from codedata.errors import Interrupted, ItemFailed, Trouble, start_thread
 from codedata.sandbox import SCRIPT_BASH_FUNC, ClosesAtExit, OverLimit, Result, SandboxDied, Script
 from codedata.sandbox.archives import BOUNDS, Bounds, Source, Stream, pack, parts_of, unpack
 from codedata.sandbox.copies import text_at
 from codedata.sandbox.docker import engine
-from codedata.sandbox.docker.disk_limit import DiskWatch, start
+from codedata.sandbox.docker.disk_limit import DiskWatch
 from codedata.sandbox.process_labels import labels
 from codedata.sandbox.shell import PART, Shell, in_parts
 from codedata.sandbox.sizes import bytes_of
@@ -45,17 +45,17 @@ CA_PATH = f"{FOLDER}/ca.pem"
 # other users and switch the user; KILL lets root end processes of other users
 CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
 RIGHTS = {"cap_drop": ["ALL"], "cap_add": CAPABILITIES, "security_opt": ["no-new-privileges"]}
-# The container's first process adopts orphans, cannot be killed from inside, and kills all other
-# processes when the engine sends it USR1. `kill` and `read` are bash builtins, so the script works
-# even if the limit of processes is reached. The script ends, and with it the container, if no USR2
-# has arrived for an hour: the run that created the container was killed.
+# The container's first process. It adopts orphans, cannot be killed from inside, and kills all
+# other processes when the engine sends it USR1. `kill` and `read` are bash builtins, so it works
+# even if the limit of processes is reached. If no USR2 arrives for an hour, the run that created
+# the container was killed: the process ends, and with it the container.
 INIT = """
 trap "" HUP INT QUIT ILL TRAP ABRT BUS FPE SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM PROF
 trap "kill -KILL -1" USR1
 trap "n=0" USR2
 exec {idle}<> <(:)
 for ((n = 0; n < 36000; n++)); do read -r -t 0.1 -u "$idle"; done"""
-# prints how often each limit was hit, for cgroups v1 or v2, using only bash builtins
+# prints how often each limit was hit (cgroups v1 and v2), using only bash builtins
 LIMITS = """cd /sys/fs/cgroup
 for file in memory.events pids.events memory/memory.oom_control pids/pids.events; do
     [ ! -r $file ] || while read -r line; do echo "${file%%[./]*} $line"; done < $file
@@ -67,8 +67,8 @@ NAMES_BACK = (f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > 
               "fi")
 WRITE = 'printf %s "${@:2}" > "$1"'
 MAKE_WORKDIR = 'mkdir -p "$1" && chown "$2" "$1"'
-# writes texts into a folder; arguments: folder, name, text, name, text, …; takes half as long as
-# sending the engine an archive
+# writes texts into a folder; arguments: folder, name, text, name, text, … It takes half as long as
+# an archive
 PUT_TEXTS = """mkdir -p -- "$1" && cd -- "$1" && shift && while [ $# -gt 0 ]; do
     rm -rf -- "$1" && printf %s "$2" > "$1" && shift 2 || exit; done"""
 PIDS_LIMIT = 1024   # processes and threads of a sandbox
@@ -168,7 +168,7 @@ class SandboxDocker(ClosesAtExit):
             engine.connect()
             raise ItemFailed(f"does not start: {engine.reason(e)}", self.image,
                              "The image needs bash.") from e
-        start(self._disk.run)
+        start_thread(self._disk.run)
         for name, text in files.items():
             self._bash(WRITE, f"{FOLDER}/{name}", *in_parts(text))
         self._uid = self._gid = 0
@@ -278,7 +278,7 @@ class SandboxDocker(ClosesAtExit):
         return result.output
 
     def _limit_hit(self) -> str:
-        """Return the limits that were hit since the last call, or ""."""
+        """Return the messages of the limits that were hit since the last call, or ""."""
         for _ in range(MAX_STARTS):
             result = self._exec(["bash", "-c", LIMITS], OWN_S, {}, "0")
             if result.exit_code != CANNOT_RUN or NOT_STARTED not in result.output:
@@ -319,8 +319,8 @@ class SandboxDocker(ClosesAtExit):
 
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
-        """End all processes in the container when the time is over or the run stops; end the
-        container if they do not end. Yield an event that is set when the ending begins."""
+        """When the time is over or the run stops, end all processes in the container, and then the
+        container itself if they do not end. Yield an event that is set when this begins."""
         has_ended = threading.Event()
         is_over = threading.Event()
 
@@ -334,7 +334,7 @@ class SandboxDocker(ClosesAtExit):
                     is_over.set()
                     self.end_all(signal)
 
-        thread = start(watch)
+        thread = start_thread(watch)
         try:
             yield is_over
         finally:
@@ -354,7 +354,7 @@ class SandboxDocker(ClosesAtExit):
             raise self._death(engine.reason(e)) from e
 
     def _death(self, error: str) -> SandboxDied:
-        """Return the exception with the reason why commands no longer run; with `error` if the
+        """Return the exception with the reason why commands no longer run, or with `error` if the
         reason is unknown."""
         if self._disk.n_over:
             return OverLimit(f"over the disk limit: {self._disk.n_over:,} bytes written, "
@@ -381,8 +381,8 @@ def _failure(result: Result) -> str:
 
 
 def _short_texts(source: Source) -> list[str]:
-    """Return [name, text, name, text, …] of files as arguments of a command; [] if a name or text
-    cannot be an argument, or if all are too long together."""
+    """Return files as arguments of a command, [name, text, name, text, …]; [] if a name or text
+    cannot be an argument, or all together are too long."""
     if not isinstance(source, dict) or sum(map(len, source.values())) > PART:
         return []
     if any(parts_of(name) != (name,) or b"\0" in content or isinstance(content, Program)
@@ -407,7 +407,7 @@ def _remove(api, container_id: str, networks: list[str]) -> None:
     try:
         engine.remove_container(api, container_id)
     except (*LOST, OSError) as e:
-        if line := engine.not_removed(api, f"container {container_id[:12]}", e):
+        if line := engine.not_removed(f"container {container_id[:12]}", e):
             say(line)
     for network in networks:
         engine.drop_network(api, network)

@@ -1,45 +1,33 @@
-"""Limit the disk space of containers: watch a container, and wait while the host has too little
-free space."""
+"""Limit the disk space of containers: end a container that writes too much, and wait while the host
+has too little free space."""
 from __future__ import annotations
 
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import requests
 
-from codedata.errors import Interrupted, ItemFailed
+from codedata.errors import Interrupted
 from codedata.terminal import say
 
 MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, used to time the next check
-ALIVE = "USR2"             # signal that tells a container that the run that created it is alive
+ALIVE = "USR2"             # signal to a container: the run that created it is alive
 MIN_WAIT_S = 0.5
 MAX_WAIT_S = 10.0
 LOOK_S = 5.0               # seconds between two checks of the host's free space
 
-_waiting = threading.Lock()   # lets only one waiting thread at a time check and report
-
-
-def start(target: Callable[[], None]) -> threading.Thread:
-    """Start a thread and return it. Raise ItemFailed if the machine allows no more threads."""
-    thread = threading.Thread(target=target, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError as e:
-        raise ItemFailed(f"no further thread can be started: {e}", "sandbox:",
-                         "Fewer --workers, or a higher limit of processes (ulimit -u).") from e
-    return thread
+_waiting = threading.Lock()   # only one waiting thread checks and reports
 
 
 class DiskWatch:
     """End a container that has written more than `limit` bytes in addition to its image. A sparse
     file counts in full.
 
-    Few storage drivers support a quota. So the watch asks the engine for the number of bytes
-    written, more often if the number is near the limit.
+    Few storage drivers support a quota. So this watch asks the engine how many bytes were written,
+    more often near the limit.
     """
 
     def __init__(self, api, container_id: str, limit: int):

@@ -35,9 +35,9 @@ IS_FOLDER = 1 << 31        # flag in the engine's file modes
 TIMEOUT_S = 300            # seconds for a request, since a commit writes gigabytes
 ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers cannot reach each other
 
-# Held from finding the network until the container has joined it, so that no other thread removes
-# the network meanwhile. The lock is reentrant, because the garbage collection of an unclosed
-# sandbox may remove a network in the same thread.
+# Held while a container joins a network, so that no other thread removes the network meanwhile. The
+# lock is reentrant, since the garbage collection of an unclosed sandbox may remove a network in the
+# same thread.
 _network_lock = threading.RLock()
 _volume_lock = threading.Lock()   # lets only one thread at a time fill a volume
 
@@ -80,7 +80,7 @@ def folder(api) -> Path:
 
 
 def reason(e: Exception) -> str:
-    """Return the engine's message for an error, in one line."""
+    """Return the message of an error from the engine, in one line."""
     return str(getattr(e, "explanation", None) or e).strip().replace("\n", " ")
 
 
@@ -139,24 +139,24 @@ class Files:
 
 
 @contextmanager
-def files_of(image: str, stop: threading.Event | None = None) -> Iterator[Files]:
+def files_of(image: str, stop: threading.Event) -> Iterator[Files]:
     """Yield the files of an image, in a container that never runs; see Files."""
     api = connect()
     config = api.inspect_image(image)["Config"]
     labels = process_labels.labels("") | {KEEP: ""}
     container = api.create_container(image, ["bash"], **named(labels))["Id"]
     try:
-        yield Files(api, container, stop or threading.Event(), config)
+        yield Files(api, container, stop, config)
     finally:
         remove_container(api, container)
 
 
 def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple[str, bool]]:
     """Yield (path, whether the path exists) for each difference between a container and its image,
-    a folder before its content. If this process is root and has access to the engine's storage, a
-    folder is listed only if it is gone, was replaced, or changes meanwhile. Otherwise the engine
-    compares all files, which is slow, and also lists folders with changes. Raise OverBounds if
-    BOUNDS are exceeded."""
+    a folder before its content. If this process is root on the engine's machine, read the engine's
+    storage; a folder is then listed only if it is gone, was replaced, or changes meanwhile.
+    Otherwise let the engine compare all files, which is slow, and also lists folders that contain
+    changes. Raise OverBounds if BOUNDS are exceeded."""
     driver = api.inspect_container(container_id)["GraphDriver"]["Data"]
     upper = driver.get("UpperDir", "")
     if os.geteuid() == 0 and os.path.isdir(upper):
@@ -167,8 +167,8 @@ def differences(api, container_id: str, stop: threading.Event) -> Iterator[tuple
 
 def _differences_in(name: str, parent: int | None, path: str, count: Callable,
                     stop: threading.Event) -> Iterator[tuple[str, bool]]:
-    """Yield the differences in a folder, given by its name in an open folder. No link is followed,
-    since processes in the container may replace files meanwhile."""
+    """Yield the differences in a folder, given by its name in the open folder `parent`. Follow no
+    link, since processes in the container may replace files meanwhile."""
     with ExitStack() as held:
         folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         held.callback(os.close, folder)
@@ -213,7 +213,7 @@ def reap(all_roots: bool = False, only_list: bool = False) -> tuple[list[str], l
                for thing in api.networks(filters=ours)]
     things += _images(api, ours)
     left = [thing for thing in things if process_labels.is_left(thing[1], all_roots)]
-    return _removed(api, left, only_list)
+    return _removed(left, only_list)
 
 
 def running(root: Path) -> list[str]:
@@ -229,15 +229,15 @@ def remove_images(run_label: str) -> list[str]:
     """
     api = connect()
     images = _images(api, {"label": f"{process_labels.RUN}={run_label}"})
-    removed, left = _removed(api, images)
+    removed, left = _removed(images)
     for line in left:
         say(line)
     return removed
 
 
 def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
-    """Return (name, labels, function that removes the name) of images. The name of an untagged
-    image is its id; older engines list a placeholder tag for it."""
+    """Return (name, labels, function that removes the name) of each name of images. An untagged
+    image has its id as name; older engines list a placeholder tag for it."""
     images = []
     for image in api.images(filters=filters):
         tags = [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
@@ -246,10 +246,10 @@ def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
     return images
 
 
-def _removed(api, things: list[tuple[str, dict, Callable]], only_list: bool = False
+def _removed(things: list[tuple[str, dict, Callable]], only_list: bool = False
              ) -> tuple[list[str], list[str]]:
-    """Remove things, in the form of _images(), without the keep label. Return (names of removed
-    things, a line for each that cannot be removed)."""
+    """Remove the things, (name, labels, function), that have no keep label. Return (names of
+    removed things, a line for each that cannot be removed)."""
     names = []
     left = []
     for name, labels, remove in things:
@@ -260,7 +260,7 @@ def _removed(api, things: list[tuple[str, dict, Callable]], only_list: bool = Fa
                 remove()
             names.append(name)
         except (requests.RequestException, OSError) as e:
-            left.append(not_removed(api, name, e))
+            left.append(not_removed(name, e))
     return names, [*filter(None, left)]
 
 
@@ -279,18 +279,14 @@ def remove_container(api, container_id: str) -> None:
         api.remove_container(container_id, v=True, force=True)
 
 
-def not_removed(api, name: str, e: Exception) -> str:
-    """Return a line about a thing that cannot be removed: its name, size and advice. Return "" if
-    the thing is gone or in use, or if the engine is gone; then the next start removes it."""
+def not_removed(name: str, e: Exception) -> str:
+    """Return a line about a thing that cannot be removed, with advice. Return "" if the thing is
+    gone or in use, or if the engine is gone; then the next start removes it."""
     if isinstance(e, requests.ConnectionError):
         return ""
     if getattr(getattr(e, "response", None), "status_code", 0) in (403, 404, 409):
         return ""
-    size = "of unknown size"
-    with suppress(requests.RequestException, LookupError):
-        n_bytes = api.containers(all=True, size=True, filters={"name": name})[0].get("SizeRw", 0)
-        size = f"{n_bytes:,} bytes"
-    return f"{name} ({size}) cannot be removed: {printable(reason(e), 200)}. {REMOVE_BY_HAND}"
+    return f"{name} cannot be removed: {printable(reason(e), 200)}. {REMOVE_BY_HAND}"
 
 
 def workdir_of(image: str) -> str:
@@ -309,9 +305,9 @@ def image_id(image: str) -> str:
 
 
 def volume_of(image: str, path: str) -> dict[str, str]:
-    """Return {volume: path} to mount an image's folder in a sandbox. The volume is filled once. A
-    container that never runs keeps the volume, and no run removes that container. Raise Trouble if
-    the engine lacks the image."""
+    """Return {volume: path}, to mount a folder of an image in a sandbox. The volume is filled once,
+    and kept by a container that never runs and that no run removes. Raise Trouble if the engine
+    lacks the image."""
     if not (found := image_id(image)):
         raise Trouble("is not here.", f"the image {image}", "Make or pull it first.")
     api, name = connect(), f"codedata-{found[-64:][:12]}{path.replace('/', '-')}"
@@ -339,8 +335,8 @@ def image_names(pattern: str) -> set[str] | None:
 
 
 def keep_image(image_id: str, image_name: str) -> str:
-    """Give an image a name, and a label that keeps the image when its run ends. Return the image's
-    new id. Remove the earlier image of this name, unless it is in use."""
+    """Give an image a name, and the label that keeps it after its run. Return its new id. Remove
+    the earlier image of this name, unless it is in use."""
     api = connect()
     former = ""
     with suppress(requests.RequestException):   # there is no image of this name

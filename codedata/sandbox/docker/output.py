@@ -11,8 +11,8 @@ HIDDEN = b"<hidden>"
 
 
 class Output:
-    """Collect any number of bytes and keep about `limit`. Texts in `hide` are never returned, even
-    if they arrive in pieces."""
+    """Collect any number of bytes, and keep about `limit`. Never return a text in `hide`, even if
+    it arrives in pieces."""
 
     def __init__(self, hide: Iterable[str] = (), limit: int = OUTPUT_BYTES):
         secrets = sorted(map(str.encode, hide), key=len, reverse=True)
@@ -20,7 +20,7 @@ class Output:
         self._began = time.monotonic()
         self._secret = re.compile(b"|".join(map(re.escape, secrets)) or b"(?!)")
         self._half = limit // 2
-        # keep more at each end than is shown, to find a secret that lies across the cut
+        # at each end, keep more than is shown, to find a secret across the cut
         self._n_kept = self._half + max(map(len, secrets), default=0)
         self._head = bytearray()
         self._tail = bytearray()
@@ -31,7 +31,7 @@ class Output:
         room = self._n_kept - len(self._head)
         self._head += data[:room]
         self._tail += data[room:]
-        # cut the tail rarely, not after each piece, since cutting copies it
+        # do not cut the tail after each piece, since cutting copies it
         if len(self._tail) > 4 * self._n_kept:
             del self._tail[:-self._n_kept]
 

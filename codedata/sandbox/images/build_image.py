@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 import requests
 
-from codedata.errors import Interrupted, ItemFailed
+from codedata.errors import Interrupted, ItemFailed, start_thread
 from codedata.sandbox import process_labels
 from codedata.sandbox.archives import Bounds, pack
 from codedata.sandbox.docker import disk_limit, engine
@@ -41,8 +41,8 @@ TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's mes
 
 @dataclass(frozen=True)
 class BuildLimits(SandboxSettings):
-    """Hold the limits of a build. Each step of the build has the limits of a sandbox. If less than
-    `disk_floor` is free on the engine's disk, a build waits before its start, or is ended."""
+    """Hold the limits of a build. Each step of a build has the limits of a sandbox. While less than
+    `disk_floor` is free on the engine's disk, no build starts, and running builds are ended."""
 
     timeout_s: float = 600.0
     pids_limit: int = PIDS_LIMIT
@@ -93,7 +93,7 @@ def build(context: Path, text: str, tag: str, limits: BuildLimits, *, run_label:
 @contextmanager
 def _packed(context: Path, text: str, labels: dict[str, str],
             limits: BuildLimits) -> Iterator[BinaryIO]:
-    """Yield the context as a tar, plus a labelled Dockerfile, which the build does not see."""
+    """Yield a tar of the context, with a labelled Dockerfile that COPY does not see."""
     name = f".codedata.{labels[BUILD]}"
     added = {name: labelled(text, labels),
              ".dockerignore": f"{name}\n.dockerignore\n"}
@@ -144,11 +144,11 @@ def _read(reply, output: Output) -> tuple[str, str]:
     image_id = failed = ""
     with closing(reply):
         for line in reply.iter_lines():
-            said = json.loads(line) if line.strip() else {}
-            stream = said.get("stream") or ""
-            output.add((stream or said.get("error") or "").encode())
-            image_id = (said.get("aux") or {}).get("ID", image_id)
-            failed = said.get("error", failed)
+            message = json.loads(line) if line.strip() else {}
+            stream = message.get("stream") or ""
+            output.add((stream or message.get("error") or "").encode())
+            image_id = (message.get("aux") or {}).get("ID", image_id)
+            failed = message.get("error", failed)
             if TRIGGERS.match(stream):
                 return "", "a base image has ONBUILD steps, which the limits do not reach"
     return ("" if failed else image_id), failed
@@ -157,7 +157,7 @@ def _read(reply, output: Output) -> tuple[str, str]:
 @contextmanager
 def _watched(api, token: str, limits: BuildLimits,
              stop: threading.Event) -> Iterator[list[str]]:
-    """Within the block, remove the containers of a build that exceeds its limits or whose run
+    """During the block, remove the containers of the build if it exceeds a limit, or if the run
     stops. Yield the list of reasons."""
     reasons: list[str] = []
     has_ended = threading.Event()
@@ -182,7 +182,7 @@ def _watched(api, token: str, limits: BuildLimits,
                 for step in steps if any(checks.values()) else []:
                     engine.remove_container(api, step["Id"])
 
-    thread = disk_limit.start(watch)
+    thread = start_thread(watch)
     try:
         yield reasons
     finally:

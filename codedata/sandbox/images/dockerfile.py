@@ -1,8 +1,8 @@
-"""Parse a Dockerfile as every builder of the engine does, old or new.
+"""Parse a Dockerfile so that the result is right for every builder of the engine, old or new.
 
 read_dockerfile() refuses syntax that builders parse differently (parser directives, here-documents,
 options of BuildKit, ONBUILD), and a FROM without an image that can run a step. rewritten() replaces
-such syntax in an untrusted Dockerfile if there is an equivalent without BuildKit.
+such syntax in an untrusted Dockerfile by syntax for all builders, if there is any.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from codedata.errors import ItemFailed
 MAX_CHARS = 100_000     # limit for the characters of an untrusted Dockerfile
 MAX_REWRITTEN = 1_000_000   # limit after here-documents were replaced by scripts
 MAX_EXPANDED = 10_000   # limit for an ARG or FROM after its variables were expanded
-# matches characters that count as whitespace only for some parsers
+# characters that only some parsers treat as whitespace
 ODD = re.compile(r"[^\S \t]|[\x00-\x08\x0e-\x1f\x7f]")
 DIRECTIVE = re.compile(r"\s*#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
 PASSED_OVER = re.compile(r"[ \t]*(#|$)")
@@ -28,7 +28,7 @@ QUOTED = r"""(?:[^\s"'\\<]|\\.|"(?:\\.|[^"\\])*"|'[^']*')"""
 WORD = re.compile(rf"(?:{QUOTED}|<)+")
 HERE = rf"(?:RUN|COPY|ADD)\s(?:{QUOTED}|<|\s)*?(?<=\s)\d*<<(?=[^\s<])\S+"
 NOT_CLASSIC = re.compile(rf"#.*|ONBUILD\b|RUN\s+--\S*|{HERE}", re.IGNORECASE)
-# replaced in an untrusted Dockerfile: mounts that are empty in the first build
+# removed from an untrusted Dockerfile: directives, and mounts that are empty in a first build
 SYNTAX = re.compile(r"\s*#\s*(syntax|check)\s*=", re.IGNORECASE)
 EMPTY_MOUNT = re.compile(r"--mount=(?:\S*,)?type=(?:cache|tmpfs)[,\s]")
 DOCUMENT = re.compile(r"<<(-?)([\"']?)([A-Za-z_][\w.]*)\2")
@@ -66,10 +66,9 @@ def base_of(text: str) -> str:
 
 
 def rewritten(text: str) -> tuple[str, dict[str, bytes]]:
-    """Return (an untrusted Dockerfile with here-documents turned into arguments or files, without
-    cache mounts and the syntax directive; the files to add to its context). Other syntax that
-    builders parse differently stays. Raise ItemFailed if it is too long.
-    """
+    """Turn the here-documents of an untrusted Dockerfile into arguments or files; drop its cache
+    mounts and its syntax directive. Return (the new text, the files to add to its context). Other
+    syntax that builders parse differently stays. Raise ItemFailed if the text is too long."""
     if len(text) > MAX_CHARS:
         raise ItemFailed(f"its Dockerfile has more than {MAX_CHARS:,} characters")
     lines, shell, files = _lines(text), SHELL, {}
@@ -111,7 +110,7 @@ def _body(word: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
 
 
 def _run_of(rest: str, bodies: list[list[str]], shell: list[str]) -> str:
-    """Return RUN with the script as one argument of the shell."""
+    """Return a RUN instruction with its here-documents as an argument of the shell."""
     flags = FLAGS.match(rest)[0]
     script = "\n".join([rest[len(flags):], *(line for body in bodies for line in body)])
     if DOCUMENT.fullmatch(rest[len(flags):].strip()):   # the here-document is the whole script
@@ -121,8 +120,8 @@ def _run_of(rest: str, bodies: list[list[str]], shell: list[str]) -> str:
 
 
 def _copy_of(text: str, bodies: Iterator[list[str]], files: dict[str, bytes]) -> str:
-    """Return COPY or ADD with here-documents replaced by files, which are added to `files`. A
-    here-document with variables stays, since only the builder knows their values."""
+    """Return a COPY or ADD instruction with its here-documents replaced by files; add these to
+    `files`. A here-document with variables stays, since only the builder knows their values."""
     def path_of(word: re.Match) -> str:
         document = DOCUMENT.fullmatch(word[0])
         content = "".join(f"{line}\n" for line in next(bodies)[:-1]) if document else ""
@@ -155,7 +154,7 @@ def _joined(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
 
 
 def _instruction(text: str, args: dict[str, str]) -> Instruction:
-    """Return an instruction; ARG adds its defaults to the arguments. Raise ValueError if it is
+    """Return the instruction in a text; ARG adds its defaults to `args`. Raise ValueError if it is
     refused."""
     name, rest = [*text.split(None, 1), "", ""][:2]
     name = name.upper()

@@ -7,14 +7,14 @@ from typing import BinaryIO
 
 from codedata.sandbox.archives import GZIP, PIECE, ZSTD, Stream, UnsafeArchive, inflated
 
-TAR = re.compile(rb"(?s).{257}ustar")   # marks a layer; its file name depends on the engine
+TAR = re.compile(rb"(?s).{257}ustar")   # the start of a tar: an uncompressed layer
 
 
 def unpacked(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the content of a file in an engine's tar, decompressed if it is compressed by gzip.
-    Raise UnsafeArchive for zstd."""
+    """Yield the content of a file in the tar of an image; decompress gzip. Raise UnsafeArchive for
+    zstd."""
     head = file.read(PIECE)
-    is_packed = not TAR.match(head)   # a tar's first name may look like the magic of a format
+    is_packed = not TAR.match(head)   # a tar may begin with a name like the start of gzip
     if is_packed and head.startswith(ZSTD):
         raise UnsafeArchive("a layer is compressed by zstd, which is not read")
     pieces = chain([head], iter(partial(file.read, PIECE), b""))

@@ -1,7 +1,7 @@
 """Name images, push them and pull them. A name HOST[:PORT]/PATH:TAG begins with its registry.
 
-A name without a host is never pulled: on a public registry, the owner of that name could offer
-anything. The rights to push and pull come from the engine's configuration (docker login).
+A name without a host is never pulled: the owner of that name on a public registry could offer any
+image. The rights to push and pull come from the engine's configuration (docker login).
 """
 import re
 
@@ -13,12 +13,11 @@ from codedata.sandbox.docker import engine
 from codedata.texts import printable
 
 IMAGE_NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-MAX_TRIES = 3              # attempts to push an image
 
 
 def image_name(prefix: str, name: str) -> str:
-    """Return an image name that Docker accepts. If `name` has to be changed for that, add a digest,
-    so that similar names stay distinct."""
+    """Return an image name that Docker accepts. If `name` has to be changed, add a digest of it, so
+    that different names stay different."""
     if IMAGE_NAME.fullmatch(name):
         return prefix + name
     valid = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "repository"
@@ -32,9 +31,8 @@ def has_registry(image: str) -> bool:
 
 
 def is_here(image: str, image_id: str = "") -> bool:
-    """Return whether the engine has an image. If the image's name includes a registry, first pull
-    the image if it is missing, or if its id is not `image_id` since another machine has remade it.
-    """
+    """Return whether the engine has an image. If its name includes a registry, pull it first if it
+    is missing, or if its id is not `image_id`, since another machine may have remade it."""
     api = engine.connect()
     for may_pull in (has_registry(image), False):
         try:
@@ -52,15 +50,13 @@ def is_here(image: str, image_id: str = "") -> bool:
 
 
 def push(image: str) -> None:
-    """Push an image to the registry in its name. Raise ItemFailed after MAX_TRIES failures."""
-    api = engine.connect()
-    for _ in range(MAX_TRIES):
-        try:
-            lines = [*api.push(image, stream=True, decode=True)]
-            trouble = next((line["error"] for line in lines if "error" in line), "")
-        except requests.RequestException as e:
-            trouble = engine.reason(e)
-        if not trouble:
-            return
-    raise ItemFailed(f"cannot be pushed: {printable(trouble, 300)}", image,
-                     "Check [sandbox] registry, and `docker login` for it.")
+    """Push an image to the registry in its name. The engine retries uploads that fail. Raise
+    ItemFailed if the push fails."""
+    try:
+        lines = [*engine.connect().push(image, stream=True, decode=True)]
+        trouble = next((line["error"] for line in lines if "error" in line), "")
+    except requests.RequestException as e:
+        trouble = engine.reason(e)
+    if trouble:
+        raise ItemFailed(f"cannot be pushed: {printable(trouble, 300)}", image,
+                         "Check [sandbox] registry, and `docker login` for it.")

@@ -1,8 +1,8 @@
-"""Break Python files: every call of one of their functions raises, unless an import makes the call.
+"""Break Python files: each of their functions raises when it is called, except by an import.
 
     python break_python.py < PATHS     a NUL after each path; prints the number of broken files
 
-Modules can be imported as before, and calls made by an import work. No text is removed.
+Modules can be imported as before. No text is removed.
 """
 import ast
 import sys
@@ -32,7 +32,7 @@ def starts(tree):
 
 
 def broken(source):
-    """Return the bytes of a module with the guard in each of its functions."""
+    """Return the source of a module, in bytes, with GUARD at the start of each function."""
     lines = source.splitlines(keepends=True)
     for line, column in starts(ast.parse(source)):
         text = lines[line - 1]
@@ -44,7 +44,7 @@ def broken(source):
 
 
 def main():
-    """Break the files. A file that this Python cannot read stays unchanged."""
+    """Break the files. A file that this Python cannot compile stays unchanged."""
     n_broken = 0
     for path in filter(None, sys.stdin.buffer.read().split(b"\0")):
         try:

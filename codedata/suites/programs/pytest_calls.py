@@ -1,14 +1,14 @@
 """Record the calls of a project that its tests make, while pytest runs them.
 
 place_plugin.sh copies this plugin next to pytest as codedata_calls. It runs on Python 3.9 and
-later. The test files are changed on import: each call, subscript, attribute, comparison and
-operator in them also records its operands and its outcome. The project's code is not changed, so
-calls inside it cost nothing. Nothing of the project is called to inspect an object, and objects are
-referred to weakly if they allow it.
+later. It changes the test files on import: each call, subscript, attribute, comparison and operator
+in them also records its operands and its outcome. The project's code is not changed, so calls
+inside it cost nothing. To inspect an object, the plugin calls no code of the project, and it keeps
+only a weak reference if the object allows one.
 
-FOLDER/settings.json names the source folder and the test files. FOLDER/data gets a file for each
-process, with a JSON object in each line: an event is an expression in source form, with the results
-of earlier events (r12), the lines that it needs before it, and its outcome.
+FOLDER/settings.json names the source folder and the test files. Each process writes a file in
+FOLDER/data, with a JSON object in each line. An event has an expression in source form (r12 is the
+result of event 12), the lines that the expression needs before it, and its outcome.
 """
 import ast
 import builtins
@@ -42,7 +42,7 @@ HOOK = "__codedata__"          # a builtin while tests run; classes do not mangl
 OUTERMOST = "CODEDATA_CALLS_PROCESS"   # id of the process of the outermost run
 MAX_EVENTS = 60                # events of one callee in one test
 MAX_OF_TEST = 600              # events of one test
-MAX_OF_RUN = 40000
+MAX_OF_RUN = 40000             # events of one process
 MAX_CHARS, MAX_ITEMS, MAX_DEPTH = 1500, 60, 8   # limits of an operand
 MAX_KEY = 60                   # characters of a key in a result's path
 BY_REPR = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
@@ -52,23 +52,24 @@ A, B = ast.Name("a", ast.Load()), ast.Name("b", ast.Load())   # the operands of 
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.OrderedDict, collections.deque,
               collections.Counter, collections.defaultdict)
 METHODS = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
-RAISING = {"raises", "assertRaises", "assertRaisesRegex"}   # take a callable and its arguments
-write = os.write   # kept, since a test may replace it
+# functions that take a callable and its arguments
+RAISING = {"raises", "assertRaises", "assertRaisesRegex"}
+write = os.write   # a test may replace os.write
 recorder = None
 
 
 class Opaque(ValueError):
-    """Report that an object cannot be written in source form."""
+    """Report that an object has no source form."""
 
 
 def owner_of(callee):
-    """Return the object of a bound method, else None. Other objects may have attributes of any
-    name."""
+    """Return the object of a bound method, else None. Do not ask other objects for __self__, since
+    they may compute any attribute."""
     return callee.__self__ if type(callee) in METHODS else None
 
 
 def module_of(value):
-    """Return the name of the module that defines a class or function, or an object's class."""
+    """Return the name of the module that defines a class, a function, or the class of an object."""
     look = type if issubclass(type(value), type) else object
     try:
         return look.__getattribute__(value, "__module__")
@@ -83,15 +84,15 @@ def operator_of(form):
 
 
 def is_module(value):
-    """Return whether an object is a module, without calling any code of the object."""
+    """Return whether an object is a module, without calling code of the object."""
     return issubclass(type(value), types.ModuleType)
 
 
 # the change of tests -----------------------------------------------------------------------------
 
 class Instrument(ast.NodeTransformer):
-    """Change the tree of a test file. A call stays a call of the same frame: hook.pre() returns the
-    callee, and hook.post() its result."""
+    """Insert calls of the recorder's hooks into the tree of a test file. A call still happens in
+    its own frame: hook.pre() returns the callee, and hook.post() gets and returns the result."""
 
     def hooked(self, node, name, *args):
         """Return a call of one of the recorder's hooks."""
@@ -99,7 +100,7 @@ class Instrument(ast.NodeTransformer):
         return ast.copy_location(ast.Call(hook, [*args], []), node)
 
     def visit_Call(self, node):
-        """Note a call; for a method, first note its object."""
+        """Record a call; for a method call, first look up the method."""
         method, node.func = node.func, ast.Constant(None)
         self.generic_visit(node)
         if not isinstance(method, ast.Attribute):
@@ -116,7 +117,7 @@ class Instrument(ast.NodeTransformer):
         return self.hooked(node, "post", call)
 
     def visit_Subscript(self, node):
-        """Note `x[key]`."""
+        """Record `x[key]`."""
         self.generic_visit(node)
         key = node.slice
         if isinstance(key, ast.Slice):
@@ -128,30 +129,30 @@ class Instrument(ast.NodeTransformer):
         return self.hooked(node, "item", node.value, key)
 
     def visit_Attribute(self, node):
-        """Note `x.name`."""
+        """Record `x.name`."""
         self.generic_visit(node)
         if not isinstance(node.ctx, ast.Load) or node.attr.startswith("__"):
             return node
         return self.hooked(node, "attribute", node.value, ast.Constant(node.attr))
 
     def visit_Compare(self, node):
-        """Note a comparison of two operands, but not of identities."""
+        """Record a comparison of two operands, except by `is`."""
         self.generic_visit(node)
         if len(node.ops) > 1 or isinstance(node.ops[0], (ast.Is, ast.IsNot)):
             return node
         return self.binary(node, ast.Compare(A, node.ops, [B]), node.left, node.comparators[0])
 
     def visit_BinOp(self, node):
-        """Note an operator."""
+        """Record an operator."""
         self.generic_visit(node)
         return self.binary(node, ast.BinOp(A, node.op, B), node.left, node.right)
 
     def binary(self, node, form, left, right):
-        """Note an operator and its operands."""
+        """Return the call of hook.binary() for an operator and its operands."""
         return self.hooked(node, "binary", ast.Constant(ast.unparse(form)), left, right)
 
     def visit_Assign(self, node):
-        """Note `x[key] = value`, which is an effect."""
+        """Record `x[key] = value`."""
         self.generic_visit(node)
         target = node.targets[0]
         if len(node.targets) > 1 or not isinstance(target, ast.Subscript) or not isinstance(
@@ -161,7 +162,7 @@ class Instrument(ast.NodeTransformer):
         return ast.copy_location(ast.Expr(call), node)
 
     def visit_MatchValue(self, node):
-        """Leave a pattern unchanged: it must stay a pattern."""
+        """Leave a pattern unchanged, since a call is not a pattern."""
         return node
 
     visit_MatchMapping = visit_MatchClass = visit_TypeAlias = visit_MatchValue
@@ -174,7 +175,7 @@ class Instrument(ast.NodeTransformer):
         return node
 
     def visit(self, node):
-        """Change a node; put a handler that notes exceptions around each statement with a call."""
+        """Change a node. Put each statement with a call into `try`, to record its exception."""
         has_call = isinstance(node, ast.stmt) and not isinstance(
             node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and any(
             isinstance(one, ast.Call) for one in ast.walk(node))
@@ -190,13 +191,13 @@ class Loader(importlib.machinery.SourceFileLoader):
     """Load a changed test file, without reading or writing a cache."""
 
     def get_code(self, fullname):
-        """Return the code of the changed file."""
+        """Return the code of the changed file, or of the original if that is nested too deeply."""
         data = self.get_data(self.path)
         try:
             tree = ast.parse(data, self.path)
             tree = ast.fix_missing_locations(Instrument().visit(tree))
             return compile(tree, self.path, "exec", dont_inherit=True)
-        except (RecursionError, MemoryError):   # nested too deeply after the change
+        except (RecursionError, MemoryError):
             return compile(data, self.path, "exec", dont_inherit=True)
 
 
@@ -215,7 +216,8 @@ class Finder(importlib.abc.MetaPathFinder):
 # objects in source form --------------------------------------------------------------------------
 
 class SourceWriter:
-    """Write the operands of one event in source form, and collect the lines that they need."""
+    """Write the operands of an event in source form, and collect the import lines that they need.
+    """
 
     def __init__(self, recorder):
         self.recorder, self.lines, self.uses, self.left = recorder, [], set(), MAX_CHARS
@@ -254,7 +256,7 @@ class SourceWriter:
 
     def text(self, value, depth=0):
         """Return an object in source form. Raise Opaque if it has none."""
-        self.left -= 1   # an empty object counts, too: one list may be in many others
+        self.left -= 1   # count empty objects, too: the same one may occur in many others
         if depth > MAX_DEPTH or self.left < 0:
             raise Opaque("too large")
         kind = type(value)
@@ -282,7 +284,7 @@ class SourceWriter:
         return "..." if value is ... else repr(value)
 
     def container(self, kind, value, depth):
-        """Return a container of one of the language's classes in source form."""
+        """Return a built-in container in source form."""
         if len(value) > MAX_ITEMS:
             raise Opaque("too large")
         if issubclass(kind, dict):
@@ -336,8 +338,8 @@ class SourceWriter:
         raise Opaque(kind.__name__)
 
     def by_repr(self, kind, value, depth):
-        """Return the source form of an object whose repr() is one, except for the module's name."""
-        if zone := getattr(value, "tzinfo", None):   # its repr() may be the project's own
+        """Return the repr() of an object, which is its source form, and import what it names."""
+        if zone := getattr(value, "tzinfo", None):   # the project may define its repr()
             text = f"{value.replace(tzinfo=None)!r}.replace(tzinfo={self.text(zone, depth)})"
         else:
             text = repr(value)
@@ -348,7 +350,7 @@ class SourceWriter:
         return text
 
     def module(self, value):
-        """Return the name of a public module, after adding the line that imports it."""
+        """Return the name of a public module, and need the line that imports it."""
         name = value.__name__
         is_test = getattr(value, "__file__", None) in self.recorder.tests
         if is_test or any(part[:1] == "_" for part in name.split(".")):
@@ -357,7 +359,7 @@ class SourceWriter:
         return name
 
     def imported(self, module, name):
-        """Return an object's name, after adding the line that imports it."""
+        """Return an object's name, and need the line that imports it."""
         if hasattr(builtins, name):
             self.need(f"import {module}")
             return f"{module}.{name}"
@@ -365,12 +367,13 @@ class SourceWriter:
         return name
 
     def need(self, line):
-        """Add a line to be put before the expression."""
+        """Add a line that must come before the expression."""
         if line not in self.lines:
             self.lines.append(line)
 
     def definition(self, value):
-        """Return the name of a class or function of the builtins or of another library."""
+        """Return the name of a class or function of Python or of another library. Raise Opaque for
+        the project's own, which have no public path."""
         module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
         if getattr(builtins, name, None) is value:
             return name
@@ -391,7 +394,8 @@ class SourceWriter:
 # the recorder ------------------------------------------------------------------------------------
 
 class CallRecorder:
-    """Record the events of one process; changed tests have it as the builtin HOOK."""
+    """Record the events of a process. Changed test files call its methods through the builtin HOOK.
+    """
 
     def __init__(self):
         with open(os.path.join(FOLDER, "settings.json")) as file:
@@ -406,9 +410,9 @@ class CallRecorder:
         self.n = self.first = MAX_OF_RUN * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
         self.thread = threading.local()
         self.n_modules, self.paths = 0, {}
-        self.origins = {}        # {id: (event, its path in the result, a function that returns the
-                                 # object)}
-        self.plain = {}          # {event: earlier values of arguments that it may change}
+        # {id of an object: (event, the object's path in its result, function that returns it)}
+        self.origins = {}
+        self.plain = {}          # {event: [(argument, its source form before the call)]}
         self.counts = collections.Counter()
         self.folders = sorted({tempfile.gettempdir(), os.path.realpath(tempfile.gettempdir())})
 
@@ -426,7 +430,7 @@ class CallRecorder:
         return self.is_own(getattr(sys.modules.get(name), "__file__", None))
 
     def is_own_object(self, value):
-        """Return whether an object is defined in the project, or its class is."""
+        """Return whether the project defines an object or its class."""
         kind = type(value)
         if kind in PLAIN or kind in (list, dict, tuple, set):
             return False
@@ -436,8 +440,8 @@ class CallRecorder:
             self.origin(value) is not None)
 
     def relative(self, text):
-        """Return a text with paths in the temporary folder made relative. Raise Opaque for other
-        paths of this machine."""
+        """Return the last part of a path in the temporary folder, or any other text unchanged.
+        Raise Opaque if the text contains other paths of this machine."""
         for folder in self.folders:
             if text.startswith(folder + "/"):
                 text = os.path.basename(text.rstrip("/"))
@@ -455,7 +459,7 @@ class CallRecorder:
         return known[1] if known and known[2] is value else None
 
     def index(self):
-        """Collect the names of the project's modules; public ones win, then short paths."""
+        """Collect the names in the project's modules. Prefer public names, then short paths."""
         self.n_modules = len(sys.modules)
         for name, module in sorted(sys.modules.items()):
             file = getattr(module, "__file__", None)
@@ -477,12 +481,12 @@ class CallRecorder:
     # identities
 
     def origin(self, value):
-        """Return (event, path in its result) of the object that an event returned, or None."""
+        """Return (event, path in its result) of an object that an event returned, or None."""
         known = self.origins.get(id(value))
         return known[:2] if known and known[2]() is value else None
 
     def track(self, value, event, path=""):
-        """Record which event returned an object, or the container that holds it."""
+        """Record that an event returned an object, or a container with the object."""
         kind = type(value)
         if kind in (list, tuple, dict):
             pairs = value.items() if kind is dict else enumerate(value)
@@ -494,7 +498,7 @@ class CallRecorder:
             self.remember(value, event, path)
 
     def remember(self, value, event, path):
-        """Record the event that stands for an object in scripts."""
+        """Record the event whose result scripts use for an object."""
         try:
             self.origins[id(value)] = (event, path, weakref.ref(value))
         except TypeError:   # a class with slots may not allow weak references
@@ -503,7 +507,7 @@ class CallRecorder:
     # hooks of the changed tests
 
     def pre(self, callee, /, *args, **kwargs):
-        """Record a call that is about to be made, and return its callee."""
+        """Record a call before it is made, and return its callee."""
         local = self.thread
         is_raising = type(callee) in (types.FunctionType, types.MethodType) and (
             callee.__name__ in RAISING)
@@ -561,8 +565,7 @@ class CallRecorder:
         return self.made("attribute", getattr, (value, name), {})
 
     def method(self, value, name):
-        """Look a method up. If an object forwards it to another one, the event is written with the
-        first object."""
+        """Look up a method. If the object forwards to another one, scripts use the first object."""
         found = getattr(value, name)
         owner, origin = owner_of(found), self.origin(value)
         if origin and owner is not None and not self.origin(owner):
@@ -577,8 +580,8 @@ class CallRecorder:
         return self.made(form, function, (left, right), {})
 
     def made(self, kind, function, args, kwargs):
-        """Return a function's result, and record the event if the project is involved."""
-        # a local name of its frame would be a cycle that keeps the result alive
+        """Call a function and return its result. Record the event if it involves the project."""
+        # do not assign the frame to a local name: that cycle would keep the result alive
         if self.is_busy(sys._getframe()) or not (
                 self.is_wanted(function, args, kwargs) if kind == "call"
                 else any(map(self.is_own_object, args))):
@@ -596,7 +599,8 @@ class CallRecorder:
         return result
 
     def is_busy(self, frame):
-        """Return whether a noted call still runs in this thread."""
+        """Return whether to record nothing now: a recorded call still runs in this thread, or this
+        process has reached its limit."""
         opened = getattr(self.thread, "open", None)
         if not opened:
             return self.n >= self.first + MAX_OF_RUN or os.getpid() != self.pid
@@ -604,12 +608,12 @@ class CallRecorder:
             if frame is opened[0]:
                 return True
             frame = frame.f_back
-        self.thread.open = None   # it raised an exception that was not recorded
+        self.thread.open = None   # the call raised an exception that was not recorded
         self.end(opened[1], error=Opaque())
         return False
 
     def is_wanted(self, callee, args, kwargs):
-        """Return whether a call is the project's, or uses one of its objects."""
+        """Return whether a call is of the project's code, or has one of its objects as argument."""
         owner = owner_of(callee)
         if type(callee) in (types.FunctionType, type) and self.is_own_module(callee.__module__):
             return True
@@ -650,7 +654,7 @@ class CallRecorder:
         return event
 
     def end(self, event, result=None, error=None):
-        """Write an event with its outcome; write nothing after too many events."""
+        """Write an event with its outcome, or unchanged if its callee has too many events."""
         if event["why"] == "too many":
             self.write(event)
             return
@@ -667,7 +671,7 @@ class CallRecorder:
                 self.write_effect(event, before, after)
 
     def write_effect(self, event, before, after):
-        """Write the event that a call has changed an argument."""
+        """Write an event for an argument that a call has changed."""
         self.n += 1
         call = event["expr"].replace(before, "value", 1)
         lines = [*event["lines"], f"value = {before}", call]
@@ -682,7 +686,7 @@ class CallRecorder:
             pass
 
     def plain_text(self, value):
-        """Return a value in source form if it is made only of plain values, else None."""
+        """Return the source form of a value that consists only of plain values, else None."""
         writer = SourceWriter(self)
         try:
             text = writer.text(value)
@@ -695,7 +699,7 @@ class CallRecorder:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_load_initial_conftests():
-    """Begin recording before anything of the project is imported."""
+    """Begin recording before pytest imports anything of the project."""
     global recorder
     first = int(os.environ.setdefault(OUTERMOST, str(os.getpid())))
     is_worker = "PYTEST_XDIST_WORKER" in os.environ and first == os.getppid()
@@ -708,7 +712,7 @@ def pytest_load_initial_conftests():
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item):
-    """Note which test runs."""
+    """Set the test that runs."""
     if recorder is None:
         yield
         return
@@ -719,6 +723,6 @@ def pytest_runtest_protocol(item):
 
 
 def pytest_runtest_logreport(report):
-    """Note each test that did not pass: its calls do not become facts."""
+    """Write the id of a test that did not pass, since its calls do not become facts."""
     if recorder is not None and report.outcome != "passed":
         recorder.write({"failed": report.nodeid})

@@ -1,13 +1,13 @@
 """Record for each test of a pytest run the executed lines, how it starts processes, and its
 seconds.
 
-place_plugin.sh copies this plugin next to pytest as codedata_contexts; a folder holds the
-coverage.py of each kind of interpreter (install_coverage.sh). It runs with any pytest from 3.1 on,
-so it uses only old Python. Runs of pytest that a test starts are not measured.
+place_plugin.sh copies this plugin next to pytest as codedata_contexts; install_coverage.sh makes a
+folder with a coverage.py for each Python. The plugin runs with any pytest from 3.1 on, so it uses
+only old Python. A run of pytest inside a test is not measured.
 
 Each process writes two files. One is a data file of coverage.py: its contexts are the ids of tests,
-or "" for lines that run outside of tests. The other holds notes, a JSON list in each line. Lines of
-other processes are not measured, nor are lines of a test after it sets its own trace function: the
+or "" for lines that run outside of tests. The other has notes, a JSON list in each line. Not
+measured are lines of other processes, and lines of a test after it sets its own trace function; the
 notes name such tests.
 """
 import json
@@ -25,18 +25,18 @@ from _pytest.junitxml import mangle_test_address
 FOLDER = "/tmp/codedata-contexts"
 OUTERMOST = "CODEDATA_CONTEXTS_PROCESS"   # id of the process of the outermost run
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system"}
-recorder = None   # the recorder of the outermost run, while it lasts
+recorder = None   # set while the outermost run lasts
 
 
 def is_outermost():
-    """Return whether this process is the outermost run, or a worker of it (xdist)."""
+    """Return whether this process is the outermost run of pytest, or an xdist worker of it."""
     first = int(os.environ.setdefault(OUTERMOST, str(os.getpid())))
     is_worker = "PYTEST_XDIST_WORKER" in os.environ and first == os.getppid()
     return is_worker or first == os.getpid()
 
 
 def import_coverage():
-    """Import our own coverage.py from its folder and return it. Keep the suite's own `coverage`."""
+    """Import coverage.py from our folder and return it. The suite may go on using its own copy."""
     tag = sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag
     place = os.path.join(FOLDER, "coverage", tag)
     others = taken_modules()
@@ -60,15 +60,15 @@ def taken_modules():
 
 
 def silently(act):
-    """Call a method of coverage.py without its warning, which may raise, if other code has set a
-    trace function."""
+    """Call a method of coverage.py. Ignore its warning that other code has set a trace function,
+    since a suite may turn warnings into exceptions."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         act()
 
 
 class ContextRecorder:
-    """Measure one process of a run."""
+    """Measure a process of a run."""
 
     def __init__(self, config):
         self.config = config
@@ -92,7 +92,7 @@ class ContextRecorder:
                           "pytest": pytest.__version__, "core": type(self.trace).__name__})
 
     def start(self):
-        """Start measuring with coverage's C tracer, which supports contexts."""
+        """Start measuring with coverage.py's C tracer, which supports contexts."""
         before = os.environ.get("COVERAGE_CORE")
         os.environ["COVERAGE_CORE"] = "ctrace"
         self.coverage.start()
@@ -102,7 +102,7 @@ class ContextRecorder:
         self.trace = sys.gettrace()
 
     def look(self, event, _):
-        """Note an event that starts a process."""
+        """Remember an audit event that starts a process."""
         if event in STARTS:
             self.starts.add(event)
 
@@ -112,12 +112,12 @@ class ContextRecorder:
         self.notes.flush()
 
     def is_of(self, config):
-        """Return whether this recorder measures this run in this process: a test may leave a forked
-        process running."""
+        """Return whether this recorder measures this run in this process. It does not in a process
+        that a test has forked."""
         return self.config is config and self.pid == os.getpid()
 
     def measure(self, item):
-        """Yield once while a test runs, from its setup to its teardown."""
+        """Measure a test: yield once for its run, from setup to teardown."""
         context = item.nodeid.encode("ascii", "backslashreplace").decode()
         parts = mangle_test_address(item.nodeid)
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
@@ -129,7 +129,7 @@ class ContextRecorder:
             return
         seconds = perf_counter() - started
         if resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > children:
-            self.starts.add("os.wait")   # a process was started without an event
+            self.starts.add("os.wait")   # a child process ended that no event has announced
         if sys.gettrace() is not self.trace:
             self.starts.add("sys.settrace")
             silently(self.coverage.stop)

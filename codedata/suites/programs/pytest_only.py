@@ -1,4 +1,4 @@
-"""Let pytest collect only the test files in codedata_only.txt next to this plugin."""
+"""Let pytest collect only the test files that codedata_only.txt, next to this plugin, lists."""
 import os
 
 import pytest
@@ -7,13 +7,13 @@ LIST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "codedata_only.t
 
 
 def is_unwanted(place):
-    """Return True for a file that is not listed, else None; folders are searched."""
+    """Return True for a file that is not listed, else None. Folders are always searched."""
     with open(LIST) as file:
         return None if os.path.isdir(place) or place in file.read().split("\n") else True
 
 
-if int(pytest.__version__.split(".")[0]) < 7:   # pytest matches hooks' arguments by name, and
-                                                # pytest 9 has no `path`
+# pytest passes arguments of hooks by name; `path` is missing from pytest 9 on
+if int(pytest.__version__.split(".")[0]) < 7:
     def pytest_ignore_collect(path):
         """Return whether the file is not collected."""
         return is_unwanted(str(path))

@@ -1,18 +1,18 @@
 """Judge changes of a project's source one after the other, without a new run of pytest for each.
 
 place_plugin.sh copies this plugin next to pytest as codedata_screen. It runs with any pytest from
-3.1 on, so it uses only old Python. Its folder holds a batch: the changes, and the tests to run with
-each. The answers are lines of JSON: one when the judging of a change begins, and one when it ends.
+3.1 on, so it uses only old Python. Its folder has a batch: the changes, and the tests to run with
+each. The answers are lines of JSON, one at the start of each judgement and one at its end.
 
-Three kinds of processes take part. The base process has imported pytest and its plugins, but
-nothing of the project. The warm process, forked from the base, has collected all tests. It forks a
-child for each change and gives the functions in that child their new code. When it is done, the
-base forks a child for each change that cannot be judged in this way. That child imports the project
-and collects its tests again.
+There are three kinds of processes. The base process has imported pytest and its plugins, but
+nothing of the project. The warm process, forked from the base, has collected all tests. For each
+change it forks a child, and gives functions in the child their new code. Some changes cannot be
+judged in this way. For each of these, the base process forks a child at the end, which imports the
+project and collects its tests again.
 
-The source files hold a change only while it is judged, and are restored afterwards. A child and all
-processes that it started are killed before the next child starts. A malicious test may forge an
-answer.
+A source file has a change only while the change is judged. A child and all processes that it
+started are killed before the next child starts. Not promised: protection against a test that forges
+an answer.
 """
 import gc
 import importlib
@@ -39,10 +39,10 @@ FOLDER = "/tmp/codedata-screen"
 BATCH = FOLDER + "/batch.json"
 ANSWERS = FOLDER + "/answers.jsonl"
 ORDERS = FOLDER + "/orders.jsonl"       # from the warm process to the base process
-TMP = FOLDER + "/tmp"                   # a child's folder, replacing /tmp
+TMP = FOLDER + "/tmp"                   # a child's folder for temporary files
 OUTPUT = TMP + "/codedata-answer.json"
-# A child may use TIMES the seconds of its tests and MORE_S more, of CPU. As it may also wait, it is
-# killed only after TIMES that limit and IDLE_S more, of real time.
+# A child may use TIMES the seconds of its tests, plus MORE_S, of processor time. It may also wait:
+# it is killed after TIMES this limit, plus IDLE_S, of real time.
 TIMES, MORE_S = 5, 1.0
 IDLE_S = 20.0
 RANKS = ("missing", "passed", "skipped", "failed", "error")
@@ -69,7 +69,7 @@ def read(path):
 
 
 def write(path, text, ns):
-    """Write a file in place, and set its time in nanoseconds."""
+    """Write a file in place, and set its modification time, in nanoseconds."""
     with open(path, "wb") as file:
         file.write(text)
     os.utime(path, ns=(ns, ns))
@@ -98,8 +98,7 @@ def discard_output():
 
 
 def tree_of(root):
-    """Return (path, size, time, inode) of each file and folder, except git's own and compiled ones.
-    """
+    """Return (path, size, time, inode) of each file and folder, except .git and compiled files."""
     found = set()
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if name not in (".git", "__pycache__")]
@@ -118,7 +117,8 @@ def alive():
 
 
 def end_others(kept):
-    """Kill all processes except `kept`. Repeat this, since they may start others meanwhile."""
+    """Kill all processes except `kept`. Repeat this, since they may start others before they end.
+    """
     for _ in range(100):
         others = alive() - kept
         for pid in others:
@@ -132,7 +132,8 @@ def end_others(kept):
 
 
 def await_child(pid, limit_s, kept):
-    """Return the answer that a child wrote, or how it ended. Kill all processes that it started."""
+    """Wait for a child; return the answer that it wrote, or else how it ended. Kill all processes
+    that it started."""
     started = time.monotonic()
     done, is_over = 0, False
     while not done:
@@ -150,8 +151,8 @@ def await_child(pid, limit_s, kept):
 
 
 def unformatted(excinfo, style=None):
-    """Return the type of an error, "" for a failed check, instead of its formatted text, which is
-    not used: formatting takes longer than most tests."""
+    """Return the name of an error's type, "" for a failed check. It replaces pytest's formatting of
+    errors, which takes longer than most tests and is not used."""
     kind = excinfo.type
     if issubclass(kind, (AssertionError, pytest.fail.Exception)) or "doctest" in kind.__module__:
         return ""
@@ -159,7 +160,7 @@ def unformatted(excinfo, style=None):
 
 
 class RunPlugin:
-    """Act as a plugin of one run of pytest, not of runs that tests start themselves."""
+    """Act as a plugin of one run of pytest, and not of runs that tests start."""
 
     files = ()
 
@@ -175,8 +176,8 @@ class Child(RunPlugin):
     """Run the tests of one change in a forked process, and write their results."""
 
     def __init__(self, batch, order):
-        """Set the limits of this process. It will run the order's tests `first`, and then, if none
-        has failed, the batch's tests `then`."""
+        """Set the limits of this process. It will run the tests `first` of the order and, if none
+        fails, the tests `then` of the batch."""
         self.batch, self.first, self.files = batch, order["first"], order["files"]
         self.is_unchanged = order["is_unchanged"]
         self.lost, self.statuses, self.seconds, self.failed = [], {}, {}, {}
@@ -184,7 +185,7 @@ class Child(RunPlugin):
         resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
         os.setsid()
         with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")   # when memory runs out, kill it and not its parent
+            file.write("1000")   # when memory runs out, the kernel kills it and not its parent
         os.mkdir(TMP)
         tempfile.tempdir = None
         os.environ.update(TMPDIR=TMP, PYTHONDONTWRITEBYTECODE="1")
@@ -196,7 +197,7 @@ class Child(RunPlugin):
             self.lost.append(names_of(report.nodeid)[1])
 
     def pytest_runtest_logreport(self, report):
-        """Record the status of a test after one of its phases, named as in JUnit XML."""
+        """Record the status of a test, as JUnit XML names it, after one of its phases."""
         id, status = report.nodeid, report.outcome
         if status == "failed" and report.when != "call":
             status = "error"
@@ -212,7 +213,7 @@ class Child(RunPlugin):
     def pytest_runtestloop(self, session):
         """Run the tests, write their results, and end the process."""
         stopped = ""
-        # explaining failed assertions may take longer than the suite, and is not used
+        # explanations of failed assertions are not used, and may take longer than the suite
         session.config.pluginmanager.unregister(name="assertion")
         items = {} if self.lost else {item.nodeid: item for item in session.items}
         try:
@@ -247,7 +248,7 @@ class Child(RunPlugin):
         self.pytest_runtestloop(session)
 
     def run_items(self, session, items):
-        """Run tests until more have failed than a bug may break."""
+        """Run tests until more than `max_failed` have failed."""
         for item, following in zip_longest(items, items[1:]):
             if len(self.failed) <= self.batch["max_failed"]:
                 item.repr_failure = item._repr_failure_py = unformatted
@@ -277,14 +278,14 @@ def codes_of(code, key=()):
 
 
 def compiled(text, path):
-    """Return {key: code object} of a source."""
+    """Return {key: code object} of all code in a source."""
     return dict(codes_of(compile(text, path, "exec")))
 
 
 # the driver --------------------------------------------------------------------------------------
 
 class Driver(RunPlugin):
-    """Judge all changes, first changes that only replace the code of functions in memory."""
+    """Judge all changes. First judge changes that only replace the code of functions in memory."""
 
     def __init__(self, batch):
         self.batch, self.codes = batch, {}
@@ -303,8 +304,7 @@ class Driver(RunPlugin):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
-        """Judge the changes that this warm process can judge, and leave the others to the base
-        process."""
+        """Judge the changes that this warm process can judge, and write orders for the others."""
         self.collect_s = time.process_time()   # seconds of CPU, as in limits
         self.places = {item.nodeid: str(item.fspath) for item in session.items}
         self.functions = live_functions()
@@ -323,8 +323,8 @@ class Driver(RunPlugin):
         os._exit(0)
 
     def run_rest(self):
-        """Judge each change listed in ORDERS in a forked child, then end the base process. Only a
-        child returns from this method: it gets its plugin."""
+        """Judge each change listed in ORDERS in a forked child, then end the base process. This
+        method returns only in a child: it returns the child's plugin."""
         self.settle()
         for one in read_lines(ORDERS):
             child = self.judge(**one)
@@ -333,7 +333,7 @@ class Driver(RunPlugin):
         os._exit(0)
 
     def settle(self):
-        """Record the processes and files that exist before a change is judged."""
+        """Remember which processes and files exist before changes are judged."""
         self.kept, self.tree = alive(), tree_of(self.root)
 
     def judge(self, i, order):
@@ -362,7 +362,7 @@ class Driver(RunPlugin):
             os._exit(1)
 
     def order_of(self, one):
-        """Return (the order: the way to judge a change, and its tests; [(function, its new
+        """Return (the order for a change: how to judge it, and its tests; [(function, its new
         code)])."""
         batch, how, swaps = self.batch, "swap", []
         try:
@@ -409,7 +409,7 @@ class Driver(RunPlugin):
 # hooks -------------------------------------------------------------------------------------------
 
 def names_of(id):
-    """Return the names that results may have for a test: its id, and its name in JUnit XML."""
+    """Return the names that results may give a test: its id, and its name in JUnit XML."""
     parts = mangle_test_address(id)
     return [str(bin_xml_escape(name)) for name in (id, "::".join(
         [".".join(parts[:-1])] * (len(parts) > 1) + parts[-1:]))]
@@ -417,8 +417,8 @@ def names_of(id):
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config):
-    """Take over the outermost run of pytest, before anything of the project is imported. The
-    outermost run is the first one that finds a batch without answers."""
+    """Take over the outermost run of pytest, before anything of the project is imported. That is
+    the first run that finds a batch without answers."""
     if os.path.exists(BATCH) and not os.path.exists(ANSWERS):
         early_config.known_args_namespace.cov_source = None   # pytest-cov would measure
         part = Driver(read_lines(BATCH)[0])

@@ -1,5 +1,5 @@
-"""Run the examples of documents in a sandbox as an interactive session does: each twice, in two
-processes with different orders of sets.
+"""Run the examples of documents in a sandbox like an interactive session, each one in two processes
+with different hash seeds.
 
     python3 run_examples.py FOLDER SECONDS MAX_BYTES
 

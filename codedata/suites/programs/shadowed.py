@@ -1,4 +1,4 @@
-"""Print a line for each module of the project that is imported from outside its source.
+"""Print a line for each module of the project that would be imported from outside its source.
 
     python shadowed.py SOURCE DISTRIBUTION MODULE…
 
@@ -28,8 +28,8 @@ def places(module):
 
 
 def main():
-    """Print a line for each module, and for each installed copy of the project, that is imported
-    from outside the source."""
+    """Print a line for each module that would be imported from outside the source, and for an
+    installed copy of the project."""
     source, distribution, modules = os.path.realpath(sys.argv[1]), sys.argv[2], sys.argv[3:]
 
     def inside(path):
@@ -42,7 +42,7 @@ def main():
                os.path.realpath(path)]
         return os.path.isdir(path) or subprocess.run(git, capture_output=True).returncode == 0
 
-    # the project may not be installed
+    # find the modules of a project that is not installed
     sys.path += [source, os.path.join(source, "src"), os.path.join(source, "lib")]
     for module in modules:
         found = places(module)
