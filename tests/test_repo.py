@@ -76,7 +76,8 @@ def test_what_is_proven_counts_and_is_finished_before_more_is_made(repo, tmp_pat
     (tmp_path / "r/bug/_candidates").mkdir(parents=True)
     proven = tmp_path / "r/proven"
     for plan, more in (("done 3, stale 1, missing 2", [
-            "--steps validate,report,issue,instruct --limit 2", "--limit 2"]),
+            "--steps issue,instruct", "--steps validate,report,issue,instruct --limit 2",
+            "--limit 2"]),
                        ("done 1,234, edited 1 (kept)", ["--steps issue,instruct"])):
         proven.write_text(f"bug_inject report  bug/_verdicts/ 9 → task/   {plan}   to do 3\n")
         called = repo(".", "--root", "r", "--limit=5")[1]
