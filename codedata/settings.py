@@ -12,7 +12,7 @@ from codedata.records import HOW, Attempt, Object, Task
 from codedata.texts import did_you_mean
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
-ATTEMPTS = Attempt.directory   # as [prompt] source: the root's attempts, with its tasks as `prs`
+ATTEMPTS = Attempt.directory   # value of [prompt] source: the root's attempts (`prs`: its tasks)
 BY_CODE = {"by_code": True}   # metadata of a field that chain.toml may not set
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
 # {role: further tries after a malformed reply}
@@ -75,14 +75,15 @@ class LLM:
     workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     call_timeout_s: float = at_least(0.001, 300.0)   # for one attempt, from start to last byte
-    proxy: str = ""                     # for calls and downloads; the environment's is not used
+    proxy: str = ""                     # for calls and downloads; HTTPS_PROXY is ignored
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
 
 
 @dataclass(frozen=True)
 class RoleSettings:
-    """Set a role's model and endpoint. None takes the value of the endpoint's table or [llm], or
-    for [dp_…] without an endpoint of its own the value of [agent]."""
+    """Set a role's model and endpoint. None takes the value of the endpoint's table or [llm]. In
+    [dp_…] and [solve], None takes the value of [agent]; but a section with its own endpoint does
+    not take the `extra_body` of [agent]."""
 
     endpoint: str | None = None
     model: str | None = None
@@ -160,14 +161,14 @@ class BugSettings:
     """[bug]: limits for the bugs of bug_inject.py."""
 
     per_repo: int = at_least(1, 2)           # agents for each repository, a candidate each
-    max_candidates: int = at_least(1, 1000)  # in a repository, made by procedures
-    max_instances: int = at_least(1, 200)    # in a repository, written by scale
+    max_candidates: int = at_least(1, 1000)  # candidates in a repository, made by operators
+    max_instances: int = at_least(1, 200)    # bugs in a repository that `scale` writes
     max_per_failing_set: int = at_least(1, 1)     # bugs that fail the same tests
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """[run]: running the candidates of turns in the states after their histories."""
+    """[run]: running the answers to a turn, in the state that its history leads to."""
 
     environments: str = ""                     # root whose env/ is used; "": this root
     linked_folders: bool = False               # whether a root's folders may be links
@@ -177,7 +178,7 @@ class RunSettings:
 class PrTasksSettings:
     """[pr_tasks]: which pull requests become tasks, and the writer of their instructions."""
 
-    writer: str = one_of("own", "llm")   # own: the request's text; llm: or the model of [issue]
+    writer: str = one_of("own", "llm")   # own: the request's text; llm: [issue], if unfit
     github_url: str = "https://api.github.com"   # REST API that `github:` reads
 
 
@@ -185,7 +186,7 @@ class PrTasksSettings:
 class IssueSettings(RoleSettings):
     """[issue]: the model that reports bugs as a user would."""
 
-    writer: str = one_of("llm", "template")   # template: calls from failing tests, no model
+    writer: str = one_of("llm", "template")   # template: from recorded calls, no model
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class SolveSettings(RoleSettings):
     command: str = ""                   # bash, run in the container by the agent `command`
     network: bool = False               # let agents use the network
     max_steps: int = at_least(1, 100)   # replies of an attempt
-    until: tuple[int, ...] = ()         # [solved, failed]: attempts of a task end with both
+    until: tuple[int, ...] = ()         # [solved, failed]: a task is done with both numbers
     agent_image: str = "codedata-mini-swe-agent:2.4.6"   # `--agent command` mounts its /opt/agent
 
     def __post_init__(self):
@@ -247,7 +248,8 @@ class PromptSettings:
 
 @dataclass(frozen=True)
 class Judge(LimitedRole):
-    """Set up one judge: a table in [judge] models. None takes the value of [judge] or [llm]."""
+    """Set up one judge: a table in [judge] models. None takes the value of the endpoint's table, or
+    else the default of judges (temperature, max_tokens) or the value of [llm]."""
 
     name: str | None = None             # its name in records; None: the model's name
 
@@ -264,8 +266,8 @@ class JudgeSettings:
 
 @dataclass(frozen=True)
 class LeakSettings:
-    """[leak]: the judges that decide whether a challenger reveals the PR. Their other settings come
-    from [judge]."""
+    """[leak]: the judges that decide whether a challenger reveals the PR. Their other settings have
+    the defaults of judges."""
 
     models: tuple[str | Judge, ...] | None = None   # None: the panel's first; []: no leak judge
     king_share: float = between(0, 1, 0.1)   # share of kings judged, too (under 20 turns: all)
@@ -277,7 +279,7 @@ class DuelSettings:
 
     mode: str = one_of("king", "reference", aliases={"2": "king", "1": "reference"})
     win_margin: float = between(-100, 100, 2.0)   # minimum lead of the challenger, in points of 100
-    gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # quantile of the resampled means: LCB
+    gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # LCB: this quantile of the means
     min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # turns with all verdicts
     min_turns: int = at_least(1, 5)                      # turns with a verdict; fewer prove nothing
     min_instances: int = at_least(1, 5)   # distinct instances among those turns
@@ -307,7 +309,7 @@ class ExportSettings:
     licences: tuple[str, ...] = ()      # licences of repositories ("unknown" is one); empty: all
     min_words: int = at_least(0, 8)     # in a pull request's text; 0: any request becomes a task
     validation: float = between(0, 1, 0.05)   # share of the repositories
-    licence: str = "other"              # for the data set, an id of the Hub
+    licence: str = "other"              # licence of the exported data set, as the Hub names it
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
     audited_only: bool = False          # leave out tasks that have no audit or fail it
     pass_rate: tuple[float, ...] = ()   # [low, high]: bounds of an agent's pass rate at a task
@@ -414,11 +416,12 @@ class Settings:
     shard: tuple[int, int] | None = None   # (i, n): this run has 1/n of the budget
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
     github_token: ApiKey = field(default=ApiKey(""), repr=False)
-    given: frozenset[str] = frozenset()   # settings without their default: "llm.workers", …
+    given: frozenset[str] = frozenset()   # settings that were given explicitly: "llm.workers", …
 
     def model_spec(self, role: str) -> ModelSpec:
         """Return the model of a role ("king", "challenger", "agent", "issue", "audit", "solve" or
-        "dp_…"): its section's values, then the values of [llm]."""
+        "dp_…"): its section's values, then the values of [agent] for "solve" and "dp_…", then the
+        values of [llm]."""
         section = getattr(self, role)
         if role == "solve" or role.startswith("dp_"):
             own = {one.name: value for one in fields(RoleSettings)

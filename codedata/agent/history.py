@@ -1,8 +1,8 @@
 """Keep the messages of a run and build its requests; shorten requests that are too long.
 
-The messages stay whole. If a request would be too long, lines with length and path in the sandbox
-replace its oldest observations. System prompt, task, the model's own messages and observations that
-it has not seen yet are never shortened.
+The messages stay whole. If a request would be too long, its oldest observations are replaced. A
+line gives the length of each, and the path in the sandbox where it is kept. System prompt, task,
+the model's own messages and observations that it has not seen yet are never shortened.
 """
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TARGET_SHARE = 0.75      # of the limit: with this much room the cached prefix r
 class History:
     """Hold the messages of a run, and the bodies that its requests leave out.
 
-    `left_out` maps the index of a shortened message to that index, the first iteration without its
-    body, and the text sent instead.
+    `left_out` maps the index of a shortened message to a dict: `message` is the index again,
+    `from_iteration` the first iteration without the body, and `placeholder` the text sent instead.
     """
 
     def __init__(self, messages: list[dict]):

@@ -1,7 +1,7 @@
 """Measure the lines that each test of an environment executes: the step `coverage` of analyze.py.
 
-The suite runs in fresh containers of an image with coverage.py, which is removed after the run. Not
-measured: processes that tests start.
+The suite runs in fresh containers. Their image has coverage.py, and the image is removed after the
+run. Processes that tests start are not measured.
 """
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) 
 
 def measure(coverages: Store, host: SandboxFactory, n_runs: int, environment: Environment,
             name: str, old: Coverage | None) -> Coverage:
-    """Return a coverage record with the runs in `old`, after making the missing runs. Tests that
-    are flaky in the record on disk stay flaky. Raise Excluded if no test passes."""
+    """Make the runs that `old` lacks, and return a coverage record of all runs. Tests that are
+    flaky in the record on disk stay flaky. Raise Excluded if no test passes."""
     tally, raw = Tally(environment), coverages.into / RAW / name
     if name in coverages:
         tally.mark_flaky(coverages.read(name))
@@ -98,7 +98,7 @@ class _Suite:
     host: SandboxFactory
     label: str
     image: str = ""                                         # with coverage.py
-    files: list[SourceFile] = field(default_factory=list)   # its Python sources, once it ran
+    files: list[SourceFile] = field(default_factory=list)   # Python sources; empty before a run
 
     def run(self, to: Path) -> ObservedRun:
         """Run the tests once and return the run. Put its files into the folder `to`, unless the run

@@ -39,7 +39,7 @@ READ = ("instruction", "config", "environment", "solution", "tests", "rivals")
 class Check:
     """Describe one check."""
 
-    run: Callable[..., CheckResult]   # takes an Audited; with `texts`, a client first
+    run: Callable[..., CheckResult]   # takes an Audited, after a client if it has `texts`
     version: str = "1"           # raise it when the check would give another result
     is_thorough: bool = False    # slow: runs only with --thorough
     texts: tuple[str, ...] = ()  # the texts of its question, if it asks a model
@@ -58,8 +58,8 @@ CHECKS = {
 
 
 def has_ended(check: AuditCheck) -> bool:
-    """Return whether a check has ended. An unfinished check with figures has ended, too: another
-    run would give the same."""
+    """Return whether a check has ended. A check with the result UNFINISHED has also ended if it has
+    figures, since another run would give the same result."""
     return check["result"] != UNFINISHED or bool(check["figures"])
 
 

@@ -48,8 +48,8 @@ class TaskSources(StaysInDriver):
 
 def screener_of(found: tuple[Environment, Coverage] | None, host: SandboxFactory,
                 label: str) -> AbstractContextManager[Screener | None]:
-    """Return a context manager that yields a Screener of a task's solved source, or None without
-    `found`, the environment and coverage of the source."""
+    """Return a context manager that yields a Screener of a task's solved source. `found` is the
+    environment and coverage of this source; if it is None, yield None."""
     if not found:
         return nullcontext()
     environment, coverage = found

@@ -2,10 +2,10 @@
 [bug], in an order drawn by SEED.
 
 Bugs are taken in rounds, one bug of each function a round. In a round, these come last: bugs that
-more than MAX_FAILING tests notice, and bugs of functions with more than MAX_SURVIVORS survivors
-(other changes of the function that screening tried, and no test noticed). Of the rest, operators
-take turns. Of one operator, bugs that break fewer tests come first, but bugs that break only one
-test come last. A bug is taken if it fits under all caps.
+more than MAX_FAILING tests notice, and bugs of functions with more than MAX_SURVIVORS survivors. A
+survivor is a change of the function that no test noticed when screening tried it. The other bugs
+are taken from each operator in turn. Of one operator, bugs that break fewer tests come first, but
+bugs that break only one test come last. A bug is taken if it fits under all caps.
 
 Bugs on disk that are still good, and bugs that the proof has refused, come before all others: no
 proven bug is lost or paid for twice, further candidates only add bugs, and a refused bug is not
@@ -141,8 +141,8 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
 
 def _added(taken: Iterable[GoodCandidate], order: list[GoodCandidate],
            settings: BugSettings) -> list[GoodCandidate]:
-    """Return the bugs in `taken`, and bugs in `order` that fit under the caps with them, always
-    next from a place with the fewest bugs."""
+    """Return the bugs in `taken`, and bugs in `order` that fit under the caps together with them.
+    Take each next bug from a place that has the fewest bugs so far."""
     by_change = {good.change: good for good in taken}
     counts = Counter(cap for good in by_change.values() for cap in _caps(good, settings))
     queue = [(0, n, good) for n, good in enumerate(order)]

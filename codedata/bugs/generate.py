@@ -3,7 +3,7 @@
 All edits of its files are found at once and put into an order drawn by a seed: functions and
 operators alternate. A file of candidates is a slice of that order, and only the candidates that it
 needs are checked. No code is run. Left out are changes that do not parse, change no syntax, or look
-artificial (giveaways.py) and, if coverage is known, changes of lines that no test runs.
+artificial (giveaways.py) and, if coverage is known, changes of lines that no test or import runs.
 """
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ METHOD = "procedural"
 BATCH = 40                 # candidates in a file
 PER_TASK = 4               # with --limit N, candidates made and screened for each task
 NOTHING = "has no source that an operator changes."
-MAX_KEPT = 3               # repositories whose programs are kept in memory
+MAX_KEPT = 3               # repositories whose candidates are kept in memory
 EVERY = 25                 # an operator makes about one in this many candidates if others are left
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
@@ -218,11 +218,11 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[SiteEdit]:
 
 
 def in_order(sites: list[SiteEdit], seed: int) -> list[SiteEdit]:
-    """Return sites in an alternating order of functions; each operator comes about once in EVERY,
-    if others are left."""
+    """Sort sites so that their functions alternate. While other operators are left, about one of
+    EVERY sites has the same operator."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator.name for site in sites)
-    # a common operator waits longer, so all are as likely to come first
+    # sites of a common operator wait longer, so all operators are equally likely to be first
     waiting = sorted(sites, key=lambda site: drawn.expovariate(1 / n_sites[site.operator.name]))
     n_before: Counter = Counter()   # sites of each function, then of each operator
     turns: dict[int, list[SiteEdit]] = defaultdict(list)

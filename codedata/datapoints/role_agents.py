@@ -122,7 +122,7 @@ def material(task: QueuedTask, desk: Desk) -> dict[str, Path | dict[str, bytes]]
     draft = desk.at(DRAFTS, f"{name}.md")
     if draft.is_file():
         found[""] = {"draft.md": read_bounded(draft)}
-    with suppress(Refusal, BrokenRecord):   # not staged yet, or to be staged again
+    with suppress(Refusal, BrokenRecord):   # create_dp did not write it yet, or it is broken
         found["datapoint"] = folder_of(desk.point(task))
     if "rates" in task.data:
         paths = {name: inside(desk.root / Attempt.directory, name, Attempt.places["trajectory"])
@@ -144,7 +144,7 @@ class HeldTask:
     step: Step = field(default_factory=Step)
     started: float = field(default_factory=time.monotonic)
     trajectory: Path | None = None
-    result: AgentResult | None = None    # None: an error ended it
+    result: AgentResult | None = None    # None until the agent ends, or if an error ended it
 
     def tools(self) -> list[Tool]:
         """Return the commands of the role as tools, and a `submit` that always fails."""

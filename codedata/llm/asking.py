@@ -22,9 +22,9 @@ def refuse_empty(reply: Reply) -> Reply:
 
 def object_in(text: str, fits: Callable[[dict], bool], what: str,
               shown: Collection[str] = ()) -> dict:
-    """Return the last JSON object in a reply that `fits` accepts, but ignore quotes of `shown`
-    texts. Raise Rejected if there is none. `what` describes the object in the reason, for instance
-    "with a list of faults"."""
+    """Return the last JSON object in a reply that `fits` accepts. Ignore objects that also occur
+    in the `shown` texts. Raise Rejected if none is left. `what` describes the object in the reason,
+    for instance "with a list of faults"."""
     found = next((value for *_, value in json_objects(text, shown=shown) if fits(value)), None)
     if found is None:
         raise Rejected(f"it has no JSON object {what}")

@@ -20,8 +20,8 @@ MAX_SHOWN = 8        # most similar names to show
 
 
 def warning(http: Http, spec: ModelSpec, headers: dict) -> str:
-    """Send one GET and return the problem that its answer shows with the endpoint, the key or the
-    model's name; "" if there is none."""
+    """Send one GET. Return "", or the problem that its answer reveals: the endpoint, the key or the
+    model's name is wrong."""
     endpoint = spec.endpoint
     url = address(endpoint.base_url, "models")
     status, body = http.look(url, tuple(headers.items()))

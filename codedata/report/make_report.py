@@ -1,9 +1,9 @@
-"""Write report/, the report of a duel, the root's page, and the buckets final/, refined/ and
+"""Write the report of a duel (report/), the root's page, and the buckets final/, refined/ and
 defeat/.
 
 Every number is computed from the directories as they are: the records give the turns, _duel.json
-the outcome, the ledgers the costs. Turns that do not count (stale, orphaned, unparsed, not judged)
-are counted by their state.
+the outcome, the ledgers the costs. Of turns that the duel leaves out (stale, orphaned, unparsed,
+not judged), the report gives the number in each state.
 """
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from codedata.run.talk import Bar
 from codedata.settings import Settings
 from codedata.terminal import plural, say
 
-Held = Path | type | tuple[type, str]   # a directory, its records' class, or (class, kind)
+Held = Path | type | tuple[type, str]   # a directory, a class of records, or (class, kind of items)
 
 
 def run(make_stage: Callable[[Models], Stage], settings: Settings, options: RunOptions) -> int:
@@ -110,7 +110,7 @@ def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, opt
     if is_here:
         return Engine(settings.llm.workers, lambda log, step, inputs: stage.make(*inputs),
                       stage.close)
-    from codedata.cluster.ray_engine import RayEngine  # an extra
+    from codedata.cluster.ray_engine import RayEngine  # needs the optional dependency Ray
     fills_cluster = options.host and options.ray_address and "llm.workers" not in settings.given
     return RayEngine(stage, settings, models.stop, options.host, options.ray_address,
                      0 if fills_cluster else settings.llm.workers)
@@ -142,8 +142,8 @@ def check_root(root: Path, first: str = "prompt.py") -> None:
 def whole_run(name: str, directory: Path, options: RunOptions, *, refuses: tuple[str, ...],
               ledgers: Iterable[Path] = (), counts: Callable[[], dict[str, int]] | None = None
               ) -> Iterator[bool]:
-    """Lock the directory of a stage without items of its own within the block. Yield whether the
-    block should do the stage's work: not if status.py only counts, or if --compact was given.
+    """Within the block, lock the directory of a stage that has no items of its own. Yield whether
+    the block should do the stage's work: not if status.py only counts, or if --compact was given.
 
     `refuses` lists flags that make no sense here: raise Trouble if one is given. `ledgers` lists
     the directories whose ledgers --compact shortens. counts() returns the number of outputs by

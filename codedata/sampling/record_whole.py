@@ -1,7 +1,7 @@
 """Record whole trajectories in prompt/_trajectories/, and find their rows again for export.py.
 
-A record is small: it holds the place of the row and how it ended. A row that was changed since is
-refused.
+A record is small: it holds the place of the row and the outcome of the trajectory. A row that has
+changed since it was recorded is refused.
 """
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def trajectories_stage(settings: Settings, selection: Selection, models: Models)
                 continue
             name, instance_id = trajectory_name(row), row["instance_id"]
             place = prompt.config, prompt.split, row["row"]
-            if "attempt" in row:   # others may come before it
+            if "attempt" in row:   # its row number changes if an attempt is added
                 place = row["attempt"], prompt.split, 0
             yield name, vars(SourceTrajectory(instance_id, row.get("repo", ""), prompt.source,
                                               *place, *_end_of(row, messages, tools)))
@@ -118,7 +118,7 @@ def _whole(row: dict) -> tuple[list[Message], list | None, str]:
 
 
 def _end_of(row: dict, messages: list[Message], tools: list | None) -> tuple:
-    """Return the fields of a record that follow the fields with its row's place."""
+    """Return the fields of a record after `row`, from `digest` to `n_patch_chars`."""
     outcome = row.get("outcome")
     resolved, reward, exit_status, patch = outcome or (None, None, "", "")
     return (digest([messages, tools, outcome]), resolved, reward, exit_status,

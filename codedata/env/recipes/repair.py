@@ -1,5 +1,5 @@
-"""Repair recipes for a log: add missing headers, libraries and commands, and apply the rules of
-repairs.toml.
+"""Repair a recipe according to the log of an attempt: add missing headers, libraries and commands,
+and apply the rules of repairs.toml.
 
 A rule is a function of a recipe and a log that returns the changed recipe, or the same one. Every
 rule is called for each log, so one round applies all fixes that the log suggests.
@@ -28,9 +28,9 @@ class Log:
         return any(re.search(sign, self.text, re.MULTILINE) for sign in signs)
 
     def matches(self, kind: str) -> list[str]:
-        """Return the distinct matches of the patterns that repairs.toml has for a kind, in order: a
-        pattern's group, such as the name of a missing package, or the whole match without a group.
-        """
+        """Return the distinct matches of the patterns that repairs.toml has for a kind, in order.
+        A match is the pattern's group, such as the name of a missing package, or the whole match if
+        the pattern has no group."""
         return list(dict.fromkeys(
             match[match.re.groups] for pattern in table("repairs")["patterns"][kind]
             for match in re.finditer(pattern, self.text, re.MULTILINE)))

@@ -31,7 +31,7 @@ MAX_NAMED = 50            # files that are recorded as unreadable
 MAX_WHY = 200             # characters in a reason
 LISTING = "."             # the name in `unreadable` for the listing of the folders
 ABSENT = (FileNotFoundError, NotADirectoryError)
-# raised for paths, e.g. NUL bytes or circular links
+# raised for bad paths, e.g. with NUL bytes or circular links
 UNREADABLE = (OSError, ValueError, RuntimeError)
 RUBBISH = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
            MemoryError, SyntaxError, configparser.Error, yaml.YAMLError)   # raised by parsers

@@ -26,7 +26,7 @@ TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
 CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line in tox.ini
-ALWAYS = -1   # in place of the minor version of Python 3; -8: all versions except 3.8
+ALWAYS = -1   # stands for all minor versions of Python 3; -8: all except 3.8
 # factors in tox's conditions: factors that are true in a test environment, and Python versions
 HOLDS = re.compile(r"|py3?|tests?|unit(?:tests?)?|!(?!py\Z|py3|tests?\Z|unit).*")
 PYTHON = re.compile(r"(!?)py3\.?(\d+)")
@@ -35,8 +35,8 @@ Lists = dict[str, list[str]]
 
 
 def requirements_by_use(files: Manifests, name: str) -> tuple[Lists, Lists]:
-    """Return ({"tests": […], "developers": […], "features": […]}, {extra: its requirements}), with
-    requirements in the order found."""
+    """Return ({"tests": […], "developers": […], "features": […], "others": […]}, {extra: its
+    requirements}), with requirements in the order found."""
     extras, groups, wanted = _extras(files), _groups(files), _of_tools(files)
     found: Lists = {"tests": [], "developers": [], "features": [], "others": []}
     for label, requirements in (*groups.items(), *extras.items()):
@@ -110,9 +110,10 @@ def _of_tools(files: Manifests) -> Collector:
 
 
 def _tox_lines(text: str | None) -> list[str]:
-    """Return the lines of a tox value that apply in a test environment. A requirement for some
-    versions of Python gets a marker for them; a requirement for the newest of them also applies to
-    later versions, without its bounds. Lines with other conditions are left out: if tests need
+    """Return the lines of a tox value that apply in a test environment. If a
+    condition names versions of Python, the requirement gets a marker for them. A requirement for
+    the newest version that the value names also applies to later versions of Python, without its
+    own version bounds. Lines with other conditions are left out: if tests need
     them, the log will show it."""
     lines = []
     for line in strings_in(text):
@@ -137,7 +138,7 @@ def _tox_lines(text: str | None) -> list[str]:
 
 def _minors(condition: str) -> set[int]:
     """Return the minor versions of Python 3 that make a condition of tox true in a test
-    environment; {ALWAYS} if it does not depend on the version."""
+    environment; -8 if it is true except in Python 3.8, ALWAYS if it is true in all versions."""
     if braces := re.search(r"\{([^{}]*)\}", condition):
         before, after = condition[:braces.start()], condition[braces.end():]
         return {minor for part in braces[1].split(",")
@@ -223,8 +224,8 @@ def usable(requirement: str) -> bool:
 
 
 def merged(*lists: Iterable[str], without: str = "") -> tuple[str, ...]:
-    """Return the usable requirements of all lists, for each name and marker the first. Leave out
-    the project `without`, and requirements that no test needs."""
+    """Return the first usable requirement of each name and marker in the lists. Leave out the
+    project `without`, and requirements that no test needs."""
     found: dict[tuple[str, str], str] = {}
     for requirement in map(str.strip, chain(*lists)):
         name = name_of(requirement)
@@ -278,7 +279,7 @@ class Collector:
             self.add_line(re.split(r"(?:^|\s)#", line)[0].strip(), dirname(name))
 
     def add_line(self, line: str, folder: str = "") -> None:
-        """Add a line of a requirements file that lies in a folder, or pip's option for a group."""
+        """Add a line of a requirements file in `folder`, or an option `--group NAME` of pip."""
         if path := FOLDER.match(line):
             self.add_folder(join(folder, path[1]), path[2] or "")
         if included := re.match(r"(?:-r|--requirement)[ =]?\s*(\S+)", line):

@@ -1,11 +1,13 @@
-"""Choose the reader of a document by its content, and return its row with the keys of all rows.
+"""Choose the reader of a document by its content, and return the row that it reads. All rows have
+the same keys.
 
-A document is a row of a table, or the content of a file: a JSON object, or the list of its lines.
-Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen, is_cut, subagents}.
-`no_turns` are the indexes of messages that are not turns: a demonstration, a copy from another
-file, or written by no model. `unseen` is None, or a function from the index of a turn to the
-indexes of the messages that its model did not see. `is_cut` says whether turns are left out because
-their history was a summary. `subagents` are the rows of the subagents in the same document.
+A document is a row of a table or the content of a file: a JSON object, or a list with the value of
+each line. Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen, is_cut,
+subagents}. `no_turns` are the indexes of messages that are not turns, because they are a
+demonstration, are copied from another file, or were not written by a model. `unseen` is None, or a
+function from the index of a turn to the indexes of the messages that its model did not see.
+`is_cut` says whether turns are left out because their history was a summary. `subagents` are the
+rows of the subagents in the same document.
 """
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from codedata.sampling.readers.chat import read_message, read_tools, with_ids
 from codedata.sampling.readers.text_calls import with_calls
 
 READERS = (atif, swe_agent, claude_code, codex, openhands, hub_traces, adp, rows)
-BASE = "base-"   # prefix of a session's base commit in an id; commits' ids lack it
+BASE = "base-"   # in an id, before the base commit of a session; not before a PR's own commit
 UNNAMED = "unnamed-"   # prefix of the digest that names a row without any name
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
 # names of files and folders that do not name the instance
@@ -43,7 +45,7 @@ def reader_of(document):
 
 
 def read(document, where: str, name: str = "") -> dict:
-    """Return the row of a document. `name` is the name of its file, if that holds no other.
+    """Return the row of a document. `name` is the name of its file, "" if the file has more rows.
 
     Raise Trouble if its form is not known, or if it lacks what that form needs.
     """
@@ -69,8 +71,8 @@ def read(document, where: str, name: str = "") -> dict:
 
 
 def _row(found: dict) -> dict:
-    """Return a row as its reader returned it, with its messages and tools in the form of the chat
-    API."""
+    """Return the row that a reader found, with its messages and tools in the form of the chat API.
+    """
     tools = read_tools(found.get("tools"))
     functions = [one["function"] for one in tools or ()]
     required = {one["name"]: set((one.get("parameters") or {}).get("required") or ())
@@ -85,8 +87,8 @@ def _row(found: dict) -> dict:
 
 
 def _made_id(found: dict, messages: list[dict]) -> str:
-    """Return the id of a row without one: its repository and base commit, its own id, or else a
-    digest."""
+    """Return an instance id for a row that names none: its repository and base commit, or else its
+    own `id`, or else a digest."""
     repo, commit = found.get("repo"), found.get("commit")
     if repo and commit:
         path = str(repo).removesuffix(".git").replace(":", "/")   # may be an address

@@ -28,8 +28,8 @@ DESCRIBED_PARAMETER = re.compile(
     r"^ {2}\(\d+\) (\S+) \((\w{1,50})[^()\n]{0,500}, (required|optional)\): ", re.MULTILINE)
 # the end of a function's description
 NO_TEXT = re.compile(r"\n(?:Parameters:|No parameters are required for this function\.)\s*\Z")
-# texts about a protocol in prompts: dropped from the first to the last of these, found in this
-# order
+# marks of a text about a protocol in a prompt, in their order: the text is dropped from the first
+# mark to the end of the last one
 DROPPED = (
     ("You have access to the following functions:", "If you choose to call a function",
      "</IMPORTANT>"),

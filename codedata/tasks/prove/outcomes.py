@@ -1,5 +1,5 @@
-"""Compare a suite run with a change to the known results: which tests newly fail, and why the
-change cannot become a task.
+"""Judge a change by running the suite with it: which tests newly fail, and why the change cannot
+become a task.
 
 Runs are compared with the results in env/, without tests that are flaky or need the network.
 """
@@ -24,7 +24,7 @@ SURVIVES = "survives", "no test that passed before fails"
 MIN_RUN_S = 60
 USUAL_TIMES = 5
 FAILURE_S = 0.3
-LAST_LINES = 3     # lines to keep of the end of the output, which may name the test that ran
+LAST_LINES = 3     # last lines of the output to keep; they may name the running test
 
 
 @dataclass(frozen=True, slots=True)

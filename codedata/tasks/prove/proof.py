@@ -1,5 +1,5 @@
-"""Prove by execution that a change of a repository is a task. Some tests that passed before fail
-with the change, and the other tests still pass. In an image for agents, the gold (the reverse of
+"""Prove by execution that a change of a repository is a task. With the change, some tests fail that
+passed before, and the other tests still pass. In an image for agents, the gold (the reverse of
 the change) makes all tests pass.
 
 Each run is of the whole suite, in a fresh container without network. One run without the change is
@@ -96,8 +96,8 @@ class Baseline:
 
 
 class PatchProver:
-    """Prove candidates of a kind, and keep the Baseline of each environment. The caller removes
-    everything made under a label by factory.forget()."""
+    """Prove candidates of a kind, and keep the Baseline of each environment. The caller must call
+    factory.forget() to remove the images made under a label."""
 
     def __init__(self, kind: PatchKind, factory: SandboxFactory):
         self._kind, self._factory = kind, factory
@@ -280,7 +280,7 @@ class PatchProver:
         if (traces or unread) and self._factory.has_image(base):
             in_base = find(base)
             unread = {place: unread[place] for place in unread.keys() - in_base[1]}
-            # ignore our base image if the source came from a folder: it cannot have traces of it
+            # a source from a folder on this machine leaves no traces in our base image
             if base == self._factory.base_image and environment.row.get("reformat_path"):
                 traces = [line for line in traces if line not in in_base[0]]
         # a gone image cannot be read, which counted as a trace
