@@ -35,8 +35,9 @@ DEFINITIONS = (DEFINED, TYPED, ASSIGNED)
 FOLDED = re.compile(r"(?<=[(\[,])[ \t]*\n|\n(?=[ \t]*(?:[)\]]|(?:for|if)\b[^:\n]*$))", re.MULTILINE)
 LINE = re.compile(r"^[ \t+]*(.*\bpython[\d.]* -c ['\"])?(?:el(?=if\b))?(\S.{1,400}?)(?(1)['\"])$",
                   re.MULTILINE)
-# names bound in the dump of a syntax tree: not in `alias(name=`, an import, nor `keyword(arg=`
-BOUND = re.compile(r"(?:Name\(id='(?=\w+', ctx=Store)|\barg\(arg='|(?<!alias\()\bname=')(\w+)")
+# names bound in the dump of a syntax tree; `alias(name=` of an import and `keyword(arg=` bind none
+BOUND = re.compile(r"(?:Name\(id='(?=\w+', ctx=Store)|\barg\(arg='|(?<!alias\()\b(?:as)?name=')"
+                   r"(\w+)")
 LABEL = re.compile(r"""\b(?:it|test|describe|t\.Run)\(\s*["'`]([^"'`\n]{4,200})|"""
                    r"""\bname: *"([^"\n]{4,200})"|"""
                    r"""^(?:check|expect|run|ok|case)\w* ["']?(\w+_\w+)""", re.MULTILINE)

@@ -101,6 +101,7 @@ a, (settle_account, *b) = x
     elif (settle_account := x()):
 except (A, B) as settle_account:
 case A(settle_account):
+from x import y as settle_account
 def f(\\n    a,\\n    settle_account=g(1),\\n):
 f(lambda settle_account: 1)
 a = [\\n    1\\n    for settle_account in x\\n]
