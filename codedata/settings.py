@@ -21,7 +21,7 @@ FORMAT_RETRIES = {"king": 2, "challenger": 2, "agent": 2, "audit": 2, "issue": 3
 THINKING_MODELS = ("Qwen/Qwen3-235B-A22B-Thinking-2507", "moonshotai/Kimi-K2.6-TEE")
 THINKING_MAX_TOKENS = 4096
 JUDGE_TEMPERATURE = 0.0
-SCORE_MAX_TOKENS = 768   # of a verdict; models that think get THINKING_MAX_TOKENS
+SCORE_MAX_TOKENS = 768   # for a verdict; models that think get THINKING_MAX_TOKENS
 LEAK_MAX_TOKENS = 4096   # minimum max_tokens of a leak judge
 # average length of a reply as a share of max_tokens: measured except THINKING (docs/costs.md)
 TURN_SHARE, VERDICT_SHARE, LEAK_SHARE, THINKING_SHARE = 0.3, 0.12, 0.005, 0.37

@@ -32,8 +32,8 @@ from codedata.settings import DuelSettings
 from codedata.terminal import plural
 
 BOTH, CHALLENGER_FIRST = "both", "challenger_first"   # records check what is read
-RESAMPLES = 10_000        # of the bootstrap
-SEED = 0                  # of the bootstrap, which draws whole instances
+RESAMPLES = 10_000        # draws of the bootstrap
+SEED = 0                  # for the bootstrap, which draws whole instances
 POINTS = 200              # points of the margin for a lead of 1
 BLOCK_CELLS = 1 << 20     # cells to draw at a time: an array of indices or values then has 8 MB
 DUST = 1e-12              # treat an LCB so near to 0 as 0, since it is only rounding error

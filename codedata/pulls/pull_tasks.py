@@ -23,8 +23,8 @@ from codedata.tasks.prove.kinds import Candidate, PatchKind
 from codedata.tasks.prove.run_suite import FirstRun, ScreeningRules
 
 ALL = 1.0            # share of the tests that may fail before a request
-MAX_FILES = 10       # of code that a request changes
-MAX_LINES = 400      # of code that a request adds or removes
+MAX_FILES = 10       # files of code that a request may change
+MAX_LINES = 400      # lines of code that a request may add or remove
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
 # settings of git, editors and CI; scripts of developers; dependencies, which are installed before
 # tests

@@ -41,7 +41,7 @@ SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun th
 # reasons that apply to all turns of a trajectory
 OF_PR = (EXCLUDED, "PR sampled already", "oversized PR", "in a benchmark")
 NO_IDENTITY_IF = {"decontaminate": ()}
-MAX_SHOWN_SHARE = 0.99   # of the code that the PR changes, in a history
+MAX_SHOWN_SHARE = 0.99   # share of the PR's code that a history may show
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
 CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line in tox.ini
-ALWAYS = -1   # stands for all minor versions of Python 3; -8: all except 3.8
+ALWAYS = -1   # means all minor versions of Python 3; -8: all except 3.8
 # factors in tox's conditions: factors that are true in a test environment, and Python versions
 HOLDS = re.compile(r"|py3?|tests?|unit(?:tests?)?|!(?!py\Z|py3|tests?\Z|unit).*")
 PYTHON = re.compile(r"(!?)py3\.?(\d+)")
