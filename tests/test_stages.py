@@ -96,7 +96,7 @@ def at(_roots, tmp_path, fake_llm):
 
 def files(root) -> dict[str, bytes]:
     """Return the contents of files without locks, and pages without root's name and time."""
-    return {str(path.relative_to(root)): re.sub(rb"[\w.]+ \xc2\xb7 [-\d]+ [:\d]+", b"",
+    return {str(path.relative_to(root)): re.sub(rb"\b[\w.]+ \xc2\xb7 [-\d]+ [:\d]+", b"",
                                                 path.read_bytes())
             for path in root.rglob("*") if path.is_file() and "_lock" not in path.name}
 
