@@ -170,6 +170,11 @@ def test_a_project_lists_its_public_names_and_private_ones_where_they_are_needed
     assert bound_names(ast.parse("a = [b for b in c]")) == {"a"}
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.rst"])
+def test_a_readme_is_read_in_either_form(tmp_path, name):
+    assert project_of(tmp_path, {"tide.py": "", name: "Tides."}).readme == "Tides."
+
+
 def test_hostile_sources_are_left_out_with_their_reason(tmp_path):
     files = {
         "deep.py": "def f():\n    return " + "(" * 5_000 + ")" * 5_000 + "\n",

@@ -508,7 +508,7 @@ def test_sizes():
 
 def test_what_is_left_names_a_lock_of_its_root_user_and_host_that_nobody_holds(tmp_path):
     code = ("import sys\nfrom codedata.sandbox.process_labels import *\n"
-            "work_in(Path(sys.argv[1]))\nprint(labels('r'), flush=True)\ninput()")
+            "label_with(Path(sys.argv[1]))\nprint(labels('r'), flush=True)\ninput()")
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path], text=True, cwd=REPO,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     theirs = ast.literal_eval(process.stdout.readline())

@@ -118,6 +118,7 @@ def test_an_untouched_folder_is_not_read_and_an_edited_one_is_kept(tmp_path, mak
     edit(source, environment="other")
     assert maker(BUG)[1] == [] and path.read_text() == "false"
     task = Store(tmp_path, Task).open().read("bug-1")
+    task.config.setdefault("task", {})["keywords"] = ["of a user"]
     assert edited_parts(task) == ["tests/"]
     assert maker(BUG, "--force")[1] == ["bug-1"] and path.read_text() == "true\n"
     assert "false" in (tmp_path / "task/_replaced/bug-1.1/tests/test.sh").read_text()
