@@ -1,6 +1,7 @@
 """Check the steps that document: what they write, what makes it again, and what an agent may hand
 in."""
 import json
+import shutil
 
 import pytest
 from conftest import REPO, ledger_lines, run_script
@@ -9,9 +10,10 @@ from root import read_json, write_json
 from scenario import Scenario
 from stripped_tide import TESTS, TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
 
+from codedata.disk.store import Store
 from codedata.nl2repo.write_documents import document_name
-from codedata.records import Document, RepoDocument, parse
-from codedata.tasks.folder.task_folder import document_in
+from codedata.records import Document, RepoDocument, StripPatch, Task, parse
+from codedata.tasks.folder.task_folder import document_in, edited_parts
 
 HERON = "heron.function.0123abcd"
 PHASE, ADD = (document_name("tide", TIDE + name) for name in ("phase", "Table.add"))
@@ -143,3 +145,14 @@ def test_an_instruction_follows_its_document_until_a_person_edits_it(tmp_path):
     told.unlink()
     assert "waiting 1" in (done := instruct(words=""))
     assert "no document of all its functions yet: " in done
+
+
+def test_a_sample_is_as_the_steps_write_it(tmp_path):
+    folder = REPO / "samples/nl2repo"
+    whole = parse(RepoDocument, read_json(folder / "humanize.json"), "")
+    assert "\n".join(one["text"] for one in whole.sections) == (folder / "humanize.md").read_text()
+    patch = parse(StripPatch, read_json(next((folder / "_patches").glob("*.json"))), "")
+    assert whole.index[patch.id]["functions"] == patch.functions
+    shutil.copytree(folder / "task", tmp_path / "task")
+    task = Store(tmp_path, Task).open().read(patch.id)
+    assert edited_parts(task) == [] and task.about["functions"] == patch.functions
