@@ -51,8 +51,9 @@ MAX_FAILED, MAX_CELL, MAX_LINE = 200_000, 300, 400   # characters
 MAX_BROKEN = 500
 COLUMNS = ("name", "kind", "result", "score", "reward", "checks", "model", "repo", "language")
 LEADS = {
-    "king": "The king answered each turn and saw only the conversation; the challenger knew the "
-            "pull request that solved the task, or is the best of several such answers.",
+    "king": "The king answered each turn and saw only the conversation. The challenger knew the "
+            "pull request that solved the task (informed), or is an answer by a model that saw "
+            "only the conversation and was picked with the pull request (chosen).",
     "reference": "The challenger knew the pull request that solved the task. It is compared with "
                  "the data set’s own turn."}
 Entry = tuple[str, Object, Html]   # path from the root without .json, cells of COLUMNS, details

@@ -99,7 +99,8 @@ def rate_problem(wanted: tuple[float, ...], named: str, rates: Object) -> Proble
     if not wanted or any(wanted[0] <= rate <= wanted[-1] for rate in found.values()):
         return None
     if not found:
-        return "no attempts", "attempt/ has none of a model at it as it is now: run python solve.py"
+        return "no attempts", (f"attempt/ has none of {named or 'a model'} at it as it is now: run "
+                               "python solve.py")
     return "pass rate", ", ".join(f"{agent} {rate:.2f}" for agent, rate in found.items())
 
 
