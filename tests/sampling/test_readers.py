@@ -429,7 +429,7 @@ CALLS = [{"id": f"c{n}", "name": "f", "arguments": {}} for n in range(40_000)]
 def test_a_long_document_is_read_in_time(document):
     start = process_time()
     forms.read(document, "here", "a-1")
-    assert process_time() - start < 3
+    assert process_time() - start < 10   # minutes if it were quadratic
 
 
 def test_a_long_row_has_no_list_for_each_turn():
