@@ -32,10 +32,6 @@ def main(argv=None) -> int:
     add = flags.add_argument
     add("--repo", metavar="PATH|GIT_URL[@COMMIT]", help="one repository instead")
     cli.planner_flag(flags)
-    add("--max-iterations", type=cli.positive, metavar="N",
-        help="replies of an agent (default: 100)")
-    add("--stage2-max-iterations", type=cli.positive, metavar="N",
-        help="of its second agent, for JavaScript and TypeScript (default: 60)")
     add("--no-image", action="store_true", default=None, help="make no image after verification")
     cli.row_flags(flags, "the repositories, a JSON object a line")
     cli.sandbox_flags(parser, pod_prefix="code-data-env-agent")

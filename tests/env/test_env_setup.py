@@ -168,12 +168,12 @@ SLOW = ["bash", {"command": "sleep 60", "timeout_s": 7200}]   # ended by --run-t
 
 @pytest.mark.docker
 @pytest.mark.parametrize("calls, status, says", [
-    ([SLOW, ["submit", {"answer": "done"}]], "max_iteration", "2 replies"),
+    ([SLOW, ["submit", {"answer": "done"}]], "max_iteration", "100 replies"),
     ([["stop", {"reason": "it wants a licence key"}]], "tool_stop", "stop")],
     ids=["slow, then hands in nothing", "gives up"])
 def test_how_an_agent_ends_is_the_record_s_status(heron, calls, status, says):
     done, _ = by_agent(heron, *({"calls": [call]} for call in calls),
-                       flags=["--max-iterations", "2", "--run-timeout", "3"])
+                       flags=["--run-timeout", "3"])
     found = record(heron)
     assert done.returncode == 1 and found["status"] == status and says in found["error"]
     assert "image_id" in found["verified"]

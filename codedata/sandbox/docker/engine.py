@@ -139,14 +139,14 @@ class Files:
 
 
 @contextmanager
-def files_of(image: str, stop: threading.Event) -> Iterator[Files]:
+def files_of(image: str, stop: threading.Event | None = None) -> Iterator[Files]:
     """Yield the files of an image, in a container that never runs; see Files."""
     api = connect()
     config = api.inspect_image(image)["Config"]
     labels = process_labels.labels("") | {KEEP: ""}
     container = api.create_container(image, ["bash"], **named(labels))["Id"]
     try:
-        yield Files(api, container, stop, config)
+        yield Files(api, container, stop or threading.Event(), config)
     finally:
         remove_container(api, container)
 
