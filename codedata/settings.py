@@ -74,6 +74,8 @@ class LLM:
     max_prompt_tokens: int = at_least(0, 0)    # for a request; 0: only the model's own limit
     workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
+    retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
+    max_429_total_s: float = at_least(0, 1800.0)     # after so long of only 429, the run stops
     call_timeout_s: float = at_least(0.001, 300.0)   # for one attempt, from start to last byte
     proxy: str = ""                     # for calls and downloads; HTTPS_PROXY is ignored
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
@@ -202,6 +204,8 @@ class DpSettings:
 
     profile: str = one_of("backend", "general")   # profile of the tasks, in profiles.toml
     drafts: int = at_least(1, 5)        # from a seed
+    max_validations: int = at_least(1, 6)   # failed validations after which a draft is given up
+    lease_s: float = between(1, 100_000, 60.0)   # then another agent may take a killed one's task
 
 
 @dataclass(frozen=True)

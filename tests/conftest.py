@@ -111,9 +111,8 @@ def tmp_path(tmp_path):
 @pytest.fixture(autouse=True)
 def _nothing_of_the_user(tmp_path, monkeypatch):
     """Hide the user's keys, endpoints and proxies, and any chain.toml or .env in the current
-    folder. Make retries quick.
+    folder.
     """
-    monkeypatch.setattr("codedata.llm.http.RETRY_WAIT_S", 0.01)
     monkeypatch.chdir(tmp_path)
     for name in SETTINGS_FROM:
         monkeypatch.delenv(name, raising=False)

@@ -31,7 +31,7 @@ from codedata.records import (
 )
 
 # [llm] of the tests: nobody waits for a second try
-QUICK = {"call_timeout_s": 10.0}
+QUICK = {"retry_wait_s": 0.01, "call_timeout_s": 10.0}
 NO_LEAK_JUDGE = "[leak]\nmodels = []\n"
 SYSTEM = "You fix issues by running one bash command at a time."
 # what the sides of with_answers() say: it does not tell whose it is

@@ -16,7 +16,6 @@ from codedata.settings import DpSettings
 from codedata.texts import fill, text_of
 
 # the input of a role: for an agent with a shell, and for an agent with tools in a sandbox
-MAX_VALIDATIONS = 6   # failed validations after which a draft is given up
 MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
             "builder": ("`get_artifact`",
                         "/desk/draft.md; what an earlier try has staged is in /desk/datapoint"),
@@ -67,4 +66,4 @@ def instructions(role: str, dp: DpSettings, base_image: str, is_inside: bool = F
     how = text_of(__package__, "roles/inside.md" if is_inside else "roles/outside.md").strip()
     return fill(text_of(__package__, f"roles/{role}/workflow_instructions.md"), **texts, size=size,
                 how=fill(how, type=type), material=MATERIAL[role][is_inside],
-                base_image=base_image, max_validations=str(MAX_VALIDATIONS))
+                base_image=base_image, max_validations=str(dp.max_validations))

@@ -61,7 +61,6 @@ from codedata.settings import AgentSettings, DpSettings, Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import printable
 
-LEASE_S = 60.0   # then another agent may take a killed agent's task
 PAUSE_S = 0.5    # between two looks of an agent that waits for work
 SCRIPT, LOOK = "build_dp.py", "status.py --html"
 
@@ -102,7 +101,7 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
         models.check()
         models.warn()
         options.before_work()
-        desk = Commands(settings.root, settings.dp, TaskManager(dp, LEASE_S),
+        desk = Commands(settings.root, settings.dp, TaskManager(dp, settings.dp.lease_s),
                         SandboxFactory(settings, models.stop),
                         partial(room, threading.Semaphore(settings.llm.workers), models.stop))
         return _Run(desk, models, options, settings.agent, n_agents).run(seeds)
@@ -309,7 +308,7 @@ class _Run:
     def _account_for_ended(self) -> None:
         """Write the ledger lines of tasks that ended just before their process was killed. Another
         process may still write the lines of tasks that ended within the length of a lease."""
-        latest = time.time() - LEASE_S
+        latest = time.time() - self.desk.settings.lease_s
         for task in self.manager.tasks():
             ended = task.state in ("completed", "cancelled") and task.at < latest
             if ended and task.id in self.ledger.with_replies:
@@ -331,7 +330,7 @@ class _Run:
             counts = self.manager.counts()
             with self.lock:
                 in_flight = [*self.in_flight.values()]
-            if time.monotonic() - self.renewed > LEASE_S / 4:
+            if time.monotonic() - self.renewed > self.desk.settings.lease_s / 4:
                 self.renewed = time.monotonic()
                 for held in in_flight:
                     with suppress(Refusal):   # the task has just ended

@@ -37,8 +37,6 @@ from codedata.texts import printable
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
-RETRY_WAIT_S = 1.5        # before the first retry; doubles, with jitter
-MAX_429_TOTAL_S = 1800.0  # after so long of only HTTP 429, a run stops
 LOOK_S = 10.0   # timeout of a GET that is tried once
 FLAGGED = "the endpoint flagged it: "   # prefix of the reason why a prompt is not answered
 # words of llama.cpp's HTTP 500 if a request asks for several choices
@@ -327,8 +325,8 @@ class Http:
     def _429_s(self, failure: _AttemptFailed, url: str, throttled_s: float, n_throttled: int
                ) -> float:
         """Return the seconds to wait after a 429. Raise EndpointDown if the endpoint has answered
-        only 429 for MAX_429_TOTAL_S."""
-        left = MAX_429_TOTAL_S - throttled_s
+        only 429 for max_429_total_s."""
+        left = self.llm.max_429_total_s - throttled_s
         if left <= 0:
             raise EndpointDown(
                 f"answered nothing but HTTP 429 for {throttled_s:.0f} s.", url,
@@ -337,7 +335,7 @@ class Http:
         return min(wait_s, MAX_429_WAIT_S, left + 0.01)
 
     def _back_off_s(self, doublings: int) -> float:
-        return RETRY_WAIT_S * 2 ** doublings * random.uniform(0.8, 1.2)
+        return self.llm.retry_wait_s * 2 ** doublings * random.uniform(0.8, 1.2)
 
     def wait(self, seconds: float) -> None:
         """Wait; raise Interrupted if the run ends."""

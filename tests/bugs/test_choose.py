@@ -7,17 +7,18 @@ from conftest import edit
 from proven import write_bug
 from scaled import a_candidate, a_verdict, id_of, write_judged
 
-from codedata.bugs.choose import STAGE, GoodCandidate, choose, chosen_in
+from codedata.bugs.choose import (
+    MAX_PER_OPERATOR,
+    MAX_PER_SYMBOL,
+    STAGE,
+    GoodCandidate,
+    choose,
+    chosen_in,
+)
 from codedata.bugs.instances import bug_tasks
 from codedata.settings import BugSettings
 
 WIDE = BugSettings(max_instances=1000, max_per_failing_set=1000)
-
-
-@pytest.fixture(autouse=True)
-def _caps(monkeypatch):
-    monkeypatch.setattr("codedata.bugs.choose.MAX_PER_SYMBOL", 4)
-    monkeypatch.setattr("codedata.bugs.choose.MAX_PER_OPERATOR", 5)
 
 
 def a_good(n: int, operator: str = "negated", **more) -> GoodCandidate:
@@ -26,10 +27,11 @@ def a_good(n: int, operator: str = "negated", **more) -> GoodCandidate:
     return GoodCandidate(f"heron.{operator}.{n:08x}", "heron", operator, **fields)
 
 
-def many(seed: int, n: int = 80) -> list[GoodCandidate]:
+def many(seed: int, n: int = 80, n_groups: int = 5) -> list[GoodCandidate]:
     draw = random.Random(seed)
-    return [a_good(i, draw.choice("abcd"), place=draw.choice("fghij"), failing=draw.choice("12345"),
-                   n_failing=draw.randint(1, 9)) for i in range(n)]
+    return [a_good(i, draw.choice("abcd"), place=f"f{draw.randrange(n_groups)}",
+                   failing=str(draw.randrange(n_groups)), n_failing=draw.randint(1, 9))
+            for i in range(n)]
 
 
 CAPPED = BugSettings(max_instances=14, max_per_failing_set=4)
@@ -39,17 +41,20 @@ def chosen(found, bug=CAPPED, kept=()) -> list[str]:
     return [good.name for good in choose(found, bug, kept)]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_no_cap_is_exceeded_and_whoever_is_left_out_would_exceed_one(seed):
-    found = many(seed)
-    taken = choose(found, CAPPED, ())
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("n, n_groups, most", [(80, 5, 14), (80, 5, 1000), (400, 40, 1000)])
+def test_no_cap_is_exceeded_and_whoever_is_left_out_would_exceed_one(seed, n, n_groups, most):
+    found = many(seed, n, n_groups)
+    taken = choose(found, BugSettings(max_instances=most, max_per_failing_set=4), ())
+    caps = MAX_PER_SYMBOL, MAX_PER_OPERATOR, 4
     counts = [Counter(getattr(good, key) for good in taken)
               for key in ("place", "operator", "failing")]
-    assert all(max(count.values()) <= most for count, most in zip(counts, (4, 5, 4), strict=True))
-    assert 1 < len(taken) <= 14
+    assert all(max(count.values()) <= cap for count, cap in zip(counts, caps, strict=True))
+    assert 1 < len(taken) <= most
     for good in found:
-        full = (counts[0][good.place] == 4 or counts[1][good.operator] == 5
-                or counts[2][good.failing] == 4 or len(taken) == 14)
+        groups = good.place, good.operator, good.failing
+        full = len(taken) == most or any(
+            count[group] == cap for count, group, cap in zip(counts, groups, caps, strict=True))
         assert good in taken or full
 
 
@@ -71,7 +76,8 @@ def test_a_function_has_one_bug_while_others_are_left():
     found = [a_good(n, "a" * (n % 3 + 1), place="ffffggghh"[n], failing="0") for n in range(9)]
     for kept in [(), *({good.name} for good in found)]:
         places = [good.place for good in choose(found, WIDE, kept)]
-        assert {*places[:3]} == {*places[3:6]} == {*"fgh"} and places[8] == "f"
+        assert {*places[:3]} == {*places[3:6]} == {*"fgh"}
+        assert {*places[6:]} == {*"fg"} and len(places) == 8 == 2 + 2 * MAX_PER_SYMBOL
     same = [a_good(n, place="fgfg"[n], failing="0012"[n]) for n in range(4)]
     two = BugSettings(**{**vars(WIDE), "max_instances": 2, "max_per_failing_set": 1})
     assert {good.place for good in choose(same, two, ())} == {*"fg"}

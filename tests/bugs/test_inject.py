@@ -141,11 +141,11 @@ def test_an_agent_is_told_what_to_undo_and_only_a_bug_of_the_source_leaves(marsh
 
 @pytest.mark.docker
 def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(
-        marsh_image, tmp_path, monkeypatch):
+        marsh_image, tmp_path):
     write_root(tmp_path, "crane", "egret")
-    monkeypatch.setattr("codedata.bugs.inject.MAX_SUBMITS", 2)
     harmless = act(edit("heron.py", "2 * depth", "depth * 2"), SUBMIT)
-    scenes = [{"when": "birds/egret", "native": [harmless, act(SUBMIT)]},
+    scenes = [{"when": "birds/egret", "native": [
+                  harmless, *(act(["submit", {"answer": f"Try {n}."}]) for n in range(4))]},
               {"when": "another kind of bug", "native": [
                   act(["get_hotspots", {}]), act(edit("heron.py", "'away'", "'here'"), SUBMIT,
                                                  after="earlier bug: crane.agent-1")]},
@@ -156,7 +156,7 @@ def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(
         done = inject(tmp_path, model, *flags)
         assert done.returncode == 1 and "wrote 2, failed 2: egret.agent-1, egret.agent-2" in \
             done.stderr
-        assert model.n_requests == 2 + 3 + 2 * 2
+        assert model.n_requests == 2 + 3 + 2 * 5
     errors = {line["error"] for line in
               ledger_lines(tmp_path / "bug/_candidates", state="failed", item="egret.agent-1")}
     assert errors == {"egret.agent-1 its agent made no bug (tool_stop): the tool submit asked to "

@@ -55,15 +55,10 @@ retry_max = 0
 [dp]
 drafts = 1
 profile = "general"
+lease_s = {lease_s}
+max_validations = 2
 [prices]
 m = {{ in = 1.0, out = 2.0 }}
-"""
-QUICK = """
-import build_dp
-from codedata.datapoints import workers
-from codedata.run import cli
-workers.LEASE_S = 4
-cli.main(build_dp.main)
 """
 
 
@@ -83,11 +78,11 @@ class Runs:
         record(self.folder, "build_datapoint", f"{name}_001_a", *(builder or builder_turns()))
         record(self.folder, "review_datapoint", f"{name}_001_a", *(review or review_turns()))
 
-    def serve(self, latency_s: float = 0.0) -> None:
+    def serve(self, latency_s: float = 0.0, lease_s: float = 60.0) -> None:
         self.server = Replay(self.folder, latency_s=latency_s)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         (self.root / "chain.toml").write_text(
-            CHAIN.format(url=self.server.base_url))
+            CHAIN.format(url=self.server.base_url, lease_s=lease_s))
 
     def run(self, *flags, code: int = 0) -> str:
         """Return what build_dp.py prints."""
@@ -107,8 +102,7 @@ class Runs:
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("codedata.datapoints.role_agents.MAX_VALIDATIONS", 2)
+def runs(tmp_path):
     found = Runs(tmp_path)
     yield found
     if found.server:
@@ -117,22 +111,18 @@ def runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.docker
-def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(
-        runs, monkeypatch):
+def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(runs):
     content = judged(runs.root, rivals=RIVALS)
     names = ["seed0", "seed1"]
     for name in names:
         runs.seed(name)
     (runs.seeds / "empty.md").write_text(" \n")
-    runs.serve(latency_s=0.3)
-    monkeypatch.setattr("codedata.datapoints.workers.LEASE_S", 4)
-    (runs.root / "quick.py").write_text(QUICK)
-    command = [sys.executable, runs.root / "quick.py", "agents", "--root", runs.root, "--seeds",
+    runs.serve(latency_s=0.3, lease_s=4)
+    command = [sys.executable, REPO / "build_dp.py", "agents", "--root", runs.root, "--seeds",
                runs.seeds, "--agents", "idea=2,builder=2"]   # reviewers find other checks below
     for wait_s in (9.0, 7.0):
         child = subprocess.Popen(command, cwd=runs.root, stderr=subprocess.DEVNULL,
-                                 env={"PATH": os.environ["PATH"], "HOME": str(runs.root),
-                                      "PYTHONPATH": str(REPO)})
+                                 env={"PATH": os.environ["PATH"], "HOME": str(runs.root)})
         time.sleep(wait_s)
         child.kill()
         child.wait()
@@ -159,7 +149,7 @@ def test_killed_agents_lose_nothing_and_pay_at_most_the_calls_in_flight_again(
 
 
 @pytest.mark.docker
-def test_a_task_whose_process_was_killed_at_its_end_gets_its_ledger_line(runs, monkeypatch):
+def test_a_task_whose_process_was_killed_at_its_end_gets_its_ledger_line(runs):
     manager = TaskManager(runs.root / "dp")
     manager.create_task("build_datapoint", {"datapoint": "one"})
     task = manager.get_next_task("builder-01")
@@ -168,8 +158,7 @@ def test_a_task_whose_process_was_killed_at_its_end_gets_its_ledger_line(runs, m
     write_files(runs.root, {f"dp/_trajectories/{task.id}.0.json": "{}"})
     manager.complete_task(task.id, task.token)
     for lease_s, n in ((60, 0), (1, 1)):   # another process may yet write a young one's
-        runs.serve()
-        monkeypatch.setattr("codedata.datapoints.workers.LEASE_S", lease_s)
+        runs.serve(lease_s=lease_s)
         time.sleep(1)
         runs.run("agents", "--agents", "review=1")
         assert [(line["cost_usd"], line["trajectory"]) for line in read_lines(

@@ -29,7 +29,7 @@ SHORT_429 = Status(429, headers={"Retry-After": "0.02"})
 
 
 def http(**settings) -> Http:
-    return Http(LLM(**{"call_timeout_s": 10.0, **settings}))
+    return Http(LLM(**{"retry_wait_s": 0.01, "call_timeout_s": 10.0, **settings}))
 
 
 def ask(client: Http, url: str, limit: int = 8, tries: Tries | None = None,
@@ -65,19 +65,17 @@ def test_a_passing_fault_is_tried_again_and_a_lasting_one_given_up(fake_llm, fau
     assert fake_llm.n_requests == 6
 
 
-def test_a_refused_connection_is_tried_again_till_the_endpoint_is_up(monkeypatch):
-    monkeypatch.setattr("codedata.llm.http.RETRY_WAIT_S", 0.1)
+def test_a_refused_connection_is_tried_again_till_the_endpoint_is_up():
     with FakeLLM() as gone, ThreadPoolExecutor(1) as pool:
         gone.close()
-        call = pool.submit(ask, http(retry_max=6), gone.base_url)
+        call = pool.submit(ask, http(retry_max=6, retry_wait_s=0.1), gone.base_url)
         time.sleep(0.3)
         with FakeLLM(port=gone.port):
             assert "THOUGHT" in call.result(60)
 
 
 @pytest.mark.long
-def test_waits_between_tries_grow(fake_llm, monkeypatch):
-    monkeypatch.setattr("codedata.llm.http.RETRY_WAIT_S", 0.1)
+def test_waits_between_tries_grow_from_retry_wait_s(fake_llm):
     fake_llm.script(*[Status(500)] * 3)
     ask(http(), fake_llm.base_url)
     assert all(gap >= least for gap, least in zip(fake_llm.gaps(), (0.08, 0.16, 0.32), strict=True))
@@ -183,12 +181,10 @@ def test_an_absurd_retry_after_is_capped_at_a_minute(fake_llm, headers, caplog):
             call.result(60)
 
 
-def test_without_a_usable_retry_after_the_endpoint_is_not_hammered(fake_llm, monkeypatch):
-    monkeypatch.setattr("codedata.llm.http.RETRY_WAIT_S", 0.05)
-    monkeypatch.setattr("codedata.llm.http.MAX_429_TOTAL_S", 0.5)
+def test_without_a_usable_retry_after_the_endpoint_is_not_hammered(fake_llm):
     fake_llm.always(Status(429))
     with pytest.raises(RunStopped, match="429") as stopped:
-        ask(http(), fake_llm.base_url)
+        ask(http(max_429_total_s=0.5, retry_wait_s=0.05), fake_llm.base_url)
     # with waits of 0.05, 0.1, 0.2 … it is 5
     assert stopped.value.exit_code == 1 and 2 <= fake_llm.n_requests <= 15
 
@@ -215,9 +211,8 @@ def test_a_429_lowers_the_concurrency_and_answers_bring_it_back(fake_llm):
 
 
 @pytest.mark.parametrize("reply", [OK, Status(400)])
-def test_any_answer_in_between_starts_the_429_clock_anew(fake_llm, monkeypatch, reply):
-    monkeypatch.setattr("codedata.llm.http.MAX_429_TOTAL_S", 0.3)
-    client = http()
+def test_any_answer_in_between_starts_the_429_clock_anew(fake_llm, reply):
+    client = http(max_429_total_s=0.3)
     fake_llm.script(SHORT_429, reply)
     with suppress(HttpTrouble):
         ask(client, fake_llm.base_url)
@@ -325,7 +320,7 @@ RUNS = {
                                f"timeout;!{ALIKE}"),
     "too large": (2, {}, [Status(200, "x" * 20_000_001)], OK, 1, 2, 1, 1,
                   "answered with more than 20,000,000 bytes"),
-    "429": (3, {}, [], Status(429, headers={"Retry-After": "0.3"}), 1, 2, 0,
+    "429": (3, {"max_429_total_s": 0.2}, [], Status(429, headers={"Retry-After": "0.3"}), 1, 2, 0,
             0, "429;left 3"),
     "cut": (40, {}, [], CUT, 2, 20, 0, 19, "does not answer"),
 }
@@ -333,8 +328,7 @@ RUNS = {
 
 @pytest.mark.parametrize("case", RUNS)
 def test_a_run_fails_items_or_stops_and_goes_on_where_the_endpoint_is_well(
-        tmp_path, fake_llm, capsys, monkeypatch, case):
-    monkeypatch.setattr("codedata.llm.http.MAX_429_TOTAL_S", 0.2)
+        tmp_path, fake_llm, capsys, case):
     n, llm, first, then, code, n_requests, n_answers, n_failed, said = RUNS[case]
     names = tmp_path.with_prompts(n).prompts()
     tmp_path.with_settings({"retry_max": 0, **llm})
@@ -374,10 +368,9 @@ def test_an_endpoint_that_dies_in_mid_run_stops_it_with_1():
 
 @pytest.mark.parametrize("reply", [Status(429, headers={"Retry-After": "3000"}), Status(500)],
                          ids=["Retry-After", "retry"])
-def test_a_stop_ends_a_wait(fake_llm, reply, monkeypatch):
-    monkeypatch.setattr("codedata.llm.http.RETRY_WAIT_S", 3000)
+def test_a_stop_ends_a_wait(fake_llm, reply):
     fake_llm.always(reply)
-    client = http()
+    client = http(max_429_total_s=9000, retry_wait_s=3000)
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(ask, client, fake_llm.base_url)
         eventually(lambda: fake_llm.n_requests and not fake_llm.in_flight)

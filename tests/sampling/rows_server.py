@@ -20,7 +20,7 @@ from codedata.settings import LLM
 
 @pytest.fixture
 def http():
-    http = Http(LLM(retry_max=2))
+    http = Http(LLM(retry_max=2, retry_wait_s=0.01, max_429_total_s=5))
     yield http
     http.close()
 
