@@ -69,7 +69,6 @@ STAGE = re.compile(   # matches the names of folders that scripts write
     rf"({'|'.join((*DIRECTORIES, *EVER_HOW, 'export', 'report', 'variants'))})"
     rf"(_\d+|_({'|'.join(EVER_HOW)}))?")
 MAX_SETTINGS_BYTES = 10_000_000
-REMOVED = toml_of("codedata", "removed.toml")
 
 
 def load(args: Namespace) -> Settings:
@@ -380,8 +379,9 @@ def _refuse_unknown(given: dict, known, where: str, what: str) -> None:
 
 def instead_of(name: str) -> str:
     """Return a hint for a removed setting, value or flag; "" for any other."""
+    removed = toml_of("codedata", "removed.toml")
     return next((f"Version 0.2.0 was the last one with it. {todo}"
-                 for old, todo in REMOVED.items() if name.endswith(old)), "")
+                 for old, todo in removed.items() if name.endswith(old)), "")
 
 
 def _show(settings: Settings, origin: dict[str, str]) -> None:

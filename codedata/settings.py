@@ -188,7 +188,7 @@ class PrTasksSettings:
 class IssueSettings(RoleSettings):
     """[issue]: the model that reports bugs as a user would."""
 
-    writer: str = one_of("llm", "template")   # template: from recorded calls, no model
+    writer: str = one_of("llm", "template")   # template: from failing tests, no model
 
 
 @dataclass(frozen=True)

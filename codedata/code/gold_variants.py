@@ -29,6 +29,8 @@ MAX_SAME = 2             # variants of one line by one operator
 NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
 N_FIRST = 60             # at most a fifth of these are name swaps: too many are equivalent
 CLUSTER_GAP = 2          # maximum lines between neighbours in a cluster
+LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
+NEAR_BYTES = 100         # so near to that check, x[0] equals x[-1]
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -96,7 +98,9 @@ def _edits(path: str, before: bytes, text: bytes) -> Iterator[Edit]:
     for operator, start, end, new in edits:
         # a removal may begin at the end of the previous line
         line = bisect_left(line_ends, end - len(text[start:end].lstrip())) + 1
-        if line in changed:
+        is_guarded = operator == "other-end" and LENGTH_CHECK.search(
+            text, max(0, start - NEAR_BYTES), start)
+        if line in changed and not is_guarded:
             yield line, operator, start, end, new
 
 

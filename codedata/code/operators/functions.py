@@ -20,6 +20,9 @@ SIMPLE = {"identifier", "attribute", "call", "subscript", "await"}
 SIBLINGS = {b"+": b"-", b"-": b"+", b"*": b"+", b"**": b"*", b"/": b"//", b"//": b"/", b"%": b"//"}
 NO_NUMBER = {"string", "list", "tuple"}
 OWN = {b"self", b"cls"}                 # parameters rarely confused with others
+FUNCTIONS = ("function_definition", "function_declaration", "method_definition",
+             "method_declaration")
+GETTER = re.compile(rb"@[\w.]*(?:property|getter)\b|\bget\s|\b_*[gG]et(?:_|[A-Z])\w*\Z")
 KEY = re.compile(rb"""(?:\[|\.get\(|\.pop\(|\.setdefault\()(["'][^"'\\\n]{1,60}["'])[\]),]""")
 
 
@@ -46,6 +49,16 @@ def off_by_one(site: Node, text: bytes, **_) -> list[bytes]:
     least = 1 if before.endswith((b"+", b"-", b"+=", b"-=")) else 0
     number = int(site.text)
     return [b"%d" % other for other in (number + 1, number - 1) if other >= least]
+
+
+def guard_dropped(site: Node, text: bytes, **_) -> list[None]:
+    """Remove a guard, except in a getter: a property, or a method whose name begins with get."""
+    function = ancestor(site, *FUNCTIONS)
+    if function is None:
+        return [None]
+    holder = function.parent if function.parent.type == "decorated_definition" else function
+    head = text[holder.start_byte:function.child_by_field_name("name").end_byte]
+    return [] if GETTER.search(head) else [None]
 
 
 def other_parameter(site: Node, **_) -> list[bytes]:
