@@ -3,9 +3,9 @@
 The rules are in codedata/conversation/turn.py. Accepted turns are also read the way an agent's
 harness reads them.
 """
+import os
 import random
 import re
-import os
 import subprocess
 import sys
 from pathlib import Path
