@@ -75,19 +75,19 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
     code, groups, left_out = 0, [], LeftOutLog()
     rules = ExportRules(excluded_ids, settings.licences, settings.decontaminate)
     with whole_run(STAGE, root / STAGE, options, refuses=REFUSED_FLAGS) as is_wanted:
-        if is_wanted and of_turns:
-            turns = ExportTurns(root, settings, rules, left_out).collect(options.quiet)
-            groups.append(_turn_exports(of_turns, turns, root / STAGE, buckets))
-        if is_wanted and of_whole:
-            turns = read_trajectories(root, settings, rules, left_out, read_row,
-                                      [form.name for form in of_whole])
-            origins = TurnOrigins(root / STAGE, settings, buckets, turns, None, Provenance(root),
-                                  KEPT_SETTINGS, "trajectory_card.md")
-            groups.append([Export(form, form.choose(turns), origins) for form in of_whole])
-        if is_wanted and of_tasks:
-            tasks = read_tasks(root, settings, rules, left_out)
-            groups.append([Export(form, form.choose(tasks), tasks) for form in of_tasks])
         if is_wanted:
+            if of_turns:
+                turns = ExportTurns(root, settings, rules, left_out).collect(options.quiet)
+                groups.append(_turn_exports(of_turns, turns, root / STAGE, buckets))
+            if of_whole:
+                turns = read_trajectories(root, settings, rules, left_out, read_row,
+                                          [form.name for form in of_whole])
+                origins = TurnOrigins(root / STAGE, settings, buckets, turns, None,
+                                      Provenance(root), KEPT_SETTINGS, "trajectory_card.md")
+                groups.append([Export(form, form.choose(turns), origins) for form in of_whole])
+            if of_tasks:
+                tasks = read_tasks(root, settings, rules, left_out)
+                groups.append([Export(form, form.choose(tasks), tasks) for form in of_tasks])
             code = _make(groups, left_out, root / STAGE, options)
     if refusal:
         say(f"      {'would be' if options.read_only else 'was'} refused: {refusal}")
