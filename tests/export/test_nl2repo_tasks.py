@@ -210,7 +210,8 @@ def test_bodies_are_rewarded_and_nothing_else(task, tmp_path, grade, more):
 
 def test_who_runs_the_tests_is_measured(task):
     as_root = proven(
-        f"{NAME}0", test_script=f"[ $(id -u) = 0 ] || exit 1\n{TEST_SCRIPT} tests/test_[dw]*s.py\n")
+        f"{NAME}0",
+        test_script=f"[ $(id -u) = 0 ] || exit 1\n{TEST_SCRIPT} tests/test_{{depths,words}}.py\n")
     remove_image(image_of(as_root))
     assert verifier_config(as_root).items() >= {"user": "root", "canary": ""}.items()
 

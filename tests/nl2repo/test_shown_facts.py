@@ -162,7 +162,6 @@ def test_facts_are_chosen_for_other_outcomes_then_other_lines_and_at_first_a_val
 def test_a_repository_becomes_documents_with_facts_and_tasks_and_no_code_forges_cases(
         tern, tmp_path):
     root = write_tern(tmp_path)
-    root.with_settings(more="[nl2repo]\nmax_candidates = 9\n")
     done = steps(root, UP_TO_PATCHES, *TEMPLATE)
     assert done.returncode == 0, done.stderr
     assert "left out: 1 function: too few facts" in done.stderr
