@@ -209,9 +209,8 @@ def test_bodies_are_rewarded_and_nothing_else(task, tmp_path, grade, more):
 
 
 def test_who_runs_the_tests_is_measured(task):
-    as_root = proven(
-        f"{NAME}0",
-        test_script=f"[ $(id -u) = 0 ] || exit 1\n{TEST_SCRIPT} tests/test_{{depths,words}}.py\n")
+    files = "$(ls tests/test_{depths,words}.py)"   # one may be hidden; no canary is named so
+    as_root = proven(f"{NAME}0", test_script=f"[ $(id -u) = 0 ] || exit 1\n{TEST_SCRIPT} {files}\n")
     remove_image(image_of(as_root))
     assert verifier_config(as_root).items() >= {"user": "root", "canary": ""}.items()
 
