@@ -37,6 +37,7 @@ from codedata.records import (
     Analysis,
     BugConfig,
     BugReport,
+    Candidate,
     Candidates,
     Coverage,
     Task,
@@ -46,13 +47,14 @@ from codedata.run import cli, start
 from codedata.suites.environments import chosen_by
 
 WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candidates,
-                     "prove": (Task, BUG), "issue": BugReport,
+                     "candidates": (Candidate, BUG), "prove": (Task, BUG), "issue": BugReport,
                      "instruct": (Task, BUG)},
            "scale": {"register": BugConfig, "generate": Candidates, "validate": Verdicts,
-                     "report": (Task, BUG), "issue": BugReport, "instruct": (Task, BUG)}}
+                     "candidates": (Candidate, BUG), "report": (Task, BUG), "issue": BugReport, "instruct": (Task, BUG)}}
 STEPS = {word: tuple(written) for word, written in WRITTEN.items()}
-GROUPS = {"preprocess": STEPS["agent"][:2], "instances": ("prove",),
-          "issue": STEPS["agent"][4:], "bug_issue": STEPS["agent"][2:]}
+GROUPS = {"preprocess": STEPS["agent"][:2], "instances": STEPS["agent"][3:5],
+          "prove": STEPS["agent"][3:5], "report": STEPS["scale"][3:5],
+          "issue": STEPS["agent"][5:], "bug_issue": STEPS["agent"][2:]}
 OWN = {"agent": ("per_repo", "num_runs", "strategy", "output"), "scale": ("full",)}
 WRITERS = {"agent": "llm", "scale": "template"}
 
@@ -62,7 +64,7 @@ def main(argv=None) -> int:
     flags = parser.add_argument_group("flags of bug_inject.py")
     add = flags.add_argument
     add("word", choices=STEPS, metavar="agent|scale", help="the maker of the bugs")
-    cli.steps_flag(flags, dict.fromkeys([*STEPS["agent"][:4], *STEPS["scale"]]), GROUPS)
+    cli.steps_flag(flags, dict.fromkeys([*STEPS["agent"][:5], *STEPS["scale"]]), GROUPS)
     add("--per-repo", type=cli.positive, metavar="N",
         help="agents for each repository, a candidate each (default: 2)")
     add("--num-runs", type=cli.positive, default=1, metavar="N",

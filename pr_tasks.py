@@ -3,6 +3,7 @@
 
   records    with --prs: a record of each pull request; without, the records of prompt.py are used
   setup      with --setup: the environments that are missing, as env_setup.py makes them
+  candidates the requests that may become tasks, a folder each
   prove      runs the tests with a request, before it and in its task's image; writes the task
   instruct   the issue as the task's instruction or, without one, the request's description; with
              --writer llm: a text by a model if these are not good enough
@@ -11,6 +12,7 @@ reads   commit/<instance_id>.json     Commit
         env/<repo_name>.json          Environment of the base commit, from env_setup.py
 writes  commit/<instance_id>.json     Commit (records)
         env/<repo_name>.json          Environment (setup)
+        candidate/<instance_id>/      Candidate (candidates)
         task/<instance_id>/           Task, as Harbor takes it (prove; instruct)
         a _ledger.jsonl in each       a line an attempt; the rule that refuses a request
 
@@ -27,10 +29,9 @@ from codedata.env.inputs import clone_for, clones_for, repositories_in
 from codedata.env.setup import READ, setup_stage
 from codedata.llm import Models
 from codedata.pulls.instructions import TextWriter
-from codedata.pulls.prover import PullProver
 from codedata.pulls.pull_records import check_candidates, missing_environments, records_stage
-from codedata.pulls.pull_tasks import Pulls
-from codedata.records import PULL_REQUEST, Commit, Environment, Task
+from codedata.pulls.pull_tasks import candidates_stage, proof_stage
+from codedata.records import PULL_REQUEST, Candidate, Commit, Environment, Task
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage
 from codedata.sampling.github import GitHub
@@ -38,18 +39,17 @@ from codedata.sampling.pull_requests import all_prs
 from codedata.sampling.trajectories import hub_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.suites.environments import Environments
-from codedata.tasks.stages import instruct_stage, prove_stage
+from codedata.tasks.stages import instruct_stage
 
-STEPS = {"records": Commit, "setup": Environment, "prove": (Task, PULL_REQUEST),
-         "instruct": (Task, PULL_REQUEST)}
+STEPS = {"records": Commit, "setup": Environment, "candidates": (Candidate, PULL_REQUEST),
+         "prove": (Task, PULL_REQUEST), "instruct": (Task, PULL_REQUEST)}
 PLANNER = "recipe"
 
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "pr_tasks", "env", "sandbox")
     flags = parser.add_argument_group("flags of pr_tasks.py")
-    cli.steps_flag(flags, STEPS)
+    cli.steps_flag(flags, STEPS, {"prove": ("candidates", "prove")})
     add = flags.add_argument
     add("--prs", metavar="SPEC", default="",
         help="github:OWNER/NAME[@A..B], git:PATH[@A..B], hf:NAME[:SPLIT], or a path or glob of "
@@ -78,18 +78,14 @@ def main(argv=None) -> int:
         return all_prs(args.prs, hub_of(settings, models.http), GitHub(settings, models.http),
                        partial(clone_for, clones=clones, root=settings.root))
 
-    def prove(models: Models) -> Stage:
-        kind, host = Pulls(settings), sandboxes(models)
-        return prove_stage(kind, "pr_tasks.prove", PullProver(kind, host), host,
-                           Environments(settings.root, unhealthy_too=True),
-                           after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")
-
     if args.check:
         with Models(settings) as models:
             return check_candidates(settings, clones, found(models))
     makers = {"records": lambda models: records_stage(settings, args.prs, clones, found(models)),
               "setup": partial(setup, settings, clones, sandboxes,
-                               options.selection.limit), "prove": prove,
+                               options.selection.limit),
+              "candidates": lambda models: candidates_stage(settings),
+              "prove": lambda models: proof_stage(settings, sandboxes(models)),
               "instruct": partial(instruct, settings)}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
     steps = [step for step in args.steps if wanted.get(step, True)]

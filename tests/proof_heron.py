@@ -6,12 +6,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from codedata.bugs.bug_tasks import Bugs
+from codedata.tasks.prove.kinds import Candidate, Kind, PatchKind
 from heron_environment import an_environment
 from projects import make_lean
 from root import write_json
 
 from codedata.analysis.analyse import analysis_of
-from codedata.bugs.bug_tasks import Bugs
 from codedata.bugs.instances import AGENT, MAX_BROKEN_SHARE
 from codedata.code.entities import SourceFile, Sources
 from codedata.records import STRIPPED_PATCH, Environment, Task
@@ -19,7 +20,6 @@ from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import BugSettings, SandboxSettings, Settings
-from codedata.tasks.prove.kinds import Candidate, Kind, PatchKind
 from codedata.tasks.prove.proof import PatchProver
 from codedata.tasks.prove.run_suite import ScreeningRules
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from codedata.analysis.analyse import analysis_stage
 from codedata.analysis.measure import coverage_stage
 from codedata.bugs import inject
-from codedata.bugs.bug_tasks import Bugs, scale_screens
-from codedata.bugs.generate import BATCH, PER_TASK, generate_stage
-from codedata.bugs.instances import AGENT, MAX_BROKEN_SHARE, SCALE, Word, bug_tasks
+from codedata.bugs.choose import chosen_in
+from codedata.bugs.generate import generate_stage
+from codedata.bugs.held_out import HeldOutCases
+from codedata.bugs.instances import AGENT, SCALE, Word, agents_candidates, bug_tasks
 from codedata.bugs.issues.issue_facts import CASES
 from codedata.bugs.issues.issue_report import Reporter
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.register import register_stage
+from codedata.bugs.screen_bugs import validate_stage
 from codedata.disk.store import Store, all_readable
 from codedata.llm import Models
 from codedata.records import BUG, BugReport, Task
@@ -22,8 +24,9 @@ from codedata.run.stage import Reads, Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
-from codedata.tasks.prove.proof import PatchProver
-from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
+from codedata.tasks.prove.proof import Checks
+from codedata.tasks.prove.rules import MAX_BROKEN_SHARE
+from codedata.tasks.stages import candidate_stage, candidates_in, instruct_stage, prove_stage
 from codedata.terminal import plural
 
 Steps = dict[str, Callable[[Models], Stage]]
@@ -53,8 +56,9 @@ class Stages:
             "inject": lambda models: inject.Injector(
                 settings, models, host(models), self.strategy).stage(
                 self.environments(), self._analyses(), self._analyses("tests")),
-            "prove": lambda models: self._prove(
-                AGENT, models, after="bug_inject.py agent --steps inject"),
+            "candidates": lambda models: self._candidates(
+                AGENT, agents_candidates(settings.root)),
+            "prove": lambda models: self._prove(AGENT, models),
             **self._reported(AGENT)}
 
     def scale(self) -> Steps:
@@ -65,24 +69,29 @@ class Stages:
                 settings, host(models), self.environments()),
             "generate": lambda models: generate_stage(
                 settings, host(models), self.environments(), self._analyses("tests")),
-            "validate": lambda models: screen_stage(
-                scale_screens(settings.root, settings.bug, self._analyses("tests")),
-                "bug_inject.validate", self.environments(), host(models),
-                {"max_broken_share": MAX_BROKEN_SHARE}, self.is_full,
-                per_limit=PER_TASK / BATCH,
-                after="bug_inject.py scale --steps generate",
-                then="bug_inject.py scale --steps report"),
-            "report": lambda models: self._prove(
-                SCALE, models, after="bug_inject.py scale --steps validate"),
+            "validate": lambda models: validate_stage(
+                settings, host(models), self.environments(), self._analyses("tests"),
+                self.is_full),
+            "candidates": lambda models: self._candidates(
+                SCALE, chosen_in(settings.root, settings.bug)),
+            "report": lambda models: self._prove(SCALE, models),
             **self._reported(SCALE)}
 
-    def _prove(self, word: Word, models: Models, **more) -> Stage:
-        bug, host = self.settings.bug, self._host(models)
-        kind = Bugs(word, self.settings.root, bug, self._analyses())
+    def _candidates(self, word: Word, reads: Reads) -> Stage:
+        return candidate_stage(
+            self.settings.root, f"bug_inject.{word.prefix}candidates", reads, BUG, word.owns,
+            after=f"bug_inject.py {word.name} --steps {word.before}",
+            then=f"bug_inject.py {word.name} --steps {word.maker}")
+
+    def _prove(self, word: Word, models: Models) -> Stage:
+        root = self.settings.root
         return prove_stage(
-            kind, f"bug_inject.{word.maker}", PatchProver(kind, host), host, self.environments(),
-            {"hide_tests": True, "max_broken_share": MAX_BROKEN_SHARE, "cases": CASES},
-            then=f"bug_inject.py {word.name} --steps issue", **more)
+            f"bug_inject.{word.maker}", candidates_in(root, BUG, word.owns),
+            bug_tasks(root, word.owns), self.environments(), self._host(models),
+            Checks(HeldOutCases().of), made_by=f"bug_inject.{word.prefix}candidates",
+            identity={"hide_tests": True, "max_broken_share": MAX_BROKEN_SHARE, "cases": CASES},
+            after=f"bug_inject.py {word.name} --steps {word.before}",
+            then=f"bug_inject.py {word.name} --steps issue")
 
     def _reported(self, word: Word) -> Steps:
         settings = self.settings
@@ -107,10 +116,15 @@ def describe_bugs(bugs: Collection[Task]) -> str:
     """Return the number of bugs by kind, and the number of bugs with an issue text."""
     texts = [bool(bug.instruction) for bug in bugs]
     none = "" if all(texts) else f", {texts.count(False)} without"
-    kinds = Counter(str((bug.proof or {}).get("family") or bug.about.get("method") or "by hand")
-                    for bug in bugs)
+    kinds = Counter(str(family_of(bug) or bug.about.get("method") or "by hand") for bug in bugs)
     listed = ", ".join(f"{name} {n}" for name, n in kinds.most_common())
     whys = Counter(str(cases.get("none", "with held-out cases")) for bug in bugs
                    if isinstance(cases := (bug.proof or {}).get("cases"), dict))
     return (f"{plural(len(texts), 'bug')} proven ({listed}), {texts.count(True)} with a text{none}"
             + "".join(f"; {n} {why}" for why, n in whys.most_common()))
+
+
+def family_of(bug: Task) -> str:
+    """Return the family of the edit that made a bug, "" if it has none."""
+    proof = bug.proof or {}
+    return (proof.get("words") or proof).get("family") or ""   # `words` from 0.3.0 on

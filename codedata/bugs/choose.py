@@ -20,7 +20,10 @@ from heapq import heappop, heappush
 from pathlib import Path
 
 from codedata.bugs.instances import (
+    READ,
+    SCALE,
     bug_tasks,
+    candidate_in,
     is_of_agent,
     is_of_scale,
     name_of,
@@ -28,11 +31,11 @@ from codedata.bugs.instances import (
     scale_candidates,
 )
 from codedata.bugs.register import SEED
-from codedata.disk.store import Derived, Store, digest
+from codedata.disk.store import Derived, Store, digest, digests_of
 from codedata.errors import BrokenRecord
-from codedata.records import Verdicts
+from codedata.records import Candidate, Verdicts
+from codedata.run.stage import Reads
 from codedata.settings import BugSettings
-from codedata.tasks.prove.kinds import Candidate
 from codedata.tasks.prove.outcomes import SURVIVES
 from codedata.texts import safe_name
 
@@ -54,7 +57,7 @@ class GoodCandidate:
     place: str         # id of the changed function, or the file's path if the change is in none
     failing: str       # digest of the names of the failing tests
     n_failing: int
-    digests: dict[str, str]   # digests of the base commit and the diff, which the proof reads
+    digests: dict[str, str]   # of the candidate's fields
     survives: bool = False    # no test noticed it: not a bug, but counted for its place
 
     @property
@@ -63,7 +66,7 @@ class GoodCandidate:
         return self.name.rpartition(".")[2]
 
 
-def chosen_in(root: Path, settings: BugSettings) -> Derived:
+def chosen_in(root: Path, settings: BugSettings) -> Reads:
     """Return the chosen bugs of all repositories, by instance id."""
     candidates = scale_candidates(root)
     verdicts = Store(root, Verdicts, only=is_of_scale)
@@ -84,9 +87,8 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
                 raise BrokenRecord(
                     f"has a verdict with a wrong instance id: {verdict['instance_id'][:80]!r}.",
                     str(verdicts.path(item)), AGAIN)
-            bugs[name] = Candidate(
-                name, batch.repo_name, batch.base_commit, candidate["diff"], item, batch.method,
-                words=candidate, screened=verdict["evidence"])
+            bugs[name] = candidate_in(batch, item, candidate, name, SCALE,
+                                      operator=operator_of(candidate), screened=verdict["evidence"])
         return bugs
 
     def is_kept(name: str) -> bool:
@@ -96,7 +98,7 @@ def chosen_in(root: Path, settings: BugSettings) -> Derived:
 
     chosen = Derived(verdicts, bugs_of, also_reads=(candidates,), facts_of=_facts_of, keeps=is_kept,
                      choose=lambda candidates: _choose_all(root, settings, candidates.values()))
-    return chosen
+    return Reads(chosen, READ, made_by="bug_inject.validate")
 
 
 def _choose_all(root: Path, settings: BugSettings,
@@ -116,14 +118,13 @@ def _choose_all(root: Path, settings: BugSettings,
 
 
 def _facts_of(candidate: Candidate) -> GoodCandidate:
-    screened, words = candidate.screened, candidate.words
+    words, screened = candidate.words, candidate.words["screened"]
     failing = screened.get("failing")
     failing = failing if isinstance(failing, list) else []
     return GoodCandidate(
-        candidate.name, candidate.repo_name, operator_of(words),
+        candidate.name, candidate.instance_id, operator_of(words),
         words.get("symbol") or str(words.get("path", "")), digest(failing), len(failing),
-        {"base_commit": digest(candidate.base_commit), "diff": digest(candidate.diff)},
-        screened.get("verdict") == SURVIVES[0])
+        digests_of(candidate), screened.get("verdict") == SURVIVES[0])
 
 
 # the choice --------------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ from codedata.agent import (
     search,
     view_file,
 )
-from codedata.bugs.effects import symbols_at
 from codedata.bugs.giveaways import giveaways
 from codedata.bugs.hotspots import CodeMap
 from codedata.bugs.instances import FEATURE, MAX_BROKEN_SHARE
@@ -59,6 +58,7 @@ from codedata.suites.contexts import copy_source
 from codedata.suites.environments import READ, labelled, open_environment
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S, Files, changed_files, files_in
+from codedata.tasks.prove.effects import symbols_at
 from codedata.tasks.prove.outcomes import known_results
 from codedata.tasks.prove.run_suite import FirstRun, ScreeningRules, first_run
 from codedata.terminal import named

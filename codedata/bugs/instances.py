@@ -9,9 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codedata.code.patches import normalised
-from codedata.disk.store import Derived, Store
+from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
-from codedata.records import BUG, Candidates, Files, ProposedChange, Task
+from codedata.records import (
+    BREAKS,
+    BUG,
+    Candidate,
+    Candidates,
+    Files,
+    ProposedChange,
+    Task,
+    candidate_of,
+)
+from codedata.run.stage import Reads
 from codedata.tasks.folder.task_folder import (
     GOLD,
     REVERSE,
@@ -22,12 +32,12 @@ from codedata.tasks.folder.task_folder import (
     text_in,
     verifier_config,
 )
-from codedata.tasks.prove.kinds import Candidate
 from codedata.verifier.junit import restored_name
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 FEATURE = "feature"        # the family of an agent's candidate that is not meant as a bug
-MAX_BROKEN_SHARE = 0.5   # share of the suite that a bug may break
+CATEGORY = "debugging"     # one of Harbor's categories of tasks
+READ = "base_commit", "change", "config"   # of a candidate
 FOLDERS = ("environment", "solution", "tests")
 AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # names of agents' files and instances
 
@@ -50,11 +60,12 @@ class Word:
     name: str
     maker: str               # the step that writes the tasks of these bugs
     owns: Callable[[str], bool]   # whether a name belongs to one of these bugs
+    before: str              # the step that writes their candidates into bug/
     prefix: str = ""         # in ledgers, before the names of steps that both subcommands have
 
 
-AGENT = Word("agent", "prove", is_of_agent)
-SCALE = Word("scale", "report", is_of_scale, "scale_")
+AGENT = Word("agent", "prove", is_of_agent, "inject")
+SCALE = Word("scale", "report", is_of_scale, "validate", "scale_")
 
 
 def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
@@ -64,11 +75,26 @@ def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
 
 # candidates --------------------------------------------------------------------------------------
 
-def agents_candidates(root: Path) -> Derived:
-    """Return the candidates of agents in bug/_candidates/. Refuse a change that an earlier file of
-    the same repository and commit has."""
+def candidate_in(record: Candidates, item: str, change: ProposedChange, name: str, word: Word,
+                 **words) -> Candidate:
+    """Return a change of the file `item` as the candidate `name`; `words` describe it, too."""
+    words = {key: value for key, value in {**change, **words}.items() if key != "diff"}
+    family = words.get("family")
+    about = {"tier": word.name, "symbol": words.get("symbol") or "", "made_from": {
+                 "directory": Candidates.directory, "item": item, "digest": digest(change["diff"])},
+             "labels": {"category": CATEGORY, "tags": [BUG, str(family or record.method)]}}
+    return candidate_of(
+        name, change["diff"], about, repo=record.repo, environment=record.repo_name,
+        base_commit=record.base_commit, direction=BREAKS, method=record.method, words=words,
+        rules={"reduce_gold": True} if family == FEATURE else None)
+
+
+def agents_candidates(root: Path) -> Reads:
+    """Return the candidates of agents in bug/_candidates/. Leave out a change that an earlier file
+    of the same repository and commit has."""
     store = Store(root, Candidates, only=is_of_agent)
     first: dict[tuple[str, str, str], str] = {}   # (repository, commit, change) → its file
+    same: dict[str, str] = {}                     # why candidates are left out
 
     def candidates_in(item: str, record: Candidates) -> dict[str, Candidate]:
         _check_repository(record, store, item)
@@ -77,13 +103,13 @@ def agents_candidates(root: Path) -> Derived:
             change = normalised(words["diff"])
             before = first.setdefault((record.repo_name, record.base_commit, change), item)
             name = f"{item}.{change[:8]}"
-            candidates.setdefault(name, Candidate(
-                name, record.repo_name, record.base_commit, words["diff"], item, record.method,
-                words=words,
-                refused="" if before == item else f"it is the same change as {before}"))
+            candidates.setdefault(name, candidate_in(record, item, words, name, AGENT))
+            if before != item:
+                same[name] = f"it is the same change as {before}"
         return candidates
 
-    return Derived(store, candidates_in)
+    return Reads(Derived(store, candidates_in), READ, made_by="bug_inject.inject",
+                 leaves_out=lambda name, _: same.get(name, ""))
 
 
 def scale_candidates(root: Path, within: Derived | None = None) -> Derived:

@@ -32,7 +32,7 @@ from codedata.disk.ledger import FileState, LastAttempt, Ledger
 from codedata.disk.locks import check_directories
 from codedata.driver import StaysInDriver, in_driver, is_worker
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
-from codedata.records import OMITTED_IF_NULL, kind_of, parse
+from codedata.records import OMITTED_IF_NULL, parse
 from codedata.terminal import say
 from codedata.texts import natural, safe_name
 
@@ -135,7 +135,7 @@ class Listing(StaysInDriver):
             return kind == digest(self.kind)
         try:
             data = layouts.load_folder(self.path(name), {"config": self.places["config"]})
-            return kind_of(data["config"]) == self.kind
+            return self.cls.completed(data)["kind"] == self.kind
         except BrokenRecord as e:
             if self._only(name):
                 self.broken.append(e)

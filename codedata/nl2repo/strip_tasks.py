@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import reduce
 from itertools import chain
 from operator import or_
 from pathlib import Path
@@ -22,11 +22,12 @@ from codedata.disk.store import Derived, Store, all_readable, digest
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import EMPTY, Strippable
 from codedata.records import (
+    BREAKS,
     STRIPPED_PATCH,
+    Candidate,
     Communities,
     Coverage,
     Environment,
-    Object,
     RepoDocument,
     RepoMeta,
     ScreenedStrip,
@@ -34,19 +35,25 @@ from codedata.records import (
     StripCandidate,
     StripPatch,
     Task,
+    candidate_of,
 )
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.suites.contexts import LANGUAGE
 from codedata.suites.test_results import place_of
 from codedata.tasks.folder.task_folder import BEFORE_DOCUMENT, verifier_config
-from codedata.tasks.prove.kinds import Candidate, DiffsToScreen, PatchKind, Screens
 from codedata.tasks.prove.outcomes import GOOD, SURVIVES, known_results, time_limit
-from codedata.tasks.prove.proof import PatchProver
+from codedata.tasks.prove.proof import CandidateProof, Checks
 from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules
 from codedata.tasks.screen.screening import Screener
-from codedata.tasks.stages import instruct_stage, prove_stage, screen_stage
+from codedata.tasks.stages import (
+    Screening,
+    candidate_stage,
+    candidates_in,
+    instruct_stage,
+    judged_in,
+    prove_stage,
+)
 from codedata.terminal import named
 from codedata.texts import fill, text_of
 
@@ -75,18 +82,10 @@ def id_of(repo_name: str, kind: str, diff: str) -> str:
     return f"{repo_name}.{kind}.{normalised(diff)[:8]}"
 
 
-def strip_candidates(root: Path) -> Derived:
-    """Return the stripped patches as candidates, by ids made from their diffs: an edited patch is
-    another candidate."""
-    def candidate_of(_, patch: StripPatch) -> dict[str, Candidate]:
-        name, screened = id_of(patch.repo_name, patch.kind, patch.diff), patch.screened
-        refused = ""
-        if screened.get("verdict") != GOOD:
-            refused = f"rejected by screening: {screened.get('reason')}"
-        return {name: Candidate(name, patch.repo_name, patch.base_commit, patch.diff, patch.id,
-                                patch.kind, patch.functions, vars(patch), screened, refused)}
-
-    return Derived(Store(root, StripPatch), candidate_of)
+def strip_patches(root: Path) -> Derived:
+    """Return the stripped patches by ids made from their diffs: an edited patch is another one."""
+    return Derived(Store(root, StripPatch),
+                   lambda _, patch: {id_of(patch.repo_name, patch.kind, patch.diff): patch})
 
 
 def task_documents(root: Path) -> Derived:
@@ -105,73 +104,54 @@ def tasks_of(root: Path) -> Store:
     return Store(root, Task, kind=STRIPPED_PATCH, derived=True)
 
 
-class Strips(PatchKind):
-    """Implement stripped patches as a kind of task."""
+def candidate_in(patch: StripPatch, copy: SourceCopy, meta: RepoMeta, environment: Environment,
+                 communities: Communities | None) -> Candidate:
+    """Return a stripped patch as a candidate. Not graded are the tests outside of test files, such
+    as doctests, and those that a stripped body skips. Graded are the changed files of an agent's
+    work."""
+    paths, files = {*copy.files, *copy.others}, sorted(path for path, _ in files_of(patch.diff))
+    outside = [test for test in known_results(environment)
+               if (path := place_of(test, paths)[0]) and not is_test_file(path)]
+    about = {"functions": patch.functions,
+             "labels": {"category": "rebuild", "tags": ["nl2repo", patch.kind]},
+             "made_from": {"directory": StripPatch.directory, "item": patch.id,
+                           "digest": digest(patch.diff)}}
+    ungraded = [*((communities and communities.ungraded) or []), *outside]
+    return candidate_of(
+        id_of(patch.repo_name, patch.kind, patch.diff), patch.diff, about, repo=patch.repo,
+        environment=patch.repo_name, base_commit=patch.base_commit, direction=BREAKS,
+        kind=STRIPPED_PATCH, method=patch.kind, licence=meta.licence,
+        rules={"counts": files, **({"ungraded": ungraded} if ungraded else {}),
+               **({"counts_missing": True} if patch.kind == EMPTY else {})})
 
-    name, label = STRIPPED_PATCH, "nl2repo"
 
-    def __init__(self, root: Path, host: SandboxFactory, from_empty: bool = False):
-        same = {"same": "base_commit"}
-        self.rules = FROM_EMPTY if from_empty else RULES
-        self._host, self.tasks = host, tasks_of(root)
-        self.candidates = Reads(strip_candidates(root), ("base_commit", "functions", "diff"),
-                                made_by="nl2repo.patches")
-        self.candidates_with = (
-            coverage_reads(root),
-            Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
-            Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
-            Reads(Store(root, Communities), ("ungraded",), optional=True, **same))
-
-    def counted(self, candidate: Candidate, environment: Environment, coverage: Coverage,
-                copy: SourceCopy, meta: RepoMeta, communities: Communities | None
-                ) -> tuple[Environment, tuple[str, ...]]:
-        """Return (the environment, the paths of the changed files). Its doctests, and the tests
-        that a stripped body skips, are not graded; the files are taken from an agent's work."""
-        skipped = (communities and communities.ungraded) or []
-        paths = {*copy.files, *copy.others}
-        # tests outside of test files, such as doctests
-        outside = [test for test in known_results(environment)
-                   if (path := place_of(test, paths)[0]) and not is_test_file(path)]
-        return (replace(environment, flaky=[*environment.flaky, *skipped, *outside]),
-                tuple(sorted(path for path, _ in files_of(candidate.diff))))
-
-    def refusal(self, candidate: Candidate, run: FirstRun, label: str, environment: Environment,
-                coverage: Coverage, *joined) -> str:
-        """Return a reason that names failing tests which need none of the functions; "" if there
-        are none. A test that runs none of them, by coverage, may still need a fixture or a cache
-        that another test makes. So only these tests are run again: tests that fail again need the
-        functions, and are not named."""
-        wanted, unrelated = {*candidate.functions}, {}
-        for test in coverage.tests:
-            k = test["functions"]
-            ran = () if k is None else (coverage.functions[i] for i in coverage.function_sets[k])
-            if k is not None and not test["starts"] and wanted.isdisjoint(ran):
-                unrelated[test["name"]] = test
-        failing = unrelated.keys() & {*run.fail_to_pass}
-        if not failing or candidate.method == EMPTY:
-            return ""
-        ids = [i for i, id in enumerate(coverage.functions) if id in wanted]
-        alone = replace(coverage, function_sets=[ids], tests=[
-            {**unrelated[name], "functions": 0} for name in sorted(failing)])
-        limit_s = time_limit(environment, self._host.run_timeout_s)
-        with Screener(environment, alone, limit_s, self._host, label, self.rules) as screener:
-            shown, = screener.screen([candidate.diff])
-        if shown:
-            failing -= {*shown.failing}
-        names = named(sorted(failing))
-        return f"tests fail that do not need the functions: {names}" if failing else ""
-
-    def described(self, candidate: Candidate, run: FirstRun, environment: Environment,
-                  coverage: Coverage, copy: SourceCopy, meta: RepoMeta, *joined
-                  ) -> tuple[Object, Object]:
-        """Return the entries for [metadata.codedata], such as the functions and the licence, and {}
-        for proof.json."""
-        made_from = {"directory": StripPatch.directory, "item": candidate.item,
-                     "digest": digest(candidate.diff)}
-        return {"method": candidate.method, "functions": candidate.functions,
-                "licence": meta.licence, "language": LANGUAGE, "made_from": made_from,
-                "labels": {"category": "rebuild",
-                           "tags": [LANGUAGE, "nl2repo", candidate.method]}}, {}
+def unrelated_tests(candidate: Candidate, run: FirstRun, proof: CandidateProof) -> str:
+    """Return a reason that names failing tests which need none of the functions; "" if there are
+    none. A test that runs none of them, by coverage, may still need a fixture or a cache that
+    another test makes. So only these tests are run again: tests that fail again need the functions,
+    and are not named."""
+    coverage, environment = proof.coverage, proof.environment
+    if not coverage or candidate.config["method"] == EMPTY:
+        return ""
+    wanted, unrelated = {*candidate.config["about"]["functions"]}, {}
+    for test in coverage.tests:
+        k = test["functions"]
+        ran = () if k is None else (coverage.functions[i] for i in coverage.function_sets[k])
+        if k is not None and not test["starts"] and wanted.isdisjoint(ran):
+            unrelated[test["name"]] = test
+    failing = unrelated.keys() & {*run.fail_to_pass}
+    if not failing:
+        return ""
+    ids = [i for i, id in enumerate(coverage.functions) if id in wanted]
+    alone = replace(coverage, function_sets=[ids], tests=[
+        {**unrelated[name], "functions": 0} for name in sorted(failing)])
+    limit_s = time_limit(environment, proof.host.run_timeout_s)
+    with Screener(environment, alone, limit_s, proof.host, proof.label, RULES) as screener:
+        shown, = screener.screen([candidate.change])
+    if shown:
+        failing -= {*shown.failing}
+    names = named(sorted(failing))
+    return f"tests fail that do not need the functions: {names}" if failing else ""
 
 
 def instruction_of(task: Task, text: TaskDocument) -> str:
@@ -191,13 +171,18 @@ def instruction_of(task: Task, text: TaskDocument) -> str:
 
 # screening ---------------------------------------------------------------------------------------
 
-def strip_screens(root: Path, max_screened: int | None, from_empty: bool) -> Screens:
-    """Return how the candidates of repositories are screened; of each, the first `max_screened`
-    (None: all) and those screened before. Without the bodies, a test must fail, and all tests must
-    still be collected."""
-    found = Store(root, Communities)
+def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
+                    limit: int | None, from_empty: bool) -> Stage:
+    """Return the stage that screens the candidates of nl2repo.relationship; with a limit of tasks,
+    the first PER_TASK for each and those screened before. If an earlier run has screened fewer,
+    screen them again. Without the bodies, a test must fail, and all tests must still be collected.
+    """
+    found, max_screened = Store(root, Communities), limit and PER_TASK * limit
+    is_short = any(len(one.screened or ()) < len(one.candidates[:max_screened])
+                   for one in all_readable(root, Communities))
+    screening = Screening("nl2repo", FROM_EMPTY if from_empty else RULES, host)
 
-    def to_screen(item: Communities, environment: Environment, coverage: Coverage) -> DiffsToScreen:
+    def make(item: Communities, environment: Environment, coverage: Coverage) -> Communities:
         strippable = Strippable(sources_of(root, item.repo_name), coverage, from_empty)
         n = max_screened and max(max_screened, len(item.screened or ()))
         strips = [_strip(item.repo_name, one, strippable) for one in item.candidates[:n]]
@@ -206,16 +191,19 @@ def strip_screens(root: Path, max_screened: int | None, from_empty: bool) -> Scr
         single = [one["functions"][0] for one in possible if one["kind"] == FUNCTION]
         wrong = {id: strippable.variants(id, N_VARIANTS) for id in single[:MAX_VARIED]}
         diffs = [*(one["diff"] for one in possible), *chain.from_iterable(wrong.values())]
-        return DiffsToScreen(diffs, coverage, partial(_with_verdicts, item, strips, wrong),
-                             "no source is left" if from_empty else "")
+        return _with_verdicts(item, strips, wrong, screening.verdicts(
+            diffs, environment, coverage, "no source is left" if from_empty else ""))
 
-    return Screens("nl2repo", FROM_EMPTY if from_empty else RULES,
-                   Reads(found, ("base_commit", "candidates"), made_by="nl2repo.relationship"),
-                   (coverage_reads(root),), Writes(found, ("screened", "ungraded")), to_screen)
+    return Stage("nl2repo.screen", make=make, close=screening.close, refresh=is_short,
+                 reads=Reads(found, ("base_commit", "candidates"), made_by="nl2repo.relationship"),
+                 also_reads=(judged_in(environments), coverage_reads(root)),
+                 writes=Writes(found, ("screened", "ungraded")),
+                 identity={"max_screened": max_screened} if max_screened else {},
+                 after=RELATIONSHIP, then=RELATIONSHIP)
 
 
 def _with_verdicts(found: Communities, strips: list[ScreenedStrip], wrong: dict[str, list[str]],
-                   verdicts: Mapping[str, Screened], seconds: float) -> Communities:
+                   verdicts: Mapping[str, Screened]) -> Communities:
     """Return the candidates of a repository with their `verdicts`, by diff. A test that any
     candidate skips is not graded: it may fail (xfail), or asks the code whether to run, so its
     result does not depend only on a stripped body. `wrong` has the diffs with wrong bodies of
@@ -261,20 +249,10 @@ def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) ->
             "n_covering": reduce(or_, (strippable.tests[id] for id in ids)).bit_count()}
 
 
+CHECKS = Checks(refusals={STRIPPED_PATCH: unrelated_tests})
+
+
 # stages ------------------------------------------------------------------------------------------
-
-def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
-                    limit: int | None, from_empty: bool) -> Stage:
-    """Return the stage that screens the candidates of nl2repo.relationship; with a limit of tasks,
-    the first PER_TASK for each. If an earlier run has screened fewer, screen them again.
-    """
-    n = limit and PER_TASK * limit
-    is_short = any(len(one.screened or ()) < len(one.candidates[:n])
-                   for one in all_readable(root, Communities))
-    return screen_stage(strip_screens(root, n, from_empty), "nl2repo.screen", environments, host,
-                        {"max_screened": n} if n else {}, refresh=is_short, after=RELATIONSHIP,
-                        then=RELATIONSHIP)
-
 
 def screened_strips(root: Path) -> Derived:
     """Return a StripPatch for each screened candidate that was rejected or is to be proven. Of a
@@ -310,13 +288,32 @@ def patches_stage(settings: Settings) -> Stage:
         then=RELATIONSHIP)
 
 
-def proof_stage(root: Path, environments: Derived, host: SandboxFactory,
-                from_empty: bool) -> Stage:
+def candidates_stage(root: Path, environments: Derived) -> Stage:
+    """Return the stage that writes the stripped patches that passed screening to candidate/."""
+    patches, same = strip_patches(root), {"same": "base_commit"}
+
+    def left_out(name: str, _: str) -> str:
+        screened = patches.read(name).screened
+        good = screened.get("verdict") == GOOD
+        return "" if good else f"rejected by screening: {screened.get('reason')}"
+
+    return candidate_stage(
+        root, "nl2repo.candidates",
+        Reads(patches, ("base_commit", "functions", "diff"), made_by="nl2repo.patches",
+              leaves_out=left_out), STRIPPED_PATCH, make=candidate_in, also_reads=(
+            Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
+            Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
+            judged_in(environments),
+            Reads(Store(root, Communities), ("ungraded",), optional=True, **same)),
+        after=RELATIONSHIP, then=RELATIONSHIP)
+
+
+def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
     """Return the stage that proves stripped patches."""
-    kind = Strips(root, host, from_empty)
-    tasks = kind.tasks
+    tasks = tasks_of(root)
     return prove_stage(
-        kind, "nl2repo.proof", PatchProver(kind, host), host, environments,
+        "nl2repo.proof", candidates_in(root, STRIPPED_PATCH), tasks, environments, host, CHECKS,
+        (coverage_reads(root),), made_by="nl2repo.candidates",
         sum_up=lambda: [describe_strips(all_readable(root, StripPatch), tasks.names(),
                                   tasks.ledger.excluded)],
         after=RELATIONSHIP, then="nl2repo.py --steps doc_part2,doc_part1,doc")

@@ -14,7 +14,7 @@ from codedata.code.patches import files_of, n_changed_lines
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
 from codedata.pulls.instructions import own_text
-from codedata.pulls.pull_tasks import Pulls, pull_request, rule_against
+from codedata.pulls.pull_tasks import pull_candidates, pull_request, rule_against
 from codedata.records import Commit, parse
 from codedata.run.stage import Stage, Writes, found_records
 from codedata.sandbox.archives import UnsafeArchive
@@ -55,8 +55,8 @@ def check_candidates(settings: Settings, clones: str,
             except BrokenRecord as e:
                 reason = e.what
             else:
-                request = pull_request(commit)
-                reason = request.refused or rule_against(commit, settings)
+                request, refusal = pull_request(commit)
+                reason = refusal or rule_against(commit, settings)
                 if not reason:   # the slow rule comes last
                     commit = replace(commit, new_names=_new_names(clones, commit))
                     reason = rule_against(commit, settings)
@@ -64,8 +64,8 @@ def check_candidates(settings: Settings, clones: str,
         if not reason:
             print(f"{printable(commit.instance_id)}: "
                   f"{plural(n_words(own_text(commit)), 'word')}, "
-                  f"{plural(len([*files_of(request.diff)]), 'file')}, "
-                  f"{plural(n_changed_lines(request.diff), 'line')}"
+                  f"{plural(len([*files_of(request.change)]), 'file')}, "
+                  f"{plural(n_changed_lines(request.change), 'line')}"
                   + ("; names in its tests: not checked, as no clone has its base commit"
                      if commit.new_names is None else ""))
     say(f"pr_tasks check  {plural(n.total(), 'pull request')}, {n['']:,} can become tasks")
@@ -104,14 +104,14 @@ def missing_environments(settings: Settings, clones: str, limit: int | None = No
     image of an ancestor. The source is a clone that has the commit, if `clones` is one or has one.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
-    requests = Pulls(settings).candidates
+    requests = pull_candidates(settings)
     candidates = requests.store.open()
     needed_by: dict[str, list[str]] = defaultdict(list)
     for name in candidates.names():
         one = candidates.read(name)
-        is_refused = one.refused or requests.leaves_out(name, one.instance_id)
-        if not is_refused and one.repo_name not in found:
-            needed_by[one.repo_name].append(name)
+        environment = one.instance_id
+        if environment not in found and not requests.leaves_out(name, environment):
+            needed_by[environment].append(name)
     first = {name: commits.read(needed[0]) for name, needed in needed_by.items()}
     rows = {}
     newest = sorted(first.items(), key=lambda pair: pair[1].created_at or "")[-(limit or 0):]

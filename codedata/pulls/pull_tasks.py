@@ -7,22 +7,20 @@ changes that do not belong to the request's purpose.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from statistics import mode
 
 from codedata.checks.requests import IS_CHORE, request_problems
 from codedata.code.entities import is_document, is_of_tests, language_of
 from codedata.code.patches import files_of, hunks_of, n_changed_lines
 from codedata.disk.store import Derived, Store, digest
 from codedata.pulls.instructions import own_text, tells
-from codedata.records import PULL_REQUEST, Commit, Environment, Object, Task
-from codedata.run.stage import Reads
+from codedata.records import PULL_REQUEST, SOLVES, Candidate, Commit, Task, candidate_of
+from codedata.run.stage import Reads, Stage
+from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
+from codedata.suites.environments import Environments
 from codedata.suites.repo_names import repo_name_of
-from codedata.tasks.prove.kinds import Candidate, PatchKind
-from codedata.tasks.prove.run_suite import FirstRun, ScreeningRules
+from codedata.tasks.stages import candidate_stage, candidates_in, prove_stage
 
-ALL = 1.0            # share of the tests that may fail before a request
 MAX_FILES = 10       # files of code that a request may change
 MAX_LINES = 400      # lines of code that a request may add or remove
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
@@ -35,35 +33,33 @@ UNTESTED = re.compile(r"""(?:\A|/)\. | \.lockb?\Z | -lock\.(?:json|yaml)\Z
 NOT_READ = "not read by a model before the proof"
 
 
-@dataclass(frozen=True)
-class PullRequest(Candidate):
-    """Hold a pull request; its `diff` changes only code."""
-
-    tests: str = ""          # its patch of test files
-
-
-def pull_request(commit: Commit) -> PullRequest:
-    """Return the pull request of a record. Refuse it if it changes no code or no tests, or more
-    than MAX_FILES files or MAX_LINES lines of code."""
+def pull_request(commit: Commit) -> tuple[Candidate, str]:
+    """Return (the pull request of a record, "" or why it is refused). It is refused if it changes
+    no code or no tests, or more than MAX_FILES files or MAX_LINES lines of code."""
     code, tests = {}, dict(files_of(commit.test_patch))
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
             tests[path] = text
         elif not is_document(path) and _can_be_tested(path, text):
             code[path] = text
-    n_lines = n_changed_lines("".join(code.values()))
+    change, test_patch = "".join(code.values()), "".join(tests.values())
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
                     for patch in (commit.patch, commit.test_patch))
     refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,
-                "it changes no tests": "\n@@ " not in "".join(tests.values()),
+                "it changes no tests": "\n@@ " not in test_patch,
                 "it changes no code": not code,
                 f"it changes more than {MAX_FILES} files of code": len(code) > MAX_FILES,
-                f"it changes more than {MAX_LINES} lines of code": n_lines > MAX_LINES}
-    return PullRequest(
-        commit.instance_id, repo_name_of(commit.repo, commit.base_commit), commit.base_commit,
-        "".join(code.values()), commit.instance_id, PULL_REQUEST,
-        refused=next((reason for reason, applies in refusals.items() if applies), ""),
-        tests="".join(tests.values()))
+                f"it changes more than {MAX_LINES} lines of code":
+                    n_changed_lines(change) > MAX_LINES}
+    about = {"new_names": commit.new_names, "told": tells(commit, own_text(commit)) or NOT_READ,
+             "labels": {"category": CATEGORY, "tags": ["swe"]},
+             "made_from": {"directory": Commit.directory, "item": commit.instance_id,
+                           "digest": digest([change, test_patch])}}
+    return candidate_of(
+        commit.instance_id, change, about, test_patch, repo=commit.repo,
+        environment=repo_name_of(commit.repo, commit.base_commit), base_commit=commit.base_commit,
+        direction=SOLVES, method=PULL_REQUEST, licence=commit.licence,
+        ), next((reason for reason, applies in refusals.items() if applies), "")
 
 
 def _can_be_tested(path: str, patch: str) -> bool:
@@ -85,36 +81,32 @@ def rule_against(commit: Commit, settings: Settings) -> str:
                  if rule == IS_CHORE or settings.pr_tasks.writer != "llm"), "")
 
 
-class Pulls(PatchKind):
-    """Implement pull requests as a kind of task."""
+def pull_candidates(settings: Settings) -> Reads:
+    """Return the pull requests in commit/ as candidates. Left out are those that are refused, or
+    that a rule is against."""
+    commits = Store(settings.root, Commit)
 
-    name, label = PULL_REQUEST, "pr"
-    rules = ScreeningRules(ALL, counts_missing=True)
+    def left_out(name: str, _: str) -> str:
+        commit = commits.read(name)
+        return pull_request(commit)[1] or rule_against(commit, settings)
 
-    def __init__(self, settings: Settings):
-        root = settings.root
-        self._commits = Store(root, Commit)
+    candidates = Derived(commits, lambda name, commit: {name: pull_request(commit)[0]},
+                         derived=False)
+    return Reads(candidates, ("base_commit", "change", "tests"), made_by="prompt",
+                 leaves_out=left_out, command="prompt.py")
 
-        def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
-            return {name: pull_request(commit)}
 
-        def left_out(name: str, _: str) -> str:
-            return rule_against(self._commits.read(name), settings)
+def candidates_stage(settings: Settings) -> Stage:
+    """Return the stage that writes pull requests to candidate/."""
+    return candidate_stage(settings.root, "pr_tasks.candidates", pull_candidates(settings),
+                           PULL_REQUEST, after="prompt.py", then="pr_tasks.py --steps prove")
 
-        self.tasks = Store(root, Task, kind=PULL_REQUEST)
-        self.candidates = Reads(Derived(self._commits, candidates_of, derived=False),
-                                ("base_commit", "diff", "tests", "refused"), made_by="prompt",
-                                leaves_out=left_out, command="prompt.py")
 
-    def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
-                  ) -> tuple[Object, Object]:
-        """Return a request's fields for task.toml, and {} for proof.json."""
-        commit = self._commits.read(candidate.name)
-        languages = [language_of(path) for path, _ in files_of(candidate.diff)]
-        language = mode([*filter(None, languages)] or [None])
-        return {"method": PULL_REQUEST, "language": language, "licence": commit.licence,
-                "new_names": commit.new_names,
-                "told": tells(commit, own_text(commit)) or NOT_READ,
-                "labels": {"category": CATEGORY, "tags": [*filter(None, (language, "swe"))]},
-                "made_from": {"directory": Commit.directory, "item": candidate.item,
-                              "digest": digest([candidate.diff, candidate.tests])}}, {}
+def proof_stage(settings: Settings, host: SandboxFactory) -> Stage:
+    """Return the stage that proves pull requests."""
+    root = settings.root
+    return prove_stage(
+        "pr_tasks.prove", candidates_in(root, PULL_REQUEST),
+        Store(root, Task, kind=PULL_REQUEST), Environments(root, unhealthy_too=True), host,
+        made_by="pr_tasks.candidates", after="pr_tasks.py --setup",
+        then="pr_tasks.py --steps instruct")

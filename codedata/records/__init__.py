@@ -20,6 +20,7 @@ from codedata.records.repositories import *
 from codedata.records.injected_bugs import *
 from codedata.records.stripped_bodies import *
 from codedata.records.task_records import *
+from codedata.records.candidate_records import *
 from codedata.records.task_audits import *
 from codedata.records.datapoint_records import *
 from codedata.records.attempt_records import *

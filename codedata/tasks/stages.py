@@ -1,5 +1,5 @@
-"""Make the stages that screen the candidates of a kind, prove them, and write the instructions of
-its tasks.
+"""Screen the candidates of makers, and make the stages that write candidates, prove them, and write
+the instructions of their tasks.
 
 A verdict of screening is kept in the reply log of its item immediately, so that a kill loses only
 the work in flight. A change that a warm sandbox cannot judge is judged by the whole suite in a
@@ -11,57 +11,83 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
+from codedata.bounded import inside
+from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Derived, Store, digest
+from codedata.driver import in_driver
 from codedata.errors import Excluded
 from codedata.llm.replies import current_reply_log
-from codedata.records import Environment, Task, parse
+from codedata.records import Candidate, Coverage, Environment, Task, parse
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import JUDGED_BY, labelled
-from codedata.tasks.folder.task_folder import PROOF
-from codedata.tasks.prove.kinds import DiffsToScreen, Kind, Prover, Screens
+from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS
 from codedata.tasks.prove.outcomes import GOOD, time_limit
-from codedata.tasks.prove.run_suite import FirstRun, Screened, first_run
+from codedata.tasks.prove.proof import IMAGES, LABELS, NO_CHECKS, Checks, PatchProver
+from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules, first_run
 from codedata.tasks.screen.screening import WHOLE_SUITE, Found, Screener
 from codedata.terminal import plural, say
 
 
-def screen_stage(screens: Screens, name: str, environments: Derived, host: SandboxFactory,
-                 identity: dict, is_full: bool = False, refresh: bool = False,
-                 **more) -> Stage:
-    """Return the stage that screens a maker's items and writes its verdicts."""
-    screening = Screening(screens, host, is_full)
-    return Stage(
-        name, make=screening.make, close=screening.close, reads=screens.items,
-        also_reads=(_judged_in(environments), *screens.also_reads), writes=screens.verdicts,
-        refresh=refresh or is_full,
-        identity=identity | ({"is_full": True} if is_full else {}), **more)
+def candidate_stage(root: Path, name: str, reads: Reads, kind: str,
+                    owns: Callable[[str], bool] = bool,
+                    make: Callable[..., Candidate] = lambda candidate: candidate, **more) -> Stage:
+    """Return the stage that writes the candidates of a maker to candidate/: those of a kind whose
+    names `owns` accepts."""
+    return Stage(name, make=make, is_local=True, per_limit=0, reads=reads,
+                 writes=Writes(candidates_in(root, kind, owns)), **more)
 
 
-def prove_stage(kind: Kind, name: str, prover: Prover, host: SandboxFactory,
-                environments: Derived | None = None, identity: dict | None = None,
-                **more) -> Stage:
-    """Return the stage that proves the candidates of a kind, each with its environment if any are
-    given, and writes their tasks. A candidate that is refused is excluded with the reason."""
-    joined = kind.candidates_with
-    if environments:
-        joined = _judged_in(environments), *joined
+def candidates_in(root: Path, kind: str = "", owns: Callable[[str], bool] = bool) -> Store:
+    """Return the candidates of a root: all, or those of a kind whose names `owns` accepts."""
+    return Store(root, Candidate, kind=kind, only=owns, derived=True)
 
-    def make(candidate, *joined) -> Task:
-        if candidate.refused:
-            raise Excluded(candidate.refused, candidate.name)
-        started = time.monotonic()
-        with labelled(host, candidate.name, kind.label) as label:
-            task = prover.prove(candidate, label, *joined)
+
+def prove_stage(name: str, candidates: Store, tasks: Store, environments: Derived,
+                host: SandboxFactory, checks: Checks = NO_CHECKS,
+                also_reads: tuple[Reads, ...] = (), made_by: str = "",
+                identity: dict | None = None, **more) -> Stage:
+    """Return the stage that proves candidates, each with its environment, and writes their tasks.
+    It excludes a candidate that is refused, and writes the reason next to it. `also_reads` may have
+    the coverage of the environments."""
+    prover = PatchProver(host, checks)
+    lost = [host.find_lost(IMAGES[kind]) for kind in ([tasks.kind] if tasks.kind else IMAGES)]
+
+    def make(candidate: Candidate, *joined) -> Task:
+        started, reason = time.monotonic(), ""
+        try:
+            with labelled(host, candidate.name, LABELS[candidate.kind]) as label:
+                task = prover.prove(candidate, label, *joined)
+        except Excluded as e:
+            reason = e.what
+            raise
+        finally:
+            note_refusal(candidates.root, candidate.name, reason)
         return replace(task, proof={"seconds": round(time.monotonic() - started, 1), **task.proof})
 
+    def lacks(task: str) -> str:
+        whys = [why_lost(task) for why_lost in lost]
+        return whys[0] if all(whys) else ""
+
     return Stage(
-        name, make=make, reads=kind.candidates, also_reads=joined,
-        writes=Writes(kind.tasks, kind.proven, lacks=prover.lacks),
+        name, make=make, writes=Writes(tasks, PROVEN_FIELDS, lacks=lacks),
+        reads=Reads(candidates, ("base_commit", "change", "tests", "config"), made_by=made_by),
+        also_reads=(judged_in(environments), *also_reads),
         identity={"proof": PROOF, **(identity or {})}, **more)
+
+
+@in_driver
+def note_refusal(root: Path, name: str, reason: str) -> None:
+    """Write next to a candidate why its proof refuses it; remove the note if there is no reason."""
+    path = inside(root / Candidate.directory, f"{name}.refused.txt")
+    if reason:
+        write_atomic(path, f"{reason}\n".encode())
+    else:
+        path.unlink(missing_ok=True)
 
 
 def instruct_stage(tasks: Store, name: str, texts: Reads, instruction: Callable[..., str],
@@ -75,17 +101,20 @@ def instruct_stage(tasks: Store, name: str, texts: Reads, instruction: Callable[
         writes=Writes(tasks, ("instruction",)), **more)
 
 
-def _judged_in(environments: Derived) -> Reads:
+def judged_in(environments: Derived) -> Reads:
+    """Return the Reads of a stage that runs the suites of environments."""
     return Reads(environments, JUDGED_BY, made_by="env_setup", same="base_commit")
 
 
 # screening ---------------------------------------------------------------------------------------
 
 class Screening:
-    """Screen the items of a maker; make() is the item function."""
+    """Screen changes: in warm sandboxes, one for each worker; with `is_full`, each in a fresh
+    container."""
 
-    def __init__(self, screens: Screens, host: SandboxFactory, is_full: bool):
-        self._screens, self._host, self._is_full = screens, host, is_full
+    def __init__(self, label: str, rules: ScreeningRules, host: SandboxFactory,
+                 is_full: bool = False):
+        self._label, self._rules, self._host, self._is_full = label, rules, host, is_full
         self._screeners: dict[int, Screener] = {}   # by worker
         self._notes: dict[str, str] = {}            # lines about how a repository was screened
         self._n_kept = 0                            # verdicts kept by an unfinished run
@@ -100,43 +129,39 @@ class Screening:
             lines.append(f"      {self._n_kept:,} verdicts kept from an earlier run")
         return lines
 
-    def make(self, item, environment: Environment, *joined):
-        """Return the record of an item with a verdict on each of its diffs."""
-        started = time.monotonic()
-        batch = self._screens.to_screen(item, environment, *joined)
-        how = digest([self._is_full, asdict(self._screens.rules), batch.why_whole, batch.limit_s,
-                      batch.coverage and vars(batch.coverage),
+    def verdicts(self, diffs: Sequence[str], environment: Environment, coverage: Coverage | None,
+                 why_whole: str = "", limit_s: float = 0.0) -> Found:
+        """Return the verdict on each diff of an item. `why_whole` says why no tests can be chosen
+        for a diff, "" if they can be. `limit_s` is the time limit of the whole suite; 0 means
+        time_limit()."""
+        how = digest([self._is_full, asdict(self._rules), why_whole, limit_s,
+                      coverage and vars(coverage),
                       *(getattr(environment, field) for field in JUDGED_BY)])
-        verdicts = KeptVerdicts({diff: digest([how, diff]) for diff in batch.diffs})
+        kept = KeptVerdicts({diff: digest([how, diff]) for diff in diffs})
         with self._lock:
-            self._n_kept += len(verdicts.found)
-        with labelled(self._host, environment.repo_name, self._screens.label) as label:
-            self._screen(batch, environment, verdicts, label)
-        return batch.record_of(verdicts.found, round(time.monotonic() - started, 1))
+            self._n_kept += len(kept.found)
+        note = why_whole and f"{WHOLE_SUITE}, as {why_whole}"
+        with labelled(self._host, environment.repo_name, self._label) as label:
+            warm = kept.missing()
+            if warm and not note and not self._is_full:
+                screener = self._screener(environment, coverage, limit_s, label)
+                for found, in_doubt in screener.verdicts(warm):
+                    kept.add(found)
+                    kept.drop(in_doubt)
+                note = screener.note
+            if note and not self._is_full:
+                self._notes[environment.repo_name] = note
+            for diff in kept.missing():
+                begin_step("tests in a fresh container")
+                try:
+                    run = first_run(environment, diff, self._host, label, self._rules, limit_s)
+                except SandboxDied as e:
+                    run = FirstRun(Screened("crash", f"the suite ends its sandbox: {e.what}"))
+                kept.add({diff: run.screened})
+        return kept.found
 
-    def _screen(self, batch: DiffsToScreen, environment: Environment, verdicts: KeptVerdicts,
-                label: str) -> None:
-        """Screen the diffs that have no verdict yet."""
-        note = batch.why_whole and f"{WHOLE_SUITE}, as {batch.why_whole}"
-        warm = verdicts.missing()
-        if warm and not note and not self._is_full:
-            screener = self._screener(batch, environment, label)
-            for found, in_doubt in screener.verdicts(warm):
-                verdicts.add(found)
-                verdicts.drop(in_doubt)
-            note = screener.note
-        if note and not self._is_full:
-            self._notes[environment.repo_name] = note
-        for diff in verdicts.missing():
-            begin_step("tests in a fresh container")
-            try:
-                run = first_run(environment, diff, self._host, label, self._screens.rules,
-                                batch.limit_s)
-            except SandboxDied as e:
-                run = FirstRun(Screened("crash", f"the suite ends its sandbox: {e.what}"))
-            verdicts.add({diff: run.screened})
-
-    def _screener(self, batch: DiffsToScreen, environment: Environment, label: str) -> Screener:
+    def _screener(self, environment: Environment, coverage: Coverage, limit_s: float, label: str
+                  ) -> Screener:
         """Return this worker's screener. Its sandbox stays warm while the worker's items have the
         same environment."""
         worker = threading.get_ident()
@@ -144,9 +169,9 @@ class Screening:
         if not screener or screener.environment.repo_name != environment.repo_name:
             if screener:
                 screener.close()
-            limit_s = batch.limit_s or time_limit(environment, self._host.run_timeout_s)
-            screener = Screener(environment, batch.coverage, limit_s, self._host, f"{label}-warm",
-                                self._screens.rules)
+            limit_s = limit_s or time_limit(environment, self._host.run_timeout_s)
+            screener = Screener(environment, coverage, limit_s, self._host, f"{label}-warm",
+                                self._rules)
             self._screeners[worker] = screener
         return screener
 

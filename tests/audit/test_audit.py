@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from a_datapoint import CONTEXT, TEXTS, write_approved
 from a_task import write_foreign, write_task
+from codedata.tasks.prove.kinds import Candidate
 from conftest import edit, run_script
 from proof_heron import bug_kind, factory_of
 from root import read_json
@@ -21,7 +22,6 @@ from codedata.records import RivalledTask
 from codedata.sandbox.docker import engine
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import image_of
-from codedata.tasks.prove.kinds import Candidate
 from codedata.tasks.prove.proof import PatchProver
 
 pytestmark = pytest.mark.docker

@@ -11,7 +11,6 @@ from conftest import REPO, edit, run_script
 from heron_environment import an_environment
 from root import ONE_RUN, filled, read_json
 
-from codedata.bugs.effects import symbols_at
 from codedata.bugs.generate import draw, program_of
 from codedata.bugs.register import patterns, why_whole_suite
 from codedata.code.entities import SourceFile, read_sources
@@ -19,6 +18,7 @@ from codedata.code.operators.syntax import syntax_of
 from codedata.code.patches import normalised
 from codedata.errors import ItemFailed
 from codedata.records import BugConfig, Coverage, CoveredTest, Environment, parse
+from codedata.tasks.prove.effects import symbols_at
 
 STEPS = ["scale", "--steps", "register,generate"]
 SPANS = "spanset/spans.py"

@@ -3,6 +3,7 @@ import json
 import re
 
 import pytest
+from codedata.bugs.bug_tasks import Bugs
 from proof_heron import (
     BUG,
     BUG_LINE,
@@ -16,7 +17,6 @@ from proof_heron import (
 )
 from proof_heron import heron as heron  # a fixture
 
-from codedata.bugs.bug_tasks import Bugs
 from codedata.bugs.issues.issue_facts import (
     NO_CALL,
     NO_OTHER,

@@ -9,13 +9,13 @@ from proof_heron import heron as heron  # a fixture
 from proven import bugs_in
 from setups import CA_FLAGS
 
-from codedata.bugs.effects import symbols_at
 from codedata.bugs.instances import agents_candidates
 from codedata.code.patches import diff_of, hunks_of, normalised
 from codedata.disk.store import Store, digest
 from codedata.records import Task
 from codedata.sandbox.docker import engine
 from codedata.tasks.folder.task_folder import GOLD, edited_parts, image_of, text_in, verifier_config
+from codedata.tasks.prove.effects import symbols_at
 from codedata.tasks.prove.minimal_change import healed_files
 from codedata.tasks.prove.run_suite import FirstRun, Screened
 from codedata.verifier.junit import escaped_name

@@ -3,6 +3,8 @@ import re
 import subprocess
 
 import pytest
+from codedata.bugs.bug_tasks import Bugs
+from codedata.pulls.prover import PullProver
 from heron_environment import TEST_SCRIPT
 from proof_heron import (
     BROKEN,
@@ -24,10 +26,8 @@ from proof_heron import (
 from proof_heron import heron as heron  # a fixture
 from steps_seen import StepsSeen
 
-from codedata.bugs.bug_tasks import Bugs
 from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded
-from codedata.pulls.prover import PullProver
 from codedata.pulls.pull_tasks import PullRequest, Pulls
 from codedata.records import PULL_REQUEST, Task
 from codedata.run.talk import showing

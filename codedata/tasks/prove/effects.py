@@ -1,23 +1,23 @@
-"""Measure a bug: the tests that fail, the functions that change."""
+"""Measure a change: the tests that fail, the functions that change."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from codedata.code.entities import SourceFile, Sources, all_entities, language_of
 from codedata.code.patches import diff_of, hunks_of
-from codedata.records import Analysis, Object
+from codedata.records import Object
 from codedata.tasks.prove.run_suite import FirstRun
 
 
-def effects(run: FirstRun, analysis: Analysis | None) -> Object:
-    """Return the number of tests, files and hunks that a bug affects, and the changed functions
-    (none without an analysis)."""
+def effects(run: FirstRun) -> Object:
+    """Return the number of tests, files and hunks that a change affects, and the ids of the changed
+    functions."""
     n_broken = len(run.fail_to_pass)
     n_before = n_broken + len(run.pass_to_pass)
     hunks = hunks_of(diff_of(run.before, run.after, n_context=0))
     lines = {(hunk.path, line) for hunk in hunks
              for line in range(hunk.start, hunk.start + max(hunk.length, 2))}
-    symbols = symbols_at(lines, run.before) if analysis else []
+    symbols = symbols_at(lines, run.before)
     return {"tests": n_before, "broken": n_broken,
             "files": len({hunk.path for hunk in hunks}), "hunks": len(hunks),
             "symbols": symbols, "functions": len(symbols)}

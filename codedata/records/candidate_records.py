@@ -1,0 +1,97 @@
+"""Define a candidate for a task: what every maker leaves, and a person may write by hand."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypedDict
+
+from codedata.records.field_types import ItemName, Object
+from codedata.records.task_records import BUG, PULL_REQUEST, STRIPPED_PATCH
+
+BREAKS, SOLVES = "breaks", "solves"   # what change.patch does to the repository at its commit
+KIND_OF = {BREAKS: BUG, SOLVES: PULL_REQUEST}   # the kind of task, if candidate.toml names none
+PROVEN_KINDS = BUG, STRIPPED_PATCH, PULL_REQUEST
+
+
+class CandidateRules(TypedDict, total=False):
+    """Hold the rules of a candidate's proof that differ from those of its kind of task."""
+
+    counts: list[str]        # files of an agent's work that are graded; by default all but tests
+    ungraded: list[str]      # names of tests that are not graded
+    max_broken_share: float  # limit for failing tests, as a share of the tests that passed
+    counts_missing: bool     # tests that no longer run count as failing
+    reduce_gold: bool        # the solution is the smallest part of the change that tests need
+    needs_cases: bool        # the verifier gets cases that no test has, if any are found
+    may_be_shown: bool       # single lines of the solution may be in the image
+
+
+class CandidateConfig(TypedDict, total=False):
+    """Hold a candidate.toml; it may have further keys."""
+
+    repo: str                # as in env/
+    environment: ItemName    # name of the repository's record in env/
+    base_commit: str         # the commit in env/; "": unknown
+    direction: str           # breaks | solves
+    kind: str                # one of PROVEN_KINDS; by default that of the direction
+    method: str              # the change's origin: agent, procedural, function, by-hand, …
+    licence: str
+    words: Object            # the maker's description of the change; goes to proof.json
+    about: Object            # goes to [metadata.codedata] of task.toml
+    tags: list[str]          # goes to [metadata] of task.toml
+    rules: CandidateRules
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Hold a change of a repository that may become the task of the same name:
+    candidate/<name>/. Ledgers list it by its repository."""
+
+    directory = "candidate"
+    places: ClassVar = {"change": "change.patch", "tests": "tests.patch",
+                        "config": "candidate.toml"}
+    name: ItemName           # the folder's name
+    instance_id: str         # name of the environment
+    base_commit: str
+    kind: str                # one of PROVEN_KINDS
+    change: str              # git's format, without tests
+    config: CandidateConfig
+    tests: str | None = None   # patch of the test files to hide; null or "": none
+
+    @classmethod
+    def completed(cls, data: dict) -> dict:
+        """Return a folder's fields, with those that its candidate.toml names."""
+        config = data["config"] if isinstance(data["config"], dict) else {}
+        kind = config.get("kind") or KIND_OF.get(config.get("direction"), "")
+        return {**data, "name": data["instance_id"], "instance_id": config.get("environment", ""),
+                "base_commit": config.get("base_commit", ""), "kind": kind}
+
+    @staticmethod
+    def faults_between(data: dict) -> list[str]:
+        """Return what candidate.toml lacks, and which of its values are not allowed."""
+        config = data["config"]
+        faults = [f"candidate.toml has no `{key}`" for key in ("repo", "environment", "direction",
+                                                               "method") if not config.get(key)]
+        if config.get("direction") not in KIND_OF:
+            faults.append(f"`direction` is not one of {', '.join(KIND_OF)}")
+        if data["kind"] not in PROVEN_KINDS:
+            faults.append(f"`kind` is not one of {', '.join(PROVEN_KINDS)}")
+        unknown = config.get("rules", {}).keys() - CandidateRules.__annotations__.keys()
+        return faults + [f"[rules] has an unknown key: {key}" for key in sorted(unknown)]
+
+    @property
+    def solves(self) -> bool:
+        """Return whether the change is a solution, which tests have to need."""
+        return self.config["direction"] == SOLVES
+
+    @property
+    def words(self) -> Object:
+        """Return the maker's description of the change."""
+        return self.config.get("words", {})
+
+
+def candidate_of(name: str, change: str, about: Object, tests: str = "", **config) -> Candidate:
+    """Return a maker's candidate. `config` holds keys of candidate.toml, without those whose value
+    is None; null values of `about` are left out, too."""
+    config = {key: value for key, value in config.items() if value is not None}
+    config["about"] = {key: value for key, value in about.items() if value is not None}
+    return Candidate(**Candidate.completed(
+        {"instance_id": name, "change": change, "tests": tests, "config": config}))

@@ -1,0 +1,55 @@
+"""Read the rules of a candidate's proof: those of its kind of task, changed by its candidate.toml.
+
+A candidate may come from anybody, so it can only make the rules stricter.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from codedata.errors import Excluded
+from codedata.records import BUG, PULL_REQUEST, STRIPPED_PATCH, Candidate
+from codedata.tasks.prove.run_suite import ScreeningRules
+
+MAX_BROKEN_SHARE = 0.5   # share of the suite that a bug may break
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Hold the rules of a proof; CandidateRules describes them."""
+
+    counts: Sequence[str] | None = None
+    ungraded: Sequence[str] = ()
+    max_broken_share: float = 1.0
+    counts_missing: bool = False
+    reduce_gold: bool = False
+    needs_cases: bool = False
+    may_be_shown: bool = True
+
+    def screening(self, kind: str) -> ScreeningRules:
+        """Return the rules for the run with the change."""
+        return ScreeningRules(self.max_broken_share, drops_same_error=kind == BUG,
+                              counts_missing=self.counts_missing)
+
+
+OF_KIND = {BUG: Rules(max_broken_share=MAX_BROKEN_SHARE, needs_cases=True, may_be_shown=False),
+           STRIPPED_PATCH: Rules(), PULL_REQUEST: Rules(counts_missing=True)}
+# rules that a candidate of this kind may loosen: bodies that are gone skip tests
+MAY_LOOSEN = {STRIPPED_PATCH: {"ungraded", "counts_missing"}}
+
+
+def rules_of(candidate: Candidate) -> Rules:
+    """Return the rules of a candidate's proof. Raise Excluded if candidate.toml loosens those of
+    its kind of task."""
+    usual = OF_KIND[candidate.kind]
+    own = {**asdict(usual), **candidate.config.get("rules", {})}
+    looser = {"ungraded": own["ungraded"],
+              "max_broken_share": own["max_broken_share"] > usual.max_broken_share,
+              "counts_missing": own["counts_missing"] and not usual.counts_missing,
+              "needs_cases": usual.needs_cases and not own["needs_cases"],
+              "may_be_shown": own["may_be_shown"] and not usual.may_be_shown}
+    for name, is_looser in looser.items():
+        if is_looser and name not in MAY_LOOSEN.get(candidate.kind, ()):
+            raise Excluded(f"its rule {name} is looser than that of its kind of task",
+                           candidate.name)
+    return Rules(**own)
