@@ -5,13 +5,15 @@ it as a user would.
 `agent`: an agent breaks what matters (--strategy break), breaks a promise, or adds a feature.
   coverage, analysis   analyze.py's two steps (together: preprocess)
   inject               an agent for each candidate (bug_issue: this step and all below)
+  candidates           its folder in candidate/
   prove                tests fail with the bug and pass without it; write its task (also: instances)
   issue, instruct      a reproduction, the report, the task's instruction (issue: both)
 `scale`: operators break what they match, hundreds of times in a repository, without a model.
   register             write a config, to be edited: where bugs go, how tests are chosen
   generate             candidates by the seed, 40 a file
   validate             which tests notice each (screening); --full: the whole suite for each
-  report               choose by the caps of [bug], prove, write tasks; then issue and instruct
+  candidates           choose by the caps of [bug]
+  report               prove, write tasks (report: candidates, too); then issue and instruct
 
 reads   env/<repo_name>.json           Environment, from env_setup.py; or the rows of --input
         coverage/, analysis/, nl2repo/_meta/ (licences), if they exist (scale)
@@ -19,6 +21,7 @@ writes  coverage/, analysis/           as analyze.py (agent)
         bug/_config/<repo_name>.json   BugConfig (register)
         bug/_candidates/<name>.json    Candidates (inject, generate); bug/_trajectories/ (inject)
         bug/_verdicts/<name>.json      Verdicts (validate)
+        candidate/<instance_id>/       Candidate (candidates)
         task/<instance_id>/            Task, as Harbor takes it (prove, report; instruct)
         bug/<instance_id>.json         BugReport (issue); a _ledger.jsonl in each directory
 
@@ -50,7 +53,8 @@ WRITTEN = {"agent": {"coverage": Coverage, "analysis": Analysis, "inject": Candi
                      "candidates": (Candidate, BUG), "prove": (Task, BUG), "issue": BugReport,
                      "instruct": (Task, BUG)},
            "scale": {"register": BugConfig, "generate": Candidates, "validate": Verdicts,
-                     "candidates": (Candidate, BUG), "report": (Task, BUG), "issue": BugReport, "instruct": (Task, BUG)}}
+                     "candidates": (Candidate, BUG), "report": (Task, BUG), "issue": BugReport,
+                     "instruct": (Task, BUG)}}
 STEPS = {word: tuple(written) for word, written in WRITTEN.items()}
 GROUPS = {"preprocess": STEPS["agent"][:2], "instances": STEPS["agent"][3:5],
           "prove": STEPS["agent"][3:5], "report": STEPS["scale"][3:5],

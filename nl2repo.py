@@ -7,7 +7,7 @@ Eight steps, one after the other; with --writer template the last three need no 
   coverage       what each test runs: analyze.py's step
   meta           what the project is
   facts          calls that the tests make, run again: what a document shows without a model
-  relationship   analysis, communities, screen, patches, candidates, proof: strips that the tests notice
+  relationship   analysis, communities, screen, patches, proof: strips that the tests notice
   doc_part2      a document for each function of a task
   doc_part1      a document for the project
   doc            put both together, and into the tasks' instructions (this alone: instruct)
@@ -17,7 +17,6 @@ writes  coverage/, analysis/               as analyze.py
         nl2repo/_sources/<repo_name>/      a copy of the source; _meta/<repo_name>.json   RepoMeta
         nl2repo/_facts/<repo_name>.json    RepoFacts
         nl2repo/_communities/<repo_name>.json   Communities
-        nl2repo/_patches/<id>.json         StripPatch
         candidate/<id>/                    Candidate, of patches that passed screening
         task/<id>/                         Task, of patches that are proven
         nl2repo/_docs/<name>.json          Document; nl2repo/_trajectories/ (--writer llm)
@@ -38,7 +37,6 @@ from codedata.nl2repo.communities import communities_stage
 from codedata.nl2repo.recorded_facts import facts_stage
 from codedata.nl2repo.sources import extract_stage, meta_stage
 from codedata.nl2repo.strip_tasks import (
-    candidates_stage,
     instructions_stage,
     patches_stage,
     proof_stage,
@@ -52,10 +50,10 @@ from codedata.settings import Settings
 from codedata.suites.environments import chosen_by
 
 HOLDS = (records.SourceCopy, records.Coverage, records.RepoMeta, records.RepoFacts,
-         records.Analysis, records.Communities, records.StripPatch,
+         records.Analysis, records.Communities,
          (records.Candidate, records.STRIPPED_PATCH),
          (records.Task, records.STRIPPED_PATCH), records.Document, records.RepoDocument)
-RELATIONSHIP = ("analysis", "communities", "screen", "patches", "candidates", "proof")
+RELATIONSHIP = ("analysis", "communities", "screen", "patches", "proof")
 WRITTEN = ("doc_part2", "doc_part1")
 DOC = ("doc", "instruct")
 STEPS = ("extract", "coverage", "meta", "facts", *RELATIONSHIP, *WRITTEN, *DOC)
@@ -64,8 +62,7 @@ STEPS = ("extract", "coverage", "meta", "facts", *RELATIONSHIP, *WRITTEN, *DOC)
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "nl2repo", "sandbox")
     flags = parser.add_argument_group("flags of nl2repo.py")
-    cli.steps_flag(flags, STEPS, {"relationship": RELATIONSHIP, "doc": DOC,
-                                   "proof": RELATIONSHIP[-2:]})
+    cli.steps_flag(flags, STEPS, {"relationship": RELATIONSHIP, "doc": DOC})
     add = flags.add_argument
     add("--writer", choices=["llm", "template"], help="template: no model (default: llm)")
     add("--from-empty", action="store_true", help="all source gone (at most 2,000 lines)")
@@ -104,8 +101,7 @@ def steps_of(args, settings: Settings) -> dict:
         "communities": lambda models: communities_stage(settings, args.from_empty),
         "screen": lambda models: screening_stage(settings.root, environments(), host(models),
                                                  args.limit, args.from_empty),
-        "patches": lambda models: patches_stage(settings),
-        "candidates": lambda models: candidates_stage(settings.root, environments()),
+        "patches": lambda models: patches_stage(settings.root, environments()),
         "proof": lambda models: proof_stage(settings.root, environments(), host(models)),
         "doc_part2": partial(document, "doc_part2", "function"),
         "doc_part1": partial(document, "doc_part1", "project"),

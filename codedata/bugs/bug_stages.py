@@ -24,7 +24,6 @@ from codedata.run.stage import Reads, Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
-from codedata.tasks.prove.proof import Checks
 from codedata.tasks.prove.rules import MAX_BROKEN_SHARE
 from codedata.tasks.stages import candidate_stage, candidates_in, instruct_stage, prove_stage
 from codedata.terminal import plural
@@ -88,7 +87,7 @@ class Stages:
         return prove_stage(
             f"bug_inject.{word.maker}", candidates_in(root, BUG, word.owns),
             bug_tasks(root, word.owns), self.environments(), self._host(models),
-            Checks(HeldOutCases().of), made_by=f"bug_inject.{word.prefix}candidates",
+            HeldOutCases().of,
             identity={"hide_tests": True, "max_broken_share": MAX_BROKEN_SHARE, "cases": CASES},
             after=f"bug_inject.py {word.name} --steps {word.before}",
             then=f"bug_inject.py {word.name} --steps issue")

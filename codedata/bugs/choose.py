@@ -87,8 +87,9 @@ def chosen_in(root: Path, settings: BugSettings) -> Reads:
                 raise BrokenRecord(
                     f"has a verdict with a wrong instance id: {verdict['instance_id'][:80]!r}.",
                     str(verdicts.path(item)), AGAIN)
-            bugs[name] = candidate_in(batch, item, candidate, name, SCALE,
-                                      operator=operator_of(candidate), screened=verdict["evidence"])
+            bugs[name] = candidate_in(
+                batch, candidate, name, SCALE, operator=operator_of(candidate),
+                screened=verdict["evidence"])
         return bugs
 
     def is_kept(name: str) -> bool:

@@ -31,7 +31,7 @@ from codedata.agent import (
 )
 from codedata.bugs.giveaways import giveaways
 from codedata.bugs.hotspots import CodeMap
-from codedata.bugs.instances import FEATURE, MAX_BROKEN_SHARE
+from codedata.bugs.instances import FEATURE
 from codedata.code.entities import (
     SourceFile,
     branches_of,
@@ -60,6 +60,7 @@ from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S, Files, changed_files, files_in
 from codedata.tasks.prove.effects import symbols_at
 from codedata.tasks.prove.outcomes import known_results
+from codedata.tasks.prove.rules import MAX_BROKEN_SHARE
 from codedata.tasks.prove.run_suite import FirstRun, ScreeningRules, first_run
 from codedata.terminal import named
 from codedata.texts import fill, printable, text_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codedata.code.patches import normalised
-from codedata.disk.store import Derived, Store, digest
+from codedata.disk.store import Derived, Store
 from codedata.errors import BrokenRecord
 from codedata.records import (
     BREAKS,
@@ -75,13 +75,12 @@ def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
 
 # candidates --------------------------------------------------------------------------------------
 
-def candidate_in(record: Candidates, item: str, change: ProposedChange, name: str, word: Word,
-                 **words) -> Candidate:
-    """Return a change of the file `item` as the candidate `name`; `words` describe it, too."""
+def candidate_in(record: Candidates, change: ProposedChange, name: str, word: Word, **words
+                 ) -> Candidate:
+    """Return a change of a file as the candidate `name`; `words` describe it, too."""
     words = {key: value for key, value in {**change, **words}.items() if key != "diff"}
     family = words.get("family")
-    about = {"tier": word.name, "symbol": words.get("symbol") or "", "made_from": {
-                 "directory": Candidates.directory, "item": item, "digest": digest(change["diff"])},
+    about = {"tier": word.name, "symbol": words.get("symbol") or "",
              "labels": {"category": CATEGORY, "tags": [BUG, str(family or record.method)]}}
     return candidate_of(
         name, change["diff"], about, repo=record.repo, environment=record.repo_name,
@@ -103,7 +102,7 @@ def agents_candidates(root: Path) -> Reads:
             change = normalised(words["diff"])
             before = first.setdefault((record.repo_name, record.base_commit, change), item)
             name = f"{item}.{change[:8]}"
-            candidates.setdefault(name, candidate_in(record, item, words, name, AGENT))
+            candidates.setdefault(name, candidate_in(record, words, name, AGENT))
             if before != item:
                 same[name] = f"it is the same change as {before}"
         return candidates

@@ -26,7 +26,7 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.tasks.prove.outcomes import GOOD
-from codedata.tasks.prove.rules import MAX_BROKEN_SHARE, OF_KIND
+from codedata.tasks.prove.rules import MAX_BROKEN_SHARE, OF_KIND, screening_rules
 from codedata.tasks.prove.run_suite import Screened
 from codedata.tasks.stages import Screening, judged_in
 
@@ -34,7 +34,7 @@ from codedata.tasks.stages import Screening, judged_in
 def validate_stage(settings: Settings, host: SandboxFactory, environments: Derived,
                    coverages: Store, is_full: bool) -> Stage:
     """Return the stage that screens candidates and writes its verdicts."""
-    screening = Screening("bug", OF_KIND[BUG].screening(BUG), host, is_full)
+    screening = Screening("bug", screening_rules(BUG, OF_KIND[BUG]), host, is_full)
 
     def make(item: Candidates, environment: Environment, config: BugConfig,
              coverage: Coverage | None) -> Verdicts:

@@ -33,17 +33,15 @@ from codedata.records import (
     ScreenedStrip,
     SourceCopy,
     StripCandidate,
-    StripPatch,
     Task,
     candidate_of,
 )
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
 from codedata.suites.test_results import place_of
 from codedata.tasks.folder.task_folder import BEFORE_DOCUMENT, verifier_config
 from codedata.tasks.prove.outcomes import GOOD, SURVIVES, known_results, time_limit
-from codedata.tasks.prove.proof import CandidateProof, Checks
+from codedata.tasks.prove.proof import CandidateProof
 from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules
 from codedata.tasks.screen.screening import Screener
 from codedata.tasks.stages import (
@@ -60,7 +58,7 @@ from codedata.texts import fill, text_of
 ALL = 1.0                  # share of the tests that a stripped patch may break
 RULES = ScreeningRules(ALL, ignores_skipped=True)
 FROM_EMPTY = replace(RULES, counts_missing=True)   # no test can be collected
-SHOWN = ("verdict", "reason", "n_covering", "n_failing", "how", "seconds", "n_survivors")
+SHOWN = ("sources", "n_covering", "n_failing", "how", "seconds", "n_survivors")
 FUNCTION = "function"      # kind of patches that strip a single function
 MAX_PROVEN_FUNCTIONS = 40  # single-function patches of a repository that are proven
 PER_TASK = 2               # with --limit, candidates screened for each task
@@ -82,12 +80,6 @@ def id_of(repo_name: str, kind: str, diff: str) -> str:
     return f"{repo_name}.{kind}.{normalised(diff)[:8]}"
 
 
-def strip_patches(root: Path) -> Derived:
-    """Return the stripped patches by ids made from their diffs: an edited patch is another one."""
-    return Derived(Store(root, StripPatch),
-                   lambda _, patch: {id_of(patch.repo_name, patch.kind, patch.diff): patch})
-
-
 def task_documents(root: Path) -> Derived:
     """Return {task id: document} of the tasks whose functions are all documented."""
     def documents_of(_: str, whole: RepoDocument) -> dict[str, TaskDocument]:
@@ -104,25 +96,30 @@ def tasks_of(root: Path) -> Store:
     return Store(root, Task, kind=STRIPPED_PATCH, derived=True)
 
 
-def candidate_in(patch: StripPatch, copy: SourceCopy, meta: RepoMeta, environment: Environment,
-                 communities: Communities | None) -> Candidate:
-    """Return a stripped patch as a candidate. Not graded are the tests outside of test files, such
-    as doctests, and those that a stripped body skips. Graded are the changed files of an agent's
-    work."""
-    paths, files = {*copy.files, *copy.others}, sorted(path for path, _ in files_of(patch.diff))
+def candidate_in(found: Communities, one: ScreenedStrip) -> Candidate:
+    """Return a screened strip of a repository as a candidate. Not graded are the tests that a
+    stripped body skips. Graded are the changed files of an agent's work."""
+    kind, diff = one["kind"], one["diff"]
+    about = {"functions": one["functions"],
+             "labels": {"category": "rebuild", "tags": ["nl2repo", kind]}}
+    return candidate_of(
+        one["id"], diff, about, repo=found.repo, environment=found.repo_name,
+        base_commit=found.base_commit, direction=BREAKS, kind=STRIPPED_PATCH, method=kind,
+        words={key: one[key] for key in SHOWN if key in one},
+        rules={"counts": sorted(path for path, _ in files_of(diff)),
+               "ungraded": found.ungraded or [], "counts_missing": kind == EMPTY})
+
+
+def with_repository(candidate: Candidate, copy: SourceCopy, meta: RepoMeta,
+                    environment: Environment) -> Candidate:
+    """Return a candidate with the licence of its repository. Not graded are also the tests outside
+    of test files, such as doctests."""
+    paths, config = {*copy.files, *copy.others}, candidate.config
     outside = [test for test in known_results(environment)
                if (path := place_of(test, paths)[0]) and not is_test_file(path)]
-    about = {"functions": patch.functions,
-             "labels": {"category": "rebuild", "tags": ["nl2repo", patch.kind]},
-             "made_from": {"directory": StripPatch.directory, "item": patch.id,
-                           "digest": digest(patch.diff)}}
-    ungraded = [*((communities and communities.ungraded) or []), *outside]
-    return candidate_of(
-        id_of(patch.repo_name, patch.kind, patch.diff), patch.diff, about, repo=patch.repo,
-        environment=patch.repo_name, base_commit=patch.base_commit, direction=BREAKS,
-        kind=STRIPPED_PATCH, method=patch.kind, licence=meta.licence,
-        rules={"counts": files, **({"ungraded": ungraded} if ungraded else {}),
-               **({"counts_missing": True} if patch.kind == EMPTY else {})})
+    rules = {**config["rules"], "ungraded": [*config["rules"]["ungraded"], *outside]}
+    licence = {"licence": meta.licence} if meta.licence else {}
+    return replace(candidate, config={**config, **licence, "rules": rules})
 
 
 def unrelated_tests(candidate: Candidate, run: FirstRun, proof: CandidateProof) -> str:
@@ -131,7 +128,7 @@ def unrelated_tests(candidate: Candidate, run: FirstRun, proof: CandidateProof) 
     another test makes. So only these tests are run again: tests that fail again need the functions,
     and are not named."""
     coverage, environment = proof.coverage, proof.environment
-    if not coverage or candidate.config["method"] == EMPTY:
+    if not coverage or candidate.kind != STRIPPED_PATCH or candidate.config["method"] == EMPTY:
         return ""
     wanted, unrelated = {*candidate.config["about"]["functions"]}, {}
     for test in coverage.tests:
@@ -249,62 +246,39 @@ def _strip(repo_name: str, candidate: StripCandidate, strippable: Strippable) ->
             "n_covering": reduce(or_, (strippable.tests[id] for id in ids)).bit_count()}
 
 
-CHECKS = Checks(refusals={STRIPPED_PATCH: unrelated_tests})
-
-
 # stages ------------------------------------------------------------------------------------------
 
-def screened_strips(root: Path) -> Derived:
-    """Return a StripPatch for each screened candidate that was rejected or is to be proven. Of a
-    repository's good candidates with one function, only the first MAX_PROVEN_FUNCTIONS are proven;
-    functions whose tests let more wrong bodies pass come later."""
-    others: set[str] = set()   # ids of good candidates that are not proven
+def strip_candidates(root: Path) -> Derived:
+    """Return the strips that passed screening as candidates. Of a repository's strips of one
+    function, only the first MAX_PROVEN_FUNCTIONS are proven; functions whose tests let more wrong
+    bodies pass come later."""
+    others: set[str] = set()   # ids of good strips that are not proven
 
-    def patches_of(repo_name: str, record: Communities) -> dict[str, StripPatch]:
-        patches = {}
+    def candidates_of(_: str, found: Communities) -> dict[str, Candidate]:
+        candidates = {}
         n_functions = 0
-        for one in sorted(record.screened or [], key=lambda one: one.get("n_survivors", 0)):
-            is_function = one["kind"] == FUNCTION and one["verdict"] == GOOD
-            n_functions += is_function
-            if is_function and n_functions > MAX_PROVEN_FUNCTIONS:
+        for one in sorted(found.screened or [], key=lambda one: one.get("n_survivors", 0)):
+            is_good = one["verdict"] == GOOD
+            n_functions += is_good and one["kind"] == FUNCTION
+            if is_good and one["kind"] == FUNCTION and n_functions > MAX_PROVEN_FUNCTIONS:
                 others.add(one["id"])
-            elif one["id"]:
-                patches[one["id"]] = StripPatch(
-                    record.repo, repo_name, record.base_commit, one["id"], one["kind"],
-                    one["functions"], one["sources"], one["diff"],
-                    {key: one[key] for key in SHOWN if key in one})
-        return patches
+            elif is_good:
+                candidates[one["id"]] = candidate_in(found, one)
+        return candidates
 
-    return Derived(Store(root, Communities), patches_of, keeps=others.__contains__)
+    return Derived(Store(root, Communities), candidates_of, keeps=others.__contains__)
 
 
-def patches_stage(settings: Settings) -> Stage:
-    """Return the stage that writes the patches of screened_strips()."""
-    return Stage(
-        "nl2repo.patches", make=lambda patch: patch, is_local=True,
-        reads=Reads(screened_strips(settings.root),
-                    tuple(StripPatch.__dataclass_fields__), made_by="nl2repo.screen"),
-        writes=Writes(Store(settings.root, StripPatch)), per_limit=0, after=RELATIONSHIP,
-        then=RELATIONSHIP)
-
-
-def candidates_stage(root: Path, environments: Derived) -> Stage:
-    """Return the stage that writes the stripped patches that passed screening to candidate/."""
-    patches, same = strip_patches(root), {"same": "base_commit"}
-
-    def left_out(name: str, _: str) -> str:
-        screened = patches.read(name).screened
-        good = screened.get("verdict") == GOOD
-        return "" if good else f"rejected by screening: {screened.get('reason')}"
-
+def patches_stage(root: Path, environments: Derived) -> Stage:
+    """Return the stage that writes the strips that passed screening to candidate/."""
+    same = {"same": "base_commit"}
     return candidate_stage(
-        root, "nl2repo.candidates",
-        Reads(patches, ("base_commit", "functions", "diff"), made_by="nl2repo.patches",
-              leaves_out=left_out), STRIPPED_PATCH, make=candidate_in, also_reads=(
+        root, "nl2repo.patches", Reads(strip_candidates(root), ("base_commit", "change", "config"),
+                                       made_by="nl2repo.screen"),
+        STRIPPED_PATCH, make=with_repository, also_reads=(
             Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
             Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
-            judged_in(environments),
-            Reads(Store(root, Communities), ("ungraded",), optional=True, **same)),
+            judged_in(environments)),
         after=RELATIONSHIP, then=RELATIONSHIP)
 
 
@@ -312,10 +286,10 @@ def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stag
     """Return the stage that proves stripped patches."""
     tasks = tasks_of(root)
     return prove_stage(
-        "nl2repo.proof", candidates_in(root, STRIPPED_PATCH), tasks, environments, host, CHECKS,
-        (coverage_reads(root),), made_by="nl2repo.candidates",
-        sum_up=lambda: [describe_strips(all_readable(root, StripPatch), tasks.names(),
-                                  tasks.ledger.excluded)],
+        "nl2repo.proof", candidates_in(root, STRIPPED_PATCH), tasks, environments, host,
+        refusal=unrelated_tests, also_reads=(coverage_reads(root),),
+        sum_up=lambda: [describe_strips(all_readable(root, Candidate, STRIPPED_PATCH),
+                                        tasks.names(), tasks.ledger.excluded)],
         after=RELATIONSHIP, then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
 
@@ -327,17 +301,18 @@ def instructions_stage(root: Path) -> Stage:
         then="export.py --formats nl2repo,harbor")
 
 
-def describe_strips(patches: Iterable[StripPatch], proven: Collection[str],
+def describe_strips(candidates: Iterable[Candidate], proven: Collection[str],
                     excluded: Mapping[tuple[str, str], LastAttempt]) -> str:
-    """Return the number of proven stripped patches by kind, and why others that passed screening
-    are not proven. `proven` holds ids; `excluded` is the ledger's, by (stage, id)."""
+    """Return the number of proven stripped patches by kind, and why the others are not proven.
+    `proven` holds ids; `excluded` is the ledger's, by (stage, id)."""
     why = {id: attempt.error for (_, id), attempt in excluded.items() if id not in proven}
     tried, n_proven, whys = Counter(), Counter(), Counter()
-    for patch in patches:
-        tried[patch.kind] += 1
-        n_proven[patch.kind] += patch.id in proven
-        if patch.id in why and patch.screened.get("verdict") == GOOD:
-            whys[why[patch.id]] += 1
+    for one in candidates:
+        kind = one.config["method"]
+        tried[kind] += 1
+        n_proven[kind] += one.name in proven
+        if one.name in why:
+            whys[why[one.name]] += 1
     kinds = ", ".join(f"{kind} {n_proven[kind]} of {n}" for kind, n in tried.items())
     reasons = "".join(f"; {reason} ({n})" for reason, n in whys.items())
     return f"{n_proven.total()} of {tried.total()} stripped patches proven: {kinds}{reasons}"

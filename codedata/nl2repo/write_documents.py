@@ -34,7 +34,6 @@ from codedata.nl2repo.documents import (
 from codedata.nl2repo.public_names import missing, names_by_patch
 from codedata.nl2repo.sources import folder_of
 from codedata.nl2repo.strip import EMPTY
-from codedata.nl2repo.strip_tasks import strip_patches
 from codedata.records import (
     STRIPPED_PATCH,
     Analysis,
@@ -56,6 +55,7 @@ from codedata.suites.environments import Environments, labelled, open_environmen
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S
 from codedata.tasks.folder.task_folder import verifier_config
+from codedata.tasks.stages import candidates_in
 from codedata.terminal import plural
 from codedata.texts import CONTROL, printable, storable, terminal_safe, text_of
 
@@ -102,7 +102,7 @@ class Subjects(Derived):
     the tasks' repositories, both by document name; "whole" lists repositories by name."""
 
     def __init__(self, root: Path, kind: str):
-        self._kind, self._patches = kind, strip_patches(root)
+        self._kind, self._patches = kind, candidates_in(root, STRIPPED_PATCH)
         self._copies, self._documents = Store(root, SourceCopy), Store(root, Document)
         # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the tasks
         self.patches: dict[str, Object] = {}
@@ -114,15 +114,16 @@ class Subjects(Derived):
         patch = known(self._patches, id)
         if not patch:
             return {}   # an orphan
-        name = patch.repo_name
+        name, functions = patch.instance_id, patch.config["about"]["functions"]
         self.patches.setdefault(name, {})[id] = {
-            "kind": patch.kind, "functions": patch.functions,
+            "kind": patch.config["method"], "functions": functions,
             "FAIL_TO_PASS": verifier_config(task).get("FAIL_TO_PASS", [])}
         is_function = self._kind == "function"
-        parts = (zip(patch.functions, patch.sources, strict=True) if is_function
+        parts = (zip(functions, patch.words["sources"], strict=True) if is_function
                  else [("", None)])
         return {document_name(name, function) if self.derived else name: Subject(
-            patch.repo, name, patch.base_commit, function, source) for function, source in parts}
+            patch.config["repo"], name, patch.base_commit, function, source)
+            for function, source in parts}
 
     def _is_of_other_kind(self, name: str) -> bool:
         is_of_function = not name.endswith(f".{PROJECT}")

@@ -11,7 +11,7 @@ import re
 from codedata.checks.requests import IS_CHORE, request_problems
 from codedata.code.entities import is_document, is_of_tests, language_of
 from codedata.code.patches import files_of, hunks_of, n_changed_lines
-from codedata.disk.store import Derived, Store, digest
+from codedata.disk.store import Derived, Store
 from codedata.pulls.instructions import own_text, tells
 from codedata.records import PULL_REQUEST, SOLVES, Candidate, Commit, Task, candidate_of
 from codedata.run.stage import Reads, Stage
@@ -52,9 +52,7 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
                 f"it changes more than {MAX_LINES} lines of code":
                     n_changed_lines(change) > MAX_LINES}
     about = {"new_names": commit.new_names, "told": tells(commit, own_text(commit)) or NOT_READ,
-             "labels": {"category": CATEGORY, "tags": ["swe"]},
-             "made_from": {"directory": Commit.directory, "item": commit.instance_id,
-                           "digest": digest([change, test_patch])}}
+             "labels": {"category": CATEGORY, "tags": ["swe"]}}
     return candidate_of(
         commit.instance_id, change, about, test_patch, repo=commit.repo,
         environment=repo_name_of(commit.repo, commit.base_commit), base_commit=commit.base_commit,
@@ -108,5 +106,5 @@ def proof_stage(settings: Settings, host: SandboxFactory) -> Stage:
     return prove_stage(
         "pr_tasks.prove", candidates_in(root, PULL_REQUEST),
         Store(root, Task, kind=PULL_REQUEST), Environments(root, unhealthy_too=True), host,
-        made_by="pr_tasks.candidates", after="pr_tasks.py --setup",
+        after="pr_tasks.py --setup",
         then="pr_tasks.py --steps instruct")

@@ -1,7 +1,7 @@
 """Define a candidate for a task: what every maker leaves, and a person may write by hand."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, TypedDict
 
 from codedata.records.field_types import ItemName, Object
@@ -12,16 +12,18 @@ KIND_OF = {BREAKS: BUG, SOLVES: PULL_REQUEST}   # the kind of task, if candidate
 PROVEN_KINDS = BUG, STRIPPED_PATCH, PULL_REQUEST
 
 
-class CandidateRules(TypedDict, total=False):
-    """Hold the rules of a candidate's proof that differ from those of its kind of task."""
+@dataclass(frozen=True)
+class Rules:
+    """Hold the rules of a proof: [rules] of candidate.toml, by default those of the kind of task.
+    """
 
-    counts: list[str]        # files of an agent's work that are graded; by default all but tests
-    ungraded: list[str]      # names of tests that are not graded
-    max_broken_share: float  # limit for failing tests, as a share of the tests that passed
-    counts_missing: bool     # tests that no longer run count as failing
-    reduce_gold: bool        # the solution is the smallest part of the change that tests need
-    needs_cases: bool        # the verifier gets cases that no test has, if any are found
-    may_be_shown: bool       # single lines of the solution may be in the image
+    counts: list[str] | None = None   # files of an agent's work to grade; null: all but tests
+    ungraded: list[str] = field(default_factory=list)   # names of tests that are not graded
+    max_broken_share: float = 1.0   # limit for failing tests, as a share of the tests that passed
+    counts_missing: bool = False    # tests that no longer run count as failing
+    reduce_gold: bool = False   # the solution is the smallest part of the change that tests need
+    needs_cases: bool = False   # the verifier gets cases that no test has, if any are found
+    may_be_shown: bool = True   # single lines of the solution may be in the image
 
 
 class CandidateConfig(TypedDict, total=False):
@@ -37,7 +39,7 @@ class CandidateConfig(TypedDict, total=False):
     words: Object            # the maker's description of the change; goes to proof.json
     about: Object            # goes to [metadata.codedata] of task.toml
     tags: list[str]          # goes to [metadata] of task.toml
-    rules: CandidateRules
+    rules: Rules
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Candidate:
 
     directory = "candidate"
     places: ClassVar = {"change": "change.patch", "tests": "tests.patch",
-                        "config": "candidate.toml"}
+                        "config": "candidate.toml", "instruction": "instruction.md"}
     name: ItemName           # the folder's name
     instance_id: str         # name of the environment
     base_commit: str
@@ -55,6 +57,7 @@ class Candidate:
     change: str              # git's format, without tests
     config: CandidateConfig
     tests: str | None = None   # patch of the test files to hide; null or "": none
+    instruction: str | None = None   # of the task; null: its maker writes it after the proof
 
     @classmethod
     def completed(cls, data: dict) -> dict:
@@ -74,7 +77,7 @@ class Candidate:
             faults.append(f"`direction` is not one of {', '.join(KIND_OF)}")
         if data["kind"] not in PROVEN_KINDS:
             faults.append(f"`kind` is not one of {', '.join(PROVEN_KINDS)}")
-        unknown = config.get("rules", {}).keys() - CandidateRules.__annotations__.keys()
+        unknown = config.get("rules", {}).keys() - Rules.__annotations__.keys()
         return faults + [f"[rules] has an unknown key: {key}" for key in sorted(unknown)]
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
-from codedata.records.field_types import ItemName, Object, Seconds
+from codedata.records.field_types import Object, Seconds
 from codedata.records.repositories import OfRepository
 
 
@@ -92,19 +92,6 @@ class Communities(OfRepository):
     candidates: list[StripCandidate]
     screened: list[ScreenedStrip] | None = None   # one for each candidate, in their order
     ungraded: list[str] | None = None   # tests skipped because of a stripped body, as by xfail
-
-
-@dataclass(frozen=True)
-class StripPatch(OfRepository):
-    """Hold a candidate for a task, functions with stripped bodies: nl2repo/_patches/<id>.json."""
-
-    directory = "nl2repo/_patches"
-    id: ItemName             # <repo_name>.<kind>.<8 hex digits of the normalised diff>
-    kind: str                # function | community | module | package | empty
-    functions: list[str]     # ids, as in analysis/
-    sources: list[str]       # digest of each function's source
-    diff: str                # strips the bodies
-    screened: Object         # {verdict, reason, n_covering, n_failing, how, seconds}
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ import json
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from statistics import mode
 
@@ -42,6 +42,7 @@ from codedata.records import (
     Coverage,
     Environment,
     Object,
+    Rules,
     Task,
 )
 from codedata.run.talk import begin_step
@@ -73,7 +74,7 @@ from codedata.tasks.prove.outcomes import (
     outcome_of,
     was_ended,
 )
-from codedata.tasks.prove.rules import Rules, rules_of
+from codedata.tasks.prove.rules import rules_of, screening_rules
 from codedata.tasks.prove.run_suite import FirstRun, Grading, first_run, row_of
 from codedata.terminal import named
 from codedata.texts import printable
@@ -91,30 +92,21 @@ TIMES_AFTER, MORE_S = 3, 30   # the run before a solution: at most this many tim
                               # as long again
 
 
-@dataclass(frozen=True)
-class Checks:
-    """Hold the checks of single kinds of tasks, which run in containers of their own. They get
-    (the candidate, the run with the change, the proof).
-
-    cases() returns (the cases that a reward needs in addition to the tests, entries for
-    proof.json). It raises Excluded if wrong repairs pass, ItemFailed if another run may find cases.
-    refusals has, by kind, functions that return why a candidate is no task of that kind, or "".
-    """
-
-    cases: Callable[[Candidate, FirstRun, CandidateProof], tuple[list[Case], Object]] | None = None
-    refusals: Mapping[str, Callable[[Candidate, FirstRun, CandidateProof], str]] = field(
-        default_factory=dict)
-
-
-NO_CHECKS = Checks()
+# cases(candidate, run with the change, proof) returns (the cases that a reward needs in addition to
+# the tests, entries for proof.json). It raises Excluded if wrong repairs pass, ItemFailed if
+# another run may find cases.
+Cases = Callable[[Candidate, FirstRun, "CandidateProof"], tuple[list[Case], Object]]
+# refusal(candidate, run with the change, proof) returns why a candidate is no task, or ""
+Refusal = Callable[[Candidate, FirstRun, "CandidateProof"], str]
 
 
 class PatchProver:
     """Prove candidates, and keep the Baseline of each environment. The caller must call
     factory.forget() to remove the images made under a label."""
 
-    def __init__(self, factory: SandboxFactory, checks: Checks = NO_CHECKS):
-        self._factory, self._checks = factory, checks
+    def __init__(self, factory: SandboxFactory, cases: Cases | None = None,
+                 refusal: Refusal | None = None):
+        self._factory, self._checks = factory, (cases, refusal)
         self._baselines: dict[str, Baseline] = {}
         # let only one thread at a time run an environment's suite without a change
         self._locks = defaultdict(threading.Lock)
@@ -129,7 +121,7 @@ class PatchProver:
             raise Excluded(f"no image can be made: {reason}.", candidate.name)
         counted = replace(environment, flaky=[*environment.flaky, *rules.ungraded])
         return CandidateProof(candidate, rules, counted, coverage, self._factory, label,
-                              partial(self.baseline_of, counted, label)).task(self._checks)
+                              partial(self.baseline_of, counted, label)).task(*self._checks)
 
     def baseline_of(self, environment: Environment, label: str) -> Baseline:
         """Return the results of the suite without a change, from one run for all candidates. Raise
@@ -162,11 +154,10 @@ class CandidateProof:
     label: str
     unchanged: Callable[[], Baseline]
 
-    def task(self, checks: Checks) -> Task:
+    def task(self, find_cases: Cases | None, refusal: Refusal | None) -> Task:
         """Return the proven task. See PatchProver.prove()."""
         candidate, rules, kind = self.candidate, self.rules, self.candidate.kind
         baseline, first = self._solved() if candidate.solves else self._broken()
-        refusal = checks.refusals.get(kind)
         if refusal and (reason := refusal(candidate, first, self)):
             raise self._excluded(reason)
         bug = first
@@ -177,8 +168,8 @@ class CandidateProof:
         begin_step("its image", 3, STEPS)
         image, hidden, left, visible = self._hide_tests(first, baseline, gold)
         cases, held_out = [], {}
-        if rules.needs_cases and checks.cases:
-            cases, held_out = checks.cases(candidate, bug, self)
+        if rules.needs_cases and find_cases:
+            cases, held_out = find_cases(candidate, bug, self)
         verifier = SuiteVerifier(
             # if only listed files count, read only reports, since listed files can print anything
             self.environment.test_script, baseline.reads if rules.counts is None else READS[0],
@@ -199,9 +190,11 @@ class CandidateProof:
     def _described(self, bug: FirstRun, symbols: list[str]) -> Object:
         """Return the entries for [metadata.codedata], and the labels of the task."""
         config, repo = self.candidate.config, self.environment.repo
-        about = {"method": config["method"], "licence": config.get("licence") or
-                 self.environment.row.get("licence"), "repo": repo,
-                 "split": repo, **config.get("about", {})}
+        about = {
+            **config.get("about", {}), "method": config["method"], "repo": repo, "split": repo,
+            "licence": config.get("licence") or self.environment.row.get("licence"), "made_from": {
+                "directory": Candidate.directory, "item": self.candidate.name,
+                "digest": digest([self.candidate.change, self.candidate.tests])}}
         languages = [language_of(path) for path in sorted(bug.before | bug.after)]
         about["language"] = mode([*filter(None, languages)] or [None])
         if "symbol" in about and symbols and about["symbol"] not in symbols:
@@ -233,7 +226,7 @@ class CandidateProof:
 
     @property
     def _screening(self):
-        return self.rules.screening(self.candidate.kind)
+        return screening_rules(self.candidate.kind, self.rules)
 
     # a change that solves something --------------------------------------------------------------
 

@@ -4,32 +4,13 @@ A candidate may come from anybody, so it can only make the rules stricter.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from codedata.errors import Excluded
-from codedata.records import BUG, PULL_REQUEST, STRIPPED_PATCH, Candidate
+from codedata.records import BUG, PULL_REQUEST, STRIPPED_PATCH, Candidate, Rules
 from codedata.tasks.prove.run_suite import ScreeningRules
 
 MAX_BROKEN_SHARE = 0.5   # share of the suite that a bug may break
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Hold the rules of a proof; CandidateRules describes them."""
-
-    counts: Sequence[str] | None = None
-    ungraded: Sequence[str] = ()
-    max_broken_share: float = 1.0
-    counts_missing: bool = False
-    reduce_gold: bool = False
-    needs_cases: bool = False
-    may_be_shown: bool = True
-
-    def screening(self, kind: str) -> ScreeningRules:
-        """Return the rules for the run with the change."""
-        return ScreeningRules(self.max_broken_share, drops_same_error=kind == BUG,
-                              counts_missing=self.counts_missing)
 
 
 OF_KIND = {BUG: Rules(max_broken_share=MAX_BROKEN_SHARE, needs_cases=True, may_be_shown=False),
@@ -53,3 +34,9 @@ def rules_of(candidate: Candidate) -> Rules:
             raise Excluded(f"its rule {name} is looser than that of its kind of task",
                            candidate.name)
     return Rules(**own)
+
+
+def screening_rules(kind: str, rules: Rules) -> ScreeningRules:
+    """Return the rules for the run with the change."""
+    return ScreeningRules(rules.max_broken_share, drops_same_error=kind == BUG,
+                          counts_missing=rules.counts_missing)
