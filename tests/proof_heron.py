@@ -6,22 +6,18 @@ import threading
 from pathlib import Path
 
 import pytest
-from codedata.bugs.bug_tasks import Bugs
-from codedata.tasks.prove.kinds import Candidate, Kind, PatchKind
 from heron_environment import an_environment
 from projects import make_lean
 from root import write_json
 
 from codedata.analysis.analyse import analysis_of
-from codedata.bugs.instances import AGENT, MAX_BROKEN_SHARE
 from codedata.code.entities import SourceFile, Sources
-from codedata.records import STRIPPED_PATCH, Environment, Task
+from codedata.records import BREAKS, STRIPPED_PATCH, Candidate, Environment, Task, candidate_of
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import BugSettings, SandboxSettings, Settings
-from codedata.tasks.prove.proof import PatchProver
-from codedata.tasks.prove.run_suite import ScreeningRules
+from codedata.settings import SandboxSettings, Settings
+from codedata.tasks.prove.proof import Cases, PatchProver
 
 RUN = f"tests-proof-{os.getpid()}"
 IMAGE = f"codedata-tests/proof-heron:{os.getpid()}"
@@ -119,39 +115,20 @@ def factory_of(**sandbox) -> SandboxFactory:
                           threading.Event())
 
 
-class OfTestsAlone(Bugs):
-    """Have no held-out cases, for tests of what else a proof shows."""
-
-    cases = PatchKind.cases
+ONE_FILE = {"kind": STRIPPED_PATCH, "rules": {"counts": ["heron.py"]}}   # as of stripped patches
 
 
-def bug_kind(kind: type[Bugs] = OfTestsAlone, max_broken_share: float = MAX_BROKEN_SHARE) -> Bugs:
-    made = kind(AGENT, Path(), BugSettings())
-    made.rules = ScreeningRules(max_broken_share, drops_same_error=True)
-    return made
-
-
-class OfOneFile(OfTestsAlone):
-    """A kind of which one file of an agent's work counts, as of stripped patches."""
-
-    name = STRIPPED_PATCH
-
-    def counted(self, candidate, environment, *joined):
-        return environment, ("heron.py",)
-
-
-OF_ONE_FILE = bug_kind(OfOneFile, max_broken_share=1.0)
-
-
-def candidate(patch: str, name: str = "i.b.1") -> Candidate:
-    return Candidate(name, "heron", "", patch, "heron.agent-1", "agent")
+def candidate(patch: str, name: str = "i.b.1", **config) -> Candidate:
+    return candidate_of(name, patch, {}, **{
+        "repo": "birds/heron", "environment": "heron", "base_commit": "", "direction": BREAKS,
+        "method": "agent", **config})
 
 
 def prove(environment: Environment, patch: str, name: str = "i.b.1",
-          kind: Kind | None = None) -> Task:
-    """Return the task of a bug. Whoever calls this removes its image."""
-    prover = PatchProver(kind or bug_kind(), factory_of())
-    return prover.prove(candidate(patch, name), RUN, environment, None, None)
+          cases: Cases | None = None, **config) -> Task:
+    """Return the task of a candidate. Whoever calls this removes its image."""
+    return PatchProver(factory_of(), cases).prove(candidate(patch, name, **config), RUN,
+                                                  environment)
 
 
 def make_image(name: str, commands: str = "", workdir: str = "/testbed", **files: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from frozen_decisions import CHANGING, DECISIONS, FOLDER, VERDICTS, data_of, shown
 from heron_environment import TEST_SCRIPT
 from heron_project import add_test, opener, write_source
-from proof_heron import IMAGE, RUN, bug_kind, environment_of, factory_of, make_image
+from proof_heron import IMAGE, RUN, environment_of, factory_of, make_image
 from proof_heron import diff as heron_diff
 from root import write_files
 from screened_wren import PROJECT as WREN
@@ -72,7 +72,7 @@ def environment(scene: dict, folder: Path) -> tuple[dict, dict]:
         runs.append([data_of(run), CHANGING.sub("0", printed)])
         if run.timed_out or not misread(run, printed):
             break
-    prover = PatchProver(bug_kind(), factory)
+    prover = PatchProver(factory)
     line = {"script": given.test_script, "known": cases, "runs": runs}
     try:
         baseline = prover.baseline_of(given, RUN)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from codedata.bugs.issues.issue_facts import Differences
 from codedata.code.patches import diff_of, n_changed_lines
 from codedata.errors import Excluded, ItemFailed
-from codedata.records import Candidate, Object
+from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.suites import recorded_calls
@@ -29,11 +29,11 @@ class HeldOutCases:
         self._events: dict[str, list[Event] | str] = {}
         self._locks = defaultdict(threading.Lock)   # one recording of a suite at a time
 
-    def of(self, candidate: Candidate, run: FirstRun, proof: CandidateProof
-           ) -> tuple[list[Case], Object]:
+    def of(self, run: FirstRun, proof: CandidateProof) -> tuple[list[Case], Object]:
         """Return (the cases of a candidate, the strength of its task). Raise Excluded for a feature
         that the fix mostly reverts."""
         host, label, environment = proof.host, proof.label, proof.environment
+        candidate = proof.candidate
         undone = diff_of(run.after, run.before)
         is_reduced = proof.rules.reduce_gold
         if is_reduced and 2 * n_changed_lines(undone) > n_changed_lines(candidate.change):

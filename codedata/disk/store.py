@@ -146,8 +146,8 @@ class Listing(StaysInDriver):
 
     def covers(self, name: str) -> bool:
         """Return whether `name` is an item, readable or not, or belongs to another store. If so, an
-        output of that name is not an orphan."""
-        return name in self._at or not self._only(name)
+        output of that name is not an orphan. Without a directory, all names are covered."""
+        return name in self._at or not self._only(name) or not self.directories
 
     def path(self, name: str) -> Path:
         """Return the path of an item, existing or new. Raise BrokenRecord if it is outside of the

@@ -122,12 +122,12 @@ def with_repository(candidate: Candidate, copy: SourceCopy, meta: RepoMeta,
     return replace(candidate, config={**config, **licence, "rules": rules})
 
 
-def unrelated_tests(candidate: Candidate, run: FirstRun, proof: CandidateProof) -> str:
+def unrelated_tests(run: FirstRun, proof: CandidateProof) -> str:
     """Return a reason that names failing tests which need none of the functions; "" if there are
     none. A test that runs none of them, by coverage, may still need a fixture or a cache that
     another test makes. So only these tests are run again: tests that fail again need the functions,
     and are not named."""
-    coverage, environment = proof.coverage, proof.environment
+    candidate, coverage, environment = proof.candidate, proof.coverage, proof.environment
     if not coverage or candidate.kind != STRIPPED_PATCH or candidate.config["method"] == EMPTY:
         return ""
     wanted, unrelated = {*candidate.config["about"]["functions"]}, {}

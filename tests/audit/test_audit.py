@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from a_datapoint import CONTEXT, TEXTS, write_approved
 from a_task import write_foreign, write_task
-from codedata.tasks.prove.kinds import Candidate
 from conftest import edit, run_script
-from proof_heron import bug_kind, factory_of
+from proof_heron import candidate, factory_of
 from root import read_json
 from screened_wren import RUN, wren_coverage, wren_diff, wren_environment
 from screened_wren import wren as wren  # a fixture
@@ -289,9 +288,7 @@ def bug(wren, tmp_path):
     """Write the environment of wren, what its tests run, and a bug of it; yield its id."""
     environment, patch = wren_environment(), wren_diff("    return 2 * n", "    return 3 * n")
     name = "wren.agent-1.0123abcd"
-    prover = PatchProver(bug_kind(max_broken_share=1.0), wren)
-    task = prover.prove(Candidate(name, "wren", environment.base_commit, patch, "wren.agent-1",
-                                  "agent"), RUN, environment, None, None)
+    task = PatchProver(wren).prove(candidate(patch, name, environment="wren"), RUN, environment)
     write_task(tmp_path, task)
     tmp_path.with_env(vars(environment)).put("wren", wren_coverage())
     yield name

@@ -89,7 +89,7 @@ def test_bugs_of_a_function_whose_tests_let_others_pass_come_last(tmp_path):
     write_judged(tmp_path, "heron.1", [weak, other])
     write_judged(tmp_path, "heron.2", survivors, [a_verdict(one, verdict="survives")
                                                   for one in survivors])
-    assert [*chosen_in(tmp_path, WIDE).open().names()] == [id_of(other), id_of(weak)]
+    assert [*chosen_in(tmp_path, WIDE).store.open().names()] == [id_of(other), id_of(weak)]
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -117,7 +117,7 @@ def test_of_one_change_one_is_taken_and_none_that_an_agents_bug_is(tmp_path):
     change = id_of(agents)[-8:]
     write_bug(tmp_path, f"heron.agent-1.{change}")
     write_bug(tmp_path, f"crane.agent-1.{id_of(own)[-8:]}")   # a bug of another repository
-    names = [*chosen_in(tmp_path, WIDE).open().names()]
+    names = [*chosen_in(tmp_path, WIDE).store.open().names()]
     assert len(names) == 2 and id_of(own) in names
     assert len({id_of(same), id_of(twice)} & {*names}) == 1
 
@@ -127,12 +127,12 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
     verdicts = [a_verdict(good), a_verdict(edited), a_verdict(bad, verdict="survives")]
     write_judged(tmp_path, "heron.1", [good, {**edited, "diff": edited["diff"] + "\n"}, bad, new],
                  verdicts)
-    view = chosen_in(tmp_path, WIDE).open()
+    view = chosen_in(tmp_path, WIDE).store.open()
     assert [*view.names()] == [id_of(good)]
     record = view.read(id_of(good))
-    assert (record.instance_id, record.diff) == ("heron", good["diff"])
+    assert (record.instance_id, record.change) == ("heron", good["diff"])
     facts = view.facts(id_of(good))
-    assert facts.digests["diff"] == a_verdict(good)["diff"]
+    assert facts.digests["change"] == a_verdict(good)["diff"]
     assert not view.covers(id_of(edited))
 
 
@@ -141,7 +141,7 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
 def test_a_verdict_with_a_name_that_is_not_its_own_is_broken(tmp_path, name):
     one = a_candidate("depth")
     write_judged(tmp_path, "heron.1", [one], [a_verdict(one) | {"instance_id": name}])
-    view = chosen_in(tmp_path, WIDE).open()
+    view = chosen_in(tmp_path, WIDE).store.open()
     assert not view.names() and "wrong instance id" in str(view.broken[0])
     assert view.covers(id_of(one)) and not view.covers("crane.x.0123abcd")   # it may be there
 
@@ -150,18 +150,18 @@ def test_what_the_proof_has_refused_keeps_its_place(tmp_path):
     several = [a_candidate(f"depth - {n}") for n in range(6)]
     write_judged(tmp_path, "heron.1", several)
     strict = BugSettings(**{**vars(WIDE), "max_instances": 2})
-    first, _ = chosen_in(tmp_path, strict).open().names()
+    first, _ = chosen_in(tmp_path, strict).store.open().names()
     (tmp_path / "task").mkdir()
     bug_tasks(tmp_path).open().note(first, stage=STAGE, state="excluded", error="no", read="0",
                                     instance_id="heron", settings="")
     write_judged(tmp_path, "heron.2", [a_candidate(f"depth + {n}") for n in range(20)])
-    assert first in chosen_in(tmp_path, strict).open().names()
+    assert first in chosen_in(tmp_path, strict).store.open().names()
 
 
 def test_a_broken_file_is_named_and_its_repositorys_bugs_are_no_orphans(tmp_path):
     write_judged(tmp_path, "heron.1", [a_candidate("depth")])
     write_judged(tmp_path, "crane.1", [a_candidate("depth")])
     edit(tmp_path / "bug/_verdicts/heron.1.json", verdicts=3)
-    view = chosen_in(tmp_path, WIDE).open()
+    view = chosen_in(tmp_path, WIDE).store.open()
     assert [name.partition(".")[0] for name in view.names()] == ["crane"]
     assert "heron.1.json" in str(view.broken[0]) and view.covers("heron.negated.0123abcd")

@@ -3,12 +3,10 @@ import json
 import re
 
 import pytest
-from codedata.bugs.bug_tasks import Bugs
 from proof_heron import (
     BUG,
     BUG_LINE,
     RUN,
-    bug_kind,
     candidate,
     diff,
     environment_of,
@@ -17,6 +15,7 @@ from proof_heron import (
 )
 from proof_heron import heron as heron  # a fixture
 
+from codedata.bugs.held_out import HeldOutCases
 from codedata.bugs.issues.issue_facts import (
     NO_CALL,
     NO_OTHER,
@@ -29,12 +28,14 @@ from codedata.bugs.issues.issue_facts import (
 )
 from codedata.disk.layouts import content_of
 from codedata.errors import Excluded
+from codedata.records import Rules
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine
 from codedata.suites.recorded_calls import Event, Outcome, jobs_of
 from codedata.tasks.folder.task_folder import image_of
 from codedata.tasks.folder.tests_folder import case_files
 from codedata.tasks.prove.grader import Grader
+from codedata.tasks.prove.proof import CandidateProof
 from codedata.tasks.prove.run_suite import ScreeningRules, first_run
 from codedata.verifier.suite import is_expected
 
@@ -51,6 +52,12 @@ def found_in(right, wrong, events, test="t"):
                 for job in jobs]
 
     return Differences(right, wrong, "", replay).held_out(events, [test])
+
+
+def cases_of(patch, run, environment, **sandbox):
+    """Return the held-out cases of a bug of heron."""
+    return HeldOutCases().of(run, CandidateProof(
+        candidate(patch), Rules(), environment, None, factory_of(**sandbox), RUN, None))
 
 
 CALLS = """m.stay('2 nights', n=4, at=[7])
@@ -251,7 +258,7 @@ def test_scripts_of_cases_cannot_read_what_has_to_come_of_them():
 @pytest.mark.docker
 def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
     """Grade the gold, another right repair, and wrong ones that the tests of heron reward."""
-    task = prove(environment_of(), BUG, kind=bug_kind(Bugs))
+    task = prove(environment_of(), BUG, cases=HeldOutCases().of)
     expected = json.loads(content_of(task.tests["cases/expected.json"]))
     assert len(expected) == sum(task.proof["cases"].values())
     assert task.proof["strength"]["killed"] > 1
@@ -276,8 +283,8 @@ def test_what_nothing_else_can_show_has_no_cases_and_a_dead_sandbox_says_nothing
     """In fly(), which takes nothing, nothing can vary."""
     patch = diff('    return "away"', '    return "home"')
     run = first_run(environment_of(), patch, factory_of(), RUN, ScreeningRules(0.5))
-    assert bug_kind(Bugs).cases(candidate(patch), run, factory_of(), RUN, environment_of()) == (
+    assert cases_of(patch, run, environment_of()) == (
         [], {"cases": {"none": NO_OTHER, "equal": 0}})
     full = environment_of(test_script=f"{FULL}{environment_of().test_script}")
     with pytest.raises(SandboxDied, match="over the disk limit"):
-        bug_kind(Bugs).cases(candidate(patch), run, factory_of(disk_limit="100MB"), RUN, full)
+        cases_of(patch, run, full, disk_limit="100MB")

@@ -100,13 +100,15 @@ def test_a_change_counts_once_for_each_commit_and_under_its_own_repository(tmp_p
     edit(tmp_path / "bug/_candidates/heron.agent-1.json", base_commit="1" * 40)   # cannot be proven
     tmp_path.with_candidates("crane.agent-1", {"diff": BUG})
     edit(tmp_path / "bug/_candidates/crane.agent-1.json", repo_name="heron")
-    found = agents_candidates(tmp_path).open()
-    assert {name.rpartition(".")[0]: found.read(name).refused for name in found.names()} == {
+    reads = agents_candidates(tmp_path)
+    found = reads.store.open()
+    assert {name.rpartition(".")[0]: reads.leaves_out(name, "") for name in found.names()} == {
         "heron.agent-1": "", "heron.agent-2": "",
         "heron.agent-3": "it is the same change as heron.agent-2"}
     edit(tmp_path / "bug/_candidates/heron.agent-2.json", candidates=[])
-    found = agents_candidates(tmp_path).open()   # the third is the first by now
-    assert [found.read(name).refused for name in found.names()] == ["", ""]
+    reads = agents_candidates(tmp_path)
+    found = reads.store.open()   # the third is the first by now
+    assert [reads.leaves_out(name, "") for name in found.names()] == ["", ""]
     assert "another repository: 'heron'" in str(found.broken[0])
     assert found.covers("crane.agent-1.0123abcd")   # it may be of the broken file
 

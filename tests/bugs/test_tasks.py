@@ -50,6 +50,7 @@ def test_a_task_is_an_orphan_of_the_step_that_made_it_alone(tmp_path, run):
     write_foreign(tmp_path)
     for name in OTHERS - {SCALES, "theirs"}:
         write_by_hand(tmp_path, a_bug(name))
+    run("agent", "candidates")
     assert "orphan 2" in run("agent", "prove", "--status")
     assert f"orphan: {SCALES}" in run("scale", "report")
     run("agent", "prove", "--prune")
@@ -57,6 +58,7 @@ def test_a_task_is_an_orphan_of_the_step_that_made_it_alone(tmp_path, run):
     assert (tmp_path / f"task/_replaced/{GONE}.1/task.toml").exists()
     write_judged(tmp_path, "heron.9", [a_candidate("1")])   # another one
     assert "heron.agent" not in run("scale", "all", "--status")
+    run("scale", "candidates")
     run("scale", "report", "--prune")
     assert names(tmp_path) == OTHERS - {SCALES} | {GOOD}
 
@@ -82,7 +84,10 @@ def test_a_proof_of_an_earlier_version_counts_as_made_with_other_settings(tmp_pa
 def test_only_takes_a_repository_a_file_or_a_candidate(tmp_path, run, only, n):
     add_candidate(tmp_path)
     add_candidate(tmp_path, 2, BUG_PATCH.replace("wade", "fly"))
-    assert f"missing {n} " in run("agent", "prove", "--only", only, "--status")
+    assert f"missing {n} " in run("agent", "candidates", "--only", only, "--status")
+    run("agent", "candidates")
+    lines = run("agent", "prove", "--only", only, "--status").splitlines()
+    assert any(f"prove  candidate/ {n} → task/   missing {n} " in line for line in lines), lines
 
 
 def test_the_instruction_follows_the_report_until_a_person_writes_it(tmp_path, run):

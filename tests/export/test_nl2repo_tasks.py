@@ -15,7 +15,7 @@ from heron_environment import TEST_SCRIPT
 from in_place import graded_in_place
 from proof_heron import (  # noqa: F401  fixture
     HERON,
-    OF_ONE_FILE,
+    ONE_FILE,
     environment_of,
     heron,
     prove,
@@ -32,7 +32,7 @@ NAME = f"heron.function.{os.getpid():08x}"
 
 
 def proven(name: str = NAME, **environment) -> Task:
-    task = prove(environment_of(**environment), STRIP, name, OF_ONE_FILE)
+    task = prove(environment_of(**environment), STRIP, name, **ONE_FILE)
     assert not task.about["tests_visible"]
     return task
 

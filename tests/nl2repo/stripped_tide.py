@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 from heron_environment import an_environment
 from projects import FOLDER, Project
-from proven_strip import write_patch
+from proven_strip import a_strip_of, write_patch
 from root import ONE_RUN, filled
 
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
 from codedata.disk.store import digest
-from codedata.nl2repo.strip_tasks import id_of
-from codedata.records import Coverage, CoveredTest, RepoMeta, SourceCopy, StripPatch
+from codedata.records import Candidate, Coverage, CoveredTest, RepoMeta, SourceCopy
 
 TIDEBOOK = FOLDER / "tidebook"
 PROJECT = Project("tidebook")
@@ -45,12 +44,10 @@ def a_coverage(analysis) -> dict:
         test_seconds=[0.1] * len(tests))
 
 
-def a_patch(function: str, source: str = "0") -> StripPatch:
-    """Return a patch that strips one function."""
+def a_patch(function: str, source: str = "0") -> Candidate:
+    """Return a candidate that strips one function."""
     diff = f"--- a/tidebook.py\n+++ b/tidebook.py\n@@ -1 +1 @@\n-{function}\n+\n"
-    return StripPatch(**TIDE_REPO, id=id_of("tide", "function", diff), kind="function",
-                      functions=[TIDE + function], sources=[source], diff=diff,
-                      screened={"verdict": "good"})
+    return a_strip_of("tide", diff, [TIDE + function], [source], repo="tides/tide")
 
 
 def write_root(root: Path, stripped=STRIPPED) -> None:

@@ -10,8 +10,8 @@ from screened_wren import wren as wren  # a fixture
 from stripped import steps
 from stripped_tide import write_root as write_tide
 
-from codedata.disk.store import Store
-from codedata.records import Task
+from codedata.disk.store import Store, all_readable
+from codedata.records import Candidate, Task
 from codedata.tasks.folder.task_folder import edited_parts, image_of, verifier_config
 
 TO_SCREEN = "extract,meta,communities,screen,patches"
@@ -51,7 +51,7 @@ def keep(root, *kept: tuple) -> None:
     """Remove all patches but some, named by kind and functions."""
     for key, patch in patches(root).items():
         if key not in kept:
-            (root / f"nl2repo/_patches/{patch['id']}.json").unlink()
+            shutil.rmtree(root / "candidate" / patch.name)
 
 
 def one_of_each_kind(root) -> list[tuple]:
@@ -63,10 +63,10 @@ def tasks(root) -> dict[str, Task]:
     return {name: store.read(name) for name in store.names()}
 
 
-def patches(root) -> dict[tuple, dict]:
-    """Return the patches by kind and functions."""
-    found = [read_json(path) for path in sorted((root / "nl2repo/_patches").glob("*.json"))]
-    return {(one["kind"], *one["functions"]): one for one in found}
+def patches(root) -> dict[tuple, Candidate]:
+    """Return the candidates by kind and functions."""
+    found = all_readable(root, Candidate)
+    return {(one.config["method"], *one.config["about"]["functions"]): one for one in found}
 
 
 @pytest.mark.docker
@@ -78,20 +78,20 @@ def test_a_repository_becomes_patches_and_those_that_are_proven_tasks(screened):
         "no counted test runs it": ["wren.py::said", "wren.py::unused"],
         "runs at import": ["wren.py::following"], "trivial": ["wren.py::Bird.name"]}
     assert [kind for kind, *_ in patches(screened)].count("function") == 4
-    assert any(one["screened"]["n_survivors"] for one in patches(screened).values())
+    assert any(one.words["n_survivors"] for one in patches(screened).values())
     assert "wrote" not in steps(screened, TO_SCREEN).stderr
     keep(screened, *one_of_each_kind(screened))
     assert steps(screened, "proof").returncode == 0
     for (kind, *functions), patch in patches(screened).items():
-        task = tasks(screened)[patch["id"]]
+        task = tasks(screened)[patch.name]
         config, n_broken = verifier_config(task), sum(CANDIDATES[id] for id in functions)
-        assert len(config["FAIL_TO_PASS"]) == n_broken == patch["screened"]["n_failing"]
+        assert len(config["FAIL_TO_PASS"]) == n_broken == patch.words["n_failing"]
         assert len(config["FAIL_TO_PASS"]) + len(config["PASS_TO_PASS"]) == 11
         assert config["counts"] == ["wren.py"] and not edited_parts(task)
         assert task.about.items() >= {"method": kind, "functions": functions, "language": "python",
                                       "repo": "birds/wren"}.items()
-        assert patch["id"].startswith(f"wren.{kind}.")
-        assert f'raise NotImplementedError("{functions[0].rpartition("::")[2]}")' in patch["diff"]
+        assert patch.name.startswith(f"wren.{kind}.")
+        assert f'raise NotImplementedError("{functions[0].rpartition("::")[2]}")' in patch.change
         assert image_of(task).startswith("codedata-nl2repo/")
     again = steps(screened, "proof")
     assert again.returncode == 0 and "wrote" not in again.stderr
@@ -99,18 +99,16 @@ def test_a_repository_becomes_patches_and_those_that_are_proven_tasks(screened):
 
 @pytest.mark.docker
 def test_a_test_may_need_a_body_that_another_ran_for_it_but_not_suffer_from_another(root):
-    """Take another function, too, whose patch screening rejects: it stays with its reason."""
     root.with_env(vars(wren_environment(test_script=f"export LEAVES=1\n{SCRIPT}")))
     hidden = COUNTED.partition("::test_")[2]   # its lines are another test's, it seems
     write_json(root / "coverage/wren.json", vars(wren_coverage(
         **{hidden: [], "each": [], "limit": ["each"]})))
     assert steps(root, TO_SCREEN).returncode == 0
-    keep(root, *(("function", f"wren.py::{name}") for name in ("counted", "doubled", "each")))
-    assert patches(root)["function", "wren.py::each"]["screened"]["verdict"] == "survives"
+    keep(root, *(("function", f"wren.py::{name}") for name in ("counted", "doubled")))
     done = steps(root, "proof")
-    assert done.returncode == 0 and "left out 2 by a rule" in done.stderr, done.stderr
+    assert done.returncode == 0 and "left out 1 by a rule" in done.stderr, done.stderr
     [task] = tasks(root).values()
-    doubled = patches(root)["function", "wren.py::doubled"]["id"]
+    doubled = patches(root)["function", "wren.py::doubled"].name
     [refused] = ledger_lines(root / "task", state="excluded", item=doubled)
     assert task.about["functions"] == ["wren.py::counted"]
     assert refused["error"] == (
@@ -134,17 +132,15 @@ def test_edited_candidates_are_screened_again_and_others_not(screened):
     assert "orphan" in done.stderr and "wrote 1" in done.stderr
 
 
-def test_a_task_whose_patch_is_gone_or_another_one_by_now_is_an_orphan(tmp_path):
+def test_a_task_whose_candidate_is_gone_is_an_orphan(tmp_path):
     write_tide(tmp_path)
     mine, others = Store(tmp_path, Task).open(), write_strip(tmp_path).instance_id
-    gone, changed = (path for path in sorted((tmp_path / "nl2repo/_patches").glob("tide*")))
-    for path in (gone, changed):
-        mine.note(path.stem, stage="nl2repo.proof", state="done", read="0")
-    gone.unlink()
-    edit(changed, lambda patch: patch.update(diff=patch["diff"].replace("\n-", "\n- ")))
-    assert "orphan 2" in steps(tmp_path, "proof", "--status").stderr
-    assert "moved 2 orphans" in steps(tmp_path, "proof", "--prune").stderr
-    assert tasks(tmp_path).keys() == {others}
+    gone, _ = (path for path in sorted((tmp_path / "candidate").glob("tide*")))
+    mine.note(gone.name, stage="nl2repo.proof", state="done", read="0")
+    shutil.rmtree(gone)
+    assert "orphan 1" in steps(tmp_path, "proof", "--status").stderr
+    assert "moved 1 orphan" in steps(tmp_path, "proof", "--prune").stderr
+    assert others in tasks(tmp_path) and gone.name not in tasks(tmp_path)
 
 
 def test_more_than_2000_lines_are_not_rebuilt_from_an_empty_folder(tmp_path):

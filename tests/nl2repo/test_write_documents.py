@@ -5,14 +5,14 @@ import shutil
 
 import pytest
 from conftest import REPO, ledger_lines, run_script
-from proven_strip import DOCUMENT, write_patch, write_strip
+from proven_strip import DOCUMENT, write_candidate, write_patch, write_strip
 from root import read_json, write_json
 from scenario import Scenario
 from stripped_tide import TESTS, TIDE, a_patch, tide_image, write_root  # noqa: F401  fixture
 
 from codedata.disk.store import Store
 from codedata.nl2repo.write_documents import document_name
-from codedata.records import Document, RepoDocument, StripPatch, Task, parse
+from codedata.records import Document, RepoDocument, Task, parse
 from codedata.tasks.folder.task_folder import document_in, edited_parts
 
 HERON = "heron.function.0123abcd"
@@ -44,8 +44,7 @@ def read_docs(root) -> dict[str, Document]:
 def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made_again(
         tide_image, tmp_path):  # noqa: F811
     write_root(tmp_path)
-    refused = a_patch("load")
-    write_json(tmp_path / f"nl2repo/_patches/{refused.id}.json", {**vars(refused), "proof": None})
+    write_candidate(tmp_path, a_patch("load"))   # it was refused
     first = document(tmp_path, "template")
     assert first.returncode == 0, first.stderr
     docs = read_docs(tmp_path)
@@ -54,7 +53,7 @@ def test_a_template_documents_all_that_is_stripped_and_only_what_changed_is_made
     whole = parse(RepoDocument, read_json(tmp_path / "nl2repo/tide.json"), "")
     assert [one["subject"] for one in whole.sections] == ["", "api", f"{TIDE}Table.add",
                                                          f"{TIDE}phase"]
-    api = whole.index[a_patch("phase").id]["api"]
+    api = whole.index[a_patch("phase").name]["api"]
     assert "- `@property def Table.span(self) -> float`" in api and "- `@dataclass class" in api
     assert "Table.peaks" not in api and "Table.peaks" in whole.sections[1]["text"]
     names = {one["functions"][0]: one["names"] for one in whole.index.values()}
@@ -151,8 +150,8 @@ def test_a_sample_is_as_the_steps_write_it(tmp_path):
     folder = REPO / "samples/nl2repo"
     whole = parse(RepoDocument, read_json(folder / "humanize.json"), "")
     assert "\n".join(one["text"] for one in whole.sections) == (folder / "humanize.md").read_text()
-    patch = parse(StripPatch, read_json(next((folder / "_patches").glob("*.json"))), "")
-    assert whole.index[patch.id]["functions"] == patch.functions
     shutil.copytree(folder / "task", tmp_path / "task")
-    task = Store(tmp_path, Task).open().read(patch.id)
-    assert edited_parts(task) == [] and task.about["functions"] == patch.functions
+    store = Store(tmp_path, Task).open()
+    name, = store.names()
+    task = store.read(name)
+    assert edited_parts(task) == [] and task.about["functions"] == whole.index[name]["functions"]

@@ -44,11 +44,11 @@ def test_code_tests_and_documents_of_a_request_are_told_apart():
                    **dict.fromkeys((".gitignore", ".eslintrc.js", "b/.github/ci.yml", "uv.lock",
                                     "tasks.py", "dev-requirements.txt", "package-lock.json"),
                                    ("g\n", "h\n"))})
-    request = pull_request(parse(Commit, made, ""))
-    assert re.findall(r"^diff --git a/(\S+)", request.diff, re.MULTILINE) == ["a.py"]
+    request, refusal = pull_request(parse(Commit, made, ""))
+    assert re.findall(r"^diff --git a/(\S+)", request.change, re.MULTILINE) == ["a.py"]
     assert re.findall(r"^diff --git a/(\S+)", request.tests, re.MULTILINE) == [
         "tests/data/in.json", "tests/test_a.py"]
-    assert not request.refused and request.repo_name == "birds__heron__00000000"
+    assert not refusal and request.instance_id == "birds__heron__00000000"
     assert is_document("README.md") and not is_document("changes/code.py")
 
 
@@ -59,8 +59,8 @@ def test_a_patch_without_heads_of_git_is_refused_as_such(field, heads):
     code = diff_of({"a.py": b"a\n", "b.py": b"a\n"}, {"a.py": b"b\n", "b.py": b"b\n"})
     patches = {"patch": code, "test_patch": code.replace("b.py", "test_b.py")}
     patches[field] = re.sub(heads, "", patches[field], flags=re.MULTILINE)
-    request = pull_request(parse(Commit, {**record({}), **patches}, ""))
-    assert request.refused == "a patch lacks heads of git, diff --git a/FILE b/FILE"
+    _, refusal = pull_request(parse(Commit, {**record({}), **patches}, ""))
+    assert refusal == "a patch lacks heads of git, diff --git a/FILE b/FILE"
 
 
 @pytest.mark.parametrize(("files", "reason"), [
@@ -73,7 +73,7 @@ def test_a_patch_without_heads_of_git_is_refused_as_such(field, heads):
     ({"a.py": ("a\n", "b\n" * 400), "test_a.py": ("", "b\n")},
      "it changes more than 400 lines of code")])
 def test_a_request_that_can_be_no_task_is_refused_by_name(files, reason):
-    assert pull_request(parse(Commit, record(files), "")).refused == reason
+    assert pull_request(parse(Commit, record(files), ""))[1] == reason
 
 
 def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path, capsys):
@@ -106,9 +106,9 @@ def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_pa
                      "it lacks names or wording that its tests use"]
     assert left_out("--writer", "llm") == [rules[1]]
     put(9, f"{text}: `wade_on`", "wade_on")
-    assert left_out() == [*rules[:2], "no env/ yet"]
+    assert left_out() == rules[:2]
     put(9, text, "stalk")
-    assert left_out() == [*rules[:2], "no env/ yet"]
+    assert left_out() == rules[:2]
     write_json(tmp_path / "rows.json", [put(9, text, "wade_on")])
     check = "--prs", tmp_path / "rows.json", "--check"
     run_main(pr_tasks.main, tmp_path, *check)

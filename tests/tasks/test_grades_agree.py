@@ -9,9 +9,8 @@ from a_task import STRIP, write_task
 from in_place import SOLVED, graded_in_place
 from proof_heron import (  # noqa: F401  fixture
     BUG,
-    OF_ONE_FILE,
+    ONE_FILE,
     RUN,
-    bug_kind,
     environment_of,
     factory_of,
     heron,
@@ -29,7 +28,7 @@ from codedata.verifier.junit import restored_name
 pytestmark = pytest.mark.docker
 
 
-KINDS = {BUG_KIND: (BUG, bug_kind(max_broken_share=1.0)), STRIPPED_PATCH: (STRIP, OF_ONE_FILE)}
+KINDS = {BUG_KIND: (BUG, {}), STRIPPED_PATCH: (STRIP, ONE_FILE)}
 WORDS = """import re
 s = open('heron.py').read()
 open('heron.py', 'w').write(re.sub(r'(def words.*\\n)(.*\\n)', r'\\1    return {}\\n', s))"""
@@ -49,7 +48,7 @@ WRONG = [   # what agents do to the source: none is right
 def task(request, heron):  # noqa: F811
     """Return a task that was proven; its image goes in the end."""
     patch, kind = KINDS[request.param]
-    task = prove(environment_of(), patch, f"heron.agree.{os.getpid():08x}", kind)
+    task = prove(environment_of(), patch, f"heron.agree.{os.getpid():08x}", **kind)
     yield task
     engine.connect().remove_image(image_of(task), force=True)
 

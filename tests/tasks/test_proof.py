@@ -3,8 +3,6 @@ import re
 import subprocess
 
 import pytest
-from codedata.bugs.bug_tasks import Bugs
-from codedata.pulls.prover import PullProver
 from heron_environment import TEST_SCRIPT
 from proof_heron import (
     BROKEN,
@@ -16,7 +14,6 @@ from proof_heron import (
     VENV,
     WORDS,
     WORKING,
-    bug_kind,
     diff,
     environment_of,
     factory_of,
@@ -26,13 +23,12 @@ from proof_heron import (
 from proof_heron import heron as heron  # a fixture
 from steps_seen import StepsSeen
 
+from codedata.bugs.held_out import HeldOutCases
 from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded
-from codedata.pulls.pull_tasks import PullRequest, Pulls
-from codedata.records import PULL_REQUEST, Task
+from codedata.records import SOLVES, STRIPPED_PATCH, Task
 from codedata.run.talk import showing
 from codedata.sandbox.docker import engine
-from codedata.settings import Settings
 from codedata.tasks.folder.eval_script import printed_results, run_evaluation, script_of
 from codedata.tasks.folder.task_folder import (
     GOLD,
@@ -82,7 +78,7 @@ def task(heron, images):
     step = StepsSeen()
     with showing(step):
         task = prove(environment_of(test_script=f". {VENV}/bin/activate\n{TEST_SCRIPT}"), BUG,
-                     "Heron.agent-1.c0ffee", bug_kind(Bugs))
+                     "Heron.agent-1.c0ffee", HeldOutCases().of)
     steps = dict.fromkeys(one.partition(" ")[0] for one in step.seen if "/6" in one)
     assert [*steps] == [f"{k}/6" for k in range(1, 7)]   # cases are found in steps of their own
     images.append(image_of(task))
@@ -234,7 +230,7 @@ def test_a_failure_that_comes_and_goes_is_no_bug(heron):
     environment = environment_of(image_name=image, test_case_result=[
         {"name": name, "status": "passed"} for name in names])
     with refused("its image: these tests have other results than in the first run"):
-        prove(environment, diff(DEPTH_LINE, line), kind=bug_kind(max_broken_share=1.0))
+        prove(environment, diff(DEPTH_LINE, line), kind=STRIPPED_PATCH)
 
 
 @pytest.mark.docker
@@ -333,8 +329,7 @@ def test_what_an_image_gives_away_rejects_the_task_before_any_run_in_it(heron, t
     request = diff(FLY_LINE, f'    return "{further}"')
     planted, shown = environment_of(image_name=f"{IMAGE}-planted"), StepsSeen()
     with refused("shows the gold or hidden tests: /tmp/mine holds"), showing(shown):
-        PullProver(Pulls(Settings(root=tmp_path)), factory_of()).prove(
-            PullRequest("birds__heron-7", "heron", "", request, "", PULL_REQUEST), RUN, planted)
+        prove(planted, request, "birds__heron-7", direction=SOLVES)
     assert not re.search("tests", " ".join(shown.seen))
     with refused("its image shows the gold or hidden tests: ") as why:
         prove(planted, BUG)
@@ -348,5 +343,5 @@ def test_without_scripts_three_runs_say_what_is_flaky(heron):
     make_image(image, **{"tests/test_luck.py": "import pytest, random\n\n@pytest.mark.parametrize("
                          "'i', [random.random()])\ndef test_luck(i):\n    assert i < 0.5\n"})
     row = environment_of(image_name=image, install_script="", verified={})
-    baseline = PatchProver(bug_kind(), factory_of()).baseline_of(row, RUN)
+    baseline = PatchProver(factory_of()).baseline_of(row, RUN)
     assert baseline.statuses == dict.fromkeys([*BROKEN, *WORKING], "passed")

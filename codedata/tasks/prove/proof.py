@@ -92,12 +92,12 @@ TIMES_AFTER, MORE_S = 3, 30   # the run before a solution: at most this many tim
                               # as long again
 
 
-# cases(candidate, run with the change, proof) returns (the cases that a reward needs in addition to
+# cases(run with the change, proof) returns (the cases that a reward needs in addition to
 # the tests, entries for proof.json). It raises Excluded if wrong repairs pass, ItemFailed if
 # another run may find cases.
-Cases = Callable[[Candidate, FirstRun, "CandidateProof"], tuple[list[Case], Object]]
-# refusal(candidate, run with the change, proof) returns why a candidate is no task, or ""
-Refusal = Callable[[Candidate, FirstRun, "CandidateProof"], str]
+Cases = Callable[[FirstRun, "CandidateProof"], tuple[list[Case], Object]]
+# refusal(run with the change, proof) returns why a candidate is no task, or ""
+Refusal = Callable[[FirstRun, "CandidateProof"], str]
 
 
 class PatchProver:
@@ -158,7 +158,7 @@ class CandidateProof:
         """Return the proven task. See PatchProver.prove()."""
         candidate, rules, kind = self.candidate, self.rules, self.candidate.kind
         baseline, first = self._solved() if candidate.solves else self._broken()
-        if refusal and (reason := refusal(candidate, first, self)):
+        if refusal and (reason := refusal(first, self)):
             raise self._excluded(reason)
         bug = first
         if rules.reduce_gold:
@@ -169,7 +169,7 @@ class CandidateProof:
         image, hidden, left, visible = self._hide_tests(first, baseline, gold)
         cases, held_out = [], {}
         if rules.needs_cases and find_cases:
-            cases, held_out = find_cases(candidate, bug, self)
+            cases, held_out = find_cases(bug, self)
         verifier = SuiteVerifier(
             # if only listed files count, read only reports, since listed files can print anything
             self.environment.test_script, baseline.reads if rules.counts is None else READS[0],
