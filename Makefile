@@ -5,7 +5,7 @@ ROOT ?= runs/demo
 ARGS ?=
 BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
-MORE = run_turns check_judges env_setup analyze bug_inject nl2repo pr_tasks build_dp audit solve
+MORE = run_turns check_judges env_setup analyze bug_inject nl2repo pr_tasks prove build_dp audit solve
 PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 

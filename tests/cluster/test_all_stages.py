@@ -21,7 +21,7 @@ STAGES = (("env_setup.py", "--input", "repos.jsonl", "--planner", "recipe"),
           ("audit.py", "--limit", "1", "--checks", "gold,untouched,strength"))
 LEFT = ("env", "coverage", "coverage/_raw", "analysis", "bug/_candidates",
         "bug/_verdicts", "task", "nl2repo/_sources", "nl2repo/_facts", "nl2repo/_communities",
-        "nl2repo/_patches", "nl2repo/_docs", "nl2repo", "audit")
+        "candidate", "nl2repo/_docs", "nl2repo", "audit")
 
 
 def goes_well(cluster, root, script: str, *flags) -> None:

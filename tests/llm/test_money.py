@@ -268,7 +268,7 @@ def test_a_price_or_a_budget_that_is_none_is_refused(tmp_path, fake_llm, price, 
 PLACES = """prompt commit answer answer_0 variants/chosen variants/placebo score
     score_chosen score_reference report final refined defeat export probe sanity
     env coverage analysis bug bug/_config bug/_candidates bug/_verdicts nl2repo nl2repo/_meta
-    nl2repo/_facts nl2repo/_communities nl2repo/_patches nl2repo/_docs dp dp/_seeds
+    nl2repo/_facts nl2repo/_communities nl2repo/_docs candidate dp dp/_seeds
     dp/_ideas dp/_drafts dp/_staging dp/_checks dp/_checks/_deeper task
     audit executed executed/_states attempt"""
 NO_PLACES = ["runs/other/answer", "answer_backup", "answer/_replaced", "dp/_tmp", "dp/a_task"]

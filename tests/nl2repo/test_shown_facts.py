@@ -1,5 +1,6 @@
 """Test which facts a document shows, by the script and in containers."""
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from proof_heron import factory_of
 from root import read_json, write_json
 from stripped import TEMPLATE, a_fact, steps
 
-from codedata.disk.store import Store
+from codedata.disk.store import Store, all_readable
 from codedata.nl2repo.recorded_facts import facts_about, is_describable, shown_facts
 from codedata.nl2repo.strip_tasks import TaskDocument, instruction_of
-from codedata.records import RepoFacts, Task, parse
+from codedata.records import Candidate, RepoFacts, Task, parse
 from codedata.tasks.folder.task_folder import image_of, verifier_config
 from codedata.tasks.folder.tests_folder import case_files
 from codedata.tasks.prove.grader import Grader
@@ -173,9 +174,9 @@ def test_a_repository_becomes_documents_with_facts_and_tasks_and_no_code_forges_
         assert told[f"days({text!r})"] == wrong
     assert steps(root, "facts", "--force").returncode == 0
     assert facts_of(root).facts == first.facts
-    for path in (root / "nl2repo/_patches").glob("*.json"):
-        if read_json(path)["functions"] != [LEG]:
-            path.unlink()
+    for one in all_readable(root, Candidate):
+        if one.config["about"]["functions"] != [LEG]:
+            shutil.rmtree(root / "candidate" / one.name)
     done = steps(root, "proof,doc_part2,doc_part1,doc", *TEMPLATE)
     assert done.returncode == 0, done.stderr
 
