@@ -1,5 +1,5 @@
-"""codedata makes training data for coding agents: scripts over directories, and the craft they
-share.
+"""codedata makes training data for coding agents. Its scripts read and write directories; this
+package holds the code that they share.
 """
 import sys
 from importlib import import_module

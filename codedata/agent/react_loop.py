@@ -41,7 +41,7 @@ from codedata.sandbox import Sandbox, SandboxDied
 from codedata.terminal import say
 from codedata.texts import displayed, printable, storable
 
-EMPTY_REPLIES = 2        # if the first so many replies have no action, use the text protocol
+EMPTY_REPLIES = 2        # after so many first replies without an action, use the text protocol
 ANSWERS_IN_PROSE = 2     # after so many answers in prose in a row, the last one is the answer
 SAME_FAILURES = 3        # after so many equal failures in a row, do not run the action again
 MALFORMED_REPLIES = 8    # after so many malformed replies in a row, the run ends
@@ -74,8 +74,8 @@ class AgentResult:
     success         | the model submitted `answer` (`submit`, or the submit command of the text
                     | protocol), or answered in prose: twice in a row without any action
     max_iteration   | the model gave max_iterations replies without an answer
-    tool_stop       | a tool ended it (`answer` is its text), or max_seconds, max_tokens or max_usd
-                    | was reached
+    tool_stop       | a tool ended it (`answer` is the tool's text), or max_seconds, max_tokens or
+                    | max_usd was reached
     error           | it could not go on: a request failed, the sandbox died, or replies stayed
                     | malformed
 

@@ -149,8 +149,8 @@ def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
 
 
 class Stamp(NamedTuple):
-    """Hold the state of a folder under the names of a file's stat, so that folders and files are
-    compared alike."""
+    """Hold a folder's state in fields with the names of a file's stat, so that folders and files
+    are compared in the same way."""
 
     st_size: int       # bytes of all files in the folder
     st_mtime_ns: int   # not a time: a hash of the paths, sizes and times of all files
@@ -233,8 +233,8 @@ def _load_part(path: Path):
 
 
 def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
-    """Return {relative path: Path} of the files below a folder. Raise ValueError for a link, or for
-    more files or bytes than `n_left`."""
+    """Return {relative path: Path} of the files below a folder. `n_left` is [files, bytes] that may
+    still be read; it is reduced. Raise ValueError if they are exceeded, or for a link."""
     files: Files = {}
     n_left = n_left or [MAX_FILES, MAX_FOLDER_BYTES]
     if folder.is_symlink():
@@ -419,7 +419,7 @@ class Folder:
 
     @staticmethod
     def exchange(path: Path, built: Path) -> None:
-        """Move the folder `built` to `path`, in one exchange if `path` exists.
+        """Move the folder `built` to `path`; if `path` exists, exchange the two in one step.
 
         On a file system that cannot exchange folders, a kill between two renames leaves nothing at
         `path`; clear_up() then restores the old folder. Raise Trouble if `path` is a link.

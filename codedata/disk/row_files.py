@@ -94,7 +94,7 @@ def _path(name: str) -> str:
 
 def pieces(ends: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
     """Yield (file index, first row, end row) for each file that holds a part of the requested rows.
-    ends[i] is the number of rows in all files up to file i.
+    ends[i] is the number of rows in the files up to and including file i.
     """
     for file in range(bisect_right(ends, offset), len(ends)):
         start = ends[file - 1] if file else 0

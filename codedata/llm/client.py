@@ -46,7 +46,7 @@ REFUSES_A_PART = (400, 422)   # HTTP statuses that may refuse a parameter
 REFUSAL = re.compile(r"unsupported|not support|n't support|unrecogni[sz]ed|unknown|unexpected|"
                      r"not permitted|not allowed|deprecated|both be specified|"
                      r"only \S+ is allowed", re.IGNORECASE)
-# matches another name that a refusal proposes for the limit of tokens
+# matches the parameter that a refusal proposes instead, for the limit of tokens
 PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
 # keys of a request that extra_body may not set
 SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}
@@ -138,7 +138,7 @@ class Client(StaysInDriver):
 
     @in_worker
     def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
-        """Raise ItemFailed. The next run asks again for the `rejected` replies; by default, for all
+        """Raise ItemFailed. The next run requests the `rejected` replies again; by default, all
         replies of the item."""
         if rejected is None:
             current_reply_log().discard()
@@ -166,13 +166,13 @@ class Client(StaysInDriver):
 
     @property
     def takes_tools(self) -> bool | None:
-        """Return whether the model answers requests with tools: False for the embedded model, None
-        if this run does not know yet."""
+        """Return whether the model accepts requests that offer tools: False for the embedded model,
+        None if this run does not know yet."""
         return False if self._is_embedded else self._models.take_tools.get(self._place)
 
     def note_tools(self, takes: bool) -> None:
-        """Note for this run whether the model answers requests with tools. A refusal is printed and
-        overrides earlier answers."""
+        """Note for this run whether the model accepts requests that offer tools. A refusal is
+        printed and overrides earlier answers."""
         if takes:
             self._models.take_tools.setdefault(self._place, True)
         else:
@@ -378,7 +378,7 @@ class Client(StaysInDriver):
 
 
 class LLMServerHTTP(Client):
-    """Call a model behind an OpenAI-compatible endpoint from a library.
+    """Call a model behind an OpenAI-compatible endpoint from your own code.
 
     The key (QIANFAN_BEARER_TOKEN), proxy, certificates, retries and prices are read as in the
     scripts, from the environment, .env and chain.toml. A reply's `call` holds tokens, cost and
@@ -416,7 +416,7 @@ class Models(StaysInDriver):
         self.money = Money(settings.prices, settings.budget_usd, settings.shard)
         # {(base_url, model): {refused parameter: the name to send it by, or ""}}
         self.changes: dict[tuple, dict[str, str]] = {}
-        self.take_tools = {}          # {(base_url, model): whether it answers requests with tools}
+        self.take_tools = {}          # {(base_url, model): whether it accepts tools}
         self.was_said = {}            # {((base_url, model), text): object of the first caller}
         self._clients = {}            # {role: client}
         self.run, self.n_calls = secrets.token_hex(5), itertools.count(1)   # parts of calls' ids

@@ -21,7 +21,7 @@ class SourceCopy(OfRepository):
 
 
 class RecordedFact(TypedDict):
-    """Hold a script that calls the project, and its outcome: an entry of `facts`."""
+    """Hold a script that calls the project, and its outcome: an entry of RepoFacts."""
 
     functions: list[str]     # ids of the functions that it calls directly
     ran: dict[str, int]      # {id of a function that ran: number of its lines that ran}
@@ -32,8 +32,8 @@ class RecordedFact(TypedDict):
 
 @dataclass(frozen=True)
 class RepoFacts(OfRepository):
-    """Hold the facts of a repository, its tests' calls as standalone scripts:
-    nl2repo/_facts/<repo_name>.json."""
+    """Hold the facts of a repository: nl2repo/_facts/<repo_name>.json. A fact is a call from its
+    tests as a standalone script, with the outcome."""
 
     directory = "nl2repo/_facts"
     facts: list[RecordedFact]
@@ -57,15 +57,15 @@ class RepoMeta(OfRepository):
 
 
 class StripCandidate(TypedDict):
-    """List functions whose bodies are stripped together, in a Communities."""
+    """List functions whose bodies are stripped together: an entry of Communities."""
 
     kind: str                # function | community | module | package | empty
     functions: list[str]     # ids, as in analysis/
 
 
 class ScreenedStrip(TypedDict):
-    """Hold the result of screening a candidate, in a Communities. Newer records have `n_survivors`:
-    the number of wrong variants of the function that pass all tests."""
+    """Hold the result of screening a candidate: an entry of Communities. Newer records have
+    `n_survivors`, the number of wrong variants of the function that pass all tests."""
 
     id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>; "": no diff
     kind: str

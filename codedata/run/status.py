@@ -140,8 +140,8 @@ def failed_in(root: Path, stages: list[StageStatus]) -> Iterator[FailedItem]:
 
 
 def log_of(root: Path, place: str, name: str) -> str:
-    """Return the newest trajectory of an item's agents, its kept replies or its record, as a path
-    from the root; "" if there is none."""
+    """Return a path, relative to the root: an item's newest agent trajectory, else its kept
+    replies, else its record, else ""."""
     name = glob.escape(name)
     logs = [log for pattern in (f"{place}{name}.json", f"{place}{PARTIAL}/{name}.jsonl",
                                 f"{place.partition('/')[0]}/_trajectories/{name}.[0-9]*.json")

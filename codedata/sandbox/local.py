@@ -2,9 +2,8 @@
 use docker.
 
 If a command runs out of time, its process group is ended. Processes with the sandbox's mark in
-their environment, such as a daemon in its own session, are ended, too. Not promised: to end a
-process that has left the group and cleared its environment; without /proc, to end any process that
-has left the group.
+their environment, such as a daemon in its own session, are ended, too. A process that has left the
+group and cleared its environment is not ended; without /proc, nor is any that has left the group.
 """
 from __future__ import annotations
 
