@@ -4,9 +4,9 @@ Flag > environment > .env > chain.toml > the default in settings.py. chain.toml 
 for in --root, then in the current folder; two are never merged. API keys come from the environment,
 .env or --llm-auth-token, never from chain.toml. They are held in an ApiKey and never printed.
 
-A root may be untrusted, so a key from the environment is not sent to an address (or through a proxy
-or CA bundle) that a file in the root names. Exceptions: the environment names the same address for
-this key, the file is given with --config, or the root is the folder of the scripts.
+A root may be untrusted. So a key from the environment is not sent to an address, or through a proxy
+or CA bundle, that a file in the root names. There are three exceptions: the environment names the
+same address for this key, the file is given with --config, or the root is the scripts' folder.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define the errors of expected problems. Each says what happened, where, and what to do, and is
+"""Define the errors of expected problems. Each holds the problem, its place and the remedy, and is
 printed without a traceback; any other exception is a bug.
 """
 from __future__ import annotations

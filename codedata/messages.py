@@ -55,8 +55,8 @@ def result_problem(messages: Iterable[dict]) -> str | None:
 
 
 def by_calls(messages: Iterable[dict]) -> list[dict]:
-    """Return the messages with each turn's tool results in the order of its calls: many chat
-    templates show no ids by which to match them."""
+    """Return the messages with each turn's tool results in the order of its calls, since many chat
+    templates show no ids to match them."""
     found: list[dict] = []
     ids: list[str] = []   # the calls of the previous turn
     for is_result, group in groupby(messages, lambda message: message["role"] == "tool"):

@@ -286,7 +286,7 @@ class DuelSettings:
     mode: str = one_of("king", "reference", aliases={"2": "king", "1": "reference"})
     win_margin: float = between(-100, 100, 2.0)   # minimum lead of the challenger, in points of 100
     gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # LCB: quantile of the resampled means
-    min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # of turns with all verdicts
+    min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # share with all verdicts
     min_turns: int = at_least(1, 5)       # turns with a verdict; fewer prove nothing
     min_instances: int = at_least(1, 5)   # distinct instances among those turns
 

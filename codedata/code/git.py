@@ -52,7 +52,7 @@ def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
 def own_repository(clone: Path) -> Iterator[Path]:
     """Yield a repository with a clone's objects, refs and HEAD, but without effect of the clone's
     settings, hooks and attributes; the clone's `config` lies next to .git. Raise UnsafeArchive if
-    it is not a clone, or if one of these is a link or would make git wait."""
+    it is not a clone, or if git would follow a link in it or wait."""
     history = clone / ".git" if os.path.lexists(clone / ".git") else clone
     with temporary_folder() as folder:
         own = folder / ".git"

@@ -37,7 +37,7 @@ from codedata.terminal import say
 from codedata.texts import natural, safe_name
 
 Readers = dict[str, Callable[[], Any]]   # {item of a Derived: function that returns its record}
-# names of field types: a score, for which null is a value; files
+# names of field types: a score, where null is a value; files
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")
 fields = lru_cache(dataclasses.fields)   # cache it: each call of the original builds a new tuple
 

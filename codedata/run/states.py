@@ -24,7 +24,7 @@ class Selection:
 
     only: Sequence[str] = ()                 # globs of names or instance ids; empty: all items
     shard: tuple[int, int] | None = None     # (i, n): items whose name's hash modulo n is i
-    limit: int | None = None                 # items to make, not counting those that a rule skips
+    limit: int | None = None                 # items to make; items that a rule skips do not count
     force: bool = False                      # make existing records again
     refresh: bool = False                    # make records with other settings again
     no_retry: bool = False                   # do not try failed items again

@@ -51,7 +51,7 @@ Masks = dict[str, int]     # {path: mask of its lines}
 
 @dataclass
 class Trace:
-    """Hold what was traced of a test."""
+    """Hold the trace of a test."""
 
     seconds: float = 0.0
     lines: Masks = field(default_factory=dict)
