@@ -120,7 +120,7 @@ def own_folder(directory: Path, *names: str) -> Path:
     for name in names:
         directory = directory / name
         if directory.is_symlink():
-            raise Trouble("is a link, where codedata has files of its own.", str(directory),
+            raise Trouble("is a link; codedata writes and deletes files here.", str(directory),
                           "Delete the link.")
     return directory
 
@@ -136,7 +136,7 @@ def check_links(root: Path, stages: re.Pattern, may_be_links: bool) -> None:
                 if not (stages.fullmatch(entry.name) if is_stage else entry.name[0] == "_"):
                     continue
                 if entry.is_symlink() and not (is_stage and may_be_links):
-                    raise Trouble("is a link, where codedata has files of its own.", entry.path,
+                    raise Trouble("is a link; codedata writes and deletes files here.", entry.path,
                                   "Put the folder there, or set [run] linked_folders = true."
                                   if is_stage else "Delete the link.")
                 folders.append(Path(entry.path))

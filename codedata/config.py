@@ -1,8 +1,8 @@
 """Read the settings from flags, environment, .env and chain.toml, with each value's origin.
 
 Flag > environment > .env > chain.toml > the default in settings.py. chain.toml and .env are looked
-for in --root, then in the current folder; two are never merged. API keys come from the environment,
-.env or --llm-auth-token, never from chain.toml. They are held in an ApiKey and never printed.
+for in --root, then in the current folder; only the first is read. API keys come from the
+environment, .env or --llm-auth-token, not from chain.toml. An ApiKey is never printed.
 
 A root may be untrusted. So a key from the environment is not sent to an address, or through a proxy
 or CA bundle, that a file in the root names. There are three exceptions: the environment names the
@@ -203,8 +203,8 @@ class _Layers:
                 for judge in models)
 
     def _apply_openai_url(self, llm: dict) -> None:
-        """Use OPENAI_BASE_URL as the address if no other setting names an endpoint, an address or a
-        CHUTES key."""
+        """Use OPENAI_BASE_URL as the address, unless another setting names an endpoint or an
+        address, or a variable of CHUTES is set."""
         url, origin = self.environment.get("OPENAI_BASE_URL", UNSET)
         is_named = (llm["base_url"] or self.origin["llm.endpoint"] != "default"
                     or "chutes" in self._table("endpoints"))

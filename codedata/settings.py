@@ -31,7 +31,7 @@ USUAL_TEMPERATURE = 1.0   # the assumed temperature of a model if requests leave
 
 
 def at_least(low: float, default):
-    """Return a numeric field of a section, `low` or more."""
+    """Return a numeric field of a section, with the minimum `low`."""
     return between(low, inf, default)
 
 
@@ -76,7 +76,7 @@ class LLM:
     workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
-    max_429_total_s: float = at_least(0, 1800.0)     # only HTTP 429 for so long stops the run
+    max_429_total_s: float = at_least(0, 1800.0)     # the run stops after so long of only HTTP 429
     call_timeout_s: float = at_least(0.001, 300.0)   # for one attempt, from start to last byte
     proxy: str = ""                     # for calls and downloads; HTTPS_PROXY is ignored
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
@@ -155,7 +155,7 @@ class SandboxSettings:
 class EnvSettings:
     """[env]: how env_setup.py finds a repository's install and test scripts."""
 
-    planner: str = one_of("auto", "recipe", "agent")   # recipe: no model; auto: agent if no recipe
+    planner: str = one_of("auto", "recipe", "agent")   # auto: recipes, and the agent if none fits
     no_image: bool = False                             # do not keep the image after verification
 
 
@@ -181,7 +181,7 @@ class RunSettings:
 class PrTasksSettings:
     """[pr_tasks]: which pull requests become tasks, and the writer of their instructions."""
 
-    writer: str = one_of("own", "llm")   # own: the request's text; llm: [issue], if unfit
+    writer: str = one_of("own", "llm")   # own: the pull request's text; llm: [issue] if unfit
     github_url: str = "https://api.github.com"   # REST API that `github:` reads
 
 
@@ -286,7 +286,7 @@ class DuelSettings:
     mode: str = one_of("king", "reference", aliases={"2": "king", "1": "reference"})
     win_margin: float = between(-100, 100, 2.0)   # minimum lead of the challenger, in points of 100
     gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # LCB: quantile of the resampled means
-    min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # share with all verdicts
+    min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # turns with all verdicts
     min_turns: int = at_least(1, 5)       # turns with a verdict; fewer prove nothing
     min_instances: int = at_least(1, 5)   # distinct instances among those turns
 

@@ -71,7 +71,8 @@ def python() -> str:
 
 
 def program(script: str) -> list[str]:
-    """Return the words that call a script or a tool of ours from the current folder."""
+    """Return the command, as words, that runs one of our scripts or tools from the current folder.
+    """
     path = HOME / script
     if path.exists() and IS_INSTALLED:
         return [*command(), path.stem]
@@ -80,7 +81,7 @@ def program(script: str) -> list[str]:
 
 
 def command() -> list[str]:
-    """Return the words that call `codedata` from the current folder."""
+    """Return the command, as words, that runs `codedata` from the current folder."""
     beside = Path(sys.executable).with_name("codedata")
     found = shutil.which("codedata")
     if found and os.path.realpath(found) == os.path.realpath(beside):

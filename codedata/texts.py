@@ -33,8 +33,8 @@ OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # such as pro
 THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)))*\s*",
                        re.DOTALL | re.IGNORECASE)
 
-MAX_DEPTH = 50          # levels in a value, and so the parts of a key
-MAX_LINE_DOTS = 1_000   # in a line of TOML, including strings
+MAX_DEPTH = 50          # nesting levels of a value, and so dotted parts of a key
+MAX_LINE_DOTS = 1_000   # dots in a line of TOML, including strings
 MAX_TOML_CHARS = 200_000
 _DIGITS = re.compile(r"(\d+)")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")

@@ -46,13 +46,13 @@ ANSWERS_IN_PROSE = 2     # after so many answers in prose in a row, the last one
 SAME_FAILURES = 3        # after so many equal failures in a row, do not run the action again
 MALFORMED_REPLIES = 8    # after so many malformed replies in a row, the run ends
 SAVED_IN = "~/agent_output"   # folder in the sandbox for the whole texts of shortened observations
-# in an error message: the endpoint refuses requests with tools
+# matches the error message of an endpoint that refuses requests with tools
 REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
 # causes of a run's end: the endpoint or engine failed; the sandbox died
 FAILED, DIED = "failed", "died"
 # HTTP statuses that may mean that the request is too long
 TOO_LONG_STATUSES = (400, 413, 422)
-# in an error message: the request is too long
+# matches the error message for a request that is too long
 TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens|length)",
                       re.IGNORECASE)
 
@@ -86,7 +86,7 @@ class AgentResult:
     status: str
     answer: str
     error: str
-    iterations: int          # the model's replies
+    iterations: int          # number of the model's replies
     malformed: int           # number of invalid replies and tool calls
     protocol: str            # native | text
     messages: list[dict]     # all messages, not shortened, in the form of the chat API

@@ -22,7 +22,7 @@ from codedata.texts import printable
 
 PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GIT_S = 600                # seconds for one command
-MAX_BYTES = 1_000_000      # size of a HEAD or a config
+MAX_BYTES = 1_000_000      # size of a HEAD or config file
 MAX_REFS_BYTES = 200_000_000   # size of packed-refs, which git reads whole
 MAX_OUTPUT = 200_000_000   # bytes that a command may print
 MAX_MEMORY = 2_000_000_000   # bytes without mapped files; also bounds the names in a tree

@@ -22,7 +22,7 @@ from codedata.code.operators.syntax import syntax_of
 from codedata.code.patches import diff_of, hunks_of
 
 MAX_FILES = 50
-MAX_EDITS = 20_000       # by patterns, in a file
+MAX_EDITS = 20_000       # edits of a file by patterns
 MAX_VARIANTS = 200
 MAX_BYTES = 30_000_000   # size of all variants: half a minute of compiling
 MAX_SAME = 2             # variants of one line by one operator

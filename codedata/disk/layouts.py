@@ -243,7 +243,7 @@ def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
         name = path.relative_to(folder).as_posix()
         name.encode()   # raise ValueError if the name is not UTF-8
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise ValueError(f"{name[:200]!r} is a link, or no file")
+            raise ValueError(f"{name[:200]!r} is a link, or not a regular file")
         if path.is_file():
             size = path.stat().st_size
             n_left[0] -= 1
@@ -296,8 +296,8 @@ def files_digest(files: Files) -> str:
 
 class FolderDraft:
     """Hold a new version of an item's folder, built in _tmp/<within>/. `values` maps places to new
-    content; None removes the file at a place. Places that `values` does not name keep the content
-    of the present folder."""
+    content; None removes the file at a place. Other places keep the content of the present folder.
+    """
 
     @_keeps_disk_clean
     def __init__(self, path: Path, values: dict, within: str):

@@ -76,7 +76,7 @@ class FileState:
 
 @dataclass(slots=True)
 class LastAttempt:
-    """Hold a stage's newest attempt at an item."""
+    """Hold a stage's newest attempt at an item or, in `before`, an earlier one."""
 
     read: str
     wrote: dict[str, str]

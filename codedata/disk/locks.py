@@ -62,7 +62,7 @@ def check_directories(paths) -> None:
 
 
 def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "") -> TextIO:
-    """Lock a directory, or one shard or one kind of its items, until this process ends; return the
+    """Lock a directory, or only one shard or kind of its items, until this process ends; return the
     open lock file.
 
     Raise Trouble if another process holds the lock. The kernel frees it however a process ends.

@@ -324,7 +324,7 @@ def _lines_of_list(path: str, name: str, owner) -> str:
             to '{copy}' (format csv, header false, quote '', escape '', delimiter '')""", [path])
     except duckdb.Error as e:
         raise Trouble(f"is not a list of objects: {e}", name,
-                      "Mend it; one object a line is called .jsonl.") from e
+                      "Correct it; if it has one object per line, name it .jsonl.") from e
     return copy
 
 

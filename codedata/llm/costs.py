@@ -21,7 +21,7 @@ from codedata.texts import in_shard
 DIRECTORY = re.compile(
     rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(EVER_HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
 # basis of an estimate without finished items
-USUAL = "by usual lengths of replies (docs/costs.md), as none is here yet"
+USUAL = "by usual lengths of replies (docs/costs.md), since no item is finished"
 WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")   # folders that are not searched for ledgers
 
 

@@ -57,10 +57,10 @@ ADVICE = {   # {word in the error: advice} for an endpoint that does not answer
     "Too many open files": "Raise the limit (ulimit -n) or lower --workers.",
     "": "Start the endpoint or check its base URL.",
 }
-MAX_RESETS = 20   # so many connections lost in a row count as a fault of the endpoint
+MAX_RESETS = 20   # this many lost connections in a row count as a fault of the endpoint
 READ_BYTES = 1 << 20           # bytes of a body read at a time
 SEND_BYTES = 1 << 14           # bytes sent at a time: one TLS record
-ERROR_BYTES = 64_000           # bytes to read of an error response; the rest is not read
+ERROR_BYTES = 64_000           # bytes of an error response that are read
 MAX_429_WAIT_S = 60.0          # the longest single wait on HTTP 429
 MAX_REPLY_BYTES = 20_000_000   # limit for a model's reply, decompressed
 MAX_DATA_BYTES = 500_000_000   # limit for a page of rows, or for a file if a server ignores Range

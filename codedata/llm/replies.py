@@ -237,7 +237,7 @@ class ReplyLog(StaysInDriver):
             os.replace(tmp, self.path)
         else:
             self.path.unlink(missing_ok=True)
-        # remove these files last: the lines to keep must be in self.path before
+        # remove these files last, when self.path has the lines to keep
         for path in self._elsewhere:
             path.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ class BugConfig(OfRepository):
     environment: str         # digest of the image, test script and results that judge bugs
     roots: list[str]         # files and folders to inject bugs into; ["."]: all
     exclude: list[str]       # fnmatch patterns of paths to leave unchanged
-    selection: str           # plugin: tests that coverage/ names, in a warm process | none: all
+    selection: str           # plugin: tests chosen by coverage/, in a warm process | none: all
     timeout_s: Seconds       # for a run of the whole suite
     max_candidates: int      # made by operators
     seed: int
@@ -49,7 +49,7 @@ class Candidates(OfRepository):
     """Hold changes that may be bugs, as one batch: bug/_candidates/<repo_name>.<batch>.json."""
 
     directory = "bug/_candidates"
-    method: str              # the changes' origin: agent
+    method: str              # origin of the changes: agent
     candidates: list[ProposedChange]
     trajectory: str          # path of the agent's trajectory, from the root; "": none
     usage: Object            # calls, tokens and cost of the agent

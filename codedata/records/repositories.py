@@ -66,7 +66,7 @@ class CoveredTest(TypedDict):
     flaky: bool
     lines: dict[str, int]    # {index into files: index of a line set}
     functions: int | None    # index of a function set; null: not recorded
-    starts: list[str]        # events that end the recording
+    starts: list[str]        # events after which coverage.py may miss code
 
 
 class Otherwise(TypedDict):

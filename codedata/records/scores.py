@@ -203,7 +203,7 @@ class Duel:
             if duel.mode != mode:
                 faults.append(f"`mode` is {duel.mode!r}, not {mode!r}")
             if complete and (duel.order not in ("both", "king_first") or not duel.judges):
-                faults.append("it has no judges, or their order is none")
+                faults.append("it has no judges, or `order` is not valid")
         refuse(cls, faults, str(path), todo)
         return duel
 

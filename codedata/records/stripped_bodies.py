@@ -14,7 +14,7 @@ class SourceCopy(OfRepository):
     folder of that name."""
 
     directory = "nl2repo/_sources"
-    files: dict[str, str]    # {path: digest of its text} of readable sources
+    files: dict[str, str]    # {path of a readable source: digest of its text}
     faults: dict[str, str]   # {path: why it could not be read, wholly or in part}
     others: list[str]        # other files in the copy
     seconds: Seconds
@@ -32,8 +32,8 @@ class RecordedFact(TypedDict):
 
 @dataclass(frozen=True)
 class RepoFacts(OfRepository):
-    """Hold the facts of a repository: nl2repo/_facts/<repo_name>.json. A fact is a call from its
-    tests as a standalone script, with the outcome."""
+    """Hold the facts of a repository: nl2repo/_facts/<repo_name>.json. A fact is a call from the
+    repository's tests, as a standalone script with its outcome."""
 
     directory = "nl2repo/_facts"
     facts: list[RecordedFact]
@@ -75,7 +75,7 @@ class ScreenedStrip(TypedDict):
     verdict: str             # good, or a code for the reason against it
     reason: str              # the reason in words; "" if it is good
     n_covering: int          # counted tests that run one of the functions
-    n_failing: int           # tests
+    n_failing: int           # tests that fail
     how: str                 # swap | import | suite | full (in a fresh container)
     seconds: Seconds
 

@@ -88,7 +88,7 @@ class RunOptions:
         """Raise Trouble with the reason `why` if --engine asks for a cluster."""
         if self.engine != "threads":
             raise Trouble(f"does not go with this script: it {why}.", f"--engine {self.engine}",
-                          "Run it without.")
+                          "Leave the flag out.")
 
     def with_steps(self, steps: Iterable[str]) -> RunOptions:
         """Return these flags with `steps` as the value of --steps; if `steps` is empty, without the

@@ -33,7 +33,7 @@ class Plan:
     broken: dict[str, BrokenRecord] = field(default_factory=dict)   # {message: error}
     adopted: list[Item] = field(default_factory=list)     # items that lack a ledger line
     counting: list[str] = field(default_factory=list)     # names of items with a valid output
-    lacking: list[str] = field(default_factory=list)      # names of items that lack a field
+    lacking: list[str] = field(default_factory=list)      # names of items that lack an input field
     # {name: reason} of excluded, failed, waiting and broken items
     reasons: dict[str, str] = field(default_factory=dict)
     n_edited_stale: int = 0

@@ -155,7 +155,7 @@ def whole_run(name: str, directory: Path, options: RunOptions, *, refuses: tuple
 
     if given := [flag for flag in options.given if flag in refuses]:
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
-        raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
+        raise Trouble(f"{flags} does not go with {name}.py, which treats all items at once.")
     options.refuse_cluster("works only in this process")
     check_directories([directory])
     if options.status and hand_over(status):

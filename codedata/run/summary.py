@@ -127,7 +127,7 @@ def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
         say(f"      {NOISE}")
     if options.dry_run:
         if plan.todo and _is_embedded(models) and stage.requests:
-            models.check()   # its own tokenizer counts the tokens
+            models.check()   # the embedded model's tokenizer counts the tokens
         note = stage.cost_note
         to_come = (note(len(plan.todo)) if callable(note) else note
                    ) or "no calls: no model is asked"

@@ -73,7 +73,7 @@ class RunTotals:
     served: int = 0                    # replies paid for by an earlier, unfinished run
     cut: int = 0                       # items with a request that was cut to fit
     excluded: Counter[str] = field(default_factory=Counter)   # by rule of the item function
-    asked_again: int = 0               # items whose answer was refused and asked for once more
+    asked_again: int = 0               # items whose answer was refused and requested again
     again_calls: int = 0               # number of these further requests
 
     def add(self, paid: list[dict], log) -> None:

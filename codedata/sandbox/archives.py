@@ -199,7 +199,7 @@ def read_tar(archive: BinaryIO | Stream) -> Iterator[tarfile.TarFile]:
         with tarfile.open(fileobj=archive, mode="r|", bufsize=PIECE, tarinfo=_Member) as tar:
             yield tar
     except (tarfile.TarError, EOFError, ValueError, RecursionError) as e:
-        raise UnsafeArchive(f"is no archive that can be read: {e}") from e
+        raise UnsafeArchive(f"cannot be read as an archive: {e}") from e
 
 
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -233,7 +233,7 @@ def parts_of(name: str) -> tuple[str, ...]:
     """Return the parts of a relative path. Raise UnsafeArchive if it is absolute or goes up."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise UnsafeArchive("leads out of the folder that it is meant for", repr(name))
+        raise UnsafeArchive("leads out of its folder", repr(name))
     return path.parts
 
 

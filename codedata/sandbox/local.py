@@ -117,7 +117,7 @@ class SandboxLocal(ClosesAtExit):
     def network(self, is_on: bool) -> None:
         """Print a line if the network should be off, since this sandbox cannot switch it off."""
         if not is_on:
-            say("sandbox local: commands keep the network, this sandbox cannot take it from them")
+            say("sandbox local: commands keep the network; this sandbox cannot switch it off")
 
     def close(self) -> None:
         """End the sandbox's processes and remove its folder."""

@@ -83,8 +83,8 @@ def install_coverage(sandbox: Sandbox) -> None:
 
 def sources_in(sandbox: Sandbox) -> Sources:
     """Return the sources in a sandbox's working directory: the files that git tracks, or all files
-    if it is no repository. Leave out links that lead out of it. Raise ItemFailed if the files
-    cannot be copied."""
+    if it is no repository. Leave out links that lead out of the directory. Raise ItemFailed if the
+    files cannot be copied."""
     with temporary_folder() as folder:
         copy_source(sandbox, folder)
         return read_sources(folder)
