@@ -138,7 +138,7 @@ class SandboxSettings:
     """[sandbox]: the sandboxes for agents' commands and tests."""
 
     sandbox: str = one_of("docker", "kubernetes", "local")   # local isolates nothing
-    base_image: str = "codedata-base:bookworm"   # for rows that name no image
+    base_image: str = "codedata-base:bookworm"   # for --input rows without an image
     cpu_request: float = at_least(0.1, 2.0)      # cores
     memory_request: str = "5Gi"
     disk_limit: str = "10GB"                     # for the writes of one sandbox

@@ -2,8 +2,8 @@
 
 An item of a store is either a file or a folder. A file holds one JSON object, sorted and indented,
 so that an edit is a one-line diff. If the record's class has `places`, {field: path}, an item is a
-folder; each field is the file or folder at its place. `Folder` replaces folders of files in one
-step.
+folder, with each field in the file or folder at that path. `Folder` replaces folders of files in
+one step.
 
 A file is written to a temporary name in the same directory, flushed and renamed. A folder is built
 in _tmp/, flushed and exchanged with the old one. So a kill leaves the old item or the new one.

@@ -2,7 +2,8 @@
 cost.
 
 stage, item, instance_id, at     the attempt; `at` is UTC
-state        done | failed | adopted | excluded | pruned | summed (see ledger_compact.py)
+state        done | failed | adopted (a user's record) | excluded | pruned (by --prune) |
+             summed (see ledger_compact.py)
 read         digest of the fields that were read
 wrote        {field: digest} of this stage's fields
 found        {field: digest} of other stages' fields that a user has changed
@@ -13,8 +14,8 @@ cost_usd     sum over the calls; null if a price is unknown
 seconds, error                   the attempt's duration, and its error
 cut          the parts that were left out of the attempt's request
 still        in a failed line: the state of the item's earlier record, which stays valid
-parts        for outputs in parts: {final part: settings digest}
-view         for outputs in parts: digest of how the parts are combined
+parts        for an output in parts, such as verdicts: {final part: digest of its settings}
+view         for an output in parts: digest of how the parts are combined
 entries      from prompt.py: the entries of a list file
 detail       from prompt.py: the file's place in the sample
 picks        from ch.py: [{number, why}], the chooser's replies, one for each order

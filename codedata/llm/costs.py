@@ -149,7 +149,7 @@ class Money:
         return (uncached * price.in_ + cached * cached_price + tokens_out * price.out) / 1e6
 
     def gate(self) -> None:
-        """Raise RunStopped if the budget is used up. To be called before each call."""
+        """Raise RunStopped if the budget is used up. Call this before each request."""
         if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
             raise RunStopped(f"the budget of {usd(self.budget_usd)} is used up "
                              f"({usd(self.spent_usd)} spent "

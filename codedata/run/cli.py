@@ -38,7 +38,7 @@ from codedata.texts import printable, terminal_safe
 # flags to repeat in each suggested command, also in commands of other scripts
 ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
                    "llm_base_url", "proxy", "budget")
-# flags to leave out if a suggested command runs the same script again with the flags of this run
+# flags that a suggested command never repeats, even for another run of the same script
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
                   "log_level", "quiet", "reap", "yes", "skip_existing",
                   "parallel", "continue_on_error")
@@ -231,7 +231,7 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
         help="address of the cluster (default: RAY_ADDRESS, else a cluster for this run)")
     _model_flags(add)
     add("--budget", type=_usd, metavar="USD",
-        help="the most to spend under this root, over all runs and shards")
+        help="maximum to spend under this root, over all runs and shards")
     add("--log-level", default="warning", type=str.lower,
         choices=["debug", "info", "warning", "error"], help="lowest level of log lines on stderr")
     add("--log-file", metavar="FILE",
@@ -245,7 +245,7 @@ def _model_flags(add: Callable) -> None:
     add("--llm", metavar="NAME",
         help="an endpoint of chain.toml, or `embedded`: a small local model")
     add("--model", metavar="NAME",
-        help="the model that every role asks; in validate.py the whole panel")
+        help="the model for every role; in validate.py, for the whole panel")
     add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
     add("--llm-auth-token", metavar="KEY", help="its key (better in .env: docs/design.md)")
     add("--proxy", metavar="URL", help="a proxy for calls and downloads")
@@ -268,9 +268,9 @@ def environment_flags(p: argparse.ArgumentParser) -> None:
     row_flags(group, "environments instead of env/: {repo, image_name, test_case_result}")
     add = group.add_argument
     add("--unhealthy-too", action="store_true",
-        help="environments whose suite is not healthy, too")
+        help="also use environments whose suite is not healthy")
     add("--all-commits", action="store_true",
-        help="all commits of a repository, as with --only; not only the newest")
+        help="use all commits of a repository, not only the newest (as --only does)")
 
 
 def planner_flag(group, default: str = "auto") -> None:
@@ -309,10 +309,10 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     add("--base-image", metavar="NAME", help="its image (default: codedata-base:bookworm)")
     add("--cpu-request", type=float, metavar="N", help="cores of a sandbox (default: 2)")
     add("--memory-request", metavar="SIZE", help="its memory (default: 5Gi)")
-    add("--disk-limit", metavar="SIZE", help="the most it may write (default: 10GB)")
+    add("--disk-limit", metavar="SIZE", help="maximum that it may write (default: 10GB)")
     add("--disk-floor", metavar="SIZE", help="new work waits while less is free (default: 10GB)")
     add("--run-timeout", type=positive, metavar="S",
-        help="most seconds of a script or an agent's command (default: 1800)")
+        help="seconds allowed for a script or an agent's command (default: 1800)")
     if pod_prefix:
         p.set_defaults(defaults={"sandbox.pod_prefix": pod_prefix})
         add("--namespace", metavar="NAME", help="Kubernetes namespace (default: data-synthesis)")

@@ -50,7 +50,7 @@ class StageStatus:
     n_todo: int = 0
     note: str = ""                          # a further remark
     key: str = ""                           # the stage's name in ledgers
-    directories: tuple[str, ...] = ()       # the directories of these ledgers
+    directories: tuple[str, ...] = ()       # the directories of its ledgers
     n_calls: int = 0
     n_unpriced: int = 0                     # calls whose cost is unknown
     cost_usd: float = 0.0                   # without the unpriced calls
