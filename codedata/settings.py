@@ -276,7 +276,7 @@ class LeakSettings:
     the defaults of judges."""
 
     models: tuple[str | Judge, ...] | None = None   # None: the panel's first; []: no leak judge
-    king_share: float = between(0, 1, 0.1)   # share of kings to judge, too (under 20 turns: all)
+    king_share: float = between(0, 1, 0.1)   # share of king's turns to judge, too (< 20 turns: all)
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,9 @@ def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
 
 @contextmanager
 def own_repository(clone: Path) -> Iterator[Path]:
-    """Yield a repository with a clone's objects, refs and HEAD, but without effect of the clone's
-    settings, hooks and attributes; the clone's `config` lies next to .git. Raise UnsafeArchive if
-    it is not a clone, or if git would follow a link in it or wait."""
+    """Yield a repository with a clone's objects, refs and HEAD, but without its settings, hooks and
+    attributes; the clone's `config` lies next to .git. Raise UnsafeArchive if the folder is not a
+    clone, or if git would follow a link in it or wait."""
     history = clone / ".git" if os.path.lexists(clone / ".git") else clone
     with temporary_folder() as folder:
         own = folder / ".git"

@@ -30,7 +30,7 @@ NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
 N_FIRST = 60             # at most a fifth of these are name swaps: too many are equivalent
 CLUSTER_GAP = 2          # maximum lines between neighbours in a cluster
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
-NEAR_BYTES = 100         # this close to such a check, x[0] equals x[-1]
+NEAR_BYTES = 100         # so close after `len(x) == 1`, x[0] equals x[-1]
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -138,7 +138,7 @@ def _distinct(path: str, before: bytes, text: bytes,
 
 def _in_turns(variants: list[Variant]) -> list[Variant]:
     """Return the first variant of each line, then the second of each line, and so on. Lines, and
-    the variants of a line, are ordered by operator: one of each, rarest first, then the next."""
+    the variants of a line, take turns by operator; each round begins with the rarest."""
     n_variants = Counter(variant.operator for variant in variants)
     ranks: dict[str, Iterator[int]] = defaultdict(count)
     by_line = defaultdict(list)

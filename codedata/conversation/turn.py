@@ -303,7 +303,7 @@ class Turn:
 
     @property
     def effects(self) -> list[Effect]:
-        """Return the effect of its block, in a list as for a turn with calls."""
+        """Return [the block's effect], a list as for a turn with calls."""
         if self._fence != COMMAND:
             return [Effect("run", self.block)]
         return [text_effect(self.block, self._history)]

@@ -65,7 +65,7 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "
     """Lock a directory, or only one shard or kind of its items, until this process ends; return the
     open lock file.
 
-    Raise Trouble if another process holds the lock. The kernel frees it however a process ends.
+    Raise Trouble if another process holds the lock.
     """
     check_directories([directory])
     part = "all" if shard is None else f"{shard[0]}-of-{shard[1]}"

@@ -106,7 +106,7 @@ def pieces(ends: list[int], offset: int, length: int) -> Iterator[tuple[int, int
 # Parquet -----------------------------------------------------------------------------------------
 
 class ParquetFiles:
-    """Run SQL over Parquet files on disk or at URLs. Safe to use from several threads.
+    """Run SQL over Parquet files on disk or at URLs.
 
     `keep` caches the fetched bytes, which helps only if requests share row groups.
     """

@@ -91,7 +91,7 @@ class Communities(OfRepository):
     communities: list[list[str]]     # eligible functions that belong together
     candidates: list[StripCandidate]
     screened: list[ScreenedStrip] | None = None   # one for each candidate, in their order
-    ungraded: list[str] | None = None   # tests skipped because of a stripped body, as by xfail
+    ungraded: list[str] | None = None   # tests that a stripped body makes skipped or xfail
 
 
 @dataclass(frozen=True)

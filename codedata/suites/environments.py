@@ -59,7 +59,7 @@ class Environments(Derived):
                  newest: bool = False):
         """Read env/*.json of a root, or the rows of a file of JSON lines."""
         store = Store(root, Environment)
-        first: dict[str, str] = {}           # {name: the first row with it}
+        first: dict[str, str] = {}           # {name: its first row}
         commits: dict[str, tuple] = {}       # {name: (its repository, time of its commit)}
         self.left_out: dict[str, str] = {}   # {name: reason}
 

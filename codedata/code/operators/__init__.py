@@ -134,7 +134,7 @@ def _n_same(one: bytes, other: bytes) -> int:
 
 
 def _line(text: bytes, span: Span) -> bytes:
-    """Return an edit's line after the edit."""
+    """Return the edited line."""
     start, end, new = span
     stop = text.find(b"\n", end)
     return text[text.rfind(b"\n", 0, start) + 1:start] + new + text[end:stop if stop > 0 else None]
