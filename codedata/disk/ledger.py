@@ -24,8 +24,7 @@ earlier      in a summed line: sums of the removed lines' calls, by model
 
 A line is written before its record is put in place. So after a kill between these two steps, the
 record on disk belongs to an earlier line. A kill can also tear the line being written. Readers skip
-a torn line; the replies of its item are still in _partial/. Several processes may append: each
-first ends a torn line left by another process.
+a torn line, and append_lines() ends it; the replies of its item are still in _partial/.
 """
 from __future__ import annotations
 

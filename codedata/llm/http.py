@@ -363,8 +363,8 @@ class Http:
         return self._get(url, decode, max(MAX_DATA_BYTES, n_bytes), headers=headers)
 
     def get_size(self, url: str, headers: dict | None = None) -> int:
-        """Return the size of `url` in bytes. It is read from the answer to a request for one byte,
-        since object stores often refuse HEAD."""
+        """Return the size of `url` in bytes. Request one byte, since object stores often refuse
+        HEAD."""
         def decode(status, answer_headers, body):
             total = answer_headers.get("Content-Range", "").rpartition("/")[2]
             return int(total) if status == 206 else len(body)

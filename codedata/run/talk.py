@@ -1,9 +1,9 @@
 """Show a run on the terminal: the plan, a bar with rate, failures, cost and time to go, and the
 outcome.
 
-Everything goes to stderr. If stderr is not a terminal, plain lines replace the bar. One is printed
-when anything but the time has changed, and at least every half minute. Control characters never
-reach the terminal.
+Everything goes to stderr, without control characters of untrusted texts. If stderr is not a
+terminal, plain lines replace the bar. One is printed when anything but the time has changed, and at
+least every half minute.
 """
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 folders.
 
 The sandbox may have written the archive itself, so nothing in it is trusted. A link is created only
-if its target is inside the folder. No member is extracted through a link. A member that is not a
-file, folder or link is refused. Bounds are checked while the archive is read.
+if its target is inside the folder. A member that is not a file, folder or link is refused. Bounds
+are checked while the archive is read.
 """
 from __future__ import annotations
 

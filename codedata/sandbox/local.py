@@ -38,7 +38,7 @@ MAX_ROUNDS = 50                 # searches for processes to kill; new ones may s
 
 
 class SandboxLocal(ClosesAtExit):
-    """Run commands in a temporary folder that starts as a copy of `source`. It isolates nothing.
+    """Run commands in a temporary folder that starts as a copy of `source`.
 
     In the sandbox, `python3` and `python` run `python_bin`. Only PATH is taken from the
     environment; HOME is a new folder. A background process runs until close(), or until a command
