@@ -199,7 +199,7 @@ def read_tar(archive: BinaryIO | Stream) -> Iterator[tarfile.TarFile]:
         with tarfile.open(fileobj=archive, mode="r|", bufsize=PIECE, tarinfo=_Member) as tar:
             yield tar
     except (tarfile.TarError, EOFError, ValueError, RecursionError) as e:
-        raise UnsafeArchive(f"cannot be read as an archive: {e}") from e
+        raise UnsafeArchive(f"is no archive that can be read: {e}") from e
 
 
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
