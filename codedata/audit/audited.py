@@ -20,8 +20,7 @@ from codedata.tasks.screen.screening import Screener
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
-MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # a try's verifier may take so many seconds, or times as long
-                                    # as with the gold
+MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # limit of a try: seconds, or times the gold's seconds if more
 
 
 @dataclass
@@ -77,8 +76,8 @@ class Audited:
 
     @cached_property
     def empty_work(self) -> bytes:
-        """Return the archive of an agent that does nothing. Raise ItemFailed if there is no work
-        that can be packed."""
+        """Return the archive of an agent that does nothing. Raise ItemFailed if the work cannot be
+        packed."""
         return self.grader.work("true")[0]
 
     @cached_property

@@ -98,8 +98,8 @@ class Export:
     def write_tables(self, make: Callable[[Any], dict], columns: dict[str, str],
                      with_parquet: bool = True, if_empty: Iterable[str] = SPLITS) -> None:
         """Write make(row) of each row as JSON Lines, one file a split, and as Parquet if asked.
-        Without any rows, write Parquet files for the splits `if_empty`: `datasets` would load the
-        manifest as rows."""
+        Without any rows, write Parquet files for the splits `if_empty`, since without them
+        `datasets` loads the manifest as rows."""
         paths = {split: self.new / f"{split}.jsonl" for split in SPLITS}
         sizes = {split: write_rows(path, map(make, self.of_split(split)))
                  for split, path in paths.items()}
@@ -109,7 +109,7 @@ class Export:
                 write_parquet(paths[split], sizes[split], columns)
 
     def inputs(self) -> dict:
-        """Return the manifest without the files: what the rows come from."""
+        """Return the manifest without the files: the origin of the rows."""
         settings = asdict(self.origins.settings)
         return {
             "format": self.form.name, "rows": self.n_rows,
@@ -131,14 +131,13 @@ class Export:
         return terminal_safe(template.format_map({**values, "about": about.format_map(values)}))
 
     def state(self) -> str:
-        """Return how the existing folder differs from a new one, for
-        --status."""
+        """Return how the existing folder differs from a new one, for --status."""
         if not self.place.exists():
             return "missing"
         manifest = read_manifest(self.place)
         manifest.pop("files", None)
         is_same = to_json(manifest) == to_json(self.inputs())
-        text = "rows as they are there" if is_same else "rows would change"
+        text = "rows unchanged" if is_same else "rows would change"
         edited = changed_by_hand(self.place)
         return f"{text}, edited: {named(edited)}" if edited else text
 

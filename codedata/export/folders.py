@@ -87,7 +87,7 @@ def _quoted(text: str) -> str:
 
 
 def read_manifest(folder: Path) -> dict:
-    """Return the manifest of an export; {} if it is missing, or was edited into something else."""
+    """Return the manifest of an export; {} if it is missing, or not in the expected form."""
     try:
         manifest = orjson.loads(read_bounded(folder / MANIFEST))
         entries = [entry for key in OF_TABLES for entry in manifest.get(key, {}).values()]

@@ -37,7 +37,7 @@ def forbidden_in(actions: str, messages: list[Message], pr: Commit, has_history:
 
 
 def actions_of(messages: list[Message], tools: list | None) -> str:
-    """Return the turns' actions as text, as equivalent shell commands if there are any."""
+    """Return the turns' actions as text, with tool calls as shell commands where possible."""
     fence, actions = form_of(messages, tools).fence, []
     for message in messages:
         if message["role"] == "assistant":

@@ -74,8 +74,7 @@ def write_harbor(export: Export) -> None:
 
 def exported_files(row: ExportTask, files: Files, network: str) -> Files:
     """Return the files of a task's folder in their exported form. `network` is [export]
-    harbor_network:
-    "auto" keeps the folder's setting."""
+    harbor_network; "auto" keeps the folder's setting."""
     changed: Files = {CONFIG: _to_toml(_exported_config(row, network))}
     for path in filter(_is_instruction, files):
         masked, secrets = mask(content_of(files[path]).decode(errors="replace"))
