@@ -115,7 +115,7 @@ def decided_panel(duel: Duel) -> Panel:
 
 def records_of(mode: str, how: str, usual: str) -> tuple[type, type]:
     """Return the classes of the answers and scores for a challenger variant `how`. The `usual`
-    variant has answer/ and the scores of `mode`, [duel] mode."""
+    variant has Answer and the score class of `mode`, [duel] mode."""
     if how == usual:
         return Answer, SCORES[mode]
     return variant(Answer, how), variant(SCORES[mode], how)
@@ -128,7 +128,7 @@ def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> J
     answers, scores = records_of(mode, how, settings.challenger.how)
     leaks = LeakJudges()
     # a duel against the reference yields no training turns, and a chosen answer was written blind:
-    # what it shows of the pull request is memory or luck, which facts find
+    # if it matches the pull request by memory or luck, leaked_facts.py finds that
     if mode == "king" and how != "chosen":
         share = settings.leak.king_share if answers is Answer else 0.0
         answered = (path for directory in shards_of(root / Answer.directory)

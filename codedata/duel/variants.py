@@ -167,7 +167,7 @@ class Challenger:
             picks.append(said)
             if pick in ("", kings):   # a draw, whatever the other order would give
                 break
-        current_reply_log().note(picks=picks)   # also of a draw, which has no record
+        current_reply_log().note(picks=picks)   # also for a draw, which has no record
         pick, *others = found or texts
         if others:
             raise Excluded("in another order another blind answer was picked")

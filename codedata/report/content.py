@@ -20,8 +20,8 @@ from codedata.settings import EMBEDDED_MODEL, ReportSettings
 from codedata.terminal import Spending, plural
 from codedata.texts import text_of
 
-Table = tuple[list[str], list[list[str]], str]   # columns, rows, a letter each: l, r, p (scores)
-# heading; our sentences, lists of lines of others, tables
+Table = tuple[list[str], list[list[str]], str]   # columns, rows, their alignments: l, r, p (scores)
+# heading; our sentences, lists of untrusted lines, tables
 Section = tuple[str, list[str | list[str] | Table]]
 
 
@@ -221,7 +221,7 @@ def running(rows: list[TurnRow]) -> list[Section]:
 
 
 def trials(root: Path) -> list[str]:
-    """Return the summary lines of validate.py --probe and --sanity, as far as they were run."""
+    """Return the summary lines of check_judges.py, for the checks that have run."""
     lines = []
     for kind in ("probe", "sanity"):
         try:
