@@ -1,8 +1,8 @@
 """Set up one repository for env_setup.py: find its scripts, verify them, keep the image, return the
 record.
 
-Tried in this order, until scripts are verified: the image and scripts of the commit's nearest
-ancestor, the recipe planner, the agent. A record is a success only if its scripts were verified.
+Setup tries, until scripts are verified, first the image and scripts of the commit's nearest
+ancestor, then the recipe planner, then the agent. Only verified scripts make a record a success.
 """
 from __future__ import annotations
 

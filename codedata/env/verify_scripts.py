@@ -26,8 +26,7 @@ from codedata.suites.test_results import GOOD, counts, not_collected
 
 CLEAN = "rm -f /var/cache/apt/*.bin"   # 76 MB that apt can rebuild
 STEPS = 6                  # steps of a verification
-MIN_BROKEN_S = 60          # the run with the broken source may take so many seconds more than twice
-                           # the usual time
+MIN_BROKEN_S = 60          # limit of the run with the broken source, plus twice the usual time
 MIN_REPEATED = 0.8         # share of cases that must have the same status in all three runs
 LISTED = "git -c safe.directory='*' -c core.quotePath=false ls-files"
 

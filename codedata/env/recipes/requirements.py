@@ -110,11 +110,10 @@ def _of_tools(files: Manifests) -> Collector:
 
 
 def _tox_lines(text: str | None) -> list[str]:
-    """Return the lines of a tox value that apply in a test environment. If a
-    condition names versions of Python, the requirement gets a marker for them. A requirement for
-    the newest version that the value names also applies to later versions of Python, without its
-    own version bounds. Lines with other conditions are left out: if tests need
-    them, the log will show it."""
+    """Return the lines of a tox value that apply in a test environment. If a condition names
+    versions of Python, the requirement gets a marker for them. A requirement for the newest version
+    that the value names also applies to later versions of Python, without its own version bounds.
+    Lines with other conditions are left out: if tests need them, the log will show it."""
     lines = []
     for line in strings_in(text):
         condition = CONDITION.match(line)
