@@ -51,7 +51,7 @@ class ExportRow:
     turn: ExportTurn
     side: str
     split: str
-    n_chars: dict[str, int]   # of "row" (its longest conversation), "chosen" and "rejected"
+    n_chars: dict[str, int]   # by "row" (its longest conversation), "chosen", "rejected"
     label: str                # "true", "false", or "" in a format without labels
 
 
