@@ -99,8 +99,8 @@ class Audited:
 
     @cached_property
     def outputs(self) -> tuple[Files, Files]:
-        """Return ({path: content} of files before the gold, {path: content} of the files that it
-        changes or adds). The first may also have files that stay unchanged."""
+        """Return {path: content} before the gold runs, and {path: content} of the files that it
+        changes or adds. The first may also have files that stay unchanged."""
         after = files_in(self.gold[0])
         before = (self._files_in_image(after) if self.grader.packs_itself
                   else files_in(self.empty_work))

@@ -42,9 +42,9 @@ QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+
 MAX_NAMED, MAX_QUOTED = 50, 2_000   # files that tests name; quoted texts in tests
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
-MIN_WHOLE = 4                                 # non-blank bytes of a file that is searched whole
-MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # minimum number, share and non-blank bytes of the
-                                              # gold's new lines in a file
+MIN_WHOLE = 4                                 # minimum of non-blank bytes for an exact match
+MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # minimum number and share of the gold's new lines in
+                                              # a file; minimum of non-blank bytes in such a line
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # with fewer new lines, a larger share is needed
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer

@@ -170,7 +170,7 @@ def _reward(audited: Audited, files: Files, stops_early: bool = False) -> float:
 
 
 def _diff(audited: Audited, path: str, text: bytes) -> str:
-    """Return the diff from one of the gold's files to another text of it."""
+    """Return the diff from one of the gold's files to a changed text."""
     return diff_of({path: audited.changed[1][path]}, {path: text})
 
 

@@ -69,8 +69,8 @@ SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for e
 SIDES = {"king": "king", "reference": "assistant"}      # the Answer field of the challenger's rival
 MODEL = re.compile(r"\bmodel[ _]?([12])\b", re.IGNORECASE)
 SAME = "both change the same"
-FEW_TURNS = 20         # with fewer answered turns, show every king to the leak judges: a share of
-                       # the kings could be none
+FEW_TURNS = 20         # with fewer answered turns, the leak judges see every king: a share of the
+                       # kings could be none
 ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that costs nothing."
 
 
@@ -354,7 +354,7 @@ class _Turn:
                 if entry.get("ran", "") == self._ran_digest and _is_marked(entry, self._digests)}
 
     def entry(self, judge: str, order: str, attempt: int) -> dict:
-        """Return an entry before its request's reply."""
+        """Return an entry without a reply yet."""
         entry = {"judge": judge, "order": order, "attempt": attempt, "parse_ok": False,
                  "verdict": {}, "scores": {}, "raw": "", "reason": "", "truncated": False,
                  "usage": {}, "seconds": 0.0, "error": ""}

@@ -159,7 +159,7 @@ class Challenger:
         best = _best_by_tests(runs)
         rivals = [text for text in best if text != kings]
         random.Random(current_reply_log().item).shuffle(rivals)
-        texts = [kings] * (kings in best) + rivals   # in the other order the king's is the last
+        texts = [kings] * (kings in best) + rivals   # the reverse order ends with the king's
         found, picks = set(), []
         for order in (texts, texts[::-1]) if len(texts) > 1 else ():
             pick, said = self._pick(order, runs, answer, commit)

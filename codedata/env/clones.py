@@ -78,7 +78,7 @@ def clone_of(origin: str, root: Path) -> Path:
 
 @contextmanager
 def _served(origin: str) -> Iterator[str]:
-    """Yield the address from which git can fetch an address or a folder."""
+    """Yield an address from which git can fetch `origin`, an address or a folder."""
     folder = Path(origin.removeprefix("file://"))
     if not folder.is_dir():
         yield origin

@@ -170,7 +170,7 @@ class ExportTurns:
         return replace(turn, at=self._put(record))
 
     def take(self, name: str, read: Callable[[], Sample | None]) -> None:
-        """Add what read() returns as a turn, or log why it is left out."""
+        """Add the record from read() as a turn, or log why it is left out."""
         try:
             if record := read():
                 self._take(name, record)
@@ -354,7 +354,7 @@ def winner(record: Sample, min_margin: float) -> str:
 
 
 def repo_of(instance_id: str) -> str:
-    """Return owner/name for the id owner__name-17; an id of another form is returned as it is."""
+    """Return owner/name for the id owner__name-17; an id of another form is returned unchanged."""
     match = INSTANCE.fullmatch(instance_id)
     return f"{match[1]}/{match[2]}" if match else instance_id
 

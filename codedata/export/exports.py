@@ -58,7 +58,7 @@ class Origins(Protocol):
     n_broken: int                   # records that cannot be read
 
     def inputs(self, export: Export) -> dict:
-        """Return the part of the manifest that is not the same for turns and tasks."""
+        """Return the part of the manifest that differs for turns and tasks."""
 
     def card_values(self, export: Export) -> dict:
         """Return values for the template of the card. The files are written by then."""
@@ -78,12 +78,12 @@ class Export:
 
     @property
     def place(self) -> Path:
-        """Return where the folder will be."""
+        """Return the final path of the folder."""
         return self.origins.directory / self.form.name
 
     @property
     def new(self) -> Path:
-        """Return the folder that is filled first."""
+        """Return the path of the folder before put() moves it."""
         return self.origins.directory / NEW / self.form.name
 
     def of_split(self, split: str) -> list:
@@ -97,7 +97,7 @@ class Export:
 
     def write_tables(self, make: Callable[[Any], dict], columns: dict[str, str],
                      with_parquet: bool = True, if_empty: Iterable[str] = SPLITS) -> None:
-        """Write make(row) of each row as JSON Lines, one file a split, and as Parquet if asked.
+        """Write make(row) of each row as JSON Lines, one file per split, and as Parquet if asked.
         Without any rows, write Parquet files for the splits `if_empty`, since without them
         `datasets` loads the manifest as rows."""
         paths = {split: self.new / f"{split}.jsonl" for split in SPLITS}
@@ -155,7 +155,7 @@ class Export:
         is_same = read_manifest(self.place) == read_manifest(self.new)
         if self.place.is_dir() and is_same and not force:
             return f"edited: {named(edited)} (kept)" if edited else "unchanged"
-        copy = set_aside(self.place) if edited else None   # first: a kill would lose it
+        copy = set_aside(self.place) if edited else None   # before put(): a kill would lose it
         FOLDER.put(self.place, self.new)
         return f"wrote; the edited one is in export/_replaced/{copy.name}/" if copy else "wrote"
 

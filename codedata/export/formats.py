@@ -46,7 +46,7 @@ MAY_PRECEDE = {"system": ("",), "user": ("", "system", "user", "assistant", "too
 
 @dataclass(frozen=True)
 class ExportRow:
-    """Describe a row: the turn and the side whose answer it has. Its text is made on writing."""
+    """Describe a row: the turn and the side whose answer it has. Writing it makes its text."""
 
     turn: ExportTurn
     side: str

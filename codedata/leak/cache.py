@@ -165,7 +165,7 @@ class LeakJudges:
         """Return the verdicts on a turn: stored ones for the same texts, new ones for the rest. The
         judges see `ran`, the execution result of each side.
 
-        A verdict that fails is left out and noted in the ledger; missing() then reports its part.
+        A failed verdict is left out and noted in the ledger; missing() then reports its part.
         Raise ItemFailed if the record of the pull request is broken.
         """
         verdicts = []

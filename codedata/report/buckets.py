@@ -41,7 +41,7 @@ def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
 
 
 def score_ranges(settings: ReportSettings) -> dict[str, str]:
-    """Return each bucket's range of scores as text; won turns of defeat/ are a bucket here."""
+    """Return each bucket's range of scores as text; here, won turns of defeat/ are a bucket."""
     low, high = settings.defeat_min, settings.final_min
     return {"final": f"{high:g} and more", "refined": f"{low:g} up to {high:g}",
             WON: f"below {low:g}, won all the same", "defeat": f"below {low:g}"}

@@ -63,7 +63,7 @@ class ReportContent:
 
 def made(root: Path, path: str) -> str:
     """Return in Markdown the number of rows of each exported set, linked to its card, and the cost
-    of all calls. `path` leads to the root."""
+    of all calls. `path` is the relative path to the root."""
     rows = {name: read_manifest(root / "export" / name).get("rows") for name in ALL_FORMATS}
     sets = [f"[{name}]({path}/export/{name}/README.md) {' + '.join(map(str, n.values()))}"
             for name, n in rows.items() if isinstance(n, dict)]

@@ -70,8 +70,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environments_of(settings: Settings) -> Derived:
-    """Return the environments of a root's pull requests, by instance id: for a task with attempts
-    its own image, else the base commit's."""
+    """Return the environments of a root's pull requests, by instance id: a task with attempts has
+    its own image, any other the base commit's."""
     found = Environments(Path(settings.run.environments or settings.root), unhealthy_too=True)
     tasks = Store(settings.root, Task)
 

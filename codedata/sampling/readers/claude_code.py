@@ -14,7 +14,7 @@ from codedata.sampling.readers.chat import distinct, unseen_in
 
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
-LOCAL = ("<bash-input>", "<command-name>")   # how a user's own command begins
+LOCAL = ("<bash-input>", "<command-name>")   # beginnings of a user's own commands
 
 
 def matches(document) -> bool:
