@@ -27,7 +27,7 @@ SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependenc
             ("deps", "extras", "dependency_groups"))
 CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line in tox.ini
 ALWAYS = -1   # means all minor versions of Python 3; -8: all except 3.8
-# factors in tox's conditions: true ones of a test environment, and Python versions
+# factors in tox's conditions: true in a test environment, or a Python version
 HOLDS = re.compile(r"|py3?|tests?|unit(?:tests?)?|!(?!py\Z|py3|tests?\Z|unit).*")
 PYTHON = re.compile(r"(!?)py3\.?(\d+)")
 INCLUDED = "include-group"   # a key of PEP 735; written here as include-group[NAME]
