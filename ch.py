@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Answer every turn as the challenger, which knows the hidden pull request and must not show it.
 
-If a leak judge finds something in a turn that the conversation has not shown, the model gets the
+If a leak judge finds that a turn uses facts not shown in the conversation, the model gets the
 findings and writes another turn; if leaks remain after two more tries, the item fails.
 --how selects the use of the pull request.
 

@@ -15,7 +15,7 @@ writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
   python prompt.py --count 3000     # 1,000 more, after the existing ones
   python prompt.py --source runs/ --prs prs.jsonl --check   # usable turns, and reasons for others
   python prompt.py --source runs/ --prs prs.jsonl --count 50
-  python prompt.py --source hf:NAME --trajectories   # each one's place and outcome, for export.py
+  python prompt.py --source hf:NAME --trajectories   # place and outcome of each, for export.py
 """
 from codedata.llm import Models
 from codedata.run import cli

@@ -45,7 +45,7 @@ class Audited:
     task: RivalledTask
     host: SandboxFactory
     label: str
-    screener: Screener | None = None    # judges changes of its solved source; None without it
+    screener: Screener | None = None    # judges changes of its solved source, if this is known
     survivors: list[Object] | None = None   # the tries of `strength`; None before it has run
     failed_once: set[str] = field(default_factory=set)    # weighted tests that failed in some run
     not_built: ItemFailed | None = None

@@ -1,4 +1,4 @@
-"""Try to get the reward without solving a task: by known cheats, and cheats made from its files.
+"""Try to get the reward without solving a task: by known cheats, and by cheats made from its files.
 Look for readable tests, and for the solution in the image. Grade the scripts in rivals/."""
 from __future__ import annotations
 

@@ -144,10 +144,10 @@ class Challenger:
 
     def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> tuple[Side, Object]:
         """Return the best of the blind answers, and how it was chosen: {sample, of, picks}. Raise
-        Excluded if it is the king's, or if there is none.
+        Excluded if the king's answer is the best, or if none is.
 
-        `sample` is its number among the `of` further answers, from 1; `picks` are the chooser's
-        replies [{number, why}], one per order.
+        `sample` is the number of the best among the `of` further answers, from 1; `picks` are the
+        chooser's replies [{number, why}], one per order.
         """
         run_of = partial(execution_of, self._settings.root, current_reply_log().item)
         kings = turn_text(answer.king, answer.messages)

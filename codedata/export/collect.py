@@ -70,7 +70,7 @@ class ExportTurn:
 
 
 class LeftOutLog:
-    """Record the turns and tasks left out of all formats or some, each with the reason."""
+    """Record the turns and tasks left out of some or all formats, each with the reason."""
 
     def __init__(self):
         # {(name, reason, detail): formats}; "" means all formats

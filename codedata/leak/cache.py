@@ -137,8 +137,8 @@ class LeakJudges:
                 self.parts[f"leak king {judge}"] = judge, KING
 
     def settled(self, score: Score) -> dict[str, str]:
-        """Return the parts that a score has or never needs (without a PR, or for a king outside the
-        sample)."""
+        """Return the parts that a score has, or never needs: the turn has no PR, or its king is not
+        in the sample."""
         missing = self.missing(score)
         return {part: "" for part in self.parts if part not in missing}
 

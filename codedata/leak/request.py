@@ -22,8 +22,8 @@ SHARED = digest([RECORD, RULE])[:8]   # in the settings of all models that recei
 
 def with_pull_request(client: Client, history: list[Message], note: str, commit: Commit,
                       beside: str = "", **parts: str) -> list[Message]:
-    """Return the history followed by the pull request and `note`, filled with the rule on leaks and
-    `parts`.
+    """Return the history followed by the pull request and `note`, a template that takes the rule on
+    leaks and `parts`.
 
     `beside`, such as tools, is sent in addition to the messages and counts for the prompt limit.
     """

@@ -35,7 +35,7 @@ STAGE = "prompt"
 PER_FILE = 200
 START: Cursor = (0, 0, -1)
 FILE_NAME = re.compile(r"prompts_\d+_\d+")
-# settings left out of the digest in the ledger: always, or with this value
+# settings left out of the digest in the ledger; of NO_IDENTITY_IF, only with this value
 NO_IDENTITY = ("count", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
 # reasons that apply to all turns of a trajectory

@@ -1,4 +1,4 @@
-"""Run a command in a container, and forward its requests to OPENAI_BASE_URL to a Unix socket.
+"""Run a command in a container, and forward its requests for OPENAI_BASE_URL to a Unix socket.
 
   python3 forward.py SOCKET COMMAND ARGUMENT…
 

@@ -147,9 +147,9 @@ class Replayer:
     @contextmanager
     def replay(self, steps: Sequence[RecordedStep], start: str = "", look: Look = lambda *_: None
                ) -> Iterator[tuple[Branch, Replayed]]:
-        """Yield (a branch at the state after the steps, the results of the replay). If `start` is
-        given, no other is tried. Before each turn, call look(its number, the branch, a digest of
-        its files)."""
+        """Yield (a branch at the state after the steps, the results of the replay). Without
+        `start`, use the best one. Before each turn, call look(the turn's number, the branch, a
+        digest of the branch's files)."""
         start = start or self.find_start(steps[:N_TRIED])
         with ExitStack() as held:
             branch = self._begin(start, held)

@@ -27,8 +27,8 @@ def outcome_of(document, name: str = "") -> Outcome:
     ones.
 
     They are read from the document. If `name` is its file in agent/ of a Harbor trial, they are
-    also read from the result.json there, unless another file continues the document or it is a
-    summarization. For an attempt, they come from its record.json. An unreadable file counts as
+    also read from the trial's result.json, unless another file continues the document, or the file
+    is a summarization. For an attempt, they come from its record.json. An unreadable file counts as
     missing.
     """
     found = dict(_values(document))
