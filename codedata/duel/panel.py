@@ -89,7 +89,7 @@ class Panel:
 
     @property
     def orders(self) -> list[str]:
-        """Return the order or the two orders of the answers for each judge."""
+        """Return the one or two orders in which each judge sees the answers."""
         return [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
 
     @property

@@ -43,7 +43,7 @@ _locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)   # by c
 
 
 def without_secret(text: str) -> str:
-    """Return a text without the passwords and tokens of its addresses."""
+    """Return a text without the passwords and tokens in its addresses."""
     return SECRET.sub(lambda match: match[1] or match[2], text)
 
 

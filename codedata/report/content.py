@@ -205,7 +205,7 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
 
 
 def running(rows: list[TurnRow]) -> list[Section]:
-    """Return the section on whether judges prefer the side after which more hidden tests pass."""
+    """Return the section on whether judges prefer the side that passes more hidden tests."""
     ran = [row for row in rows if row.n_passed]
     differ = [row for row in ran if row.score is not None and len(set(row.n_passed)) > 1]
     wrong = [(row.instance_id, (row.score - DRAW) * (row.n_passed[1] - row.n_passed[0]) < 0, 1)

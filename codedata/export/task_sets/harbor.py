@@ -123,7 +123,7 @@ def read_image(folder: Path) -> Image:
 
 
 def set_image(folder: Path, image: Image) -> None:
-    """Replace the name of its image everywhere in an exported folder."""
+    """Replace the image's name everywhere in an exported folder."""
     old, config = read_image(folder), _config_of(folder)
     config["environment"]["docker_image"] = image.ref
     config["metadata"]["image_id"] = image.id
