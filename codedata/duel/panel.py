@@ -89,7 +89,7 @@ class Panel:
 
     @property
     def orders(self) -> list[str]:
-        """Return the one or two orders in which each judge sees the answers."""
+        """Return the orders of the answers that each judge sees, one or two."""
         return [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
 
     @property

@@ -273,8 +273,8 @@ class HiddenTests:
         sandbox.put(self._files, ".")
 
     def run(self, branch: Branch, before: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return {test: status} of the request's test files, run on top of a branch. If the result differs
-        from `before`, run them twice, and leave out tests that differ between the two runs."""
+        """Run the request's test files on top of a branch; return {test: status}. If it differs
+        from `before`, run them again, and leave out tests that differ between the two runs."""
         first = self._run_once(branch)
         if before is None or first == before or not first:
             return first
