@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from codedata.code.patches import reversed_patch
 from codedata.disk.store import Derived
 from codedata.errors import BrokenRecord, Excluded
 from codedata.pulls.instructions import own_text
@@ -45,7 +46,8 @@ def _candidates_in(found: Iterable[tuple[str, dict | str]]) -> Iterator[tuple[st
 
 
 def _fields(row: Commit) -> dict | str:
-    """Return the fields of a row's candidate, or why it is refused."""
+    """Return the fields of a row's candidate, or why it is refused. Without tests, the reverse of
+    its patch is the bug."""
     if row.test_patch:
         candidate, refusal = pull_request(row)
     else:
@@ -53,7 +55,8 @@ def _fields(row: Commit) -> dict | str:
         repo, commit = (smith["name"], smith["commit"]) if smith else (row.repo, row.base_commit)
         repo, refusal = repo.replace("__", "/", 1), ""
         candidate = candidate_of(
-            row.instance_id, row.patch, {"labels": {"category": "debugging", "tags": [BUG]}},
-            repo=repo, environment=repo_name_of(repo, commit), base_commit=commit,
+            row.instance_id, reversed_patch(row.patch),
+            {"labels": {"category": "debugging", "tags": [BUG]}}, repo=repo,
+            environment=repo_name_of(repo, commit), base_commit=commit,
             direction=BREAKS, method="row", licence=row.licence)
     return refusal or {**vars(candidate), "instruction": own_text(row) or None}

@@ -48,6 +48,7 @@ class Candidate:
     candidate/<name>/. Ledgers list it by its repository."""
 
     directory = "candidate"
+    is_shared: ClassVar = True
     places: ClassVar = {"change": "change.patch", "tests": "tests.patch",
                         "config": "candidate.toml", "instruction": "instruction.md"}
     name: ItemName           # the folder's name

@@ -23,6 +23,7 @@ class Task:
     """
 
     directory = "task"
+    is_shared: ClassVar = True
     places: ClassVar = {"instruction": "instruction.md", "config": "task.toml",
                         "environment": "environment/", "solution": "solution/", "tests": "tests/",
                         "proof": "proof.json"}

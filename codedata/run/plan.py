@@ -140,7 +140,7 @@ class States:
             except BrokenRecord:
                 pass
         return self._is_selected(name, instance_id) and (
-            not store.kind or (self.stage, name) in store.ledger.succeeded)
+            not store.is_shared or (self.stage, name) in store.ledger.succeeded)
 
     # what blocks an item -------------------------------------------------------------------------
 
