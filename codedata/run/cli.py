@@ -60,7 +60,6 @@ class RunOptions:
     prune: bool
     compact: bool
     quiet: bool
-    stop_on_error: bool
     budget_usd: float | None
     given: dict[str, tuple[str, ...]]   # {flag on the command line: its words there}
     engine: str = "threads"
@@ -187,8 +186,7 @@ def read(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
     selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
     return settings, RunOptions(
         settings.root, selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,
-        getattr(args, "stop_on_error", False), args.budget, args.given, args.engine,
-        config.ray_address(args))
+        args.budget, args.given, args.engine, config.ray_address(args))
 
 
 def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.ArgumentParser:
@@ -259,7 +257,6 @@ def row_flags(group, rows: str) -> None:
     # accept these flags, but ignore them: they ask for the default behaviour
     for flag in ("--skip-existing", "--parallel", "--continue-on-error"):
         add(flag, action="store_true", help=argparse.SUPPRESS)
-    add("--stop-on-error", action="store_true", help="start no further row after a failed one")
 
 
 def environment_flags(p: argparse.ArgumentParser) -> None:
