@@ -317,8 +317,6 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
         add("--kubeconfig", metavar="FILE", help="of Kubernetes (default: as kubectl finds it)")
     add("--ca-bundle", metavar="FILE",
         help="PEM file of further certificate authorities, for sandboxes too")
-    add("--keep-images", action="store_true",
-        help="keep images of failed attempts till the next start")
     add("--reap", action="store_true",
         help="list what killed runs of all roots have left here, and end")
     add("--yes", action="store_true", help="with --reap: remove it")
