@@ -123,8 +123,7 @@ def test_no_item_is_lost_and_none_paid_twice_at(tmp_path, fake_llm, name):
         beside = tmp_path / f"answer/_reasoning/{name}.json"
         assert beside.exists() == (serves in (vllm, llama_cpp))
         if "samples" in settings:
-            samples = read_json(tmp_path / f"answer/_samples/{name}.json")["samples"]
-            assert len(samples) == 2
+            assert len(read_json(tmp_path / f"answer/_samples/{name}.json")["samples"]) == 2
 
 
 @pytest.mark.parametrize("path, models, says", rows("""

@@ -459,7 +459,7 @@ def test_pull_requests_that_are_left_out_for_their_size_are_listed_till_they_fit
     assert rows == [{"instance": f"own__repo-{i}", "repository": "own/repo", "language": "a|b",
                      "characters": f"{size:,}", "files": "1", "created": "2023-11-14T22:13:20Z"}
                     for i, size in sorted(sizes.items(), reverse=True)]
-    write_sources(tmp_path, source, [a_pr(i) for i in range(30)])
+    write_sources(tmp_path, source)
     for flag in ("--force", ""):   # the files that there are, then what is left
         sample(root, "--count 30", flag)
     rerun(root)
