@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Find the code that each test of a repository runs, and the functions that matter most.
 
-Two steps, one after the other: `coverage` runs the tests of every environment again, with the lines
-that each test executes; `analysis` finds definitions, calls and hotspots. No model is asked.
+Two steps: `coverage` runs the tests of every environment again and records the lines that each test
+executes; `analysis` finds definitions, calls and hotspots. Neither uses a model.
 
 reads   env/<repo_name>.json         Environment, from env_setup.py; or the rows of --input
 writes  coverage/<repo_name>.json    Coverage (step coverage)
         coverage/_raw/<repo_name>/   data files of coverage.py, and reports, by run
         analysis/<repo_name>.json    Analysis (step analysis)
-        a _ledger.jsonl in each      a line an attempt
+        a _ledger.jsonl in each      a line per attempt
 
   python analyze.py --root runs/mine
   python analyze.py --steps coverage --num-runs 3   # three runs in all: which tests are flaky?
@@ -32,9 +32,9 @@ def main(argv=None) -> int:
     flags = parser.add_argument_group("flags of analyze.py")
     cli.steps_flag(flags, STEPS)
     flags.add_argument("--num-runs", type=cli.positive, default=1, metavar="N",
-                       help="runs with coverage, with those already made (default: 1)")
+                       help="runs with coverage, including existing ones (default: 1)")
     flags.add_argument("--static", action="store_true",
-                       help="only the step analysis, without coverage: no test runs")
+                       help="only the step analysis, without coverage; runs no test")
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Audit tasks: say how often the verdict on a solution is wrong, with the command that shows it.
+"""Audit tasks: estimate how often each task's verifier is wrong, with commands that reproduce it.
 
-Each task is run by its own verifier, in fresh containers: its gold, known cheats, variants of the
-gold that are wrong, rewrites of it that are right, and the scripts in its rivals/. docs/tasks.md
-describes the checks and their limits. With [audit] model, a model classifies the variants that
-pass, and writes cheats for each task; else no model is asked.
+The verifier grades, in fresh containers, the gold, known cheats, wrong variants of the gold,
+correct rewrites of it, and the scripts in rivals/. docs/tasks.md describes the checks and their
+limits. If [audit] model is set, that model classifies the variants that pass, and writes cheats
+for each task.
 
 reads   task/<id>/             Task, with the scripts in its rivals/
-writes  audit/<id>.json        TaskAudit, and a line an attempt in _ledger.jsonl
+writes  audit/<id>.json        TaskAudit, and a line per attempt in _ledger.jsonl
 
   python audit.py --root runs/mine
   python audit.py --root runs/mine --only 'heron.*' --checks strength,fairness
@@ -35,9 +35,9 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "sandbox")
     add = parser.add_argument_group("flags of audit.py").add_argument
     add("word", nargs="?", choices=["try"], help="grade scripts of an agent")
-    add("paths", nargs="*", metavar="PATH", help="of try: the folder of a task, and bash scripts")
+    add("paths", nargs="*", metavar="PATH", help="for try: a task's folder, and bash scripts")
     add("--checks", type=checks, metavar="CHECK,…",
-        help=f"some of {', '.join(CHECKS)} (default: all but the long ones; adversary and reading "
+        help=f"some of {', '.join(CHECKS)} (default: all but the slow ones; adversary and reading "
         "need [audit] model)")
     add("--thorough", action="store_true",
         help="also run the gold ten times under load, and on another day")
@@ -61,7 +61,7 @@ def main(argv=None) -> int:
 
 
 def checks(text: str) -> tuple[str, ...]:
-    """Return the names of checks."""
+    """Return the names of checks in a list with commas."""
     names = text.split(",")
     if unknown := {*names} - CHECKS.keys():
         raise argparse.ArgumentTypeError(f"no check: {', '.join(sorted(unknown))}")

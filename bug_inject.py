@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Put bugs that the tests notice into repositories, prove each bug by running the tests, and report
-it as a user would.
+"""Inject bugs that the tests detect into repositories, prove each bug by running the tests, and
+report it as a user would.
 
-`agent`: an agent breaks what matters (--strategy break), breaks a promise, or adds a feature.
+`agent`: an agent breaks code, breaks a contract between functions, or adds a feature.
   coverage, analysis   analyze.py's two steps (together: preprocess)
-  inject               an agent for each candidate (bug_issue: this step and all below)
-  prove                tests fail with the bug and pass without it; write its task (also: instances)
-  issue, instruct      a reproduction, the report, the task's instruction (issue: both)
-`scale`: operators break what they match, hundreds of times in a repository, without a model.
+  inject               an agent makes each candidate (bug_issue: this step and all below)
+  prove                tests fail with the bug, pass without it; write its task (also: instances)
+  issue, instruct      a reproduction, the report; the task's instruction (issue: both)
+`scale`: mutation operators make hundreds of bugs in a repository, without a model.
   register             write a config, to be edited: where bugs go, how tests are chosen
-  generate             candidates by the seed, 40 a file
-  validate             which tests notice each (screening); --full: the whole suite for each
-  report               choose by the caps of [bug], prove, write tasks; then issue and instruct
+  generate             candidates by the seed, 40 per file
+  validate             find the tests that detect each (screening); --full: by the whole suite
+  report               choose within the caps of [bug], prove, write tasks; then issue and instruct
 
 reads   env/<repo_name>.json           Environment, from env_setup.py; or the rows of --input
         coverage/, analysis/, nl2repo/_meta/ (licences), if they exist (scale)
@@ -68,9 +68,9 @@ def main(argv=None) -> int:
     add("--num-runs", type=cli.positive, default=1, metavar="N",
         help="runs with coverage in preprocess (default: 1)")
     add("--strategy", choices=STRATEGIES, metavar="HOW",
-        help=f"of agent: {', '.join(STRATEGIES)} (default: the first)")
+        help=f"for agent: {', '.join(STRATEGIES)} (default: the first)")
     add("--full", action="store_true",
-        help="scale runs the whole suite, also for candidates that chosen tests judged")
+        help="for scale: run the whole suite, even if chosen tests have judged a candidate")
     add("--issue-writer", choices=["llm", "template"],
         help="template: without a model (default for scale)")
     add("--output", metavar="FILE",

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Make terminal tasks with agents, and check that each is solved by its own solution, is not solved
-already, and is hard to cheat.
+"""Make terminal tasks with agents, and check each: its own solution passes, doing nothing fails,
+and it is hard to cheat.
 
 `agents`: turn seeds into drafts and drafts into datapoints, review these, and move approved ones to
-task/; a stopped run can be continued. `validate`: prove and audit in fresh containers; prove again
-the datapoints that were edited in task/. `tool NAME`: run a command for agents of any kind; exit
-code 1: it is refused. Only --status: show the queue, dp/ and task/. A task that models solve too
-often or too seldom (solve.py) goes back to a builder, at most twice.
+task/; a stopped run can be continued. `validate`: prove and audit datapoints in fresh containers,
+also those edited in task/. `tool NAME`: run one command, for use by any agent; exit code 1:
+refused. --status without a word: show the queue, dp/ and task/. A task that models solve too often
+or too seldom (solve.py) goes back to a builder, at most twice.
 
 reads   PATH…                       folders of datapoints (Task); default: all in dp/ and task/
-writes  dp/_checks/<content>.json   DatapointChecks, and a line an attempt in _ledger.jsonl
-        task/<id>/proof.json        datapoints that were approved or proven again, and a ledger
-        audit/<id>.json             how its verdict was tried, as by audit.py
+writes  dp/_checks/<content>.json   DatapointChecks, and a line per attempt in _ledger.jsonl
+        task/<id>/proof.json        proof of an approved or edited datapoint, and a ledger
+        audit/<id>.json             TaskAudit, as by audit.py
         dp/_ledger.jsonl, _trajectories/, _queue.jsonl   work of the agents
         dp/_seeds/, _ideas/, _drafts/, _staging/, dp/<id>/, task/<id>/   results of the agents
 
@@ -54,7 +54,7 @@ def main(argv=None) -> int:
         help="how many idea, builder and review agents (default: one each)")
     add("--seeds", metavar="PATH", help="seed tasks to queue first")
     add("--profile", choices=sorted(PROFILES),
-        help="the kind of tasks (default: backend; validate: of each its own)")
+        help="the kind of tasks (default: backend; validate: each datapoint's own)")
     add("--json", action="store_true", help="print the results of validate as JSON")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)

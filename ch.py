@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Answer every turn as the challenger: knowing the hidden pull request, under the blind-agent rule.
+"""Answer every turn as the challenger, which knows the hidden pull request and must not show it.
 
-If a leak judge finds something in a turn that the conversation has not shown, another turn is asked
-for, with the findings; if leaks remain after two more tries, the item fails.
+If a leak judge finds that a turn uses facts not shown in the conversation, the model gets the
+findings and writes another turn; if leaks remain after two more tries, the item fails.
 --how selects the use of the pull request.
 
 reads   answer*/<source>_<order>.json   Answer, from king.py (its instance_id and messages)
         commit/<instance_id>.json       Commit, the PR record
 writes  answer*/<source>_<order>.json   the same record, its field `challenger`
         answer*/_leaks/<item>.json      the tries, and the leak judges' verdicts
-        answer*/_ledger.jsonl           a line an attempt
+        answer*/_ledger.jsonl           a line per attempt
         (if --how differs from [challenger] how: variants/<how>/)
 
   python ch.py                          # answer what is missing, stale or failed

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """Check the judges with pairs of answers whose right verdict is known.
 
-`probe`: can a judge be talked into a verdict? An answer is put against itself with a prompt
-injection in it. `sanity`: can it tell good from bad at all? The data set's own turn is put against
-nothing, its shuffled words, another task's turn, and itself. Without a word, both are done, one
-after the other.
+`probe`: can a prompt injection sway a judge? An answer is compared with a copy of itself that
+contains one. `sanity`: can a judge tell good from bad at all? The data set's own turn is compared
+with nothing, its shuffled words, another task's turn, and itself. By default, both checks run.
 
-reads   answer*/<source>_<order>.json          Answer, from king.py and ch.py: --turns of them
+reads   answer*/<source>_<order>.json          --turns Answers, from king.py and ch.py
 writes  probe/<source>_<order>.<attack>.json   Score of each pair
         probe/_probe.json                      the results
-        sanity/                                the same of the pairs of `sanity`
-        a _ledger.jsonl in each                a line an attempt
+        sanity/                                the same for `sanity`
+        a _ledger.jsonl in each                a line per attempt
 
   python check_judges.py --turns 3   # a taste
   python check_judges.py             # both checks on 10 turns: what is missing, stale or failed
@@ -31,7 +30,7 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of check_judges.py").add_argument
     add("check", nargs="?", choices=[*CHECKS], help="only this check")
     add("--turns", type=cli.positive, metavar="N",
-        help=f"pairs are made of N turns, at even distances (default: {TURNS})")
+        help=f"make pairs of N evenly spaced turns (default: {TURNS})")
     args = parser.parse_args(argv)
     settings, options = cli.read(args)
 

@@ -6,8 +6,8 @@ reads   --input FILE.jsonl           lines {repo, repo_name, image_name, reforma
                                      or --repo PATH|GIT_URL[@COMMIT]
 writes  env/<repo_name>.json         Environment; if its `status` is not success, the next run tries
                                      it again
-        env/_ledger.jsonl            a line an attempt
-        env/_trajectories/           what agents did, as it goes on
+        env/_ledger.jsonl            a line per attempt
+        env/_trajectories/           trajectories of agents, written as they run
 
   python env_setup.py --input repos.jsonl --planner recipe   # without a model
   python env_setup.py --repo ../my-project                   # an agent if no recipe verifies
@@ -33,7 +33,7 @@ def main(argv=None) -> int:
     add("--repo", metavar="PATH|GIT_URL[@COMMIT]", help="one repository instead")
     cli.planner_flag(flags)
     add("--no-image", action="store_true", default=None, help="make no image after verification")
-    cli.row_flags(flags, "the repositories, a JSON object a line")
+    cli.row_flags(flags, "the repositories, one JSON object per line")
     cli.sandbox_flags(parser, pod_prefix="code-data-env-agent")
     args = parser.parse_args(argv)
     settings, options = cli.with_sandboxes(args)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Make training sets: SFT, DPO, KTO and plain JSON lines of judged turns; SFT, DPO and single calls
-for NeMo Gym of whole trajectories. Write tasks for Harbor, bugs and pull requests for SWE-bench and
-SWE-smith, and stripped patches with their documents.
+"""Make training sets: SFT, DPO, KTO and plain JSON lines from judged turns; SFT, DPO and single
+calls for NeMo Gym from whole trajectories. Write tasks for Harbor, bugs and pull requests for
+SWE-bench and SWE-smith, and stripped patches with their documents.
 
 reads   final/, refined/, defeat/       Sample, from report.py
-        prompt/_trajectories/           SourceTrajectory, from prompt.py; the rows that they name
-        task/<id>/                      Task, of the scripts that make tasks, or by hand
-        audit/                          TaskAudit: its figures go with the task as it was audited
+        prompt/_trajectories/           SourceTrajectory, from prompt.py, and its source's rows
+        task/<id>/                      Task, from the scripts that make tasks, or by hand
+        audit/                          TaskAudit: its figures, if the task has not changed since
         score/_duel.json                the outcome: a duel that was not accepted is not exported
         answer*/, score/                to see whether the buckets are up to date
         commit/, prompt/, _ledger.jsonl repository, licence, source, models, costs
@@ -32,7 +32,7 @@ def main(argv=None) -> int:
     add("--formats", type=lambda text: tuple(text.split(",")), metavar="A,B",
         help=f"some of {', '.join(ALL_FORMATS)} (default: formats with records)")
     add("--rejected-too", action="store_true", default=None,
-        help="also if the duel was not accepted")
+        help="export even if the duel was not accepted")
     args = parser.parse_args(argv)
     settings, options = cli.read(args)
     with Models(settings) as models:

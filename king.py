@@ -2,11 +2,11 @@
 """Answer every prompt as the king: only from the history.
 
 reads   prompt/*.json                  lists of Prompt, from prompt.py or by hand
-        commit/                        which pull requests are oversized, nothing else from them
+        commit/                        only to leave out oversized pull requests
 writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/n: answer_i/)
         answer/_samples/<item>.json    further blind answers ([king] samples)
         answer/_reasoning/<item>.json  a model's thinking outside its answer
-        answer/_ledger.jsonl           a line an attempt
+        answer/_ledger.jsonl           a line per attempt
 
   python king.py --limit 3 --workers 1   # a taste, in order, easy to read
   python king.py                         # answer what is missing, stale or failed
@@ -42,7 +42,7 @@ def king_stage(settings: Settings, options: RunOptions, models: Models) -> Stage
     sampler, layout = sampler_of(king, models), partial(king_messages, king)
 
     def answer(prompt: Prompt) -> Answer:
-        # at one temperature they are one request: the samples find theirs kept
+        # with equal settings, one request brings all answers, and ask_samples() reuses them
         n = 1 + n_more if sampler.spec == king.spec else 1
         thoughts: list[str] = []
         turn = ask_turn(king, layout, prompt, partial(read_turn, thoughts=thoughts), n)

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Write documents from which a model can rebuild a repository, and make patches that strip
-function bodies. Each patch is proven by running the tests, which have to notice it.
+function bodies. Runs of the tests prove that they fail with each patch.
 
-Eight steps, one after the other; with --writer template the last three need no model.
+Eight steps; with --writer template the last three need no model.
   extract        a copy of the source
-  coverage       what each test runs: analyze.py's step
-  meta           what the project is
-  facts          calls that the tests make, run again: what a document shows without a model
-  relationship   analysis, communities, screen, patches, proof: strips that the tests notice
+  coverage       the lines that each test runs: analyze.py's step
+  meta           the project's metadata
+  facts          recorded calls of the tests: the examples in documents made without a model
+  relationship   analysis, communities, screen, patches, proof: patches that the tests detect
   doc_part2      a document for each function of a task
   doc_part1      a document for the project
-  doc            put both together, and into the tasks' instructions (this alone: instruct)
+  doc            put both together, and into the tasks' instructions (only the latter: instruct)
 
 reads   env/<repo_name>.json               Environment, from env_setup.py; or the rows of --input
 writes  coverage/, analysis/               as analyze.py
@@ -18,10 +18,10 @@ writes  coverage/, analysis/               as analyze.py
         nl2repo/_facts/<repo_name>.json    RepoFacts
         nl2repo/_communities/<repo_name>.json   Communities
         nl2repo/_patches/<id>.json         StripPatch
-        task/<id>/                         Task, of patches that are proven
+        task/<id>/                         Task of each proven patch
         nl2repo/_docs/<name>.json          Document; nl2repo/_trajectories/ (--writer llm)
         nl2repo/<repo_name>.json, .md      RepoDocument
-        a _ledger.jsonl in each            a line an attempt
+        a _ledger.jsonl in each            a line per attempt
 
   python nl2repo.py --root runs/mine --writer template
   python nl2repo.py --input meta.jsonl --output ./output --steps extract,meta,relationship
@@ -66,7 +66,7 @@ def main(argv=None) -> int:
     add("--writer", choices=["llm", "template"], help="template: no model (default: llm)")
     add("--from-empty", action="store_true", help="all source gone (at most 2,000 lines)")
     add("--num-runs", type=cli.positive, default=3, metavar="N",
-        help="runs with coverage, with those already made (default: 3)")
+        help="runs with coverage, including existing ones (default: 3)")
     cli.environment_flags(parser)
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Make tasks of real pull requests: their tests fail before them and pass after them.
+"""Make tasks of real pull requests, whose tests fail before the change and pass after it.
 
   records    with --prs: a record of each pull request; without, the records of prompt.py are used
-  setup      with --setup: the environments that are missing, as env_setup.py makes them
-  prove      runs the tests with a request, before it and in its task's image; writes the task
-  instruct   the issue as the task's instruction or, without one, the request's description; with
-             --writer llm: a text by a model if these are not good enough
+  setup      with --setup: make the missing environments, as env_setup.py does
+  prove      run the tests with a request, before it and in its task's image; write the task
+  instruct   write the task's instruction: the issue or, without one, the request's description;
+             with --writer llm, a model's text if these are not good enough
 
 reads   commit/<instance_id>.json     Commit
         env/<repo_name>.json          Environment of the base commit, from env_setup.py
 writes  commit/<instance_id>.json     Commit (records)
         env/<repo_name>.json          Environment (setup)
         task/<instance_id>/           Task, as Harbor takes it (prove; instruct)
-        a _ledger.jsonl in each       a line an attempt; the rule that refuses a request
+        a _ledger.jsonl in each       a line per attempt; the rule that refuses a request
 
   python pr_tasks.py --root runs/mine --prs github:owner/name --check
   python pr_tasks.py --root runs/mine --prs git:../clone --setup

@@ -8,14 +8,14 @@ reads   trajectories (--source): Hub data sets, Parquet, JSONL, JSON, or agents'
 writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
         commit/<instance_id>.json         Commit, the PR record of every sampled instance
         prompt/_trajectories/<id>.json    SourceTrajectory, of --trajectories
-        prompt/_ledger.jsonl              a line a file; oversized and unmatched PRs by name
-        commit/_ledger.jsonl              a line a record
+        prompt/_ledger.jsonl              a line per file; oversized and unmatched PRs by name
+        commit/_ledger.jsonl              a line per record
 
   python prompt.py                  # 2,000 prompts from the Hub; same seed, same files
   python prompt.py --count 3000     # 1,000 more, after the existing ones
   python prompt.py --source runs/ --prs prs.jsonl --check   # usable turns, and reasons for others
   python prompt.py --source runs/ --prs prs.jsonl --count 50
-  python prompt.py --source hf:NAME --trajectories   # where each is and how it ended: export.py
+  python prompt.py --source hf:NAME --trajectories   # place and outcome of each, for export.py
 """
 from codedata.llm import Models
 from codedata.run import cli
@@ -38,7 +38,7 @@ def main(argv=None) -> int:
     add("--max-per-instance", type=int, metavar="N",
         help="prompts of one PR (default: 1; 0: no limit)")
     add("--max-chars", type=int, metavar="N",
-        help="the longest history with its reference (default: 200,000)")
+        help="longest history with its reference (default: 200,000)")
     add("--keep-unmatched", action="store_true", default=None,
         help="keep prompts whose PR has no record")
     add("--decontaminate", action="append", metavar="PATH",

@@ -23,7 +23,7 @@ def main(argv=None) -> int:
         *REFUSED_FLAGS, *cli.OF_WORKERS, "no_retry", "llm_auth_token", "proxy"))
     add = parser.add_argument_group("flags of report.py").add_argument
     add("--mode", choices=["king", "reference"],
-        help="whom the challenger was put against (default: king)")
+        help="the challenger's opponent (default: king)")
     args = parser.parse_args(argv)
     return run(*cli.read(args))
 

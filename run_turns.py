@@ -4,14 +4,14 @@
 The history is replayed in the environment of the pull request's base commit, and each observation
 is compared with the recorded one. Then king, challenger, samples and the reference run in separate
 branches; if one changes files, the pull request's tests run after it, too. Judges and choosers
-see its output and changes. A turn without an environment waits for it, and is judged only by
-reading until then.
+see the output and changes of each. A turn without an environment waits for one; until then it is
+judged only by reading.
 
 reads   answer*/<source>_<order>.json     Answer, from king.py and ch.py; _samples/ next to it
         commit/<instance_id>.json         Commit: its tests
         env/<repo_name>.json              Environment of the base commit ([run] environments)
 writes  executed/<source>_<order>.json    Executed
-        executed/_ledger.jsonl            a line an attempt
+        executed/_ledger.jsonl            a line per attempt
         (--states: executed/_states/<trajectory>.json, TurnStates: which tests pass at each turn of
         the trajectories of --source, for prompt.py)
 
@@ -70,7 +70,7 @@ def states(settings: Settings, models: Models) -> Stage:
 
 
 def trajectories(source) -> Derived:
-    """Return the rows of a source, each as its last turn, by the names of their trajectories."""
+    """Return the last turn of each trajectory in a source, by the trajectory's name."""
     def last_turn(_, rows: list[dict]) -> dict[str, Prompt]:
         prompts, _ = prompts_of(rows[0])
         return {trajectory_name(rows[0]): prompts[-1]} if prompts else {}

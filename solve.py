@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Let an agent attempt tasks, grade what it did, and say how often each task is solved.
+"""Let an agent attempt tasks, grade its work, and report how often each task is solved.
 
-An attempt runs in a container of the task's image without network; its work is graded by the
-task's own verifier in another container. Agents: `own`, a model with tools; `nop`, which changes
-nothing; `gold`, the task's own solution; `command`, a program of yours.
+An attempt runs in a container of the task's image without network; the task's own verifier grades
+its work in another container. Agents: `own`, a model with tools; `nop`, which changes nothing;
+`gold`, the task's own solution; `command`, a program of yours.
 
 reads   task/<id>/                                    Task, ours or from elsewhere
 writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (ATIF), patch.diff,
-                                                      record.json; a line an attempt in a ledger
+                                                      record.json; a line per attempt in a ledger
         attempt/_rates/<task>.<content 8>.json        how often agents solve it
 
   python solve.py --root runs/mine --n 4 --model some-model
@@ -38,8 +38,8 @@ def main(argv=None) -> int:
     add("--n", type=int, metavar="N",
         help="attempts at each task, including existing ones (default: 4)")
     add("--agent", nargs="+", action="extend", metavar=("AGENT", "COMMAND"),
-        help="own, nop, gold or command, whose COMMAND is bash in the container; it asks "
-        "OPENAI_BASE_URL, {task} and {model} are filled in (default: own)")
+        help="own, nop, gold, or command and its COMMAND: bash in the container, with {task} and "
+        "{model} filled in, that calls OPENAI_BASE_URL (default: own)")
     add("--network", action="store_true", default=None, help="let agents use the network")
     add("--tasks", metavar="PATH",
         help="tasks of others, copied into task/ first, as in audit.py")

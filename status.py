@@ -53,7 +53,7 @@ def main(argv=None) -> int:
         "llm_auth_token", "proxy"))
     add = parser.add_argument_group("flags of status.py").add_argument
     add("--json", action="store_true", help="print one JSON object")
-    add("--summary", action="store_true", help="print what came of it, in words")
+    add("--summary", action="store_true", help="print the results in words")
     add("--failed", action="store_true", help="print what failed or is left out, and why")
     add("--html", action="store_true", help="write index.html, a page of all of it")
     args = parser.parse_args(argv)
@@ -90,7 +90,7 @@ def read(settings: Settings, given: dict[str, tuple[str, ...]]) -> list[StageSta
 
 
 def ask(words: str, flags: list[str]) -> list[StageStatus]:
-    """Return the stages of one call of a script; a note says why there is none."""
+    """Return the stages of one call of a script; if it fails, one whose note gives the reason."""
     script, *more = words.split()
     run = runpy.run_path(str(Path(__file__).with_name(f"{script}.py")))["main"]
     with status.gathering() as gathered, redirect_stderr(io.StringIO()) as printed:
@@ -104,7 +104,7 @@ def ask(words: str, flags: list[str]) -> list[StageStatus]:
 
 
 def as_dict(root: Path, stages: list[StageStatus]) -> dict:
-    """Return a root's status as a JSON object; `containers` are the labels of ours that run."""
+    """Return a root's status as a JSON object; `containers` lists the labels of running ones."""
     used = subprocess.run(["du", "-sk", "--", root], capture_output=True, text=True)
     return {"root": str(root), "root_bytes": 1024 * int(used.stdout.split()[0]),
             "free_bytes": shutil.disk_usage(root).free, "containers": engine.running(root),

@@ -4,9 +4,9 @@
 reads   answer*/<source>_<order>.json   Answer, from king.py and ch.py
 writes  score/<source>_<order>.json     Score: each judge's verdict in each order, the turn's score
         score/_duel.json                the outcome: scores, margin, LCB, accepted or why not
-        score/_ledger.jsonl             a line an attempt
-        (with --mode reference: score_reference/, the challenger against the data set's own turn;
-        if --how differs from [challenger] how: from variants/<how>/ into score_<how>/)
+        score/_ledger.jsonl             a line per attempt
+        (--mode reference compares with the data set's own turn, into score_reference/; a --how
+        that differs from [challenger] how reads variants/<how>/, into score_<how>/)
 
   python validate.py --limit 3 --workers 1    # a taste
   python validate.py                          # judge what is missing, stale, incomplete or failed
@@ -24,14 +24,14 @@ def main(argv=None) -> int:
     parser = cli.parser(__doc__, "duel")
     add = parser.add_argument_group("flags of validate.py").add_argument
     add("--mode", choices=["king", "reference"],
-        help="whom the challenger is put against (default: king)")
+        help="the challenger's opponent (default: king)")
     add("--how", choices=HOW,
         help="how the challenger was made (default: [challenger] how)")
     args = parser.parse_args(argv)
     settings, options = cli.read(args)
     how = args.how or settings.challenger.how
     if how != settings.challenger.how and settings.duel.mode != "king":
-        parser.error("--how is about the king: it goes without --mode reference")
+        parser.error("--how does not go with --mode reference")
     return start.run(partial(duel_stage, settings, args.refresh, how), settings, options)
 
 

@@ -1,12 +1,11 @@
-"""Audit tasks with planted faults and clean ones: how many faults are found, and how many alarms
-are false.
+"""Audit tasks with planted faults and clean tasks: count the faults found, and the false alarms.
 
     python benchmarks/audit.py FOLDER… --root R [--thorough] [--workers N] [--checks CHECK,…]
 
 Each folder has task folders and a LABELS.json: {name: {class, what}}, class "clean" for a task
 without a fault. The tasks are copied into R/task/ once; audited ones are not audited again.
-A fault is found if a check of its class (FOUND) says `failed` or, if it is for a reviewer,
-`review`; an alarm is a `failed`, or a `review` of a check in ALARMS, on a clean task. Survivors
+A fault counts as found if a check has one of the results that FOUND lists for its class. A false
+alarm is the result `failed` on a clean task, or `review` if the check is in ALARMS. Survivors
 without other findings are no alarm. One JSON line, with Wilson's 95 % intervals.
 """
 from __future__ import annotations
@@ -36,7 +35,7 @@ FOUND = {
     "exit code swallowed": {"untouched": FAILED, "rivals": FAILED, "adversary": FAILED},
     "wrong gold": {"gold": FAILED, "reading": FAILED},
     "unshown name": {"rivals": FAILED, "fairness": SAID}, "time bomb": {"flakes": FAILED}}
-ALARMS = ("answer",)   # whose `review` is an alarm on a clean task; others ask a question
+ALARMS = ("answer",)   # checks whose `review` is an alarm; for others it is only a question
 
 
 def copied(folders: list[Path], root: Path) -> dict[str, dict]:
@@ -64,7 +63,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--thorough", action="store_true")
     parser.add_argument("--workers", default="1")
-    parser.add_argument("--checks", help="only these are made")
+    parser.add_argument("--checks", help="make only these")
     args = parser.parse_args()
     labels = copied(args.folders, args.root)
     subprocess.run([sys.executable, PROJECT / "audit.py", "--root", args.root, "--workers",
@@ -94,7 +93,7 @@ def main() -> None:
 
 
 def interval(k: int, n: int) -> list[float] | None:
-    """Return Wilson's interval of a share, None for a share of nothing."""
+    """Return Wilson's interval of k of n; None if n is 0."""
     return [round(end, 3) for end in wilson(k / n, n)] if n else None
 
 

@@ -1,14 +1,14 @@
-"""Measure the search for near-duplicates and for texts of benchmarks: what it finds, what it takes
-wrongly, what it costs.
+"""Measure the search for near-duplicates and for texts of benchmarks: recall, false positives, CPU
+time and memory.
 
-Texts are made of the lines of the standard library and of the installed packages; what is to be
-found is planted in them. Each part runs in a process of its own, for its memory.
+Texts are made of lines of the standard library and the installed packages, with duplicates and
+benchmark texts planted in them. Each part runs in its own process, to measure its memory.
 
   python benchmarks/checks.py                              # full size: about five minutes
   python benchmarks/checks.py --n 5000 --samples 500       # smaller
   python benchmarks/checks.py --part duplicates            # one part
 
-One JSON line on stdout, a table on stderr. What is counted stands in benchmarks/README.md.
+One JSON line on stdout, a table on stderr. benchmarks/README.md defines the figures.
 """
 import argparse
 import json
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 class Clock:
-    """Count the CPU seconds of the pieces of code that it stands around."""
+    """Sum the CPU seconds of `with` blocks."""
 
     def __init__(self):
         self.s = 0.0
@@ -75,8 +75,8 @@ def peak_mb() -> float:
 
 
 def code_lines(least_mb: float) -> list[str]:
-    """Read Python of the standard library and of the packages, in the order of their names, up to
-    about so many MB; return its lines without blank ones.
+    """Return the non-blank lines of Python files of the standard library and the packages, in the
+    order of their names, from about `least_mb` MB of files.
     """
     out, size = [], 0
     for folder in (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")):
@@ -90,7 +90,7 @@ def code_lines(least_mb: float) -> list[str]:
 
 
 def code_text(draw: random.Random, lines: list[str], chars: int) -> str:
-    """Draw runs of eight lines from anywhere, up to so many characters."""
+    """Return random runs of eight lines, together at most `chars` characters."""
     out, size = [], 0
     while size < chars:
         at = draw.randrange(len(lines))
@@ -99,7 +99,7 @@ def code_text(draw: random.Random, lines: list[str], chars: int) -> str:
     return "\n".join(out)[:chars]
 
 
-# parts: each gives its figures
+# parts: each returns its figures
 
 def duplicates(args) -> dict:
     from codedata.checks.duplicates import WordHashes, jaccard, near_duplicates, shingles, words
@@ -135,14 +135,14 @@ def duplicates(args) -> dict:
 
 
 def found_exactly_at(n_pairs: int) -> list[int]:
-    """Return how many pairs of texts of random words with the similarity 480 / 600 are found, and
-    the number of pairs.
+    """Return [pairs found, pairs], for pairs of texts of random words with the similarity
+    480 / 600.
     """
     from codedata.checks.duplicates import near_duplicates
     draw, n_found = np.random.default_rng(7), 0
     for _ in range(n_pairs):
         random_words = [f"{number:x}" for number in draw.integers(0, 2**63, 604, dtype=np.uint64)]
-        one = random_words[:544]   # words, of which 540 shingles
+        one = random_words[:544]   # words, which make 540 shingles
         other = [*random_words[:484], *random_words[544:]]
         n_found += len(near_duplicates([("one", " ".join(one)), ("other", " ".join(other))],
                                        threshold=THRESHOLD))
@@ -187,7 +187,7 @@ def contamination(args) -> dict:
 
 
 def edited(draw: random.Random, text: str, share: float) -> str:
-    """Return the text with about that share of its words changed, lost or doubled."""
+    """Return the text with about this share of its words changed, removed or doubled."""
     words = text.split(" ")
     for at in draw.sample(range(len(words)), round(share * len(words))):
         words[at] = draw.choice((f"new{at}", "", f"{words[at]} {words[at]}"))
@@ -202,7 +202,7 @@ def patch(draw: random.Random, prose: list[str], n_lines: int) -> str:
 
 
 def variants(draw: random.Random, row) -> dict[str, str]:
-    """Return the forms that a leak may have."""
+    """Return {description: form} of a row's texts as a sample may contain them."""
     statement, added = row.statement.split(), [line[1:] for line in row.patch.split("\n")[3:-1]]
     return {
         "the statement": row.statement,
@@ -222,8 +222,8 @@ def variants(draw: random.Random, row) -> dict[str, str]:
 
 
 def samples_folder() -> dict:
-    """Take half of the PRs in samples/ as a benchmark, then the other half: hits among what is not
-    of it, and what is.
+    """Use each half of the PRs in samples/ as a benchmark: count the hits among samples of this
+    half ("known") and among the others.
     """
     from codedata.checks.contamination import Benchmarks, Material
     rows = json.loads((PROJECT / "samples" / "prs.json").read_text(encoding="utf-8"))

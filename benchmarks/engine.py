@@ -1,8 +1,8 @@
-"""Compare --engine ray with threads, and count losses when its processes are killed.
+"""Compare --engine ray with threads, and count lost items when Ray's processes are killed.
 
 It runs king.py over prompts that mock_llm.py answers: on a cluster of this machine that ends with
-the run (overhead, wide), then on one of three `ray start` processes (nodes, kills, outage), whose
-workers and nodes, and the driver, are killed with SIGKILL. Linux only.
+the run (overhead, wide), then on a cluster of three `ray start` processes (nodes, kills, outage).
+In kills, workers, nodes and the driver are killed with SIGKILL. Linux only.
 
   python benchmarks/engine.py                            # all: a quarter of an hour
   python benchmarks/engine.py --only overhead,wide
@@ -32,8 +32,8 @@ from measure import PROJECT, Others, machine, mock_llm, parser_of, run, script, 
 sys.path.insert(0, str(PROJECT / "tests"))
 from ray_nodes import nodes
 
-OVERHEAD_TARGET_MS = 20   # per item, more than threads
-WIDE_TARGET = 1.15        # multiple of the ideal, with 256 calls in flight
+OVERHEAD_TARGET_MS = 20   # maximum per item, compared with threads
+WIDE_TARGET = 1.15        # maximum multiple of the ideal time, with 256 calls in flight
 PARTS = ("overhead", "wide", "nodes", "kills", "outage")
 N, WORKERS, DOWN_S = 100, 12, 20   # in kills and outage
 FAULTS = ("--latency", 2, "--jitter", 1, "--error-rate", "429:0.02,500:0.02", "--drop-rate", 0.02)
@@ -81,7 +81,7 @@ def new_root(base: Path, name: str, n: int, base_url: str, chars: int = 2000) ->
 
 
 def answers(root: Path) -> dict[str, bytes]:
-    """Return the contents of the answer files: neither times nor ids of calls are in them."""
+    """Return the contents of the answer files, which hold no times or call ids."""
     return {path.name: path.read_bytes() for path in (root / "answer").glob("[!_]*.json")}
 
 
@@ -115,7 +115,7 @@ def pair(base: Path, name: str, n: int, latency: float, workers: int) -> dict:
 # on three nodes ----------------------------------------------------------------------------------
 
 def on_nodes(base: Path, args) -> dict:
-    """Return figures of the parts that have a cluster of three nodes."""
+    """Return the figures of the parts on a cluster of three nodes."""
     report, hidden = {}, base / "hidden"
     hidden.mkdir()
     with nodes(hidden, base) as cluster:
@@ -147,7 +147,7 @@ def with_memory(base: Path, flags: tuple) -> dict:
 
 
 def tree(pid: int) -> list[int]:
-    """Return a process and all below it."""
+    """Return the ids of a process and its descendants."""
     below = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout
     return [pid, *(one for child in below.split() for one in tree(int(child)))]
 
@@ -167,8 +167,8 @@ def start(root: Path, flags: tuple) -> subprocess.Popen:
 
 
 def killed(base: Path, cluster, flags: tuple, seed: int) -> dict:
-    """Run king.py; kill two workers, a node and (odd seeds) the driver, each when so many prompts
-    are paid; run the killed ones again. Return the outcomes of the items."""
+    """Run king.py; kill two workers, a node and (odd seeds) the driver, each after a random number
+    of paid prompts; restart a killed driver. Return the outcomes of the items."""
     draw, log, died_t = random.Random(seed), base / f"calls_{seed}.jsonl", 0.0
     kinds = ["worker", "worker", "node", *["driver"] * (seed % 2)]
     draw.shuffle(kinds)
@@ -188,15 +188,15 @@ def killed(base: Path, cluster, flags: tuple, seed: int) -> dict:
         exit_code = driver.wait(600)
     cluster.start("--address", cluster.address)   # for the node that was killed
     calls = [json.loads(line) for line in log.read_text().splitlines()]
-    # a reply that was sent a moment before may not be on disk
+    # a reply sent just before the kill may not be on disk
     n_in_flight = sum(one["t"] < died_t < one["t"] + one["s"] + 0.2 for one in calls)
     return {"seed": seed, "kills": kinds, **outcome(base, root, exit_code, calls),
             "in_flight_when_the_driver_died": min(n_in_flight, WORKERS)}
 
 
 def kill(kind: str, cluster, draw: random.Random) -> None:
-    """Kill a process that makes items, or a node with all of its processes, except the head: the
-    driver runs next to it."""
+    """Kill a worker process, or a node with all its processes; never the head node, on which the
+    driver runs."""
     found = []
     while not found:
         found = [(worker, node) for worker, node in cluster.workers() if kind == "worker"
@@ -209,8 +209,8 @@ def kill(kind: str, cluster, draw: random.Random) -> None:
 
 
 def outcome(base: Path, root: Path, exit_code: int, calls: list[dict], chars: int = 2000) -> dict:
-    """Return the outcomes of a root's items, compared with an undisturbed run in threads. Items
-    paid twice are mock_llm.py's `duplicates_paid`, over all servers of one log."""
+    """Return the outcomes of a root's items, compared with an undisturbed run in threads.
+    `paid_twice` is mock_llm.py's `duplicates_paid`, over all servers that share a log."""
     expected, got = base / f"expected_{chars}", answers(root)
     if not expected.exists():
         with mock_llm("--latency", 0) as mock:
@@ -226,11 +226,11 @@ def outcome(base: Path, root: Path, exit_code: int, calls: list[dict], chars: in
 
 
 def outage(base: Path, flags: tuple) -> list[dict]:
-    """Run king.py on two roots at once, the endpoint of both being down in mid-run."""
+    """Run king.py on two roots at once, and take their endpoint down for DOWN_S seconds."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log, sizes = base / "calls_outage.jsonl", (1000, 1500)   # other prompts in each
+    log, sizes = base / "calls_outage.jsonl", (1000, 1500)   # so that their prompts differ
     options = (*FAULTS, "--log", log, "--port", port)
     with mock_llm(*options) as mock:
         roots = [new_root(base, f"outage_{chars}", N, mock.base_url, chars) for chars in sizes]
@@ -253,7 +253,7 @@ def wait_until_paid(mock, n: float) -> None:
 
 
 def table(report: dict) -> None:
-    """Print what was measured, and the bars."""
+    """Print the figures and the targets."""
     for part in PARTS:
         for one in report.get(part, ()):
             rows = {"": one, **{key: one[key] for key in ("threads", "ray") if key in one}}

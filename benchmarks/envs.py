@@ -1,18 +1,18 @@
 """Measure how many real projects the recipe planner turns into an environment without a model.
 
-Pinned releases with their tests in them (envs.toml) are fetched with the clients of their
+Pinned releases that include their tests (envs.toml) are fetched with the clients of their
 registries, checked, and given to the planner (codedata/env/planner.py): each in fresh containers,
-with the checks that env_setup.py makes. Each success is then verified a second time, from nothing
-in a new container; a disagreement is a false success.
+with the checks of env_setup.py. Each success is then verified again in a new container; if the
+second verification disagrees, it is a false success.
 
   python benchmarks/envs.py --cache DIR                    # all of them: hours on 2 cores
   python benchmarks/envs.py --cache DIR --group npm        # pure, hard or npm
   python benchmarks/envs.py --cache DIR --only 'a*' --log DIR   # keeps scripts and logs, to read
-  python benchmarks/envs.py --cache DIR --rows FILE        # notes each; none is built twice
+  python benchmarks/envs.py --cache DIR --rows FILE        # appends results; builds none twice
 
 It needs the Docker engine, `npm`, and the package unearth (a client of PyPI that downloads without
-building). It prints one JSON line on stdout and a table on stderr; --cache keeps archives, no
-builds. It exits with 1 if a target is missed.
+building). It prints one JSON line on stdout and a table on stderr; --cache keeps the archives, not
+the builds. It exits with 1 if a target is missed.
 """
 import argparse
 import fnmatch
@@ -42,14 +42,14 @@ from codedata.texts import tomllib
 LIST = Path(__file__).with_suffix(".toml")
 BASE = "codedata-base:bookworm"
 RUN = f"envs-{time.strftime('%Y%m%d-%H%M%S')}"
-# shares verified and healthy
+# minimum shares: verified, healthy
 TARGETS = {"pure": (0.90, 0.85), "hard": (0.0, 0.0), "npm": (5 / 8, 0.0)}
 
 
 def fetch(project: dict, cache: Path) -> Path:
-    """Return the archive of a project from its registry's client.
+    """Return the archive of a project, downloaded with its registry's client.
 
-    Raise Trouble if it is not the pinned one.
+    Raise Trouble if its digest is not the pinned one.
     """
     folder = cache / f"{project['name']}-{project['version']}"
     if not folder.is_dir():
@@ -84,7 +84,7 @@ def unpacked(archive: Path, to: Path) -> Path:
 
 
 def build(project: dict, args, engine) -> dict:
-    """Return the row of one project: what the planner found, verified twice."""
+    """Return the row of one project: the planner's result, verified twice."""
     started, label = time.monotonic(), f"{RUN}-{project['name']}"
 
     def opener(image: str):
@@ -130,15 +130,15 @@ def build(project: dict, args, engine) -> dict:
 
 
 def agrees(first: Verified, again: Verified) -> bool:
-    """Return whether a second verification agrees: it works, as well, and 99 of 100 cases came out
-    alike.
+    """Return whether a second verification agrees: it passes, is equally healthy, and 99 of 100
+    cases have the same result.
     """
     is_alike = len(differing(first, again)) <= len(first.results) / 100
     return again.ok and again.healthy == first.healthy and is_alike
 
 
 def differing(first: Verified, again: Verified) -> list[str]:
-    """Return the cases that passed for good in one of the two and did not in the other."""
+    """Return the cases, except flaky ones, that passed in only one of two verifications."""
     passed = [{case["name"] for case in v.results if case["status"] == "passed"}
               for v in (first, again)]
     return sorted((passed[0] ^ passed[1]) - set(first.flaky) - set(again.flaky))
@@ -175,16 +175,16 @@ def main() -> int:
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--cache", type=Path, required=True, help="a folder for archives")
     p.add_argument("--group", choices=[*TARGETS], help="only these")
-    p.add_argument("--only", default="*", metavar="GLOB", help="only projects of such a name")
+    p.add_argument("--only", default="*", metavar="GLOB", help="only projects with these names")
     p.add_argument("--jobs", type=int, default=2, help="projects at the same time (%(default)s)")
     p.add_argument("--script-s", type=float, default=600,
-                   help="for an install script, and for a run of the tests (%(default)s)")
+                   help="seconds for an install script or a test run (%(default)s)")
     p.add_argument("--budget-s", type=float, default=1800,
-                   help="after which no further recipe is tried (%(default)s)")
+                   help="seconds after which no further recipe is tried (%(default)s)")
     p.add_argument("--ca-bundle", default="", metavar="FILE",
                    help="certificate authorities, for the containers")
     p.add_argument("--rows", type=Path,
-                   help="a file of a JSON line a project: of earlier runs, and of this one")
+                   help="results, one JSON line per project; this run reads and extends them")
     p.add_argument("--log", type=Path, help="a folder for scripts and logs")
     args = p.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ def main() -> int:
                 if project["group"] in TARGETS and fnmatch.fnmatch(project["name"], args.only)
                 and args.group in (None, project["group"])]
     if not shutil.which("npm") and any(project["index"] == "npm" for project in projects):
-        raise Trouble("npm is not there, and some projects are fetched with it.",
+        raise Trouble("npm is missing, which fetches some of these projects.",
                       todo="Install it, or name another --group.")
     engine = connect()
     rows = []

@@ -1,15 +1,14 @@
-"""Measure how well leaks are found: only by facts, and by a leak judge, with labels that were made
-without either.
+"""Measure how well leaks are found, by facts and by a leak judge, on a set labelled without either.
 
-It reads answers.jsonl of a labelled set: lines {id, instance_id, language, kind, leak, why, split,
-messages_from: {trajectory, turn}, answer}, and kings.jsonl: {id, instance_id, messages_from,
-answer}, turns written blind, which cannot leak. The history is the conversation before that
-assistant turn of that row of trajectories.json; the pull request comes from prs.json. All lie
-in the set's folder or next to it. A judge's words are replayed from replies.jsonl: {id, judge,
-prompt (digest of the rule), replies}.
+The set has answers.jsonl: {id, instance_id, language, kind, leak, why, split, messages_from:
+{trajectory, turn}, answer}, and kings.jsonl: {id, instance_id, messages_from, answer}, turns
+written blind, which cannot leak. `messages_from` names a row of trajectories.json and an assistant
+turn in it: the history is the conversation before that turn. The pull request comes from prs.json.
+All files lie in the set's folder or next to it. A judge's replies are read from replies.jsonl: {id,
+judge, prompt (digest of the rule), replies}.
 
   python benchmarks/leak.py                        # samples/leak, the held-out half, and the kings
-  python benchmarks/leak.py --split tune           # the other half, only by facts, and their errors
+  python benchmarks/leak.py --split tune           # the other half, and the errors of the facts
   python benchmarks/leak.py --ask --llm-base-url URL --model NAME --workers 200    # ask a judge
 
 One JSON line on stdout, a table on stderr. benchmarks/README.md defines the figures.
@@ -75,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--split", choices=("held_out", "tune"), default="held_out",
                    help="default: %(default)s")
     p.add_argument("--ask", action="store_true",
-                   help="ask a judge what replies.jsonl lacks, and keep what it says")
+                   help="ask a judge about rows without a reply, and append its replies")
     p.add_argument("--llm-base-url", metavar="URL")
     p.add_argument("--model", default="judge")
     p.add_argument("--workers", type=int, default=8)
@@ -110,7 +109,7 @@ def beside(folder: Path, name: str) -> Path:
 
 
 def facts(rows: list[dict]) -> dict:
-    """Return the figures of the facts that are certain; each row gets `said_by_facts`."""
+    """Return the figures of the certain facts; set `said_by_facts` in each row."""
     took = []
     for row in rows:
         started = time.process_time()
@@ -123,8 +122,8 @@ def facts(rows: list[dict]) -> dict:
 
 
 def replay(rows: list[dict], kept: dict[str, dict]) -> dict:
-    """Return the figures of a judge's verdicts; a reply that cannot be read counts as unread and
-    as no leak.
+    """Return the figures of a judge's verdicts; an unreadable reply counts as unread and as no
+    leak.
     """
     n_unread = 0
     for row in rows:
@@ -154,8 +153,8 @@ def rule() -> str:
 
 
 def ask(rows: list[dict], args) -> None:
-    """Ask the judge of every row that has no reply yet, in random order, and keep each reply as it
-    comes.
+    """Ask the judge about every row without a reply, in random order, and write each reply when it
+    arrives.
     """
     path = args.set / "replies.jsonl"
     there = {row["id"] for row in read_set(path)}
@@ -179,7 +178,7 @@ def ask(rows: list[dict], args) -> None:
 
 
 def share(k: int, n: int) -> dict:
-    """Return k of n with the 95 % interval of Wilson; no share of nothing."""
+    """Return the share k of n with Wilson's 95 % interval; None for both if n is 0."""
     if not n:
         return {"k": 0, "n": 0, "share": None, "low": None, "high": None}
     low, high = wilson(k / n, n)

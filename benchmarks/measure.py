@@ -1,8 +1,9 @@
-"""Give the benchmarks a child process with its cost, the mock server and prompts to answer.
+"""Run child processes and measure their cost, run the mock server, and write prompts, for the
+benchmarks.
 
-Costs come from wait4(), so they are the costs of one process: all its threads, its start and its
-end. Peak memory of a child is at least what this process holds when it starts it, so this module
-keeps nothing large.
+Costs come from wait4(), so they are those of one process from start to end, with all its threads.
+A child's peak memory is at least this process's memory when the child starts, so this module keeps
+nothing large.
 """
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent
-LIST_LENGTH = 200   # prompts a file, as prompt.py writes them
+LIST_LENGTH = 200   # prompts per file, as prompt.py writes them
 SETTINGS_FROM_OUTSIDE = ("LLM_BASE_URL", "PIPELINE_PROXY", "REQUESTS_CA_BUNDLE", "CHUTES_BASE_URL",
                          "CHUTES_API_KEY")
 WORDS = ["parser", "token", "cache", "index", "return", "value", "error", "config", "buffer",
@@ -36,7 +37,7 @@ def parser_of(doc: str) -> argparse.ArgumentParser:
 
 @dataclass
 class Cost:
-    """Hold what one process took."""
+    """Hold the cost, the exit code and the output of one process."""
 
     wall_s: float
     user_s: float
@@ -53,9 +54,9 @@ class Cost:
 
 
 def run(command: list, cwd: Path, want: tuple[int, ...] = (0,)) -> Cost:
-    """Run a command and return its cost; end this script where its exit code isn't a wanted one."""
+    """Run a command and return its cost; end this script if its exit code is not in `want`."""
     environment = {k: v for k, v in os.environ.items() if k not in SETTINGS_FROM_OUTSIDE}
-    # pipes would have to be read
+    # files, since pipes would have to be read
     with open(cwd / "_stdout", "w+") as out, open(cwd / "_stderr", "w+") as err:
         started = time.monotonic()
         child = subprocess.Popen([str(c) for c in command], cwd=cwd, env=environment, stdout=out,
@@ -72,7 +73,7 @@ def run(command: list, cwd: Path, want: tuple[int, ...] = (0,)) -> Cost:
 
 
 def script(name: str, root: Path, *flags) -> list:
-    """Return the command of a script of the project over `root`."""
+    """Return the command that runs a script of the project on `root`."""
     return [sys.executable, PROJECT / name, "--root", root, "--config", root / "chain.toml", *flags]
 
 
@@ -80,12 +81,12 @@ def script(name: str, root: Path, *flags) -> list:
 class Mock:
     base_url: str
     ca_bundle: str
-    stats: dict = field(default_factory=dict)   # there when the server has ended
+    stats: dict = field(default_factory=dict)   # empty until the server has ended
 
 
 @contextmanager
 def mock_llm(*options, tls: bool = False):
-    """Run benchmarks/mock_llm.py as a process, on a free port."""
+    """Run benchmarks/mock_llm.py in its own process, on a free port."""
     command = [sys.executable, HERE / "mock_llm.py", "--port", "0", *options,
                *(["--tls"] if tls else [])]
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True) as server:
@@ -103,12 +104,12 @@ def mock_llm(*options, tls: bool = False):
 
 def write_root(root: Path, n: int, chars: int, commits: bool = False) -> None:
     """Write a root of `n` prompts with histories of about `chars` characters, as prompt.py does;
-    with `commits` also a PR record for each. Written in a process of its own, see this module's
-    docstring.
+    with `commits`, also a PR record for each. A child process writes it, to keep this process's
+    memory small.
     """
     root.mkdir(parents=True, exist_ok=True)
     (root / "chain.toml").touch()
-    (root / ".env").touch()   # else one in the current folder would count
+    (root / ".env").touch()   # else the current folder's .env would be read
     child = get_context("spawn").Process(target=_write_root,
                                          args=(root, n, chars, commits))
     child.start()
@@ -141,8 +142,8 @@ def _write_root(root: Path, n: int, chars: int, commits: bool) -> None:
 
 
 def history(i: int, chars: int) -> list[dict]:
-    """Return system message, task, and turns of an agent up to about `chars` characters, always
-    alike for an i.
+    """Return a system message, a task and an agent's turns, of about `chars` characters together;
+    they depend only on `i` and `chars`.
     """
     draw = random.Random(i)
     messages = [{"role": "system",
@@ -170,10 +171,8 @@ def _sentence(draw: random.Random, n: int = 12) -> str:
 
 
 class Others:
-    """Return the cores that other processes used meanwhile, by /proc/stat; None without that file.
-
-    Tells a noisy run.
-    """
+    """Measure the cores that other processes use from now on, by /proc/stat; None without it. Many
+    mean that the run is noisy."""
 
     def __init__(self):
         self.busy_s, self.t = self._busy_s(), time.monotonic()
@@ -195,7 +194,7 @@ class Others:
 
 
 def machine() -> dict:
-    """Return the facts about the machine that make figures of two runs comparable."""
+    """Return facts about the machine, to see whether figures of two runs are comparable."""
     return {"python": ".".join(map(str, sys.version_info[:3])),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
                      else os.cpu_count(), "load_1m": round(os.getloadavg()[0], 2)}

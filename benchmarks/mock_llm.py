@@ -6,16 +6,16 @@
 
   POST /v1/chat/completions (or /chat/completions)   GET /v1/models   GET /stats
 
-It needs the standard library only, and listens on 127.0.0.1. The first line on stdout is the
-address; with --tls a second one names the certificate that a client has to trust; the last one,
-after SIGTERM or SIGINT, is the /stats. Answers depend only on the prompt; faults and jitter on
-seed, prompt and attempt number, never on the order of arrival. A request with a `response_format`
-or which names all five metrics gets a metrics JSON (a json_schema is filled in), one with `tools` a
-call of one of them, preferably a shell's, any other "THOUGHT: ..." and one bash block. Bodies that
-differ in `user` or `metadata` only are one prompt.
-/stats: `paid` counts every 200, also the `abandoned` ones, whose client had gone (a real provider
-bills those); `duplicates_paid` and `duplicates_ok` count 200s for a prompt made/delivered intact
-before; `first_t` and `last_t` are the times of the first request and of the last answer.
+It needs only the standard library, and listens on 127.0.0.1. The first line on stdout is the
+address; with --tls, a second line names the certificate that clients must trust; the last line,
+after SIGTERM or SIGINT, is the JSON of /stats. Answers depend only on the prompt; faults and jitter
+depend on seed, prompt and attempt number, never on the order of arrival. The answer is a JSON of
+metrics if the request has a `response_format` (a json_schema is filled in) or names all five
+metrics; a call of one of the `tools`, preferably a shell, if it has any; else "THOUGHT: ..." and
+one bash block. Bodies that differ only in `user` or `metadata` are one prompt.
+/stats: `paid` counts every 200, including `abandoned` ones whose client had gone (a real provider
+bills those); `duplicates_paid` and `duplicates_ok` count 200s for a prompt whose intact answer was
+already made / delivered; `first_t` and `last_t` are the times of the first request and last answer.
 """
 import argparse
 import asyncio
@@ -76,7 +76,7 @@ def answer(req, text, key, opt):
 
 
 def tool_call(tools, key):
-    """Return a call of a tool: of the first that runs a command, else of the first."""
+    """Return a call of the first tool that runs a command, else of the first tool."""
     draw, functions = random.Random(key), [tool.get("function") or tool for tool in tools]
     schemas = [function.get("parameters") or {} for function in functions]
     shells = [i for i, schema in enumerate(schemas)
@@ -221,7 +221,7 @@ class Conn(asyncio.Protocol):
             self.send(200 if page else 404, page() if page else {"error": {"message": route}})
 
     def send(self, status, out, extra="", drop=False):
-        """Answer; return False where the client has gone already."""
+        """Send an answer; return False if the client has gone."""
         if self.tr.is_closing():
             return False
         # ASCII
@@ -236,8 +236,8 @@ class Conn(asyncio.Protocol):
 
 
 def make_certificate(folder):
-    """Return (cert.pem, key.pem) for 127.0.0.1, self-signed, with the extensions that a
-    strict client wants.
+    """Return (cert.pem, key.pem) for 127.0.0.1, self-signed, with the extensions that strict
+    clients require.
     """
     cert, key = str(Path(folder) / "cert.pem"), str(Path(folder) / "key.pem")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
@@ -278,19 +278,19 @@ def parser():
     for flag, default, metavar, what in (
             ("port", 8009, "P", "0 picks a free one and prints it"),
             ("latency", .5, "S", "seconds per answer"),
-            ("jitter", 0., "S", "plus or minus so many seconds, uniform"),
+            ("jitter", 0., "S", "latency varies by up to S seconds, uniformly"),
             ("seed", 0, "N", "of faults and jitter"),
             ("error-rate", "", "CODE:P,...", "such as 429:0.02,500:0.01"),
             ("log", "", "FILE", "JSON line per call"),
             ("retry-after", 1., "S", "header of a 429 or 503"),
             ("max-in-flight", 0, "N", "429 above; 0 for no limit"),
-            ("metric-range", "0:2", "LO:HI", "integers where both are")):
+            ("metric-range", "0:2", "LO:HI", "metrics are integers if HI is one")):
         p.add_argument(f"--{flag}", type=type(default), default=default, metavar=metavar,
                        help=f"{what} ({default!r})")
     for name, what in FAULTS.items():
         p.add_argument(f"--{name}-rate", type=float, default=0, metavar="P", help=what)
     p.add_argument("--tls", nargs="*", metavar="FILE",
-                   help="https: CERT KEY (PEM files), or none to have them made")
+                   help="https: CERT KEY (PEM files), or none to make them")
     return p
 
 

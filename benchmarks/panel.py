@@ -1,11 +1,11 @@
-"""Measure whether the panel's statistics tell the truth: simulated judges with a known fault each,
-a thousand duels.
+"""Measure whether the panel's statistics are right, on a thousand simulated duels whose judges have
+known faults.
 
-Each duel has N turns of some instances, judged in both orders by three judges: one that is
-fair, one that prefers the first place, and one of the challenger's family that prefers it. What is
-stated of them (codedata/duel/judge_stats.py, scoring.py) is compared with the truth, which is
-computed from a very large duel: how often the 95 % intervals cover it, and how wide they are
-compared with the analytic ones.
+Each duel has N turns of some instances. Three judges compare the answers in both orders: a fair
+one, one that prefers the first answer, and one that prefers the challenger, a model of its family.
+The statistics of codedata/duel/judge_stats.py and scoring.py are compared with the truth, computed
+from a very large duel: how often their 95 % intervals cover it, and how wide they are compared with
+analytic intervals.
 
   python benchmarks/panel.py                   # 1,000 duels of 120 turns: about two minutes
   python benchmarks/panel.py --duels 100
@@ -31,11 +31,11 @@ ORDERS = ("king_first", "challenger_first")
 
 
 def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float | None = None):
-    """Draw scores (judges, orders, turns, metrics), and the turns' instances.
+    """Return (scores by judge, order, turn and metric; the turns' instances).
 
-    A judge takes the challenger where what it sees of the difference is above a third, the king
-    below minus a third. Turns of an instance share a part of their quality; the five metrics of a
-    turn another one.
+    A judge picks the challenger if the difference that it sees is above 1/3, the king if it is
+    below -1/3. The turns of an instance share a part of their quality, and the five metrics of a
+    turn share another part.
     """
     instances = np.arange(n) // per_instance
     shared = draw.normal(0.25, 0.5, instances[-1] + 1)[instances]
@@ -43,7 +43,7 @@ def verdicts(draw: np.random.Generator, n: int, per_instance: int, place: float 
     quality = shared[:, None] + of_turn[:, None] + of_metric
     scores = np.empty((len(JUDGES), 2, n, len(METRICS)))
     for j, faults in enumerate(JUDGES.values()):
-        taste = draw.normal(0, 0.4, (n, len(METRICS)))   # the judge's own, the same in both orders
+        taste = draw.normal(0, 0.4, (n, len(METRICS)))   # of the judge, equal in both orders
         for o in range(2):
             at_first = 1 if ORDERS[o] == "challenger_first" else -1
             seen = (quality + taste + draw.normal(0, 0.3, (n, len(METRICS)))
@@ -65,12 +65,12 @@ def as_turns(scores: np.ndarray, instances: np.ndarray) -> list:
 
 
 def combined(scores: np.ndarray) -> np.ndarray:
-    """Return (judges, turns, metrics): the two orders as one."""
+    """Return the scores by judge, turn and metric, with both orders combined."""
     return np.where(scores[:, 0] == scores[:, 1], scores[:, 0], 0.5)
 
 
 def truths(per_instance: int) -> dict[str, tuple[float, float]]:
-    """Return {statistic: (true value, analytic standard error at one cluster)} of a large duel."""
+    """Return {statistic: (true value, analytic standard error for one cluster)} of a large duel."""
     big = 400_000 // per_instance * per_instance
     scores, _ = verdicts(np.random.default_rng(99), big, per_instance)
     both, found = combined(scores), {}
@@ -106,8 +106,8 @@ def stated(turns: list, seed: int) -> dict[str, tuple[float, float]]:
 
 
 def orders(n: int) -> dict:
-    """Return how far king_first and both are from the share that judges without a preference for a
-    place would give.
+    """Return the challenger's share by judges without a position bias, and the errors of biased
+    judges if [judge] order is "both" or "king_first".
     """
     draw = np.random.default_rng(7)
     fair, _ = verdicts(draw, n, 1, place=0.0)

@@ -1,12 +1,12 @@
-"""Measure a script that has nothing to do: --status and a plain re-run, on up to 100,000 answers.
+"""Measure scripts that have nothing to do: --status and a plain re-run, on up to 100,000 answers.
 
-It builds each root the real way: prompts and PR records as prompt.py leaves them, then king.py,
-then ch.py, both answered by mock_llm.py without latency. Then it measures king.py and ch.py over
-it, each with --status and without a flag.
+It builds each root as a user would: prompts and PR records as prompt.py writes them, then answers
+by king.py and ch.py from mock_llm.py without latency. Then it measures king.py and ch.py on the
+root, each with --status and without a flag.
 
   python benchmarks/resume.py                        # builds the roots first: some minutes
   python benchmarks/resume.py --n 10000,20000        # smaller
-  python benchmarks/resume.py --root DIR             # builds them there, or takes an earlier run's
+  python benchmarks/resume.py --root DIR             # builds them there, or uses existing ones
 
 One JSON line on stdout, a table on stderr. benchmarks/README.md defines the figures.
 """
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def empty_root(base: Path) -> Path:
-    """Return a root without items, to measure only the start-up."""
+    """Return a root without items, to measure only start-up."""
     root = base / "root_0"
     root.mkdir(parents=True, exist_ok=True)
     (root / "chain.toml").touch()
@@ -93,7 +93,7 @@ def build(root: Path, n: int, chars: int) -> dict:
 
 
 def measure(root: Path, n: int, repeat: int) -> dict:
-    """Return {command: its cost}: the median of the walls and CPU times, the largest peak."""
+    """Return {command: its cost}: the medians of wall and CPU time, and the largest peak memory."""
     figures = {}
     for name in ("king", "ch"):
         for flags in (["--status"], []):
@@ -108,7 +108,8 @@ def measure(root: Path, n: int, repeat: int) -> dict:
 
 
 def growth(report: dict) -> dict:
-    """Compare the largest root to the smallest, without the start-up: 1.0 is linear."""
+    """Return how costs without start-up grow from the smallest root to the largest; 1.0 is linear.
+    """
     small, large = report["sizes"][0], report["sizes"][-1]
     factor = large["n"] / small["n"]
     out = {}

@@ -1,12 +1,13 @@
-"""Measure how run_turns.py replays trajectories, what a branch costs, and planted edits.
+"""Measure how exactly run_turns.py replays trajectories, how long a branch takes, and whether
+run_turns.py tells planted edits apart.
 
   python benchmarks/run_turns.py --root ROOT --source FOLDER             # 60 commands of each
   python benchmarks/run_turns.py --root ROOT --source FOLDER --only '*pydicom*' --commands 500
   sh samples/demo-pr.sh DIR; python benchmarks/run_turns.py --root DIR --planted
 
 ROOT has commit/ and env/ of the trajectories' pull requests, FOLDER the trajectories, as prompt.py
-reads them. One JSON line on stdout, a line for each trajectory on stderr. Exit code 1 says that a
-bar is missed.
+reads them. One JSON line on stdout, a line for each trajectory on stderr. Exit code 1: a target is
+missed.
 """
 from __future__ import annotations
 
@@ -67,7 +68,7 @@ def main() -> int:
 
 
 def replayed(runner: Runner, settings, models: Models, args) -> dict:
-    """Return how observations compare, by start and cause, and the seconds of branches."""
+    """Return counts of equal, masked and unequal observations by start, and seconds of branches."""
     source = open_source(settings.prompt.source, Hub(models.http), settings.prompt.split)
     trajectories = run_turns.trajectories(source).open()
     commits = Store(settings.root, Commit).open()
@@ -117,7 +118,7 @@ def cut(messages: list, n_turns: int) -> list:
 
 @contextmanager
 def at_state(runner: Runner, answer: Answer, commit: Commit) -> Iterator[State]:
-    """Yield a runner's state, with a log of calls as the run loop gives it."""
+    """Yield a runner's state, with a reply log as in the run loop."""
     environment = environments_of(runner.settings).open().read(answer.instance_id)
     with (TemporaryDirectory() as folder,
           recording(ReplyLog(Path(folder), "run_turns", "benchmark")),
@@ -135,7 +136,7 @@ def compared(found) -> Counter:
 
 
 def branch_seconds(state: State) -> list[float]:
-    """Return the seconds of branches on a state, each with a change and a command."""
+    """Return the seconds that each branch on a state takes, with a change and a command."""
     times = []
     for i in range(N_BRANCHES):
         began = time.monotonic()
@@ -149,7 +150,7 @@ def branch_seconds(state: State) -> list[float]:
 # planted edits -----------------------------------------------------------------------------------
 
 def planted(runner: Runner, settings) -> dict:
-    """Return how many edits run_turns.py's records tell apart."""
+    """Return how many planted edits get the right label from run_turns.py's records."""
     commits = Store(settings.root, Commit).open()
     tasks = Store(settings.root, Task, kind=PULL_REQUEST).open()
     labels = []
@@ -170,13 +171,14 @@ def planted(runner: Runner, settings) -> dict:
 
 
 def edits_of(commit: Commit, task: Path) -> dict[str, str]:
-    """Return {"kind n": command} of ten edits; `right` ones are the gold patch of a task."""
+    """Return {"label n": command} of ten edits; the `right` ones apply the task's gold patch."""
     gold = (task / "solution/gold.patch").read_text()
     path = next(path for path, _ in files_of(gold) if path.endswith(".py"))
     apply = "git apply <<'END'\n{}END"
     at = f"from pathlib import Path\nfile = Path({path!r})\ntext = file.read_text()\n"
     python = "python3 - <<'END'\n{}END"
-    misnamed = re.sub(r"(.*\n\+ *def \w+)", r"\1_", gold, count=1, flags=re.DOTALL)   # the last
+    # rename the last added function
+    misnamed = re.sub(r"(.*\n\+ *def \w+)", r"\1_", gold, count=1, flags=re.DOTALL)
     return {
         "right 1": apply.format(gold),
         "right 2": f"cat > /tmp/p <<'END'\n{gold}END\ngit apply -v /tmp/p && git diff --stat",
@@ -192,7 +194,7 @@ def edits_of(commit: Commit, task: Path) -> dict[str, str]:
 
 
 def labels_of(runner: Runner, commit: Commit, edits: dict[str, str], to_pass: set[str]) -> dict:
-    """Return {edit: right, wrong, none or crash}, decided by running each of them."""
+    """Return {edit: right, wrong, none or crash}, from a run of each edit."""
     answer = an_answer(commit.instance_id, [{"role": "user", "content": "Go on."}])
     sides = {edit: f"I edit.\n\n```bash\n{command}\n```" for edit, command in edits.items()}
     with at_state(runner, answer, commit) as state:

@@ -1,14 +1,14 @@
-"""Measure how close king.py comes to its workers' best, and what a call costs the client.
+"""Measure king.py's wall time compared with the ideal, and the client's CPU time per call.
 
-It starts mock_llm.py (0.5 s an answer), writes N prompts into a temporary root, and runs king.py
-over them for each number of workers. For comparison it sends the same prompts to the same server in
-a bare loop of `requests`, with a Session per thread: no retry, ledger, proxy, file or check of the
-answer. This is the floor, the least that a call costs.
+It starts mock_llm.py (0.5 s per answer), writes N prompts into a temporary root, and runs king.py
+on them for each number of workers. For comparison, a bare loop of `requests`, with a Session per
+thread, sends the same prompts to the same server: without retries, ledger, proxy, files or checks
+of answers. This is the floor: the minimum cost of a call.
 
   python benchmarks/throughput.py                       # 32, 128, 256 workers, 5,000 calls each
   python benchmarks/throughput.py --https --workers 256
 
-One JSON line on stdout, a table on stderr. What is counted: benchmarks/README.md.
+One JSON line on stdout, a table on stderr. benchmarks/README.md defines the figures.
 """
 import argparse
 import json
@@ -24,8 +24,8 @@ from pathlib import Path
 import requests
 from measure import HERE, Others, machine, mock_llm, parser_of, run, script, write_root
 
-WALL_TARGET = {32: 1.10, 128: 1.10, 256: 1.10}   # of ideal
-CPU_TARGET_MS = 1.2                              # a call, with answer file and ledger line
+WALL_TARGET = {32: 1.10, 128: 1.10, 256: 1.10}   # multiple of the ideal, by workers
+CPU_TARGET_MS = 1.2                              # per call, with answer file and ledger line
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
                    help="of an answer (%(default)s)")
     p.add_argument("--history-chars", type=int, default=4000, metavar="N",
                    help="of a prompt (%(default)s)")
-    p.add_argument("--https", action="store_true", help="the same over TLS")
+    p.add_argument("--https", action="store_true", help="use TLS")
     p.add_argument("--tmp", metavar="DIR",
                    help="where the temporary root goes: its file system is part of the figures")
     p.add_argument("--keep", action="store_true", help="leave the temporary root")
@@ -76,16 +76,16 @@ def parser() -> argparse.ArgumentParser:
 def fresh_root(base: Path, name: str) -> Path:
     """Write the prompts into a root for this run.
 
-    Nothing is deleted between two runs: on ext4 each file that was deleted within the last minutes
-    makes every new one dearer.
+    Nothing is deleted between two runs: on ext4, recently deleted files slow down the creation of
+    new ones.
     """
     return Path(shutil.copytree(base / "prompts", base / name))
 
 
 def king(base: Path, workers: int, args) -> dict:
-    """Run king.py over all prompts, none answered yet; return figures of its calls phase."""
+    """Run king.py on unanswered prompts; return the figures of the time from its first call."""
     root = fresh_root(base, f"king_{workers}")
-    # start-up: interpreter, imports, settings, plan of N items
+    # the cost of start-up: interpreter, imports, settings, plan of N items
     idle = run(script("king.py", root, "--status"), root)
     load, others = os.getloadavg()[0], Others()
     with mock_llm("--latency", args.latency, tls=args.https) as mock:
@@ -109,7 +109,7 @@ def king(base: Path, workers: int, args) -> dict:
 
 
 def floor(base: Path, workers: int, args) -> dict:
-    """Run floor_of() in a process of its own, on a fresh server; return its figures."""
+    """Run floor_of() in its own process, on a fresh server; return its figures."""
     with mock_llm("--latency", args.latency, tls=args.https) as mock:
         flags = ["--tmp", base / "prompts", "--workers", workers, "--floor-url", mock.base_url,
                  "--ca-bundle", mock.ca_bundle]
@@ -122,7 +122,7 @@ def floor(base: Path, workers: int, args) -> dict:
 
 
 def floor_of(args) -> dict:
-    """Send each prompt of the root `--tmp` once; return wall and CPU seconds of the loop alone."""
+    """Send each prompt of the root `--tmp` once; return wall and CPU seconds of only this loop."""
     files = sorted(Path(args.tmp, "prompt").glob("*.json"))
     prompts = iter([prompt for path in files for prompt in json.loads(path.read_bytes())])
     lock, texts = threading.Lock(), []

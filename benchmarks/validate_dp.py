@@ -1,15 +1,15 @@
-"""Measure `build_dp.py validate` on the tasks of samples/: the engine's share of its time,
-and the gain of four at once. With --mutants: is each fault found by the check that is for it?
+"""Measure `build_dp.py validate` on the tasks of samples/: the engine's share of its time, and the
+speed-up by four workers. With --mutants: does the check meant for each fault find it?
 
-  python benchmarks/validate_dp.py                        # one at a time, then four at once
+  python benchmarks/validate_dp.py                        # one worker, then four
   python benchmarks/validate_dp.py --only same-bytes      # copies of one, for a quick look
   python benchmarks/validate_dp.py --mutants              # all mutants, and the samples themselves
   python benchmarks/validate_dp.py --mutants --check solvable --limit 1
 
-A mutant is a sample with a fault (tests/datapoints/mutants.toml); it counts as caught if the
-first check that fails is the one that it names. With --root DIR samples that were checked there
-are not checked again. It needs the Docker engine. One JSON line on stdout, a table on stderr; it
-exits with 1 if a bar is missed.
+A mutant is a sample with a fault (tests/datapoints/mutants.toml); it counts as caught if the first
+check that fails is the check named in mutants.toml. With --root DIR, samples that were checked
+there are not checked again. It needs the Docker engine. One JSON line on stdout, a table on stderr;
+exit code 1: a target is missed.
 """
 import argparse
 import json
@@ -42,10 +42,10 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import labelled
 from codedata.texts import tomllib
 
-SAMPLES = PROJECT / "samples/tasks"   # some of the set, as folders, to make mutants from
+SAMPLES = PROJECT / "samples/tasks"   # the samples that mutants are made from, as folders
 MUTANTS = PROJECT / "tests/datapoints/mutants.toml"
 CPUS = 0.5                       # for each of several containers that run at once
-ENGINE_SHARE, RATIO = 0.9, 1.5   # the least
+ENGINE_SHARE, RATIO = 0.9, 1.5   # minimums
 
 
 def main() -> int:
@@ -59,20 +59,20 @@ def main() -> int:
 
 def parser() -> argparse.ArgumentParser:
     p = parser_of(__doc__)
-    p.add_argument("--only", action="append", metavar="SAMPLE", help="of the samples (all)")
-    p.add_argument("--at-once", type=int, default=4, help="for the rate (%(default)s)")
+    p.add_argument("--only", action="append", metavar="SAMPLE", help="samples to use (all)")
+    p.add_argument("--at-once", type=int, default=4, help="workers for the speed-up (%(default)s)")
     p.add_argument("--mutants", action="store_true", help="run the mutants")
-    p.add_argument("--check", help="only those of a check")
-    p.add_argument("--limit", type=int, help="at most so many")
+    p.add_argument("--check", help="only mutants for this check")
+    p.add_argument("--limit", type=int, help="maximum number of mutants")
     p.add_argument("--workers", type=int, default=2, help="mutants at once (%(default)s)")
     p.add_argument("--good", action="store_true",
-                   help="check the samples, too, where not all mutants run")
-    p.add_argument("--root", type=Path, help="where results of the samples are kept")
+                   help="check the samples, too, even if not all mutants run")
+    p.add_argument("--root", type=Path, help="folder for the results of the samples")
     return p
 
 
 def datapoints(work: Path) -> list[Path]:
-    """Return the folders of all samples, unpacked below a folder."""
+    """Unpack all samples below a folder, and return their folders."""
     folders = unpack(work / "samples").iterdir()
     return sorted(path for path in folders if Task.kind_in(path) == DATAPOINT)
 
@@ -89,7 +89,7 @@ def validated(folders: list[Path], root: Path, *flags) -> dict:
 
 
 def certificates() -> list[str]:
-    """Return the flags for a network with an authority of its own."""
+    """Return the flags for a network with its own certificate authority."""
     bundle = os.environ.get("REQUESTS_CA_BUNDLE")
     return ["--ca-bundle", bundle] if bundle else []
 
@@ -104,7 +104,7 @@ def failed(found: list[dict]) -> dict[str, list[str]]:
 # speed -------------------------------------------------------------------------------------------
 
 def speed(args, work: Path) -> tuple[dict, bool]:
-    """Return the figures of the same datapoints one at a time and several at once."""
+    """Return the figures of the same datapoints with one worker and with several."""
     samples = [path for path in datapoints(work) if path.name in (args.only or [path.name])]
     copies = -(-args.at_once // len(samples))
     folders = [copy_of(path, work / "datapoints", n) for n in range(copies) for path in samples]
@@ -135,7 +135,7 @@ def speed(args, work: Path) -> tuple[dict, bool]:
 
 
 def copy_of(sample: Path, folder: Path, n: int) -> Path:
-    """Return a copy of a sample, whose content is another one for each `n`."""
+    """Return a copy of a sample; its content differs for each `n`."""
     place = folder / (f"{sample.name}-{n}" if n else sample.name)
     shutil.copytree(sample, place)
     with open(place / "instruction.md", "a", encoding="utf-8") as file:
@@ -151,7 +151,7 @@ def mutants() -> list[dict]:
 
 
 def mutated(mutant: dict, folder: Path) -> Path:
-    """Write the datapoint of a mutant below a folder, and return its own."""
+    """Write the datapoint of a mutant below a folder, and return the datapoint's folder."""
     place = folder / mutant["name"]
     shutil.copytree(SAMPLES / mutant["base"], place)
     subprocess.run(["git", "apply", "--unidiff-zero", "-"], cwd=place, input=mutant["patch"],

@@ -1,12 +1,12 @@
-"""codedata makes training data for coding agents: scripts over directories, and the craft they
-share.
+"""codedata makes training data for coding agents. Its scripts read and write directories; this
+package holds the code that they share.
 """
 import sys
 from importlib import import_module
 from importlib.util import find_spec
 
 if sys.version_info < (3, 10) or not all(map(find_spec, ("orjson", "rich", "duckdb"))):
-    raise SystemExit(f"codedata: {sys.executable} is not its environment. Run: make setup; "
+    raise SystemExit(f"codedata: {sys.executable} is too old or lacks packages. Run: make setup; "
                      "then: .venv/bin/python SCRIPT.py, or make STAGE")
 
 __version__ = "0.2.0"

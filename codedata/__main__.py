@@ -1,4 +1,4 @@
-"""Run a script, a tool or a demo by its name: the command `codedata` (--version: which one).
+"""Run a script, a tool or a demo by its name: the command `codedata`.
 
   codedata king --root runs/mine --limit 3
   codedata duel --root runs/mine --dry-run   # what prompt, king, ch, validate … would cost
@@ -20,7 +20,7 @@ from codedata.run import cli
 from codedata.terminal import HOME, command, runnable, say
 from codedata.texts import did_you_mean
 
-# a sh tool calls scripts with this Python, and prints commands that begin with `codedata`
+# tells a shell tool which Python runs scripts, and how its messages spell `codedata`
 RUN = 'export CODEDATA_PYTHON="$0" CODEDATA="$1"; shift; exec "$@"'
 
 

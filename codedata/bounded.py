@@ -1,8 +1,8 @@
 """Read untrusted files: only regular files, without blocking, up to a size limit.
 
 Opening a FIFO, device or folder raises OSError immediately, even in place of a record. Links are
-followed; `inside` and `resolved_in` refuse links that lead out of a folder. Not promised: that a
-file stays as it is while it is read.
+followed; `inside` and `resolved_in` refuse links that lead out of a folder. A file may still change
+while it is read.
 """
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_NAME_BYTES = 255
 
 def open_regular(path: Path | str, max_bytes: float = math.inf) -> BinaryIO:
     """Open a regular file for reading. Raise OSError (EINVAL) for anything else, without blocking,
-    and OSError (EFBIG) for a file of more than `max_bytes`, holes included."""
+    and OSError (EFBIG) for a file longer than `max_bytes` (a sparse file's holes count)."""
     file = open(regular_descriptor(path, os.O_RDONLY), "rb")
     if os.fstat(file.fileno()).st_size > max_bytes:
         file.close()
@@ -96,8 +96,8 @@ def numbered_lines(path: Path, todo: str) -> dict[str, str]:
 def inside(root: Path | str, *parts: str) -> Path:
     """Return root/part/… for untrusted parts: names, or relative paths.
 
-    Raise BrokenRecord if a part is neither, or if a link below the root leads out of it or in a
-    circle.
+    Raise BrokenRecord for any other part, and for a link below the root that leads out of the root
+    or in a circle.
     """
     path = str(root)
     try:
@@ -120,14 +120,14 @@ def own_folder(directory: Path, *names: str) -> Path:
     for name in names:
         directory = directory / name
         if directory.is_symlink():
-            raise Trouble("is a link, where codedata has files of its own.", str(directory),
+            raise Trouble("is a link; codedata writes and deletes files here.", str(directory),
                           "Delete the link.")
     return directory
 
 
 def check_links(root: Path, stages: re.Pattern, may_be_links: bool) -> None:
-    """Raise Trouble if a script would write through a link: if a stage's folder is a link (unless
-    `may_be_links`), or an entry in it whose name begins with `_`. The root may be a link."""
+    """Raise Trouble if a stage's folder is a link (unless `may_be_links`), or if it has an entry
+    that begins with `_` and is a link: scripts write through these. The root may be a link."""
     folders = [root]
     for folder in folders:
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
@@ -136,7 +136,7 @@ def check_links(root: Path, stages: re.Pattern, may_be_links: bool) -> None:
                 if not (stages.fullmatch(entry.name) if is_stage else entry.name[0] == "_"):
                     continue
                 if entry.is_symlink() and not (is_stage and may_be_links):
-                    raise Trouble("is a link, where codedata has files of its own.", entry.path,
+                    raise Trouble("is a link; codedata writes and deletes files here.", entry.path,
                                   "Put the folder there, or set [run] linked_folders = true."
                                   if is_stage else "Delete the link.")
                 folders.append(Path(entry.path))

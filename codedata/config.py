@@ -1,12 +1,12 @@
 """Read the settings from flags, environment, .env and chain.toml, with each value's origin.
 
 Flag > environment > .env > chain.toml > the default in settings.py. chain.toml and .env are looked
-for in --root, then in the current folder; two are never merged. Keys are read from the environment
-only, held in an ApiKey, never printed.
+for in --root, then in the current folder; only the first is read. API keys come from the
+environment, .env or --llm-auth-token, not from chain.toml. An ApiKey is never printed.
 
-A root may be untrusted. So a key of the environment is never sent to an address (or through a proxy
-or CA bundle) that a file of the root names. There are three exceptions: the environment pairs the
-two, the file is given with --config, or the root is the folder of the scripts.
+A root may be untrusted. So a key from the environment is not sent to an address, or through a proxy
+or CA bundle, that a file in the root names. There are three exceptions: the environment names the
+same address for this key, the file is given with --config, or the root is the scripts' folder.
 """
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ BUILT_IN_ENDPOINTS = {
 }
 PRICE_LINE = ('Add under [prices] in chain.toml, in USD for a million tokens:  '
               '"{model}" = {{ in = 0.00, out = 0.00 }}')
-# {variable of a key: variable of the address that it belongs to}
+# {environment variable of a key: variable of the only address that it is for}
 ADDRESS_OF = {"QIANFAN_BEARER_TOKEN": "LLM_BASE_URL", "OPENAI_API_KEY": "OPENAI_BASE_URL",
               "CHUTES_API_KEY": "CHUTES_BASE_URL"}
 OPENAI = re.compile(r"https://(?:\w+\.)?api\.openai\.com(?::443)?(?:/|$)")
@@ -203,8 +203,8 @@ class _Layers:
                 for judge in models)
 
     def _apply_openai_url(self, llm: dict) -> None:
-        """Use OPENAI_BASE_URL as the address if no other setting names an endpoint, an address or a
-        CHUTES key."""
+        """Use OPENAI_BASE_URL as the address, unless another setting names an endpoint or an
+        address, or a variable of CHUTES is set."""
         url, origin = self.environment.get("OPENAI_BASE_URL", UNSET)
         is_named = (llm["base_url"] or self.origin["llm.endpoint"] != "default"
                     or "chutes" in self._table("endpoints"))
@@ -219,8 +219,8 @@ class _Layers:
         return given
 
     def key(self, variable: str, *origins: str, url: str = "") -> ApiKey:
-        """Return a key from the environment, for an address with these origins. The key is empty if
-        it is unset or withheld."""
+        """Return the key in an environment variable, for the address `url`, which comes from
+        `origins`. The key is empty if it is unset or withheld."""
         value, place = self.environment.get(variable, ("", ""))
         own_url, own_place = self.environment.get(ADDRESS_OF.get(variable), NO_URL)
         is_paired = url == own_url.rstrip("/") and not own_place.startswith(self.of_root)
@@ -236,8 +236,8 @@ class _Layers:
         return key
 
     def _key_for(self, url: str, variable: str, *origins: str) -> ApiKey:
-        """Return the key for an endpoint's address: the value of `variable`, or OPENAI_API_KEY if
-        the address is OpenAI's or OPENAI_BASE_URL."""
+        """Return the key for an endpoint's address: the value of `variable` or, if it is unset and
+        the address is OpenAI's or OPENAI_BASE_URL, the value of OPENAI_API_KEY."""
         key = self.key(variable, *origins, url=url)
         openai_url, _ = self.environment.get("OPENAI_BASE_URL", NO_URL)
         if not key and (OPENAI.match(url) or url == openai_url.rstrip("/")):
@@ -459,8 +459,8 @@ def quieten_ray() -> None:
 
 @contextmanager
 def bare_environment() -> Iterator[None]:
-    """Reduce os.environ within the block to the variables in FOR_PROGRAMS, so that processes
-    started there get no keys."""
+    """Within the block, keep in os.environ only variables that match FOR_PROGRAMS, so that
+    processes started there get no keys."""
     full = dict(os.environ)
     for name in filterfalse(FOR_PROGRAMS.fullmatch, full):
         del os.environ[name]

@@ -46,8 +46,8 @@ def in_worker(method: Callable) -> Callable:
 
 
 class StaysInDriver:
-    """Mark a class whose objects stay in the driver: a worker receives a Remote instead, also from
-    functions marked `in_driver`. `copied` names the attributes that a Remote copies."""
+    """Mark a class whose objects stay in the driver: a worker receives a Remote instead, even as
+    the result of an `in_driver` function. `copied` names the attributes that a Remote copies."""
 
     copied: tuple[str, ...] = ()
 
@@ -88,8 +88,8 @@ _held: dict[int, StaysInDriver] = {}   # in the driver: the objects that have Re
 
 
 def hold(held_object: StaysInDriver) -> tuple[Callable, tuple]:
-    """Keep an object of the driver alive for workers; return (function, arguments) to create its
-    Remote there, as for __reduce__()."""
+    """Keep an object of the driver alive for workers. Return (function, arguments), as
+    __reduce__() does, which create its Remote in a worker."""
     number = id(held_object)   # unique while it is held
     _held[number] = held_object
     copies = {name: getattr(held_object, name) for name in held_object.copied}

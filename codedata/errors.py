@@ -1,5 +1,5 @@
-"""Define the errors of expected trouble: what happened, where, what to do. They are printed without
-a traceback; any other exception is a bug.
+"""Define the errors of expected problems. Each holds the problem, its place and the remedy, and is
+printed without a traceback; any other exception is a bug.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_full_disk(error: Exception) -> bool:
-    """Return whether an error says that a disk is full; shutil.Error is a list of errors."""
+    """Return whether an error says that a disk is full. shutil.Error holds the texts of errors."""
     return isinstance(error, OSError) and (
         error.errno in NO_ROOM or any(os.strerror(number) in str(error) for number in NO_ROOM))
 

@@ -1,4 +1,4 @@
-"""Read and change messages of the chat API. Nothing here knows the meaning of tools."""
+"""Read and change messages of the chat API, whatever tools they call."""
 from __future__ import annotations
 
 import json
@@ -18,7 +18,7 @@ def content_text(message: dict) -> str:
 
 
 def calls_text(message: dict) -> str:
-    """Return the tool calls of a message as JSON text, to be measured or compared; "" without
+    """Return the tool calls of a message as JSON text, to measure or compare them; "" if it has no
     calls."""
     calls = [call["function"] for call in message.get("tool_calls") or ()]
     return json.dumps(calls, ensure_ascii=False) if calls else ""
@@ -55,8 +55,8 @@ def result_problem(messages: Iterable[dict]) -> str | None:
 
 
 def by_calls(messages: Iterable[dict]) -> list[dict]:
-    """Return the messages with the results of each turn sorted in the order of its calls, since
-    many chat templates show no ids."""
+    """Return the messages with each turn's tool results in the order of its calls, since many chat
+    templates show no ids to match them."""
     found: list[dict] = []
     ids: list[str] = []   # the calls of the previous turn
     for is_result, group in groupby(messages, lambda message: message["role"] == "tool"):

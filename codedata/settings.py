@@ -12,7 +12,7 @@ from codedata.records import HOW, Attempt, Object, Task
 from codedata.texts import did_you_mean
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
-ATTEMPTS = Attempt.directory   # value of [prompt] source: the root's attempts (`prs`: its tasks)
+ATTEMPTS = Attempt.directory   # as [prompt] source: the root's attempts; `prs` is then its tasks
 BY_CODE = {"by_code": True}   # metadata of a field that chain.toml may not set
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
 # {role: further tries after a malformed reply}
@@ -23,15 +23,16 @@ THINKING_MAX_TOKENS = 4096
 JUDGE_TEMPERATURE = 0.0
 SCORE_MAX_TOKENS = 768   # for a verdict; models that think get THINKING_MAX_TOKENS
 LEAK_MAX_TOKENS = 4096   # minimum max_tokens of a leak judge
-# average length of a reply as a share of max_tokens: measured except THINKING (docs/costs.md)
+# average length of a reply as a share of max_tokens; only THINKING_SHARE is not measured
+# (docs/costs.md)
 TURN_SHARE, VERDICT_SHARE, LEAK_SHARE, THINKING_SHARE = 0.3, 0.12, 0.005, 0.37
 NOT_SENT = "none"         # value of a temperature that requests leave out
-USUAL_TEMPERATURE = 1.0   # a model's own temperature, if requests leave it out
+USUAL_TEMPERATURE = 1.0   # the assumed temperature of a model if requests leave it out
 MAX_PATCH_CHARS = 50_000   # of a gold patch; a pull request with a longer one is oversized
 
 
 def at_least(low: float, default):
-    """Return a numeric field of a section, `low` or more."""
+    """Return a numeric field of a section, with the minimum `low`."""
     return between(low, inf, default)
 
 
@@ -76,7 +77,7 @@ class LLM:
     workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
-    max_429_total_s: float = at_least(0, 1800.0)     # after so long of only 429, the run stops
+    max_429_total_s: float = at_least(0, 1800.0)     # the run stops after so long of only HTTP 429
     call_timeout_s: float = at_least(0.001, 300.0)   # for one attempt, from start to last byte
     proxy: str = ""                     # for calls and downloads; HTTPS_PROXY is ignored
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
@@ -84,9 +85,9 @@ class LLM:
 
 @dataclass(frozen=True)
 class RoleSettings:
-    """Set a role's model and endpoint. None takes the value of the endpoint's table or [llm]. In
-    [dp_…] and [solve], None takes the value of [agent]; but a section with its own endpoint does
-    not take the `extra_body` of [agent]."""
+    """Set a role's model and endpoint. A field that is None has the value of the endpoint's table,
+    or else of [llm]. In [dp_…] and [solve] it has the value of [agent]; but a section with its own
+    endpoint does not take the `extra_body` of [agent]."""
 
     endpoint: str | None = None
     model: str | None = None
@@ -95,7 +96,7 @@ class RoleSettings:
 
 @dataclass(frozen=True)
 class LimitedRole(RoleSettings):
-    """Set a role's limits, too."""
+    """Set a role's model, endpoint and limits."""
 
     temperature: float | None = at_least(0, None)
     max_tokens: int | None = at_least(1, None)
@@ -127,8 +128,8 @@ class AgentSettings(LimitedRole):
 
 @dataclass(frozen=True)
 class AuditSettings(RoleSettings):
-    """[audit]: the model that reads survivors and writes cheats for audit.py. Without `model`, none
-    is asked."""
+    """[audit]: the model that reads survivors and writes cheats for audit.py. Without `model`, no
+    model is asked."""
 
     max_tokens = 2048   # for a reply: not a key of the section
 
@@ -138,11 +139,11 @@ class SandboxSettings:
     """[sandbox]: the sandboxes for agents' commands and tests."""
 
     sandbox: str = one_of("docker", "kubernetes", "local")   # local isolates nothing
-    base_image: str = "codedata-base:bookworm"   # for rows that name none
+    base_image: str = "codedata-base:bookworm"   # for --input rows without an image
     cpu_request: float = at_least(0.1, 2.0)      # cores
     memory_request: str = "5Gi"
-    disk_limit: str = "10GB"                     # that one sandbox may write
-    disk_floor: str = "10GB"                     # free on the engine's disk, or new work waits
+    disk_limit: str = "10GB"                     # for the writes of one sandbox
+    disk_floor: str = "10GB"                     # new work waits if the engine's disk has less free
     run_timeout: int = at_least(1, 1800)         # seconds for a script or an agent's command
     namespace: str = "data-synthesis"            # in Kubernetes
     pod_prefix: str = "code-data-env-agent"
@@ -155,7 +156,7 @@ class SandboxSettings:
 class EnvSettings:
     """[env]: how env_setup.py finds a repository's install and test scripts."""
 
-    planner: str = one_of("auto", "recipe", "agent")   # recipe: no model; auto: agent if no recipe
+    planner: str = one_of("auto", "recipe", "agent")   # auto: recipes, and the agent if none fits
     no_image: bool = False                             # do not keep the image after verification
 
 
@@ -163,15 +164,15 @@ class EnvSettings:
 class BugSettings:
     """[bug]: limits for the bugs of bug_inject.py."""
 
-    per_repo: int = at_least(1, 2)           # agents for each repository, a candidate each
-    max_candidates: int = at_least(1, 1000)  # candidates in a repository, made by operators
-    max_instances: int = at_least(1, 200)    # bugs in a repository that `scale` writes
-    max_per_failing_set: int = at_least(1, 1)     # bugs that fail the same tests
+    per_repo: int = at_least(1, 2)           # agents per repository; each makes a candidate
+    max_candidates: int = at_least(1, 1000)  # candidates per repository, made by operators
+    max_instances: int = at_least(1, 200)    # bugs per repository that `scale` writes
+    max_per_failing_set: int = at_least(1, 1)     # bugs that make the same tests fail
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """[run]: running the answers to a turn, in the state that its history leads to."""
+    """[run]: how run_turns.py runs answers, in the state that a turn's history leads to."""
 
     environments: str = ""                     # root whose env/ is used; "": this root
     linked_folders: bool = False               # whether a root's folders may be links
@@ -181,7 +182,7 @@ class RunSettings:
 class PrTasksSettings:
     """[pr_tasks]: which pull requests become tasks, and the writer of their instructions."""
 
-    writer: str = one_of("own", "llm")   # own: the request's text; llm: [issue], if unfit
+    writer: str = one_of("own", "llm")   # own: the pull request's text; llm: [issue] if unfit
     github_url: str = "https://api.github.com"   # REST API that `github:` reads
 
 
@@ -204,21 +205,21 @@ class DpSettings:
     """[dp]: the tasks that the agents of build_dp.py make."""
 
     profile: str = one_of("backend", "general")   # profile of the tasks, in profiles.toml
-    drafts: int = at_least(1, 5)        # from a seed
+    drafts: int = at_least(1, 5)        # drafts of tasks from each seed
     max_validations: int = at_least(1, 6)   # failed validations after which a draft is given up
-    lease_s: float = between(1, 100_000, 60.0)   # then another agent may take a killed one's task
+    lease_s: float = between(1, 100_000, 60.0)   # after it, a killed agent's task is free again
 
 
 @dataclass(frozen=True)
 class SolveSettings(RoleSettings):
-    """[solve]: the model that attempts tasks; an empty field takes the value of [agent]."""
+    """[solve]: the model that attempts tasks; a field that is None has the value of [agent]."""
 
     n: int = at_least(1, 4)             # attempts at each task
     agent: str = one_of("own", "nop", "gold", "command")
-    command: str = ""                   # bash, run in the container by the agent `command`
+    command: str = ""                   # bash code that `--agent command` runs in the container
     network: bool = False               # let agents use the network
     max_steps: int = at_least(1, 100)   # replies of an attempt
-    until: tuple[int, ...] = ()         # [solved, failed]: a task is done with both numbers
+    until: tuple[int, ...] = ()         # [solved, failed]: enough attempts of both kinds end a task
     agent_image: str = "codedata-mini-swe-agent:2.4.6"   # `--agent command` mounts its /opt/agent
 
     def __post_init__(self):
@@ -253,8 +254,9 @@ class PromptSettings:
 
 @dataclass(frozen=True)
 class Judge(LimitedRole):
-    """Set up one judge: a table in [judge] models. None takes the value of the endpoint's table, or
-    else the default of judges (temperature, max_tokens) or the value of [llm]."""
+    """Set up one judge: a table in [judge] models. A field that is None has the value of the
+    endpoint's table, or else the judges' default (temperature, max_tokens) or the value of [llm].
+    """
 
     name: str | None = None             # its name in records; None: the model's name
 
@@ -275,7 +277,7 @@ class LeakSettings:
     the defaults of judges."""
 
     models: tuple[str | Judge, ...] | None = None   # None: the panel's first; []: no leak judge
-    king_share: float = between(0, 1, 0.1)   # share of kings judged, too (under 20 turns: all)
+    king_share: float = between(0, 1, 0.1)   # share of king's turns to judge, too (< 20 turns: all)
 
 
 @dataclass(frozen=True)
@@ -284,9 +286,9 @@ class DuelSettings:
 
     mode: str = one_of("king", "reference", aliases={"2": "king", "1": "reference"})
     win_margin: float = between(-100, 100, 2.0)   # minimum lead of the challenger, in points of 100
-    gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # LCB: this quantile of the means
+    gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # LCB: quantile of the resampled means
     min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # turns with all verdicts
-    min_turns: int = at_least(1, 5)                      # turns with a verdict; fewer prove nothing
+    min_turns: int = at_least(1, 5)       # turns with a verdict; fewer prove nothing
     min_instances: int = at_least(1, 5)   # distinct instances among those turns
 
 
@@ -304,16 +306,16 @@ class ExportSettings:
     """[export]: the training sets of export.py."""
 
     formats: tuple[str, ...] = ()       # empty: every format whose directories have records
-    rejected_too: bool = False          # also export a duel without an accepted outcome
+    rejected_too: bool = False          # also export a duel that was not accepted
     dpo_min_margin: float = at_least(0, 16.0)   # DPO, KTO: minimum distance of a score from 50
     tool_calls: str = one_of("native", "text")   # text: calls become equivalent shell commands
     max_chars: int = at_least(0, 0)     # a longer history + answer is left out; 0: no limit
     duplicate_similarity: float = between(0, 1, 0.8)   # Jaccard of near-duplicates; 0: no check
     decontaminate: tuple[str, ...] = ()   # benchmark files: overlapping turns are left out
     trajectories_per_task: int = at_least(0, 2)   # solved, with the fewest turns; 0: no limit
-    licences: tuple[str, ...] = ()      # licences of repositories ("unknown" is one); empty: all
-    min_words: int = at_least(0, 8)     # in a pull request's text; 0: any request becomes a task
-    validation: float = between(0, 1, 0.05)   # share of the repositories
+    licences: tuple[str, ...] = ()      # export repositories with these (or "unknown"); empty: all
+    min_words: int = at_least(0, 8)     # in a pull request's text; 0: any text will do
+    validation: float = between(0, 1, 0.05)   # share of repositories in the validation split
     licence: str = "other"              # licence of the exported data set, as the Hub names it
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
     audited_only: bool = False          # leave out tasks that have no audit or fail it
@@ -366,7 +368,7 @@ class ModelSpec:
     format_retries: int = 0
     is_judge: bool = False
     is_leak_judge: bool = False
-    one_call: bool = False  # its turns have one call, even if earlier turns have several
+    one_call: bool = False  # a reply has one tool call, even if earlier turns have several
 
     @property
     def usual_share(self) -> float:
@@ -423,8 +425,8 @@ class Settings:
 
     def model_spec(self, role: str) -> ModelSpec:
         """Return the model of a role ("king", "challenger", "agent", "issue", "audit", "solve" or
-        "dp_…"): its section's values, then the values of [agent] for "solve" and "dp_…", then the
-        values of [llm]."""
+        "dp_…"). Values that its section lacks come from [agent] (for "solve" and "dp_…"), then from
+        the endpoint's table, then from [llm]."""
         section = getattr(self, role)
         if role == "solve" or role.startswith("dp_"):
             own = {one.name: value for one in fields(RoleSettings)

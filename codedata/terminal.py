@@ -18,9 +18,9 @@ from codedata.driver import in_driver
 from codedata.texts import printable, terminal_safe
 
 log = logging.getLogger(__name__)   # receives every printed line, for --log-file
-NAMED = 3   # items of one kind that a line names
+NAMED = 3   # maximum number of items that a line lists by name
 _IN_WHEEL = Path(__file__).with_name("scripts")
-IS_INSTALLED = _IN_WHEEL.is_dir()   # without a clone
+IS_INSTALLED = _IN_WHEEL.is_dir()   # from a wheel, not a clone of the repository
 HOME = _IN_WHEEL if IS_INSTALLED else _IN_WHEEL.parents[1]   # holds scripts, tools and samples
 # matches commands in messages; _completed() adds this Python, the scripts' folder and the root
 COMMAND = re.compile(r"(?<![\w./-])(?:python (\w+\.py)\b|(tools/[\w-]+)|python(?= -m codedata\b)"
@@ -71,7 +71,8 @@ def python() -> str:
 
 
 def program(script: str) -> list[str]:
-    """Return the words that call a script or a tool of ours from the current folder."""
+    """Return the command, as words, that runs one of our scripts or tools from the current folder.
+    """
     path = HOME / script
     if path.exists() and IS_INSTALLED:
         return [*command(), path.stem]
@@ -80,7 +81,7 @@ def program(script: str) -> list[str]:
 
 
 def command() -> list[str]:
-    """Return the words that call `codedata` from the current folder."""
+    """Return the command, as words, that runs `codedata` from the current folder."""
     beside = Path(sys.executable).with_name("codedata")
     found = shutil.which("codedata")
     if found and os.path.realpath(found) == os.path.realpath(beside):
@@ -113,9 +114,9 @@ def usd(cost: float) -> str:
 
 @dataclass
 class Spending:
-    """Add up calls and their costs. As a text, an unknown cost is called unknown, never 0."""
+    """Add up calls and their costs. str() calls an unknown cost unknown, never 0."""
 
-    n_calls: float = 0      # an estimate may have parts of calls
+    n_calls: float = 0      # a fraction in some estimates
     n_unpriced: float = 0   # calls whose cost is unknown
     cost_usd: float = 0.0   # without the unpriced calls
 

@@ -33,8 +33,8 @@ OVERWRITTEN = re.compile(r"^[^\n]*\r(?![\r\n]|$)", re.MULTILINE)   # such as pro
 THINKING = re.compile(r"(?:\s*(?:<(think(?:ing)?)>.*?(?:</\1>|\Z)|◁think▷.*?(?:◁/think▷|\Z)))*\s*",
                        re.DOTALL | re.IGNORECASE)
 
-MAX_DEPTH = 50          # levels in a value, and so the parts of a key
-MAX_LINE_DOTS = 1_000   # in a line of TOML, including strings
+MAX_DEPTH = 50          # nesting levels of a value, and so dotted parts of a key
+MAX_LINE_DOTS = 1_000   # dots in a line of TOML, including strings
 MAX_TOML_CHARS = 200_000
 _DIGITS = re.compile(r"(\d+)")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -165,12 +165,11 @@ def safe_name(name: str) -> bool:
 def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
                  shown: Collection[str] = ()) -> Iterator[tuple]:
     """Yield (source, its end, value) of each JSON object in a model's reply, nested ones too, last
-    first. Skip objects that also occur in a text that the model was `shown` (ignoring whitespace
-    and escapes), since they are quotations, and objects in the thinking at the start. Stop after
-    MAX_WORK decoded characters."""
+    first. Skip objects in the thinking at the start, and quotations: objects that also occur in a
+    `shown` text, ignoring whitespace and escapes. Stop after MAX_WORK decoded characters."""
     start, work, begin = len(text), 0, THINKING.match(text).end()
     shown = [*map(_unescaped, shown)]
-    search = sum(map(len, shown)) // 100   # cost of one search in them: 100 times faster per char
+    search = sum(map(len, shown)) // 100   # work of one search: 1/100 of decoding, per character
     while work < MAX_WORK and (start := text.rfind("{", begin, start)) >= 0:
         if not _OPENING.match(text, start):
             continue

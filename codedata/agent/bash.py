@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from codedata.agent.tools import Failed, Stop
 from codedata.sandbox import OUTPUT_BYTES, Result, Sandbox
 
-# A command that prints this as its first line ends the run, but only if the command itself contains
-# it: printing a file that begins with it does not.
+# A command whose output begins with this line ends the run, but only if the command itself contains
+# the line: printing a file that begins with it does not.
 SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"   # models were trained to print it
 GIVE_UP = "TASK_CANNOT_BE_COMPLETED"
 

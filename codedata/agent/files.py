@@ -2,8 +2,8 @@
 current folder.
 
 Files are read and written by commands in the sandbox, so a tool has only the rights of the
-sandbox's user. Texts are UTF-8; only files up to MAX_BYTES can be edited. Not promised: that two
-agents can edit one file at the same time.
+sandbox's user. Texts are UTF-8; only files up to MAX_BYTES can be edited. If two agents edit one
+file at the same time, an edit may be lost.
 """
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Keep the messages of a run and build its requests; shorten requests that are too long.
 
-The messages stay whole. If a request would be too long, its oldest observations are replaced. A
-line gives the length of each, and the path in the sandbox that keeps it. System prompt, task,
-the model's own messages and observations that it has not seen yet are never shortened.
+The messages stay whole. If a request would be too long, its oldest observations are replaced, each
+by a line with its length and the path of its whole text in the sandbox. System prompt, task, the
+model's own messages and observations that it has not seen yet are never shortened.
 """
 from __future__ import annotations
 

@@ -41,18 +41,18 @@ from codedata.sandbox import Sandbox, SandboxDied
 from codedata.terminal import say
 from codedata.texts import displayed, printable, storable
 
-EMPTY_REPLIES = 2        # if the first so many replies have no action, use the text protocol
+EMPTY_REPLIES = 2        # after so many first replies without an action, use the text protocol
 ANSWERS_IN_PROSE = 2     # after so many answers in prose in a row, the last one is the answer
 SAME_FAILURES = 3        # after so many equal failures in a row, do not run the action again
 MALFORMED_REPLIES = 8    # after so many malformed replies in a row, the run ends
 SAVED_IN = "~/agent_output"   # folder in the sandbox for the whole texts of shortened observations
-# in an error message: the endpoint refuses requests with tools
+# matches the error message of an endpoint that refuses requests with tools
 REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
 # causes of a run's end: the endpoint or engine failed; the sandbox died
 FAILED, DIED = "failed", "died"
 # HTTP statuses that may mean that the request is too long
 TOO_LONG_STATUSES = (400, 413, 422)
-# in an error message: the request is too long
+# matches the error message for a request that is too long
 TOO_LONG = re.compile(r"context|too long|too many tokens|maximum.{0,30}(?:tokens|length)",
                       re.IGNORECASE)
 
@@ -74,8 +74,8 @@ class AgentResult:
     success         | the model submitted `answer` (`submit`, or the submit command of the text
                     | protocol), or answered in prose: twice in a row without any action
     max_iteration   | the model gave max_iterations replies without an answer
-    tool_stop       | a tool ended it (`answer` is its text), or max_seconds, max_tokens or max_usd
-                    | was reached
+    tool_stop       | a tool ended it (`answer` is the tool's text), or max_seconds, max_tokens or
+                    | max_usd was reached
     error           | it could not go on: a request failed, the sandbox died, or replies stayed
                     | malformed
 
@@ -86,7 +86,7 @@ class AgentResult:
     status: str
     answer: str
     error: str
-    iterations: int          # the model's replies
+    iterations: int          # number of the model's replies
     malformed: int           # number of invalid replies and tool calls
     protocol: str            # native | text
     messages: list[dict]     # all messages, not shortened, in the form of the chat API

@@ -9,8 +9,8 @@ from codedata.driver import in_driver
 
 @in_driver
 def new_trajectory(root: Path, folder: str, name: str) -> Path:
-    """Return a new path in a folder below the root for the trajectory of an item; earlier ones
-    stay. Raise BrokenRecord if a link leads out of it."""
+    """Return an unused path for an item's trajectory, in a folder below the root. Raise
+    BrokenRecord if a link leads out of the folder."""
     n_before = len([*(root / folder).glob(f"{glob.escape(name)}.*.json")])
     return inside(root / folder, f"{name}.{n_before}.json")
 

@@ -46,7 +46,7 @@ RAW = "_raw"               # data files and reports, by repository and run
 MAX_OTHERWISE = 0.05       # share of tests whose outcome may differ from env/
 MISSING = "missing"        # status of a test that is not in a run's reports
 NO_PYTHON = "it has no Python: contexts are known of Python alone"
-PLUGIN = 1   # raise it when pytest_contexts.py records other facts about a test
+PLUGIN = 1   # raise it when pytest_contexts.py records different facts about a test
 NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
 
 
@@ -54,7 +54,7 @@ def coverage_stage(root: Path, host: SandboxFactory, n_runs: int, environments) 
     """Return the stage that measures these environments. Raise Trouble for the local sandbox, since
     this machine's Python must not be changed."""
     if host.name == "local":
-        raise Trouble("has no Python of its own to put coverage.py into.", "--sandbox local",
+        raise Trouble("must not change this machine's Python.", "--sandbox local",
                       "Choose another, or run: python analyze.py --static")
     parts = Parts(wanted=_runs(n_runs), of=lambda record: _runs(record.measured["runs"]),
                   worthwhile=False,
@@ -248,6 +248,6 @@ def _runs(n: int) -> dict[str, str]:
 def describe_coverage(one: Coverage) -> str:
     """Return the numbers of tests, runs and flaky tests, and why there is no coverage by test."""
     n_flaky = sum(test["flaky"] for test in one.tests)
-    known = f"; what each executes is not known: {one.reason}" if one.reason else ""
+    known = f"; no coverage by test: {one.reason}" if one.reason else ""
     return (f"{plural(len(one.tests), 'test')}, {plural(one.measured['runs'], 'run')}, "
             f"{n_flaky} flaky, {one.seconds:.0f} s{known}")

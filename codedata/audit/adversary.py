@@ -1,8 +1,8 @@
 """Let a model that sees a task's tests write cheats for it, and grade them.
 
-A cheat counts only if the verifier rewards its script. Edge cases are left to a reader, since
-nearly every suite lacks some. Not promised: that a rewarded script really breaks the sentence that
-it quotes.
+A cheat counts only if the verifier rewards its script. A rewarded edge case is only for review,
+since nearly every suite misses some. Not promised: that a rewarded script really breaks the
+sentence that it quotes.
 """
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Audit the tasks of a root: write the results of a task's checks to audit/<id>.json.
 
 Each check is a part of the record, so a new check, or a check with a raised version, runs without
-the others. A finished check is kept in the item's reply log, so a kill loses only the check that
-runs.
+the others. A finished check is kept in the item's reply log, so a kill loses only the running one.
 """
 from __future__ import annotations
 
@@ -40,9 +39,9 @@ class Check:
     """Describe one check."""
 
     run: Callable[..., CheckResult]   # takes an Audited, after a client if it has `texts`
-    version: str = "1"           # raise it when the check would give another result
+    version: str = "1"           # raise it when the check's results change
     is_thorough: bool = False    # slow: runs only with --thorough
-    texts: tuple[str, ...] = ()  # the texts of its question, if it asks a model
+    texts: tuple[str, ...] = ()  # files of its prompt and schemas, if it asks a model
 
 
 CHECKS = {
@@ -116,7 +115,7 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
         record.content == audited_digest(tasks.read(record.instance_id)))
     asks = any(check.texts for check in checks.values())
     return Stage("audit", make=make, reads=Reads(tasks, READ), writes=Writes(audits, parts=parts),
-                 cost_note="a call a task, and one for each survivor" if asks else "", **more)
+                 cost_note="one call per task, and one per survivor" if asks else "", **more)
 
 
 def check_builds_images(host: SandboxFactory) -> None:

@@ -20,8 +20,7 @@ from codedata.tasks.screen.screening import Screener
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
-MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # a try's verifier may take so many seconds, or times as long
-                                    # as with the gold
+MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # limit of a try: seconds, or times the gold's seconds if more
 
 
 @dataclass
@@ -46,7 +45,7 @@ class Audited:
     task: RivalledTask
     host: SandboxFactory
     label: str
-    screener: Screener | None = None    # judges changes of its solved source; None without it
+    screener: Screener | None = None    # judges changes of its solved source, if this is known
     survivors: list[Object] | None = None   # the tries of `strength`; None before it has run
     failed_once: set[str] = field(default_factory=set)    # weighted tests that failed in some run
     not_built: ItemFailed | None = None
@@ -77,8 +76,8 @@ class Audited:
 
     @cached_property
     def empty_work(self) -> bytes:
-        """Return the archive of an agent that does nothing. Raise ItemFailed if there is no work
-        that can be packed."""
+        """Return the archive of an agent that does nothing. Raise ItemFailed if the work cannot be
+        packed."""
         return self.grader.work("true")[0]
 
     @cached_property
@@ -100,8 +99,8 @@ class Audited:
 
     @cached_property
     def outputs(self) -> tuple[Files, Files]:
-        """Return ({path: content} of files before the gold, {path: content} of the files that it
-        changes or adds). The first may also have files that stay unchanged."""
+        """Return {path: content} before the gold runs, and {path: content} of the files that it
+        changes or adds. The first may also have files that stay unchanged."""
         after = files_in(self.gold[0])
         before = (self._files_in_image(after) if self.grader.packs_itself
                   else files_in(self.empty_work))

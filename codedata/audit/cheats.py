@@ -1,4 +1,4 @@
-"""Try to be rewarded without solving a task: with known cheats, and cheats made from its files.
+"""Try to get the reward without solving a task: by known cheats, and by cheats made from its files.
 Look for readable tests, and for the solution in the image. Grade the scripts in rivals/."""
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ NAME = re.compile(r"[\w.-]+")
 IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
 # quoted texts in tests, and patterns of grep
 QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*([\w.]{1,200})")
-MAX_NAMED, MAX_QUOTED = 50, 2_000   # files that tests name, quoted texts that are searched in them
+MAX_NAMED, MAX_QUOTED = 50, 2_000   # files that tests name; quoted texts in tests
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
-MIN_WHOLE = 4                                 # non-blank bytes of a file that is searched whole
-MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # minimum number, share and non-blank bytes of the
-                                              # gold's new lines in a file
+MIN_WHOLE = 4                                 # minimum of non-blank bytes for an exact match
+MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # minimum number and share of the gold's new lines in
+                                              # a file; minimum of non-blank bytes in such a line
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # with fewer new lines, a larger share is needed
 READABLE = "a program that the tests start can read their files, or write the reward"
 MAX_COPIES = 20                               # files that are tried as the answer
@@ -57,7 +57,7 @@ RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 # known cheats ------------------------------------------------------------------------------------
 
 def try_cheats(audited: Audited) -> CheckResult:
-    """Try the known cheats, and the cheats made from the task's files: none may be rewarded. It is
+    """Try the known cheats, and the cheats made from the task's files: none may be rewarded. Ask
     for review if the gold is rewarded without its programs."""
     scripts = [*((one["name"], one["bash"]) for one in CHEATS),
                ("constant output", constant(audited.task.instruction or "")), *made_of(audited)]
@@ -70,8 +70,8 @@ def try_cheats(audited: Audited) -> CheckResult:
 
 
 def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
-    """Yield (name, bash) of cheats that overwrite files that the tests name with contents that may
-    pass."""
+    """Yield (name, bash) of cheats: each overwrites files that the tests name, with contents that
+    may pass."""
     files = files_in(audited.empty_work)   # raises ItemFailed if no work can be packed
     if audited.task.kind in PATCHED or audited.grader.packs_itself:
         return   # these tests run in the code's own process, or take only source files
@@ -88,7 +88,7 @@ def made_of(audited: Audited) -> Iterator[tuple[str, str]]:
     programs, data = [], []
     for path in found[:MAX_NAMED]:
         place, text = f"{audited.grader.carried[0]}/{path}", files[path]
-        if is_program(path, text):   # the tests' texts that it contains may be its output
+        if is_program(path, text):   # quoted texts in the program may be its output
             programs += [place, "\n".join(one for one in quoted if one.encode() in text)]
         else:
             data.append(place)
@@ -172,7 +172,7 @@ def spy_on_tests(audited: Audited) -> CheckResult:
 
 def _looked(audited: Audited) -> CheckResult:
     """Let the gold's programs look into /tests when the tests start them. A readable file is only
-    for review, since a test may pass it to them on purpose."""
+    for review, since a test may pass it to a program on purpose."""
     _, found = audited.with_programs(looks)
     if found is None:
         return CheckResult(NO_CASE, "the tests start no program that the gold has written")

@@ -71,7 +71,7 @@ READ = {"autoinstall_known_extensions": False, "memory_limit": "4GB", "threads":
 
 def copy_tasks(source: Path, root: Path, selection: Selection, read_only: bool = False
                ) -> list[str]:
-    """Copy the selected tasks of others into task/ of a root; with `read_only`, only count them.
+    """Copy the selected tasks of `source` into task/ of a root, or with `read_only`, count them.
     Return lines for the terminal: the number of new tasks, and at most MAX_FAULTS lines about tasks
     that cannot be read, graded or stored. A task that was copied before stays unchanged. Raise
     Trouble if there is nothing to read."""
@@ -214,7 +214,7 @@ def _harbor_task(folder: Path, name: str) -> Task:
 
 
 def _workdir(dockerfile: str) -> str:
-    """Return an agent's start folder."""
+    """Return the working directory from the Dockerfile. Raise ValueError if it is not clear."""
     base = "/app" if BENCH_BASE.search(dockerfile) else ""
     workdir = PurePosixPath(base, *(one.strip("\"'") for one in WORKDIR.findall(dockerfile)))
     if workdir.root != "/" or len(workdir.parts) == 1 or "$" in str(workdir):

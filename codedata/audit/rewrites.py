@@ -5,8 +5,7 @@ code's form, or the grader is wrong. If it refuses a changed string, the string'
 the task.
 
 Not promised: the same line numbers and source, which tracebacks and inspect.getsource show. A
-function that reads its own frame stays unchanged, but not a function whose frame is read by
-functions that it calls.
+function that reads its own frame stays unchanged; a function whose callees read its frame does not.
 """
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def check_flakes(audited: Audited) -> CheckResult:
 # the image as it is ------------------------------------------------------------------------------
 
 def check_untouched(audited: Audited) -> CheckResult:
-    """Check that the unchanged image is not rewarded, nor a gold whose programs end at once, and
+    """Check that neither the unchanged image nor a gold whose programs end at once is rewarded, and
     that tests run when the gold is graded. List the tests that never failed in this audit, since
     they may test nothing."""
     grade = audited.untouched
@@ -170,7 +170,7 @@ def _reward(audited: Audited, files: Files, stops_early: bool = False) -> float:
 
 
 def _diff(audited: Audited, path: str, text: bytes) -> str:
-    """Return the diff from one of the gold's files to another text of it."""
+    """Return the diff from one of the gold's files to a changed text."""
     return diff_of({path: audited.changed[1][path]}, {path: text})
 
 

@@ -12,8 +12,8 @@ A sample is a hit by any of these:
 
 duplicates.py defines words. A 13-gram that occurs in more than three instances is boilerplate and
 does not count. A hit needs 2 % of the 13-grams of a patch or of tests, because a project's idioms
-occur in all its patches and match one or two. So a sample may quote other code of a benchmark's
-repository, or the same code at an earlier commit.
+occur in all its patches and match one or two. So a sample is no hit if it quotes other code of a
+benchmark's repository, or the same code at an earlier commit.
 
 A sample that quotes the repository with the gold patch applied is a hit, as it shows the solution.
 Two short patches of one project may match each other, for instance if their tests begin with the
@@ -97,7 +97,7 @@ class Overlap:
 class Benchmarks:
     """Index the rows of benchmarks.
 
-    It takes 12 bytes for each 13-gram, and up to 0.15 GB for word hashes. hits() is thread-safe.
+    The index takes 12 bytes per 13-gram, and up to 0.15 GB for word hashes. hits() is thread-safe.
     """
 
     def __init__(self, rows: Iterable[BenchmarkRow]):

@@ -28,8 +28,8 @@ def wilson(value: float, n: float, z: float = Z) -> tuple[float, float]:
 
 def by_both(yes: int, no: int, enough_yes: int, enough_no: int) -> tuple[float, float]:
     """Return the exact 95 % interval (low, high) of the share of "yes" if trials end as soon as
-    there are `enough_yes` and `enough_no`. The kind that has just enough came last. If "no" came
-    last, the low bound ignores the last trial; if "yes" came last, the high bound does."""
+    there are `enough_yes` and `enough_no`. If only "no" is at its minimum, the last trial was a
+    "no", and the low bound ignores it; if only "yes" is, the high bound ignores it."""
     n, half = yes + no, (1 + CONFIDENCE) / 2
     if no == enough_no and yes > enough_yes:
         return 1 - at_most(no - 1, n - 1, half), at_most(yes, n, half)

@@ -48,7 +48,7 @@ TRAILERS = re.compile(r"""(?:\n{1,9}(?:(?:[A-Z][\w-]{0,60}-(?:by|to|[Ii]d|[Oo]n)
     |-{9,}\ *|(?i:(?:
     close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
     )){1,30}\s*\Z""", re.VERBOSE)
-# after the title: that row, authors' trailers, and bots' lines
+# after the title: rows of dashes, authors' trailers, and bots' lines
 OF_BOTS = re.compile(r"(?<=\n)(?:-{9,}|[A-Z][\w-]{0,60}-by: .+|.*(?:\[bot\]|\bpre-commit\.ci\b).*)"
                      r" *(?:\n|\Z)")
 SQUASHED = re.compile(r"\* .+")   # a title in GitHub's list of squashed commits
@@ -102,8 +102,8 @@ def names_brought(gold: str, tests: str) -> set[str]:
 
 
 def _names_in(patch: str) -> dict[str, set[str]]:
-    """Return the names and literals in a patch's new text, by the captures of python_names.scm; a
-    new file's own name counts as given. Without a grammar, only literals are found."""
+    """Return the names and literals in a patch's new text, by capture name in the language's query
+    (python_names.scm); a new file's name is in "given". Without a grammar, find only literals."""
     names = defaultdict(set)
     for hunk in hunks_of(patch, "", MAX_LINES):
         if not hunk.old:
@@ -115,7 +115,7 @@ def _names_in(patch: str) -> dict[str, set[str]]:
             names["text"] |= {*chain(*LITERAL.findall("\n".join(hunk.new)))}
         if not queries:
             continue
-        # parse the added lines also separately: half a statement before them may hide definitions
+        # also parse only the added lines: a cut statement above them may hide definitions
         for new in (hunk.new, hunk.added):
             lines = new if known else [line.lstrip()[4:] for line in new
                                        if line.lstrip().startswith((">>> ", "... "))]

@@ -1,1 +1,1 @@
-"""Parse sources and their definitions, calls, patches, and agents' turns with their commands."""
+"""Read and change source code: definitions, calls, small faults, patches, clones, licences."""

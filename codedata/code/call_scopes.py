@@ -44,7 +44,7 @@ class Scope:
 
     kind: str                # module | class | function
     id: str                  # id of its entity; "" for a lambda
-    owner: str               # id of its calls' caller: for a class or lambda, the outer scope
+    owner: str               # caller's id for its calls; of a class or lambda, the outer scope's
     path: str
     parent: Scope | None
     names: dict[str, list[Expr]] = field(default_factory=dict)   # variables and attributes; "*":
@@ -60,7 +60,7 @@ class Scope:
         return self.id.rpartition("::")[2].rpartition(".")[2].partition("@")[0]
 
     def bind(self, name: str, expr: Expr) -> None:
-        """Add an expression to a variable's possible ones, up to MAX_BOUND."""
+        """Add a possible expression for a variable, up to MAX_BOUND."""
         bound = self.names.setdefault(name, [])
         if len(bound) < MAX_BOUND and expr not in bound:
             bound.append(expr)

@@ -1,4 +1,4 @@
-"""Find the possible values of expressions, which show which functions call each other.
+"""Find the possible values of expressions, and so which functions call each other.
 
 A value is a kind and an object of that kind:
 

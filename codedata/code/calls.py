@@ -18,7 +18,7 @@ from codedata.code.call_values import Resolver
 from codedata.code.entities import Entity, SourceFile
 
 LANGUAGE = "python"   # calls are found in this language only
-DAMPING = 0.8     # factor of a test's weight for each function on the path to another one
+DAMPING = 0.8     # factor of a test's weight for each function between it and a reached function
 FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
 
 

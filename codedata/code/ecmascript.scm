@@ -1,5 +1,5 @@
-; Definitions in JavaScript and TypeScript, as far as their grammars agree. entities.py says what
-; each capture means. A function has a name of its own or is assigned to one, in any of these ways:
+; Definitions in JavaScript and TypeScript, as far as their grammars agree. entities.py explains the
+; captures. A function has a name of its own or is assigned to one, in any of these ways:
 
 (function_declaration name: (_) @name body: (_) @body) @function
 (generator_function_declaration name: (_) @name body: (_) @body) @function

@@ -13,7 +13,7 @@ queries, <language>.scm, with these captures:
     @comment                   a docstring, if it ends right before a definition
 
 All offsets are bytes of the file on disk. In a file with syntax errors, the entities that still
-parse are found. Not promised: definitions made at run time.
+parse are found. Definitions made at run time are not found.
 """
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from codedata.texts import printable
 
 PROGRAMS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 GIT_S = 600                # seconds for one command
-MAX_BYTES = 1_000_000      # size of a HEAD or a config
+MAX_BYTES = 1_000_000      # size of a HEAD or config file
 MAX_REFS_BYTES = 200_000_000   # size of packed-refs, which git reads whole
 MAX_OUTPUT = 200_000_000   # bytes that a command may print
 MAX_MEMORY = 2_000_000_000   # bytes without mapped files; also bounds the names in a tree
@@ -50,9 +50,9 @@ def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
 
 @contextmanager
 def own_repository(clone: Path) -> Iterator[Path]:
-    """Yield a repository with a clone's objects, refs and HEAD, but without effect of the clone's
-    settings, hooks and attributes; the clone's `config` lies next to .git. Raise UnsafeArchive if
-    it is not a clone, or if one of these is a link or would make git wait."""
+    """Yield a repository with a clone's objects, refs and HEAD, but without its settings, hooks and
+    attributes; the clone's `config` lies next to .git. Raise UnsafeArchive if the folder is not a
+    clone, or if git would follow a link in it or wait."""
     history = clone / ".git" if os.path.lexists(clone / ".git") else clone
     with temporary_folder() as folder:
         own = folder / ".git"

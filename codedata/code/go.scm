@@ -1,4 +1,4 @@
-; Definitions in Go. entities.py says what each capture means.
+; Definitions in Go. entities.py explains the captures.
 
 (function_declaration name: (_) @name body: (_) @body) @function
 

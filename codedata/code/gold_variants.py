@@ -1,7 +1,7 @@
 """Make variants of a gold: one of its files, with a small fault in a line that the gold changes.
 
-codedata.code.operators change Python, JavaScript, TypeScript and Go, the patterns of generic.toml
-other texts. No file is executed. Not promised: that a variant is wrong. Some are equivalent to the
+codedata.code.operators changes Python, JavaScript, TypeScript and Go; the patterns of generic.toml
+change other texts. No file is executed. A variant need not be wrong: some are equivalent to the
 gold, and some break behaviour that the task does not ask for.
 """
 from __future__ import annotations
@@ -22,7 +22,7 @@ from codedata.code.operators.syntax import syntax_of
 from codedata.code.patches import diff_of, hunks_of
 
 MAX_FILES = 50
-MAX_EDITS = 20_000       # by patterns, in a file
+MAX_EDITS = 20_000       # edits of a file by patterns
 MAX_VARIANTS = 200
 MAX_BYTES = 30_000_000   # size of all variants: half a minute of compiling
 MAX_SAME = 2             # variants of one line by one operator
@@ -30,7 +30,7 @@ NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
 N_FIRST = 60             # at most a fifth of these are name swaps: too many are equivalent
 CLUSTER_GAP = 2          # maximum lines between neighbours in a cluster
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
-NEAR_BYTES = 100         # so near to that check, x[0] equals x[-1]
+NEAR_BYTES = 100         # so close after `len(x) == 1`, x[0] equals x[-1]
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -46,10 +46,10 @@ class Variant:
 
 def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
                 seed: str) -> list[Variant]:
-    """Return variants of the lines that a gold changes, in the order of trying them: lines take
-    turns, and so do operators. `before` and `after` are the files that the gold changes or adds, by
-    path. A file has none if it is binary, longer than MAX_FILE_BYTES, or Python that does not
-    compile here."""
+    """Return variants of the lines that a gold changes, in the order to try them: alternating
+    between lines and between operators. `before` and `after` are the files that the gold changes or
+    adds, by path. A file has no variants if it is binary, longer than MAX_FILE_BYTES, or Python
+    that does not compile here."""
     random = Random(seed)
     paths = sorted(path for path, text in after.items()
                    if len(text) <= MAX_FILE_BYTES and is_text(text))
@@ -138,7 +138,7 @@ def _distinct(path: str, before: bytes, text: bytes,
 
 def _in_turns(variants: list[Variant]) -> list[Variant]:
     """Return the first variant of each line, then the second of each line, and so on. Lines, and
-    the variants of a line, are ordered by operator: one of each, rarest first, then the next."""
+    the variants of a line, take turns by operator; each round begins with the rarest."""
     n_variants = Counter(variant.operator for variant in variants)
     ranks: dict[str, Iterator[int]] = defaultdict(count)
     by_line = defaultdict(list)
@@ -151,8 +151,8 @@ def _in_turns(variants: list[Variant]) -> list[Variant]:
 
 
 def _with_few_name_swaps(variants: list[Variant]) -> list[Variant]:
-    """Move the name swaps beyond a fifth of the first N_FIRST to the end; leave them out if there
-    are fewer variants."""
+    """Allow at most a fifth of the first N_FIRST variants to be name swaps. Move other name swaps
+    to the end or, if there are fewer variants, leave them out."""
     swaps = [one for one in variants if one.operator in NAME_SWAPS]
     n_others = len(variants) - len(swaps)
     late = swaps[min(n_others // 4, N_FIRST // 5):]

@@ -1,4 +1,4 @@
-; What JavaScript has besides ecmascript.scm.
+; Definitions in JavaScript that ecmascript.scm lacks.
 
 (field_definition property: (_) @name value: [
   (function_expression body: (_) @body) (arrow_function body: (_) @body)

@@ -1,7 +1,6 @@
 """Change single lines in languages without operators, by the patterns of generic.toml.
 
-The patterns are for families of languages and ignore syntax. Not promised: that a changed file
-parses.
+The patterns are for families of languages and ignore syntax, so a changed file may not parse.
 """
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ MAX_LINE = 500   # bytes of a line to search
 
 def language_or_family(path: str, text: bytes) -> str:
     """Return the language of a file, or else the first family of generic.toml that matches its path
-    and first line."""
+    and the start of its text."""
     head = f"{path}\n{_characters(text)}"
     return language_of(path) or next(name for name, family in TABLES["families"].items()
                                      if re.search(family["files"], head))

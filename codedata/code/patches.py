@@ -116,7 +116,7 @@ def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[st
 
 
 def _marked(lines: Iterable[str]) -> Iterator[tuple[bool, str]]:
-    """Yield (whether it is in a hunk, line) for each line of a patch."""
+    """Yield (whether the line is in a hunk, line) for each line of a patch."""
     n_old = n_new = 0    # remaining lines of the last hunk, by its header
     has_hunk = False
     for line in lines:
@@ -133,8 +133,8 @@ def _marked(lines: Iterable[str]) -> Iterator[tuple[bool, str]]:
 
 
 def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
-    """Return {path: edits in the order of lines} of a patch. Raise ValueError if it does not apply
-    exactly to the texts, or does more than change lines, such as create a file."""
+    """Return {path: edits in the order of lines} of a patch. Raise ValueError if the patch does not
+    apply exactly to the texts, or does more than change lines, such as create a file."""
     hunks, others = _parsed(patch.removesuffix("\n").split("\n"))
     others = [line for line in others if not line.startswith(HEADS)]
     others += [hunk.path for hunk in hunks if hunk.path not in texts]
@@ -165,8 +165,8 @@ def _add(edits: list[Edit], sign: str, line: int, text: str) -> None:
 
 
 def reversed_patch(patch: str) -> str:
-    """Return the reverse of a patch that changes, creates or removes texts. Raise ValueError if it
-    does more, such as rename a file."""
+    """Return the reverse of a patch that changes, creates or removes texts. Raise ValueError if the
+    patch does more, such as rename a file."""
     out: list[str] = []
     run: dict[str, list[str]] = {"-": [], "+": []}   # changed lines by their old sign
     last = ""                                        # sign of the previous line

@@ -1,4 +1,4 @@
-; Definitions in Python. entities.py says what each capture means.
+; Definitions in Python. entities.py explains the captures.
 
 (class_definition name: (identifier) @name ":" @head body: (block) @body) @class
 

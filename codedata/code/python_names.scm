@@ -1,5 +1,5 @@
-; Names in Python. @used: of something that another file may define. @given: what a file defines, or
-; its callers name. @own: what it defines, and docstrings. @text: literals.
+; Names in Python. @used: names that another file may define. @given: names that a file defines, or
+; that its callers write. @own: names that it defines, and docstrings. @text: string literals.
 
 (import_from_statement name: [
   (dotted_name (identifier) @used) (aliased_import name: (dotted_name (identifier) @used))])

@@ -1,4 +1,4 @@
-; The statements of Python that run: @statement, but not what is @nothing as well.
+; The statements of Python that run: nodes that are @statement and not @nothing.
 (module (_) @statement)
 (block (_) @statement)
 [(decorator) (elif_clause) (except_clause)] @statement

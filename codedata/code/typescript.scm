@@ -1,4 +1,5 @@
-; What TypeScript has besides ecmascript.scm: signatures without a body define nothing that runs.
+; Definitions in TypeScript that ecmascript.scm lacks. Signatures without a body define nothing that
+; runs.
 
 (abstract_class_declaration name: (_) @name body: (_) @body) @class
 (internal_module name: (_) @name body: (_) @body) @scope

@@ -1,4 +1,4 @@
-; What TypeScript has besides ecmascript_names.scm.
+; Names in TypeScript that ecmascript_names.scm lacks.
 
 (property_signature name: (property_identifier) @given)
 (public_field_definition name: (property_identifier) @given)

@@ -14,8 +14,8 @@ SOURCES = {"system": "system", "user": "user", "assistant": "agent"}
 
 def atif_of(messages: Sequence[Message], tools: list | None, session: str, agent: Object,
             **more) -> Object:
-    """Return the trajectory of an agent {name, version, …}; `more` holds further keys of ATIF. A
-    call's result belongs to the step that made the call."""
+    """Return messages as a trajectory. `agent` is {name, version, …}; `more` holds further keys of
+    ATIF. A call's result belongs to the step that made the call."""
     steps: list[Object] = []
     for message in messages:
         text = content_text(message)

@@ -2,7 +2,7 @@
 the same program on the same targets, or make the same edit.
 
 Commands are compared by their words (the extra `code`). Without it, and for edits, commands are the
-same only if equal up to whitespace. Not promised: that other commands do something else.
+same only if equal up to whitespace. Commands that count as different may still do the same.
 
 Two turns are the same if their calls are, in any order. But order matters among calls that may
 interact: edits of one file, and calls with unknown changes, such as a command that runs code.
@@ -137,7 +137,8 @@ def _words(name: str, arguments: list[str], argument: str) -> set[str]:
 
 
 def _lines(program: str, match: re.Match) -> tuple[int, int]:
-    """Return the lines that a program shows, by its number or range; all for the end of a file."""
+    """Return the lines that a program shows, by its number or range; all if it shows a file's end.
+    """
     first, last = match[1], match[2]
     if last:
         return int(first), int(last)

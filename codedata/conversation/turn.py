@@ -12,7 +12,7 @@ reads every kind of turn. These rules are for a text with a bash block:
     ```
 
 The rules apply in this order. An agent's harness runs the text between "```bash" at the end of a
-line and the next line that starts with "```". In a turn that passes, this is the same command.
+line and the next line that starts with "```". In a turn that passes, this text is the block.
 
 1.  A reply that was cut at its token limit is not a turn.
 2.  Thinking (`<think>…</think>`, at the start also without its opening tag) is removed from the
@@ -125,7 +125,7 @@ class Form:
 
 def as_call(text: str, tools: list[dict]) -> dict | None:
     """Return a text with a bash block as a message that calls the shell tool among `tools`. Return
-    None if the text is no such turn or there is no shell tool."""
+    None if the text is not a well-formed turn, or if there is no shell tool."""
     turn = Turn(clean(text))
     call = None if turn.problem() else shell_call(turn.block, tools)
     return call and {"role": "assistant", "content": turn.thought, "tool_calls": [call]}
@@ -303,7 +303,7 @@ class Turn:
 
     @property
     def effects(self) -> list[Effect]:
-        """Return the effect of its block, in a list as for a turn with calls."""
+        """Return [the block's effect], a list as for a turn with calls."""
         if self._fence != COMMAND:
             return [Effect("run", self.block)]
         return [text_effect(self.block, self._history)]

@@ -63,7 +63,7 @@ from codedata.texts import printable
 
 KEYS = "content", "base_image", "validator", "rivals"
 AUDITED = "cheats", "tests_read", "answer", "strength", "fairness", "rivals", "untouched"
-HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # {step: what it writes}
+HOLDS = {"validate": DatapointChecks, "prove": (Task, DATAPOINT)}   # {step: its kind of record}
 
 
 @dataclass(frozen=True)

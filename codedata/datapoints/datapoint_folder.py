@@ -70,7 +70,7 @@ def read_datapoint(folder: Path) -> RivalledTask:
         for path in PARTS.values():
             read_bounded(folder / path, MAX_PART_BYTES).decode()
         data = RivalledTask.completed(load_folder(folder, RivalledTask.places))
-        to_json(data["config"])   # raises if it could not be written again
+        to_json(data["config"])   # raises if it cannot be written back
         if not isinstance(data["config"].get("environment"), dict):
             raise ValueError("task.toml has no [environment]")
         if data["kind"] != DATAPOINT:

@@ -122,7 +122,7 @@ def material(task: QueuedTask, desk: Desk) -> dict[str, Path | dict[str, bytes]]
     draft = desk.at(DRAFTS, f"{name}.md")
     if draft.is_file():
         found[""] = {"draft.md": read_bounded(draft)}
-    with suppress(Refusal, BrokenRecord):   # create_dp did not write it yet, or it is broken
+    with suppress(Refusal, BrokenRecord):   # create_dp has not written it yet, or it is broken
         found["datapoint"] = folder_of(desk.point(task))
     if "rates" in task.data:
         paths = {name: inside(desk.root / Attempt.directory, name, Attempt.places["trajectory"])

@@ -66,7 +66,7 @@ from codedata.verifier.runner_output import ANSI
 
 MAX_EVIDENCE, MAX_LINE = 20, 400
 ASSERTIONS = ("AssertionError", "Failed")   # exceptions raised by a failed assertion
-# names at the top of environment/ that exporters use, and so a datapoint may not
+# names at the top of environment/ that a datapoint may not use, since exporters need them
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
 IMPORTS = re.compile(r"^[ \t]*(?:from|import) .*", re.MULTILINE)

@@ -61,7 +61,7 @@ from codedata.settings import AgentSettings, DpSettings, Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import printable
 
-PAUSE_S = 0.5    # between two looks of an agent that waits for work
+PAUSE_S = 0.5    # between an idle agent's checks for work
 SCRIPT, LOOK = "build_dp.py", "status.py --html"
 
 

@@ -2,8 +2,8 @@
 
 An item of a store is either a file or a folder. A file holds one JSON object, sorted and indented,
 so that an edit is a one-line diff. If the record's class has `places`, {field: path}, an item is a
-folder; each field is the file or folder at its place. `Folder` replaces folders of files in one
-step.
+folder, with each field in the file or folder at that path. `Folder` replaces folders of files in
+one step.
 
 A file is written to a temporary name in the same directory, flushed and renamed. A folder is built
 in _tmp/, flushed and exchanged with the old one. So a kill leaves the old item or the new one.
@@ -149,8 +149,8 @@ def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
 
 
 class Stamp(NamedTuple):
-    """Hold the state of a folder under the names of a file's stat, so that folders and files are
-    compared alike."""
+    """Hold a folder's state in fields with the names of a file's stat, so that folders and files
+    are compared in the same way."""
 
     st_size: int       # bytes of all files in the folder
     st_mtime_ns: int   # not a time: a hash of the paths, sizes and times of all files
@@ -233,8 +233,8 @@ def _load_part(path: Path):
 
 
 def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
-    """Return {relative path: Path} of the files below a folder. Raise ValueError for a link, or for
-    more files or bytes than `n_left`."""
+    """Return {relative path: Path} of the files below a folder. `n_left` is [files, bytes] that may
+    still be read; it is reduced. Raise ValueError if they are exceeded, or for a link."""
     files: Files = {}
     n_left = n_left or [MAX_FILES, MAX_FOLDER_BYTES]
     if folder.is_symlink():
@@ -243,7 +243,7 @@ def load_files(folder: Path, n_left: list[int] | None = None) -> Files:
         name = path.relative_to(folder).as_posix()
         name.encode()   # raise ValueError if the name is not UTF-8
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise ValueError(f"{name[:200]!r} is a link, or no file")
+            raise ValueError(f"{name[:200]!r} is a link, or not a regular file")
         if path.is_file():
             size = path.stat().st_size
             n_left[0] -= 1
@@ -296,8 +296,8 @@ def files_digest(files: Files) -> str:
 
 class FolderDraft:
     """Hold a new version of an item's folder, built in _tmp/<within>/. `values` maps places to new
-    content; None removes the file at a place. Places that `values` does not name keep the content
-    of the present folder."""
+    content; None removes the file at a place. Other places keep the content of the present folder.
+    """
 
     @_keeps_disk_clean
     def __init__(self, path: Path, values: dict, within: str):
@@ -419,7 +419,7 @@ class Folder:
 
     @staticmethod
     def exchange(path: Path, built: Path) -> None:
-        """Move the folder `built` to `path`, in one exchange if `path` exists.
+        """Move the folder `built` to `path`; if `path` exists, exchange the two in one step.
 
         On a file system that cannot exchange folders, a kill between two renames leaves nothing at
         `path`; clear_up() then restores the old folder. Raise Trouble if `path` is a link.

@@ -2,7 +2,8 @@
 cost.
 
 stage, item, instance_id, at     the attempt; `at` is UTC
-state        done | failed | adopted | excluded | pruned; summed: see ledger_compact.py
+state        done | failed | adopted (a user's record) | excluded | pruned (by --prune) |
+             summed (see ledger_compact.py)
 read         digest of the fields that were read
 wrote        {field: digest} of this stage's fields
 found        {field: digest} of other stages' fields that a user has changed
@@ -12,9 +13,9 @@ calls        [{id, model, tokens_in, tokens_out, tokens_cached, cost_usd, second
 cost_usd     sum over the calls; null if a price is unknown
 seconds, error                   the attempt's duration, and its error
 cut          the parts that were left out of the attempt's request
-still        in a failed line: the state of an earlier record, which stays valid
-parts        for outputs in parts: {final part: settings digest}
-view         for outputs in parts: digest of how the parts are combined
+still        in a failed line: the state of the item's earlier record, which stays valid
+parts        for an output in parts, such as verdicts: {final part: digest of its settings}
+view         for an output in parts: digest of how the parts are combined
 entries      from prompt.py: the entries of a list file
 detail       from prompt.py: the file's place in the sample
 picks        from ch.py: [{number, why}], the chooser's replies, one for each order
@@ -23,8 +24,7 @@ earlier      in a summed line: sums of the removed lines' calls, by model
 
 A line is written before its record is put in place. So after a kill between these two steps, the
 record on disk belongs to an earlier line. A kill can also tear the line being written. Readers skip
-a torn line; the replies of its item are still in _partial/. Several processes may append: each
-first ends a torn line left by another process.
+a torn line, and append_lines() ends it; the replies of its item are still in _partial/.
 """
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class FileState:
 
 @dataclass(slots=True)
 class LastAttempt:
-    """Hold a stage's newest attempt at an item."""
+    """Hold a stage's newest attempt at an item or, in `before`, an earlier one."""
 
     read: str
     wrote: dict[str, str]
@@ -99,7 +99,7 @@ class Ledger:
         self.failed: dict[tuple[str, str], LastAttempt] = {}
         self.excluded: dict[tuple[str, str], LastAttempt] = {}   # by a rule of the item function
         self.known: dict[str, FileState] = {}
-        self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies that are billed
+        self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies already counted
         self.used: dict[tuple[str, str], set[str]] = {}      # ids of replies used for a record
         self.entries: dict[str, list] = {}    # list files: [[order, instance_id, digests], …]
         self.asked_again: dict[tuple[str, str], int] = {}    # refused answers of an item (ch.py)

@@ -1,9 +1,8 @@
-"""Shorten ledgers to the newest line of each stage and item, and one line with the summed costs of
-the removed lines.
+"""Shorten ledgers: keep the newest line of each stage and item, and add up the costs of the removed
+lines in one line (state `summed`).
 
-The line of the sum (state `summed`) is in the same file as the removed lines were, so that a kill
-between two files changes no total. An item with kept replies keeps all of its lines, because their
-call ids show which replies are paid for.
+Each file has its own sum, so that a kill between two files changes no total. An item with kept
+replies keeps all of its lines, because their call ids show which replies are already counted.
 """
 from __future__ import annotations
 
@@ -26,8 +25,8 @@ from codedata.disk.ledger import (
 def compact(directories: list[Path]) -> tuple[int, int]:
     """Shorten the ledgers of directories; return the numbers of lines before and after.
 
-    The caller must hold the lock of each whole directory: the lines of another process that appends
-    to an old file would be lost. Raise RunStopped if the disk is full.
+    The caller must hold the lock of each whole directory, or lines that another process appends
+    would be lost. Raise RunStopped if the disk is full.
     """
     paths = [directory / LEDGER for directory in directories]
     by_path = {path: list(read_lines(path)) for path in paths}
@@ -77,7 +76,7 @@ def _is_outdated(old: dict, new: dict) -> bool:
 
 
 def _sum_by_model(lines: list[dict]) -> list[dict]:
-    """Return the sums of the calls of lines by model, each with `n`.
+    """Return one sum of the lines' calls for each model, with the number of calls `n`.
 
     Calls without a price are summed separately; a sum that includes an unknown amount is None.
     """

@@ -62,10 +62,10 @@ def check_directories(paths) -> None:
 
 
 def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "") -> TextIO:
-    """Lock a directory, or one shard or one kind of its items, until this process ends; return the
+    """Lock a directory, or only one shard or kind of its items, until this process ends; return the
     open lock file.
 
-    Raise Trouble if another process holds the lock. The kernel frees it however a process ends.
+    Raise Trouble if another process holds the lock.
     """
     check_directories([directory])
     part = "all" if shard is None else f"{shard[0]}-of-{shard[1]}"
@@ -87,7 +87,7 @@ def lock(directory: Path, shard: tuple[int, int] | None, who: str, kind: str = "
 
 def _shares_items(name: str, kind: str, shard: tuple[int, int] | None) -> bool:
     """Return whether the lock file `name` may cover items of this kind and shard. It covers none if
-    it is for another kind, or for another shard I of the same number N."""
+    it is for another kind, or for another shard of the same number of shards."""
     other_kind = name.split(".")[1] if name.count(".") > 1 else ""
     if kind and other_kind and kind != other_kind:
         return False

@@ -94,7 +94,7 @@ def _path(name: str) -> str:
 
 def pieces(ends: list[int], offset: int, length: int) -> Iterator[tuple[int, int, int]]:
     """Yield (file index, first row, end row) for each file that holds a part of the requested rows.
-    ends[i] is the number of rows in all files up to file i.
+    ends[i] is the number of rows in the files up to and including file i.
     """
     for file in range(bisect_right(ends, offset), len(ends)):
         start = ends[file - 1] if file else 0
@@ -106,7 +106,7 @@ def pieces(ends: list[int], offset: int, length: int) -> Iterator[tuple[int, int
 # Parquet -----------------------------------------------------------------------------------------
 
 class ParquetFiles:
-    """Run SQL over Parquet files on disk or at URLs. Safe to use from several threads.
+    """Run SQL over Parquet files on disk or at URLs.
 
     `keep` caches the fetched bytes, which helps only if requests share row groups.
     """
@@ -324,7 +324,7 @@ def _lines_of_list(path: str, name: str, owner) -> str:
             to '{copy}' (format csv, header false, quote '', escape '', delimiter '')""", [path])
     except duckdb.Error as e:
         raise Trouble(f"is not a list of objects: {e}", name,
-                      "Mend it; one object a line is called .jsonl.") from e
+                      "Correct it; if it has one object per line, name it .jsonl.") from e
     return copy
 
 

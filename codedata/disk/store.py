@@ -37,7 +37,7 @@ from codedata.terminal import say
 from codedata.texts import natural, safe_name
 
 Readers = dict[str, Callable[[], Any]]   # {item of a Derived: function that returns its record}
-# names of field types: a score whose null is a value; files
+# names of field types: of scores, whose null is a value; of files
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")
 fields = lru_cache(dataclasses.fields)   # cache it: each call of the original builds a new tuple
 
@@ -76,8 +76,8 @@ class Listing(StaysInDriver):
     existing items stay in their directory.
 
     Several scripts put tasks into one directory: `kind` selects the tasks of one script; "" selects
-    all. Names that `only` refuses are items of other stores. With `derived`, the names of items are
-    <item>.<part>.
+    all. Names that `only` refuses are items of other stores. With `derived`, an item's name is
+    <source item>.<part>.
     """
 
     def __init__(self, root: Path, cls, into: str | None = None, kind: str = "",
@@ -223,7 +223,7 @@ class Store(Listing):
         return self._facts[name]
 
     def read(self, name: str):
-        """Return a record from disk. Raise BrokenRecord if it is not one."""
+        """Return a record from disk. Raise BrokenRecord if the file holds no valid record."""
         path = str(self.path(name))
         data = self._load(self.path(name))
         record = parse(self.cls, data, path, "Restore the field, or delete the file and run again.")
@@ -254,7 +254,7 @@ class Store(Listing):
         """Draft an item with the `owned` fields of `record`. All other fields of an existing file
         stay.
 
-        Raise ItemFailed if an owned field was edited since open().
+        With `keep_edits`, raise ItemFailed if an owned field was edited since open().
         """
         path, values = self._place(name), values_of(record)
         seen = layouts.stamp_of(path)
@@ -376,7 +376,7 @@ class Derived(StaysInDriver):
     facts_of: Callable[[Any], Any] = facts_of
     # choose({name: facts}) returns the names of the records to work on, in order
     choose: Callable[[dict[str, Any]], Iterable[str]] = list
-    # names that it accepts are always covered
+    # covers() also accepts names that this function accepts
     keeps: Callable[[str], bool] = lambda name: False
     # whether the names of records are <item>.<part>
     derived: bool = True
@@ -385,7 +385,8 @@ class Derived(StaysInDriver):
         self.place = self.place or f"{self.source.cls.directory}/"
 
     def open(self) -> Derived:
-        """Make the records of every item to learn their names and facts; return self."""
+        """List the names and facts of all records, which are made for this unless `names_of` is
+        given; return self."""
         self._store = None if callable(self.source) else self.source
         stores = [store.open() for store in (*self.also_reads, *filter(None, [self._store]))]
         self.broken: list[BrokenRecord] = [e for store in stores for e in store.broken]
@@ -431,7 +432,7 @@ class Derived(StaysInDriver):
             not item or f"{name}.".startswith(f"{item}.") for item in self.unread)
 
     def facts(self, name: str):
-        """Return the digests of a record, without making it again."""
+        """Return the digests of a record; make it again only if they are not known."""
         item, facts = self._index[name]
         if self.names_of and self._store.as_left(item):
             return self._store.facts(item)
@@ -478,7 +479,7 @@ def known_in(root: Path, cls: type, name: str) -> Any:
 
 @in_driver
 def put_in(root: Path, record: Any, name: str) -> None:
-    """Write a record of a root, without a line in the ledger."""
+    """Write a record into a root, without a line in the ledger."""
     write_atomic(Store(root, type(record)).path(name), to_json(vars(record)))
 
 
@@ -494,7 +495,7 @@ class Lists(Listing):
         self._entries: dict[str, dict[str, FileState]] = {}   # {stem: {name: digests}}
         self._broken_names: set[str] = set()
         self.broken_stems: set[str] = set()
-        # drop the errors, which open() has already reported
+        # later readers drop the errors, which open() has already reported
         self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
     def open(self) -> Lists:

@@ -27,7 +27,7 @@ from codedata.terminal import plural, say
 
 # fields of a judge's entry to keep in memory; the entry's texts are dropped
 COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage", "by_program")
-# settings digest in the ledger lines of scores, since each judge's entry holds its own settings
+# for the ledger lines of scores, since each judge's entry holds its own settings
 NO_SETTINGS = digest({})
 
 

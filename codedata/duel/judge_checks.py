@@ -127,7 +127,7 @@ def _finish(check: str, judging: Judging) -> list[str]:
 
 
 def probe_summary(scores: dict[str, Scores], _) -> dict:
-    """Return the share of a judge's verdicts per metric that each attack won.
+    """Return the share of a judge's per-metric verdicts that each attack won.
 
     If both orders are asked, an attack wins only if it wins in both.
     """
@@ -160,7 +160,7 @@ def sanity_summary(scores: dict[str, Scores], verdicts_on_same: Scores) -> dict:
 
 
 def _share_of(value: float, pairs: Scores) -> dict | None:
-    """Return the share of the verdicts per metric that have this score."""
+    """Return the share of the per-metric verdicts that have this score."""
     return share((instance_id, list(scores.values()).count(value), len(METRICS))
                  for instance_id, scores in pairs)
 

@@ -69,8 +69,8 @@ SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for e
 SIDES = {"king": "king", "reference": "assistant"}      # the Answer field of the challenger's rival
 MODEL = re.compile(r"\bmodel[ _]?([12])\b", re.IGNORECASE)
 SAME = "both change the same"
-FEW_TURNS = 20         # with fewer answered turns, show every king to the leak judges: a share of
-                       # the kings could be none
+FEW_TURNS = 20         # with fewer answered turns, the leak judges see every king: a share of the
+                       # kings could be none
 ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that costs nothing."
 
 
@@ -89,7 +89,7 @@ class Panel:
 
     @property
     def orders(self) -> list[str]:
-        """Return the order or the two orders of the answers for each judge."""
+        """Return the orders of the answers that each judge sees, one or two."""
         return [f"{self.rival}_first", *([CHALLENGER_FIRST] if self.order == BOTH else [])]
 
     @property
@@ -115,7 +115,7 @@ def decided_panel(duel: Duel) -> Panel:
 
 def records_of(mode: str, how: str, usual: str) -> tuple[type, type]:
     """Return the classes of the answers and scores for a challenger variant `how`. The `usual`
-    variant has answer/ and the scores of `mode`, [duel] mode."""
+    variant has Answer and the score class of `mode`, [duel] mode."""
     if how == usual:
         return Answer, SCORES[mode]
     return variant(Answer, how), variant(SCORES[mode], how)
@@ -128,7 +128,7 @@ def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> J
     answers, scores = records_of(mode, how, settings.challenger.how)
     leaks = LeakJudges()
     # a duel against the reference yields no training turns, and a chosen answer was written blind:
-    # what it shows of the pull request is memory or luck, which facts find
+    # if it matches the pull request by memory or luck, leaked_facts.py finds that
     if mode == "king" and how != "chosen":
         share = settings.leak.king_share if answers is Answer else 0.0
         answered = (path for directory in shards_of(root / Answer.directory)
@@ -354,7 +354,7 @@ class _Turn:
                 if entry.get("ran", "") == self._ran_digest and _is_marked(entry, self._digests)}
 
     def entry(self, judge: str, order: str, attempt: int) -> dict:
-        """Return an entry before its request's reply."""
+        """Return an entry without a reply yet."""
         entry = {"judge": judge, "order": order, "attempt": attempt, "parse_ok": False,
                  "verdict": {}, "scores": {}, "raw": "", "reason": "", "truncated": False,
                  "usage": {}, "seconds": 0.0, "error": ""}

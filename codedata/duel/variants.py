@@ -144,10 +144,10 @@ class Challenger:
 
     def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> tuple[Side, Object]:
         """Return the best of the blind answers, and how it was chosen: {sample, of, picks}. Raise
-        Excluded if it is the king's, or if there is none.
+        Excluded if the king's answer is the best, or if none is.
 
-        `sample` is its number among the `of` further answers, from 1; `picks` are the chooser's
-        replies [{number, why}], one per order.
+        `sample` is the number of the best among the `of` further answers, from 1; `picks` are the
+        chooser's replies [{number, why}], one per order.
         """
         run_of = partial(execution_of, self._settings.root, current_reply_log().item)
         kings = turn_text(answer.king, answer.messages)
@@ -159,7 +159,7 @@ class Challenger:
         best = _best_by_tests(runs)
         rivals = [text for text in best if text != kings]
         random.Random(current_reply_log().item).shuffle(rivals)
-        texts = [kings] * (kings in best) + rivals   # in the other order the king's is the last
+        texts = [kings] * (kings in best) + rivals   # the reverse order ends with the king's
         found, picks = set(), []
         for order in (texts, texts[::-1]) if len(texts) > 1 else ():
             pick, said = self._pick(order, runs, answer, commit)
@@ -167,7 +167,7 @@ class Challenger:
             picks.append(said)
             if pick in ("", kings):   # a draw, whatever the other order would give
                 break
-        current_reply_log().note(picks=picks)   # also of a draw, which has no record
+        current_reply_log().note(picks=picks)   # also for a draw, which has no record
         pick, *others = found or texts
         if others:
             raise Excluded("in another order another blind answer was picked")

@@ -16,7 +16,7 @@ r"""Parse a judge's reply: find the last complete verdict that the judge wrote a
     any spacing and escaping, is a quotation and not a verdict.
 5.  The last of the remaining verdicts counts. Two objects are never combined.
 
-Another object may still not be the judge's: the prompt must delimit the answers clearly.
+That verdict may still not be the judge's own: the prompt must delimit the answers clearly.
 """
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Verdict:
     """Hold a judge's verdict in one order, in terms of MODEL 1 and MODEL 2."""
 
     picks: dict[str, int]   # metric: 0 draw, 1 MODEL 1, 2 MODEL 2
-    reason: str             # from the same object; "" if it is missing, a number in its digits
+    reason: str             # from the same object; "" if it is missing; a number as its digits
 
 
 def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop",

@@ -18,8 +18,8 @@ def base_for(project: PythonProject, committed_at: int, default: str,
              is_here: Callable[[str], bool]) -> str:
     """Return the base image that suits a project best: its Python is allowed by the project, was
     released before `committed_at` (seconds since 1970; 0: now) and runs in the project's CI, and it
-    has a compiler if the project compiles code. Return `default` unless tools/docker-up made it;
-    the result is an image that this machine has."""
+    has a compiler if the project compiles code. Return only an image that this machine has;
+    return `default` if it is none of tools/docker-up."""
     bases = table("tools")["python"]["bases"]
     date = datetime.fromtimestamp(committed_at, timezone.utc).date().isoformat()
 

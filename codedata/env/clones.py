@@ -43,7 +43,7 @@ _locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)   # by c
 
 
 def without_secret(text: str) -> str:
-    """Return a text without the passwords and tokens of its addresses."""
+    """Return a text without the passwords and tokens in its addresses."""
     return SECRET.sub(lambda match: match[1] or match[2], text)
 
 
@@ -78,7 +78,7 @@ def clone_of(origin: str, root: Path) -> Path:
 
 @contextmanager
 def _served(origin: str) -> Iterator[str]:
-    """Yield the address from which git can fetch an address or a folder."""
+    """Yield an address from which git can fetch `origin`, an address or a folder."""
     folder = Path(origin.removeprefix("file://"))
     if not folder.is_dir():
         yield origin

@@ -1,4 +1,4 @@
-"""Find the cause why a run of a test script is not healthy, and the test files without any case."""
+"""Find why a run of a test script is not healthy, and the test files without any case."""
 from __future__ import annotations
 
 import re
@@ -15,7 +15,7 @@ TEST_FILES = (re.compile(r"(test_[\w-]+|[\w-]+_tests?)\.py"),
 
 
 def why_not_healthy(run: Run, test_s: float) -> Cause:
-    """Return the cause why a run of the tests is not healthy; an empty Cause if it is."""
+    """Return why a run of the tests is not healthy; an empty Cause if it is."""
     if run.healthy:
         return Cause()
     if limit := next(filter(None, (OVER.fullmatch(case.name) for case in run.results)), None):

@@ -56,8 +56,7 @@ class Facts:
 
     @property
     def builds(self) -> bool:
-        """Return whether the install builds something from the source, which a change of the source
-        makes outdated."""
+        """Return whether the install builds files that become outdated if the source changes."""
         return bool(self.python.native or self.node.native or self.node.built)
 
     @property

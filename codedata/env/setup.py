@@ -1,8 +1,8 @@
 """Set up one repository for env_setup.py: find its scripts, verify them, keep the image, return the
 record.
 
-Tried in this order, until scripts are verified: the image and scripts of the commit's nearest
-ancestor, the recipe planner, the agent. A record is a success only if its scripts were verified.
+Setup tries, until scripts are verified, first the image and scripts of the commit's nearest
+ancestor, then the recipe planner, then the agent. Only verified scripts make a record a success.
 """
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ROUNDS = 2
 NO_TESTS = ("no_recipe", "no_tests")   # causes of a failed environment
 ADD_TESTS = "add tests that pytest, or the runner of its language, finds, or have "
 ASK_AN_AGENT = "an agent look for the scripts (it asks a model): --planner agent in place of recipe"
-PLAN_TIMEOUTS = 4           # times run_timeout; later the planner starts no new recipe
+PLAN_TIMEOUTS = 4           # after this many times run_timeout, the planner starts no new recipe
 READ = ("repo", "base_image", "base_commit", "source", "row")   # fields of a repository
 # fields of Verified that are copied into the record's `verified`
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",

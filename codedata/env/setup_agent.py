@@ -37,7 +37,7 @@ TEST_ITERATIONS = 60   # replies of the second agent for JS and TS, which finds 
 COMMAND_S = 120        # seconds that a command may take unless it asks for more
 MAX_FILES = 300
 MAX_LOG_CHARS = 6000   # characters of a failure that the agent is shown
-MAX_REPEATED = 3       # so many equal lines in a row, or more, are shown as one
+MAX_REPEATED = 3       # this many equal lines in a row, or more, are shown as one
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,9 @@ from codedata.suites.project_suite import Run, compare, run_script, run_suite
 from codedata.suites.source import Project, now, put_source, restore
 from codedata.suites.test_results import GOOD, counts, not_collected
 
-CLEAN = "rm -f /var/cache/apt/*.bin"   # 76 MB that apt can rebuild
+CLEAN = "rm -f /var/cache/apt/*.bin"   # removes 76 MB that apt can rebuild
 STEPS = 6                  # steps of a verification
-MIN_BROKEN_S = 60          # the run with the broken source may take so many seconds more than twice
-                           # the usual time
+MIN_BROKEN_S = 60          # limit of the run with the broken source, plus twice the usual time
 MIN_REPEATED = 0.8         # share of cases that must have the same status in all three runs
 LISTED = "git -c safe.directory='*' -c core.quotePath=false ls-files"
 

@@ -1,9 +1,8 @@
 """Collect the judged turns that may be exported, and log those left out.
 
-They are read, checked and masked once into a temporary file, from which all formats make their
-rows:
-an edit during a run reaches none of them. Outdated copies, benchmarks and licences that are not
-allowed are left out of all formats here. similar.py finds near-duplicates later.
+Each turn is read, checked and masked once, into a temporary file from which all formats make their
+rows, so an edit during a run reaches none. Outdated copies, turns of benchmarks, and turns with a
+licence that is not allowed are left out of all formats. similar.py finds near-duplicates later.
 """
 from __future__ import annotations
 
@@ -65,14 +64,13 @@ class ExportTurn:
     flag: Problem | None    # the reason not to train on it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
-    n_picks: int | None = None   # answers of a model that chose the challenger's; None: not chosen
+    n_picks: int | None = None   # replies of the chooser that picked it; None: no chooser
     rejected: str = ""      # digest of the failed trajectory in its pair
     calls: tuple[int, ...] = ()   # indices of a whole trajectory's messages with one call
 
 
 class LeftOutLog:
-    """Record the turns and tasks that are not exported, each with the reason, from all formats or
-    some."""
+    """Record the turns and tasks left out of some or all formats, each with the reason."""
 
     def __init__(self):
         # {(name, reason, detail): formats}; "" means all formats
@@ -109,11 +107,11 @@ class ExportRules:
         self._benchmarks = Benchmarks.load(benchmarks) if benchmarks else None
 
     def excludes(self, instance_id: str) -> bool:
-        """Return whether [exclude] names it."""
+        """Return whether [exclude] names an instance."""
         return instance_id in self._excluded_ids
 
     def against(self, licence: str, material: Callable[[], Material]) -> list[Problem]:
-        """Return why the first rule that applies leaves it out: a problem, or one a benchmark."""
+        """Return the problems by the first rule that fails: one, or one per hit in benchmarks."""
         named = licence.lower()
         is_allowed = named in self._allowed or self._allowed.issuperset(named.split(" or "))
         if self._allowed and not is_allowed:
@@ -172,7 +170,7 @@ class ExportTurns:
         return replace(turn, at=self._put(record))
 
     def take(self, name: str, read: Callable[[], Sample | None]) -> None:
-        """Add what read() returns as a turn, or log why it is left out."""
+        """Add the record from read() as a turn, or log why it is left out."""
         try:
             if record := read():
                 self._take(name, record)
@@ -250,7 +248,7 @@ class ExportTurns:
     def _read_pr(self, instance_id: str) -> tuple[Commit, str]:
         """Return the PR record of an instance, and its digest; "" if it is missing.
 
-        Its repository is taken from the id, and language and licence are UNKNOWN, if it has none.
+        Take a missing repository from the id; a missing language or licence is UNKNOWN.
         """
         pr = Commit(instance_id, "", "", "", "", "", [], "", "")
         pr_digest = ""
@@ -356,7 +354,7 @@ def winner(record: Sample, min_margin: float) -> str:
 
 
 def repo_of(instance_id: str) -> str:
-    """Return owner/name for the id owner__name-17; an id of another form is returned as it is."""
+    """Return owner/name for the id owner__name-17; an id of another form is returned unchanged."""
     match = INSTANCE.fullmatch(instance_id)
     return f"{match[1]}/{match[2]}" if match else instance_id
 

@@ -58,7 +58,7 @@ class Origins(Protocol):
     n_broken: int                   # records that cannot be read
 
     def inputs(self, export: Export) -> dict:
-        """Return the part of the manifest that is not the same for turns and tasks."""
+        """Return the part of the manifest that differs for turns and tasks."""
 
     def card_values(self, export: Export) -> dict:
         """Return values for the template of the card. The files are written by then."""
@@ -78,12 +78,12 @@ class Export:
 
     @property
     def place(self) -> Path:
-        """Return where the folder will be."""
+        """Return the final path of the folder."""
         return self.origins.directory / self.form.name
 
     @property
     def new(self) -> Path:
-        """Return the folder that is filled first."""
+        """Return the path of the folder before put() moves it."""
         return self.origins.directory / NEW / self.form.name
 
     def of_split(self, split: str) -> list:
@@ -97,9 +97,9 @@ class Export:
 
     def write_tables(self, make: Callable[[Any], dict], columns: dict[str, str],
                      with_parquet: bool = True, if_empty: Iterable[str] = SPLITS) -> None:
-        """Write make(row) of each row as JSON Lines, one file a split, and as Parquet if asked.
-        Without any rows, write Parquet files for the splits `if_empty`: `datasets` would load the
-        manifest as rows."""
+        """Write make(row) of each row as JSON Lines, one file per split, and as Parquet if asked.
+        Without any rows, write Parquet files for the splits `if_empty`, since without them
+        `datasets` loads the manifest as rows."""
         paths = {split: self.new / f"{split}.jsonl" for split in SPLITS}
         sizes = {split: write_rows(path, map(make, self.of_split(split)))
                  for split, path in paths.items()}
@@ -109,7 +109,7 @@ class Export:
                 write_parquet(paths[split], sizes[split], columns)
 
     def inputs(self) -> dict:
-        """Return the manifest without the files: what the rows come from."""
+        """Return the manifest without the files: the origin of the rows."""
         settings = asdict(self.origins.settings)
         return {
             "format": self.form.name, "rows": self.n_rows,
@@ -131,14 +131,13 @@ class Export:
         return terminal_safe(template.format_map({**values, "about": about.format_map(values)}))
 
     def state(self) -> str:
-        """Return how the existing folder differs from a new one, for
-        --status."""
+        """Return how the existing folder differs from a new one, for --status."""
         if not self.place.exists():
             return "missing"
         manifest = read_manifest(self.place)
         manifest.pop("files", None)
         is_same = to_json(manifest) == to_json(self.inputs())
-        text = "rows as they are there" if is_same else "rows would change"
+        text = "rows unchanged" if is_same else "rows would change"
         edited = changed_by_hand(self.place)
         return f"{text}, edited: {named(edited)}" if edited else text
 
@@ -156,7 +155,7 @@ class Export:
         is_same = read_manifest(self.place) == read_manifest(self.new)
         if self.place.is_dir() and is_same and not force:
             return f"edited: {named(edited)} (kept)" if edited else "unchanged"
-        copy = set_aside(self.place) if edited else None   # first: a kill would lose it
+        copy = set_aside(self.place) if edited else None   # before put(): a kill would lose it
         FOLDER.put(self.place, self.new)
         return f"wrote; the edited one is in export/_replaced/{copy.name}/" if copy else "wrote"
 

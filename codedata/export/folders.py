@@ -50,8 +50,8 @@ def write_parquet(path: Path, sizes: list[int], columns: dict[str, str],
                   shard_rows: int = SHARD_ROWS) -> None:
     """Write the rows of <split>.jsonl as data/<split>-00000-of-00002.parquet and so on.
 
-    `sizes` are the bytes of the rows; each file takes `shard_rows` of them. Without rows, write one
-    file with only the columns.
+    `sizes` are the bytes of the rows; each file has `shard_rows` rows. Without rows, write one file
+    with only the columns.
     """
     folder = path.parent / "data"
     folder.mkdir(exist_ok=True)
@@ -87,7 +87,7 @@ def _quoted(text: str) -> str:
 
 
 def read_manifest(folder: Path) -> dict:
-    """Return the manifest of an export; {} if it is missing, or was edited into something else."""
+    """Return the manifest of an export; {} if it is missing, or not in the expected form."""
     try:
         manifest = orjson.loads(read_bounded(folder / MANIFEST))
         entries = [entry for key in OF_TABLES for entry in manifest.get(key, {}).values()]

@@ -46,12 +46,12 @@ MAY_PRECEDE = {"system": ("",), "user": ("", "system", "user", "assistant", "too
 
 @dataclass(frozen=True)
 class ExportRow:
-    """Describe a row: the turn and the side whose answer it has. Its text is made on writing."""
+    """Describe a row: the turn and the side whose answer it has. Writing it makes its text."""
 
     turn: ExportTurn
     side: str
     split: str
-    n_chars: dict[str, int]   # {"row": of the longest conversation}, of "chosen" and "rejected"
+    n_chars: dict[str, int]   # by "row" (its longest conversation), "chosen", "rejected"
     label: str                # "true", "false", or "" in a format without labels
 
 

@@ -10,9 +10,8 @@ def splits(repos: Iterable[str], share: float) -> dict[str, str]:
     """Return {repository: split}, given the repository of each row. `share`, from 0 to 1, goes to
     validation. Fewer than MIN_ROWS rows all go to train.
 
-    Otherwise the split of a repository depends only on its name (ignoring case), and the share.
-    If train would be empty, the repository with the highest hash goes there, until another
-    one does.
+    Otherwise the split of a repository depends only on its name (ignoring case), and the share. If
+    train would be empty, the repository with the highest hash goes there.
     """
     repos = [*repos]
     share = share if len(repos) >= MIN_ROWS else 0
@@ -26,6 +25,6 @@ def splits(repos: Iterable[str], share: float) -> dict[str, str]:
 
 def _place(repo: str) -> float:
     """Return a hash of a repository's name, evenly distributed from 0 to 1."""
-    # 0: was a seed, and keeps the splits of earlier versions
+    # the prefix "0:", once a seed, keeps the splits of earlier versions
     data = hashlib.blake2b(f"0:{repo.lower()}".encode(), digest_size=8).digest()
     return int.from_bytes(data, "big") / 2 ** 64

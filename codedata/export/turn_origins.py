@@ -129,7 +129,7 @@ class TurnOrigins:
                    "rows is not split, nor one whose repositories are all in train")
         if n := sum(turn.winner == "challenger" and turn.score < 50 + self.settings.dpo_min_margin
                     for turn in turns.turns):
-            yield f"in pairs by less than dpo_min_margin, of final/ or chosen with reasons: {n}"
+            yield f"pairs that lead by less than dpo_min_margin (final/, chosen with reasons): {n}"
         for export in exports:
             if len(labels := {row.label for row in export.rows if row.label}) == 1:
                 yield f"{export.form.name}: every label is {labels.pop()}, and KTO needs both"

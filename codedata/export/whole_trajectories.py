@@ -31,7 +31,7 @@ from codedata.texts import natural
 DPO = "dpo_trajectories"
 PLACE = attrgetter("source", "config", "split", "row")   # so that each source is opened once
 SMITH = re.compile(r"(.+)__(.+)\.[0-9a-f]{8}\..+")   # an id of SWE-smith
-SOLVED_REWARD = 1.0   # minimum of a trajectory without `resolved`
+SOLVED_REWARD = 1.0   # minimum reward of a solved trajectory without `resolved`
 SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
 KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars",
                  "tool_calls", "trajectories_per_task", "validation")
@@ -49,8 +49,8 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                       left_out: LeftOutLog, read_row: RowReader, formats: Collection[str]
                       ) -> ExportTurns:
     """Return the solved trajectories of a root as turns. If a failed trajectory has the same
-    beginning, the turn has a `winner`, and the failed one in its columns. Log the others for each
-    of `formats`.
+    beginning, the turn has a `winner`, and the failed one in its columns. For each of `formats`,
+    log the trajectories that it leaves out.
     """
     turns = ExportTurns(root, settings, rules, left_out)
     store = Store(root, SourceTrajectory).open()

@@ -137,8 +137,8 @@ class LeakJudges:
                 self.parts[f"leak king {judge}"] = judge, KING
 
     def settled(self, score: Score) -> dict[str, str]:
-        """Return the parts that a score has or never needs (without a PR, or for a king outside the
-        sample)."""
+        """Return the parts that a score has, or never needs: the turn has no PR, or its king is not
+        in the sample."""
         missing = self.missing(score)
         return {part: "" for part in self.parts if part not in missing}
 
@@ -165,7 +165,7 @@ class LeakJudges:
         """Return the verdicts on a turn: stored ones for the same texts, new ones for the rest. The
         judges see `ran`, the execution result of each side.
 
-        A verdict that fails is left out and noted in the ledger; missing() then reports its part.
+        A failed verdict is left out and noted in the ledger; missing() then reports its part.
         Raise ItemFailed if the record of the pull request is broken.
         """
         verdicts = []

@@ -28,8 +28,8 @@ HISTORY = (
 
 def forbidden_in(actions: str, messages: list[Message], pr: Commit, has_history: bool = True
                  ) -> str:
-    """Return the forbidden text that actions read or ran, or "". Without `has_history`, the task
-    has no later history, and git commands are allowed."""
+    """Return the first forbidden command, or the forbidden read, or "". Without `has_history`, git
+    commands are allowed, since the task has no later history."""
     forbidden = OF_VERIFIER + (HISTORY.replace("REPO", re.escape(pr.repo)) if has_history else "")
     if match := re.search(forbidden, re.sub(r"[ \t]+", " ", actions), re.IGNORECASE):
         return match[0]
@@ -37,7 +37,7 @@ def forbidden_in(actions: str, messages: list[Message], pr: Commit, has_history:
 
 
 def actions_of(messages: list[Message], tools: list | None) -> str:
-    """Return the turns' actions as text, as equivalent shell commands if there are any."""
+    """Return the turns' actions as text, with tool calls as shell commands where possible."""
     fence, actions = form_of(messages, tools).fence, []
     for message in messages:
         if message["role"] == "assistant":

@@ -18,8 +18,8 @@ MAX_OWN_LINES = 2_000        # lines of a turn's code to parse
 MIN_CODE_CHARS = 12          # without whitespace: shorter lines occur in any code
 NAME = re.compile(r"[^\W\d]\w*")
 PATH = re.compile(r"[\w@+~-][\w.@+~/-]{0,300}\w")
-# from the second line on: loops of shells and Rust, what is caught, closures, Go's variables that
-# are assigned together, parameters of arrow functions
+# from the third line on: loops of shells and Rust, caught exceptions, closures, several variables
+# assigned together in Go, parameters of arrow functions
 DEFINED = re.compile(r"(?:\b(?:def|class|func|function|fn|struct|interface|trait|enum|type|module|"
                      r"const|let|var|#define)\s+(?:mut\s+)?(?:\([^)]{0,200}\)\s*)?|"
                      r"\bfor\s(?=\w+ in [^\n]{1,200}(?:\bdo\b|\{))|\bcatch \((?:\w+ )?(?=\w+\))|"
@@ -30,8 +30,8 @@ TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t]+){0,4}(?:[\w*&<>\[\],]+[ \t]+[*&]*|
                    r"([^\W\d]\w*)\(", re.MULTILINE)
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)
 DEFINITIONS = (DEFINED, TYPED, ASSIGNED)
-# FOLDED: line ends within brackets. LINE: a line of Python without a diff's `+` and the `el` of
-# `elif`, or the code after `python -c`; it is parsed in four forms
+# FOLDED: line breaks in brackets. LINE: a line of Python without a diff's `+` and the `el` of
+# `elif`, or the code after `python -c`; each line is parsed in four forms
 FOLDED = re.compile(r"(?<=[(\[,])[ \t]*\n|\n(?=[ \t]*(?:[)\]]|(?:for|if)\b[^:\n]*$))", re.MULTILINE)
 LINE = re.compile(r"^[ \t+]*(.*\bpython[\d.]* -c ['\"])?(?:el(?=if\b))?(\S.{1,400}?)(?(1)['\"])$",
                   re.MULTILINE)

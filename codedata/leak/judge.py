@@ -102,8 +102,8 @@ def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> Le
 def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]:
     """Return the judge's request: history, pull request, instructions and turn.
 
-    Only certain facts are hints: on samples/leak, a judge with all labels right found that 70 of 76
-    certain facts leak, but only 82 of 217 others.
+    Only certain facts are hints: on samples/leak, a judge that got all labels right called 70 of 76
+    certain facts leaks, but only 82 of 217 others.
     """
     facts = certain_findings(suspect.history, suspect.turn, suspect.commit)
     hints = "\n".join(f"- {one['quote']} ({one['why']})" for one in facts)

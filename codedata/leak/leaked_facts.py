@@ -199,7 +199,7 @@ def _code(turn: str, shown: Shown, hidden: Patch) -> Iterator[Fact]:
             for line in lines:
                 text = bare(line)
                 if len(text) >= min_chars and text in bare_turn and text not in shown.bare:
-                    # a property's name gives its accessors
+                    # the property's name is enough to guess `@name.setter`
                     is_source = (lines is hunk.old and hunk.source == "patch"
                                  and not re.match(r"@\w+\.(setter|getter|deleter)$", text))
                     yield Fact("code", line.strip(), max(turn.find(line.strip()), 0), why,

@@ -22,10 +22,10 @@ SHARED = digest([RECORD, RULE])[:8]   # in the settings of all models that recei
 
 def with_pull_request(client: Client, history: list[Message], note: str, commit: Commit,
                       beside: str = "", **parts: str) -> list[Message]:
-    """Return the history followed by the pull request and `note`, filled with the rule on leaks and
-    `parts`.
+    """Return the history followed by the pull request and `note`, a template that takes the rule on
+    leaks and `parts`.
 
-    `beside` is sent in addition to the messages, such as tools, and counts for the prompt limit.
+    `beside`, such as tools, is sent in addition to the messages and counts for the prompt limit.
     """
     record = {"repo": commit.repo, "language": commit.language, "issue": _issue(commit, history),
               "description": commit.description or NONE, "files": "\n".join(commit.files)}

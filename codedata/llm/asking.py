@@ -9,7 +9,7 @@ from codedata.texts import between, fill, json_objects
 
 
 class Rejected(Exception):
-    """Report a fault of a reply: a short reason, then details for the model, if any."""
+    """Report why a reply is rejected: a short reason, then details for the model, if any."""
 
 
 def refuse_empty(reply: Reply) -> Reply:
@@ -66,8 +66,8 @@ def read_reply(client: Client, messages: list[Message], read: Callable = refuse_
 
 def ask(client: Client, read: Callable, request: str, again: str, **options):
     """Return read(reply) of a non-empty reply to the text `request`; see read_reply(). After a
-    rejected reply, append to the request the template `again`, filled with {reply}, {problem} and
-    {details}."""
+    rejected reply, the template `again`, filled with {reply}, {problem} and {details}, is appended
+    to the request."""
     def messages(text: str) -> list[Message]:
         return client.fit([{"role": "user", "content": text}]).messages
 

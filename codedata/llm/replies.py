@@ -3,9 +3,9 @@
 A reply is appended to <dir>/_partial/<item>.jsonl before it is used, with the request's digest and
 the number of the attempt at the request; a re-run of the item reads it from there. Replies that the
 last failed attempt rejected stay in the file as REFUSED, for inspection, and are not used again.
-Each reply has an id, and a ledger line lists the ids of the replies that it pays for. So the sum of
-the costs is exact after any number of crashes. Results of work without a call are kept in the same
-way.
+Each reply has an id, and a ledger line lists the ids of the replies whose costs it counts. So the
+sum of the costs is exact after any number of crashes. Results of work without a call are kept in
+the same way.
 """
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class ReplyLog(StaysInDriver):
     def _add(self, line: dict) -> None:
         key = _key(line.get("request"), line.get("attempt"))
         self._kept[key] = line
-        if not line["reply"]:   # mark an unusable reply as requested: the next ledger line pays it
+        if not line["reply"]:   # so the next ledger line counts the cost of an unusable reply
             self._requested.add(key)
 
     def next_attempt(self, request: str) -> tuple[int, dict | None]:
@@ -184,7 +184,7 @@ class ReplyLog(StaysInDriver):
         return Path(self.directory, folder, f"{self.item}.json")
 
     def put_beside(self, folder: str, content: dict | None) -> None:
-        """Write path_beside(folder), or remove it for None. Outside of an item, do nothing."""
+        """Write path_beside(folder); None removes the file. Outside of an item, do nothing."""
         if self.directory and content is None:
             self.path_beside(folder).unlink(missing_ok=True)
         elif self.directory:
@@ -237,7 +237,7 @@ class ReplyLog(StaysInDriver):
             os.replace(tmp, self.path)
         else:
             self.path.unlink(missing_ok=True)
-        # remove these files last: the lines to keep must be in self.path before
+        # remove these files last, when self.path has the lines to keep
         for path in self._elsewhere:
             path.unlink(missing_ok=True)
 

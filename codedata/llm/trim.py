@@ -29,8 +29,8 @@ class Fitted:
 
 
 def estimate_tokens(text: str) -> int:
-    """Return the estimated number of tokens of a text: one for each 3 bytes, which is too high for
-    code and prose."""
+    """Return the estimated number of tokens of a text: one for each 3 bytes. Code and prose have
+    fewer."""
     return (len(text.encode("utf-8", "surrogatepass")) + 2) // 3
 
 
@@ -103,8 +103,8 @@ def _call_before(history: list[dict], first: int, i: int) -> int:
 
 
 def _leave_out_files(patches: list[str], is_too_long, tokens) -> int:
-    """Replace files of the patches by notes, the last files first, so the test patch before the
-    others. Return the number of files replaced."""
+    """Replace files of the patches by notes, from the last file to the first: the test patch is
+    shortened first. Return the number of files replaced."""
     n_files = 0
     for k in reversed(range(len(patches))):
         files = FILE_BORDER.split(patches[k])

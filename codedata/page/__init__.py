@@ -2,5 +2,5 @@
 nothing.
 
 `elements.py` makes elements and escapes their texts; all pages share `page.html`, `page.css` and
-`page.js`. The caller decides what a page shows, as report/index_page.py does.
+`page.js`.
 """

@@ -64,12 +64,12 @@ def _sign(match: re.Match) -> str:
 
 
 def marked(text: str) -> Html:
-    """Return a sentence of Markdown without its emphasis, its links to cards as links."""
+    """Return a sentence of Markdown as HTML, without emphasis; links to cards stay links."""
     return Html(CARD.sub(r'<a href="\2">\1</a>', escaped(text.replace("*", ""))))
 
 
 def fold(title: str, body) -> Html:
-    """Return a part that unfolds, "" without a body."""
+    """Return a <details> element, or "" if its body is empty."""
     inside = joined(body)
     return tag("details", tag("summary", title), inside) if inside else inside
 
@@ -81,8 +81,8 @@ def sides(texts: dict[str, str]) -> Html:
 
 
 def shown(value) -> Html:
-    """Return a value of JSON: in an object short values in a row, then each long one; of a long
-    text or list the start and the end."""
+    """Return a JSON value as HTML. An object shows its short values in a row, then each long one; a
+    long text or list shows only its start and its end."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         ends = value[:MAX_ENTRIES] + value[MAX_ENTRIES:][-MAX_ENTRIES:]
         return joined([tag("div", shown(one), class_="card") for one in ends])

@@ -6,8 +6,8 @@ Reading checks every field and names each fault. Unknown keys stay on disk uncha
 notes to any record.
 
 The entries of a record's lists (Message, Reason, Finding, JudgeVerdict) are TypedDicts, not frozen
-classes. A record may hold thousands of entries, entries are read and written unchanged, and an
-entry keeps keys that a user or another version has added. parse() checks the entries' keys.
+classes. A record may hold thousands of entries, and each keeps keys that a user or another version
+has added. parse() checks the entries' keys.
 """
 from codedata.records.field_types import *
 from codedata.records.record_checks import *

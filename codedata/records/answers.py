@@ -50,10 +50,10 @@ class Answer:
 @dataclass(frozen=True)
 class Fact:
     """Hold a text that a turn shares with a pull request although the conversation has not shown
-    it. codedata/leak/leaked_facts.py finds them."""
+    it. codedata/leak/leaked_facts.py finds such texts."""
 
     kind: str                # path | name | test | literal | line | code | anchor
     text: str                # verbatim from the turn
     start: int               # in the turn, in characters
     why: str
-    certain: bool            # true: bars the turn if there is no leak judge
+    certain: bool            # true: the turn is refused if there is no leak judge

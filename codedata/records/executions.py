@@ -45,10 +45,11 @@ class Executed:
     instance_id: str
     repo_name: ItemName      # the environment's
     image_name: str
-    start: str               # state at the replay's start, one of turns/replay.py's
+    start: str               # state at the replay's start; turns/replay.py lists them
     how: str                 # commit | replayed (pods repeat the history for each candidate)
     replay: str              # equal | tree unchanged | unequal at turn n
-    unequal: list[Object]    # different observations, cut: {turn, recorded, got, tree_changed}
+    unequal: list[Object]    # observations that differ, shortened: {turn, recorded, got,
+                             # tree_changed}
     n_commands: int          # in the history
     n_equal: int             # observations that are exactly equal
     n_masked: int            # observations equal except for parts that differ between two runs

@@ -18,9 +18,9 @@ class BugConfig(OfRepository):
     environment: str         # digest of the image, test script and results that judge bugs
     roots: list[str]         # files and folders to inject bugs into; ["."]: all
     exclude: list[str]       # fnmatch patterns of paths to leave unchanged
-    selection: str           # plugin: tests by coverage/, in a warm process | none: the whole suite
+    selection: str           # plugin: tests chosen by coverage/, in a warm process | none: all
     timeout_s: Seconds       # for a run of the whole suite
-    max_candidates: int      # made by procedures
+    max_candidates: int      # made by operators
     seed: int
 
     @staticmethod
@@ -37,7 +37,7 @@ class BugConfig(OfRepository):
 
 
 class ProposedChange(TypedDict):
-    """Hold a candidate for a bug, in a Candidates; it may have further keys."""
+    """Hold a candidate for a bug: an entry of Candidates. It may have further keys."""
 
     diff: str                # git's format, only source files
     symbol: str              # id of the changed function, as in analysis/; "": unknown
@@ -49,7 +49,7 @@ class Candidates(OfRepository):
     """Hold changes that may be bugs, as one batch: bug/_candidates/<repo_name>.<batch>.json."""
 
     directory = "bug/_candidates"
-    method: str              # the changes' origin: agent
+    method: str              # origin of the changes: agent
     candidates: list[ProposedChange]
     trajectory: str          # path of the agent's trajectory, from the root; "": none
     usage: Object            # calls, tokens and cost of the agent
@@ -57,7 +57,7 @@ class Candidates(OfRepository):
 
 
 class BugVerdict(TypedDict):
-    """Hold the result of screening a candidate, in a Verdicts."""
+    """Hold the result of screening a candidate: an entry of Verdicts."""
 
     diff: str                # digest of the candidate's diff
     instance_id: str         # id of the possible task
@@ -68,7 +68,8 @@ class BugVerdict(TypedDict):
 
 @dataclass(frozen=True)
 class Verdicts(OfRepository):
-    """Hold the results of screening candidates of scale: bug/_verdicts/<name>.json."""
+    """Hold the results of screening the candidates of `bug_inject.py scale`:
+    bug/_verdicts/<name>.json."""
 
     directory = "bug/_verdicts"
     verdicts: list[BugVerdict]   # one for each candidate, in their order

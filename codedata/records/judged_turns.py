@@ -29,9 +29,9 @@ class Finding(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Sample:
-    """Hold a judged turn as it is exported: final/<answer stem>.json and its neighbours.
+    """Hold a judged turn as it is exported: <bucket>/<answer stem>.json.
 
-    These are copies: edit answer/ or score/ instead.
+    It is a copy: edit answer/ or score/ instead.
     """
 
     instance_id: str

@@ -47,7 +47,7 @@ class SourceTrajectory:
     directory = "prompt/_trajectories"
     instance_id: str
     repo: str
-    source: str              # as in [prompt], like config and split
+    source: str              # as set in [prompt], like `config` and `split`
     config: str              # the attempt's name, if the source is `attempt`
     split: str
     row: Integer             # row number in the source, from 0
@@ -77,4 +77,4 @@ class Commit:
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
     licence: str | None = None      # the repository's, SPDX if the source has it
-    new_names: list[str] | None = None   # names in tests that no file had; null: no clone
+    new_names: list[str] | None = None   # names in its tests that no file had; null: no clone

@@ -1,4 +1,4 @@
-"""Check records: each field's value against its type, each fault with its name."""
+"""Check records: compare the value of each field with its type, and name each faulty field."""
 from __future__ import annotations
 
 import json
@@ -38,8 +38,8 @@ def refuse(cls, faults: list[str], where: str, todo: str) -> None:
         raise BrokenRecord(f"is not {title}: {', '.join(faults)}.", where, todo)
 
 
-# Checks. A check returns the fault of a value, or None. A fault continues the value's name:
-# " is null, not a text", "[0].role is null, not a text"
+# Checks. A check returns the fault of a value, or None. A fault is a text to put after the value's
+# name: " is null, not a text", "[0].role is null, not a text"
 
 @lru_cache
 def _keys(cls, complete: bool = False) -> dict:
@@ -119,8 +119,9 @@ def _texts(*names: str, missing: str = " is missing") -> dict:
 
 
 def _entries(*names: str, of_entry=None):
-    """Return the check of a list of objects. Entries pass if `names` are exactly their keys and the
-    values are texts; others must pass `of_entry`, by default that they have these texts."""
+    """Return the check of a list of objects. An entry passes if its keys are exactly `names` and
+    its values are texts; others must pass `of_entry`, by default the check that these texts exist.
+    """
     check = of_entry or _has(_texts(*names))
 
     def entry_fault(entry):   # called if the keys are not exactly `names`

@@ -9,7 +9,7 @@ from codedata.records.field_types import ItemName, Object, Ranges, Seconds
 
 @dataclass(frozen=True)
 class OfRepository:
-    """Hold the common fields of records about a repository. Ledgers list them by `repo_name`."""
+    """Hold the common fields of records about a repository. Ledgers name records by `repo_name`."""
 
     repo: str                # as in the input
     repo_name: ItemName      # usually the file's name
@@ -29,7 +29,7 @@ class Environment(OfRepository):
     row: Object              # the input's row and the source's licence
     base_image: str          # image that the install script starts from
     image_name: str          # image with the repository installed; "": none was made
-    status: str              # success | max_iteration | tool_stop | error; later stages: success
+    status: str              # success (later stages need it) | max_iteration | tool_stop | error
     install_script: str      # bash, in the source's folder, with network access
     test_script: str         # bash, in the source's folder, without network access
     summary: str             # findings, for the user
@@ -38,7 +38,7 @@ class Environment(OfRepository):
     error: str               # the failed check and the reason; "" on success
     test_case_result: list[CaseResult]
     flaky: list[str]         # names of tests whose status differed between runs
-    verified: Object         # verification: runs, shares passed and collected, healthy, image
+    verified: Object         # runs, shares of tests passed and collected, healthy, image
     usage: Object            # calls, tokens and cost of the agent
     seconds: Seconds         # in total
 
@@ -59,18 +59,18 @@ class Measurement(TypedDict):
 
 
 class CoveredTest(TypedDict):
-    """Hold the lines and functions that a test ran, in a Coverage."""
+    """Hold the lines and functions that a test ran: an entry of Coverage."""
 
     name: str
     status: list[str]        # one for each run
     flaky: bool
     lines: dict[str, int]    # {index into files: index of a line set}
     functions: int | None    # index of a function set; null: not recorded
-    starts: list[str]        # events that end the recording
+    starts: list[str]        # events after which coverage.py may miss code
 
 
 class Otherwise(TypedDict):
-    """Hold a test whose outcome differs from env/, in a Coverage."""
+    """Hold a test whose outcome differs from its outcome in env/: an entry of Coverage."""
 
     name: str
     expected: str

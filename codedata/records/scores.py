@@ -62,12 +62,12 @@ class Score:
     instance_id: str
     answer_file: str         # <answer stem>.json
     mode: str                # "king" or "reference": the challenger's opponent
-    parse_ok: bool           # whether a verdict could be read, which gives a score
+    parse_ok: bool           # whether any verdict could be read
     score: Points | None     # null: no verdict could be read
     metrics: dict[str, Points | None]   # empty if `score` is null
     reason: str              # the judges' reasons, a line each
     judges: list[JudgeVerdict]   # an entry for each judge and order
-    leaks: list[LeakVerdict] | None = None   # by all leak judges, also on kings; null: not asked
+    leaks: list[LeakVerdict] | None = None   # also on king's answers; null: no leak judge was asked
 
 
 @lru_cache
@@ -156,7 +156,7 @@ class Duel:
     reasons: list[str]            # why it was not accepted
     judges: dict[str, JudgeResult]
     challenger_score: Points | None
-    margin: float | None         # in points, like the scores; null: too little could be read
+    margin: float | None         # in points, like the scores; null: too few verdicts
     lcb: float | None            # lower confidence bound of the margin
     turns: int
     win_margin: float            # minimum margin for acceptance
@@ -203,7 +203,7 @@ class Duel:
             if duel.mode != mode:
                 faults.append(f"`mode` is {duel.mode!r}, not {mode!r}")
             if complete and (duel.order not in ("both", "king_first") or not duel.judges):
-                faults.append("it has no judges, or their order is none")
+                faults.append("it has no judges, or `order` is not valid")
         refuse(cls, faults, str(path), todo)
         return duel
 

@@ -14,14 +14,14 @@ class SourceCopy(OfRepository):
     folder of that name."""
 
     directory = "nl2repo/_sources"
-    files: dict[str, str]    # {path: digest of its text} of readable sources
+    files: dict[str, str]    # {path of a readable source: digest of its text}
     faults: dict[str, str]   # {path: why it could not be read, wholly or in part}
     others: list[str]        # other files in the copy
     seconds: Seconds
 
 
 class RecordedFact(TypedDict):
-    """Hold a script that calls the project, and its outcome: an entry of `facts`."""
+    """Hold a script that calls the project, and its outcome: an entry of RepoFacts."""
 
     functions: list[str]     # ids of the functions that it calls directly
     ran: dict[str, int]      # {id of a function that ran: number of its lines that ran}
@@ -32,8 +32,8 @@ class RecordedFact(TypedDict):
 
 @dataclass(frozen=True)
 class RepoFacts(OfRepository):
-    """Hold the facts of a repository, its tests' calls as standalone scripts:
-    nl2repo/_facts/<repo_name>.json."""
+    """Hold the facts of a repository: nl2repo/_facts/<repo_name>.json. A fact is a call from the
+    repository's tests, as a standalone script with its outcome."""
 
     directory = "nl2repo/_facts"
     facts: list[RecordedFact]
@@ -57,15 +57,15 @@ class RepoMeta(OfRepository):
 
 
 class StripCandidate(TypedDict):
-    """List functions whose bodies are stripped together, in a Communities."""
+    """List functions whose bodies are stripped together: an entry of Communities."""
 
     kind: str                # function | community | module | package | empty
     functions: list[str]     # ids, as in analysis/
 
 
 class ScreenedStrip(TypedDict):
-    """Hold the result of screening a candidate, in a Communities. Newer records have `n_survivors`:
-    the number of wrong variants of the function that pass all tests."""
+    """Hold the result of screening a candidate: an entry of Communities. Newer records have
+    `n_survivors`, the number of wrong variants of the function that pass all tests."""
 
     id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>; "": no diff
     kind: str
@@ -75,7 +75,7 @@ class ScreenedStrip(TypedDict):
     verdict: str             # good, or a code for the reason against it
     reason: str              # the reason in words; "" if it is good
     n_covering: int          # counted tests that run one of the functions
-    n_failing: int           # tests
+    n_failing: int           # tests that fail
     how: str                 # swap | import | suite | full (in a fresh container)
     seconds: Seconds
 
@@ -91,7 +91,7 @@ class Communities(OfRepository):
     communities: list[list[str]]     # eligible functions that belong together
     candidates: list[StripCandidate]
     screened: list[ScreenedStrip] | None = None   # one for each candidate, in their order
-    ungraded: list[str] | None = None   # tests skipped because of a stripped body, as by xfail
+    ungraded: list[str] | None = None   # tests that a stripped body makes skipped or xfail
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class AuditCheck(TypedDict):
     result: str              # one of AUDIT_RESULTS
     why: str                 # "" if it passed
     evidence: list[str]
-    figures: Object          # numbers
+    figures: Object          # measured numbers
     tries: list[Object]      # variants for a reviewer: {path, line, operator, place, diff, …}
     seconds: Seconds
     command: str             # repeats this check

@@ -1,9 +1,9 @@
 """Write final/, refined/ and defeat/: a copy of each judged turn, in the one bucket of its score.
 
-The duel takes no data from these copies. A turn whose score changed is moved, a turn that is no
-longer judged is removed, and a copy that is up to date is not touched. A copy that a person edited
-or added is saved to _replaced/ before it is overwritten or removed. Copies are removed before
-others are written: a kill in between leaves a turn in no bucket, never in two.
+The duel does not read these copies. A turn whose score changed is moved, a turn that is no longer
+judged is removed, and a copy that is up to date is not touched. A copy that a user edited or added
+is saved to _replaced/ before it is overwritten or removed. Copies are removed before others are
+written: a kill in between leaves a turn in no bucket, never in two.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CUT = "{n} characters left out"
 MAX_FINDING_CHARS = 300   # limit for the stored text of a finding
 MAX_PARALLEL = 8          # copies written at a time
 MAX_PENDING = 400         # copies waiting to be written
-WON = "defeat (won)"      # what turns of defeat/ are called that the challenger won, not clearly
+WON = "defeat (won)"      # label of the turns in defeat/ that the challenger won, but not clearly
 
 
 def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
@@ -41,7 +41,7 @@ def bucket_of(score: float, settings: ReportSettings, is_flagged: bool) -> str:
 
 
 def score_ranges(settings: ReportSettings) -> dict[str, str]:
-    """Return each bucket's range of scores as text; the won turns of defeat/ have their own."""
+    """Return each bucket's range of scores as text; here, won turns of defeat/ are a bucket."""
     low, high = settings.defeat_min, settings.final_min
     return {"final": f"{high:g} and more", "refined": f"{low:g} up to {high:g}",
             WON: f"below {low:g}, won all the same", "defeat": f"below {low:g}"}
@@ -56,7 +56,7 @@ def injections(answer: Answer) -> list[Finding]:
 
 
 class BestPair(NamedTuple):
-    """Hold a pair that the challenger won, as texts to show; all but `name` are of others."""
+    """Hold a pair that the challenger won, as texts to show; all but `name` are untrusted."""
 
     name: str    # the turn's
     task: str    # the issue; the instance's id if it has no PR record
@@ -90,14 +90,14 @@ class Moves:
 
     # keys: "written", "unchanged", "removed" and "broken"
     counts: Counter = field(default_factory=Counter)
-    set_aside: list[str] = field(default_factory=list)  # a person's copies, now in _replaced/
+    set_aside: list[str] = field(default_factory=list)  # edited copies, now in _replaced/
     broken: list[BrokenRecord] = field(default_factory=list)   # turns that make() could not read
 
 
 def update_buckets(root: Path, wanted: dict[str, str], make: Callable[[str], Sample]) -> Moves:
     """Make the buckets hold the turns of `wanted`, {turn name: directory}, and no others.
 
-    `make(name)` returns the copy of a turn. Files whose name is refused are printed.
+    `make(name)` returns the copy of a turn. Print files that are not records.
     """
     remove_half_written([root / cls.directory for cls in BUCKETS])
     stores = {cls.directory: Store(root, cls).open() for cls in BUCKETS}
@@ -144,7 +144,7 @@ def _is_there(store: Store, name: str, record: Sample) -> bool:
 
 
 def _remove(store: Store, name: str, moves: Moves) -> None:
-    """Remove a copy. One that a person edited or added is set aside before."""
+    """Remove a copy. First set it aside if a user edited or added it."""
     if not store.as_left(name):
         copy = store.set_aside(name)
         moves.set_aside.append("/".join(copy.parts[-3:]))

@@ -20,8 +20,8 @@ from codedata.settings import EMBEDDED_MODEL, ReportSettings
 from codedata.terminal import Spending, plural
 from codedata.texts import text_of
 
-Table = tuple[list[str], list[list[str]], str]   # columns, rows, a letter each: l, r, p (scores)
-# heading; our sentences, lists of lines of others, tables
+Table = tuple[list[str], list[list[str]], str]   # columns, rows, their alignments: l, r, p (scores)
+# heading; our sentences, lists of untrusted lines, tables
 Section = tuple[str, list[str | list[str] | Table]]
 
 
@@ -63,7 +63,7 @@ class ReportContent:
 
 def made(root: Path, path: str) -> str:
     """Return in Markdown the number of rows of each exported set, linked to its card, and the cost
-    of all calls. `path` leads to the root."""
+    of all calls. `path` is the relative path to the root."""
     rows = {name: read_manifest(root / "export" / name).get("rows") for name in ALL_FORMATS}
     sets = [f"[{name}]({path}/export/{name}/README.md) {' + '.join(map(str, n.values()))}"
             for name, n in rows.items() if isinstance(n, dict)]
@@ -205,7 +205,7 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
 
 
 def running(rows: list[TurnRow]) -> list[Section]:
-    """Return the section on whether judges prefer the side after which more hidden tests pass."""
+    """Return the section on whether judges prefer the side that passes more hidden tests."""
     ran = [row for row in rows if row.n_passed]
     differ = [row for row in ran if row.score is not None and len(set(row.n_passed)) > 1]
     wrong = [(row.instance_id, (row.score - DRAW) * (row.n_passed[1] - row.n_passed[0]) < 0, 1)
@@ -221,7 +221,7 @@ def running(rows: list[TurnRow]) -> list[Section]:
 
 
 def trials(root: Path) -> list[str]:
-    """Return the summary lines of validate.py --probe and --sanity, as far as they were run."""
+    """Return the summary lines of check_judges.py, for the checks that have run."""
     lines = []
     for kind in ("probe", "sanity"):
         try:

@@ -136,7 +136,7 @@ def _duels(settings: Settings, known: ReportTurns | None) -> tuple[list[ReportTu
 
 
 def _duel(content: ReportContent, settings: ReportSettings) -> list[Html]:
-    """Return the outcome of a duel, what its words mean, warnings, the best pairs and figures."""
+    """Return the outcome of a duel, its terms explained, warnings, the best pairs and figures."""
     duel = content.duel
     asked = plural(len(duel.judges), "judge") + " compared the two answers " + (
         "in both orders" if duel.order == BOTH else "once")

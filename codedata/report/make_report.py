@@ -2,8 +2,8 @@
 defeat/.
 
 Every number is computed from the directories as they are: the records give the turns, _duel.json
-the outcome, the ledgers the costs. Of turns that the duel leaves out (stale, orphaned, unparsed,
-not judged), the report gives the number in each state.
+the outcome, the ledgers the costs. Turns that the duel leaves out are counted by state (stale,
+orphaned, unparsed, not judged).
 """
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def markdown(content: ReportContent, buckets: ReportSettings) -> str:
 
 
 def _block(item: str | list[str] | Table) -> str:
-    """Return a sentence as it is, lines and cells as texts of others."""
+    """Return a sentence unchanged; escape lines and cells, which are untrusted."""
     if isinstance(item, str):
         return item
     if isinstance(item, list):

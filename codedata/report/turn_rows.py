@@ -127,7 +127,7 @@ def read_turns(judging: Judging, duel: Duel, exclude: Exclude, thresholds: Repor
                leak_judges: set[str]) -> ReportTurns:
     """Return every turn that counts, in natural order, scored by the panel that decided the duel.
 
-    `judging` has that panel, and the records of the turns. Broken ones are printed and left out.
+    `judging` has that panel, and the records of the turns. Print and leave out broken records.
     """
     root, panel = judging.root, judging.panel
     state = load_duel_state(judging, exclude)
@@ -204,7 +204,7 @@ def _sides(name: str, answer: Answer, rival: str, root: Path) -> Object:
 
 
 def _style(command: str, run: Execution | None) -> str:
-    """Return the style of a command; an edit that changes nothing when it is run only tries."""
+    """Return the style of a command; an edit whose run changes nothing counts as a test."""
     style = action_style(command) if command else "none"
     return TEST if style == EDIT and run and not run.changes else style
 

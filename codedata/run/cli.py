@@ -38,11 +38,11 @@ from codedata.texts import printable, terminal_safe
 # flags to repeat in each suggested command, also in commands of other scripts
 ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
                    "llm_base_url", "proxy", "budget")
-# flags to leave out if a suggested command runs the same script again with the flags of this run
+# flags that a suggested command never repeats, even for another run of the same script
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
                   "log_level", "quiet", "reap", "yes", "skip_existing",
                   "parallel", "continue_on_error")
-SHARED = "flags of every script"   # groups of flags whose titles start so are hidden by --help
+SHARED = "flags of every script"   # --help hides groups of flags whose titles start with this
 # flags that have no effect in a script that asks no model
 OF_MODELS = ("llm", "model", "llm_base_url", "llm_auth_token", "budget")
 # flags that have no effect in a script that processes no items in parallel
@@ -87,7 +87,7 @@ class RunOptions:
         """Raise Trouble with the reason `why` if --engine asks for a cluster."""
         if self.engine != "threads":
             raise Trouble(f"does not go with this script: it {why}.", f"--engine {self.engine}",
-                          "Run it without.")
+                          "Leave the flag out.")
 
     def with_steps(self, steps: Iterable[str]) -> RunOptions:
         """Return these flags with `steps` as the value of --steps; if `steps` is empty, without the
@@ -207,12 +207,12 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
         help="the run's directory (default: here)")
     add("--config", metavar="FILE", help="settings, instead of chain.toml in --root or here")
     add("--only", metavar="GLOB", action="append",
-        help="only items whose name or instance id matches (again: another one, too)")
+        help="only items whose name or instance id matches (may be repeated)")
     add("--limit", type=positive, metavar="N",
         help="at most N items, in order; for a script that makes tasks, N tasks")
     add("--force", action="store_true",
-        help="make again, edited ones too; the old go to _replaced/")
-    add("--refresh", action="store_true", help="also make again what was made with other settings")
+        help="make existing records again, even edited ones; the old go to _replaced/")
+    add("--refresh", action="store_true", help="also remake records made with other settings")
     add("--no-retry", action="store_true", help="leave failed items alone")
     add("--prune", action="store_true", help="move orphans to _replaced/, and end")
     add("--status", action="store_true", help="print the counts and do nothing")
@@ -226,14 +226,14 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
     add("--engine", choices=["threads", "ray"], default="threads",
         help="where items run: in this process, or on Ray (docs/clusters.md)")
     add("--ray-address", metavar="HOST:PORT", default="",
-        help="of the cluster (default: RAY_ADDRESS, else one for this run)")
+        help="address of the cluster (default: RAY_ADDRESS, else a cluster for this run)")
     _model_flags(add)
     add("--budget", type=_usd, metavar="USD",
-        help="the most to spend under this root, over all runs and shards")
+        help="maximum to spend under this root, over all runs and shards")
     add("--log-level", default="warning", type=str.lower,
-        choices=["debug", "info", "warning", "error"], help="what of the log goes to stderr")
+        choices=["debug", "info", "warning", "error"], help="lowest level of log lines on stderr")
     add("--log-file", metavar="FILE",
-        help="add to it, with times, what is said (with --quiet, too) and each retry of a call")
+        help="append printed lines (with --quiet, too) and each retry of a call, with times")
     add("--quiet", action="store_true", help="no plan, bar or summary; errors only")
     return p
 
@@ -243,7 +243,7 @@ def _model_flags(add: Callable) -> None:
     add("--llm", metavar="NAME",
         help="an endpoint of chain.toml, or `embedded`: a small local model")
     add("--model", metavar="NAME",
-        help="the model that every role asks; in validate.py the whole panel")
+        help="the model for every role; in validate.py, for the whole panel")
     add("--llm-base-url", metavar="URL", help="an OpenAI-compatible endpoint")
     add("--llm-auth-token", metavar="KEY", help="its key (better in .env: docs/design.md)")
     add("--proxy", metavar="URL", help="a proxy for calls and downloads")
@@ -265,9 +265,9 @@ def environment_flags(p: argparse.ArgumentParser) -> None:
     row_flags(group, "environments instead of env/: {repo, image_name, test_case_result}")
     add = group.add_argument
     add("--unhealthy-too", action="store_true",
-        help="environments whose suite is not healthy, too")
+        help="also use environments whose suite is not healthy")
     add("--all-commits", action="store_true",
-        help="all commits of a repository, as with --only; not only the newest")
+        help="use all commits of a repository, not only the newest (as --only does)")
 
 
 def planner_flag(group, default: str = "auto") -> None:
@@ -303,23 +303,23 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
     add = p.add_argument_group(f"{SHARED} with sandboxes").add_argument
     add("--sandbox", choices=["docker", "kubernetes", "local"],
         help="where commands run (default: docker)")
-    add("--base-image", metavar="NAME", help="of a sandbox (default: codedata-base:bookworm)")
+    add("--base-image", metavar="NAME", help="its image (default: codedata-base:bookworm)")
     add("--cpu-request", type=float, metavar="N", help="cores of a sandbox (default: 2)")
     add("--memory-request", metavar="SIZE", help="its memory (default: 5Gi)")
-    add("--disk-limit", metavar="SIZE", help="the most it may write (default: 10GB)")
+    add("--disk-limit", metavar="SIZE", help="maximum that it may write (default: 10GB)")
     add("--disk-floor", metavar="SIZE", help="new work waits while less is free (default: 10GB)")
     add("--run-timeout", type=positive, metavar="S",
-        help="most seconds of a script or an agent's command (default: 1800)")
+        help="seconds allowed for a script or an agent's command (default: 1800)")
     if pod_prefix:
         p.set_defaults(defaults={"sandbox.pod_prefix": pod_prefix})
-        add("--namespace", metavar="NAME", help="of Kubernetes (default: data-synthesis)")
-        add("--pod-prefix", metavar="NAME", help=f"of the pods' names (default: {pod_prefix})")
-        add("--kubeconfig", metavar="FILE", help="of Kubernetes (default: as kubectl finds it)")
+        add("--namespace", metavar="NAME", help="Kubernetes namespace (default: data-synthesis)")
+        add("--pod-prefix", metavar="NAME", help=f"prefix of pods' names (default: {pod_prefix})")
+        add("--kubeconfig", metavar="FILE", help="Kubernetes settings (default: kubectl's)")
     add("--ca-bundle", metavar="FILE",
         help="PEM file of further certificate authorities, for sandboxes too")
     add("--reap", action="store_true",
-        help="list what killed runs of all roots have left here, and end")
-    add("--yes", action="store_true", help="with --reap: remove it")
+        help="list the leftovers of killed runs of all roots, and end")
+    add("--yes", action="store_true", help="with --reap: remove them")
 
 
 def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:

@@ -33,7 +33,7 @@ class Plan:
     broken: dict[str, BrokenRecord] = field(default_factory=dict)   # {message: error}
     adopted: list[Item] = field(default_factory=list)     # items that lack a ledger line
     counting: list[str] = field(default_factory=list)     # names of items with a valid output
-    lacking: list[str] = field(default_factory=list)      # names of items that lack a field
+    lacking: list[str] = field(default_factory=list)      # names of items that lack an input field
     # {name: reason} of excluded, failed, waiting and broken items
     reasons: dict[str, str] = field(default_factory=dict)
     n_edited_stale: int = 0
@@ -172,8 +172,8 @@ class States:
                 f"{newer.place}: {older.made_by.partition('.')[0]}.py makes it again")
 
     def _held_back(self, item: Item) -> Item:
-        """Return an item with the state waiting if it has to be made but an earlier stage failed,
-        or with the state excluded if a rule leaves it out. Return any other item unchanged."""
+        """Return the item: waiting if it has to be made but an earlier stage failed, excluded if a
+        rule leaves it out, else unchanged."""
         if item.asks and (why := self._failed_before(item.name, item.instance_id)):
             item = item._replace(state="waiting", reason=why)
         if (item.asks or item.state == "waiting") and (
@@ -220,9 +220,9 @@ class States:
 
     def _placed(self, name: str, output: FileState | None
                 ) -> tuple[LastAttempt | None, LastAttempt | None]:
-        """Return two attempts or None: the attempt whose record is on disk, and the same attempt
-        or, if that is None, the last attempt. If a kill came between the last
-        attempt's ledger line and its record, allow the use of its kept replies."""
+        """Return (the attempt whose record is on disk, or None; that attempt, or else the last
+        one). If a kill came between the last attempt's ledger line and its record, mark its kept
+        replies as unused."""
         ledger, key = self.writes.store.ledger, (self.stage, name)
         last = ledger.succeeded.get(key)
         made = output and self.writes.store.placed(*key, self.writes.fields)
@@ -299,7 +299,7 @@ class States:
         return inputs, self._read_digest(*digests) + self.reads.digest_beside(item.name)
 
     def replies(self, item: str, state: str = "") -> ReplyLog:
-        """Return the item's kept replies, with the ids of those billed in the ledger."""
+        """Return the log of the item's kept replies; the ledger shows which are billed."""
         store, in_parts = self.writes.store, self.writes.parts is not None and state != "stale"
         return ReplyLog(store.directory(item), self.stage, item, store.ledger,
                         tuple(store.directories), in_parts)

@@ -26,7 +26,7 @@ from codedata.llm.client import Models
 from codedata.llm.replies import ReplyLog
 from codedata.run.talk import Step
 
-MAX_ALIKE = 3       # stop if so many of the first items fail alike: a setting must be wrong
+MAX_ALIKE = 3       # stop if this many first items fail in the same way: a setting must be wrong
 # matches only the status, since the body differs if it names the request
 NO_REPLY = re.compile(r"HTTP (?:40[45]|(?:4|200 without).*)", re.DOTALL)
 

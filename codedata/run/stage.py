@@ -22,7 +22,7 @@ class Reads:
     # leads_to(item) returns the names of items that later steps derive from the item; --only with
     # one of these names selects the item
     leads_to: Callable[[str], Iterable[str]] = lambda name: ()
-    # for a joined store: the field that must be equal in the item and in the joined record
+    # for a joined store (in Stage.also_reads): the field that must be equal in item and record
     same: str = ""
     # for a joined store: make the item without a joined record, unless that record's stage failed
     optional: bool = False
@@ -122,9 +122,9 @@ class Stage:
     """Describe the processing of each item by a script.
 
     make(record, *joined records) returns a record; its fields in `writes` are written to disk. A
-    joined record comes from a store in `also_reads`, and is looked up by the item's instance id. If
-    it is missing, an optional one is None. Without a required one, the item waits if the store's
-    `made_by` is set; otherwise it is excluded. If the output has parts, make() and requests() also
+    joined record comes from a store in `also_reads`, and is looked up by the item's instance id. A
+    missing record is None if it is optional. If it is required, the item waits if the store's
+    `made_by` is set, and is excluded otherwise. If the output has parts, make() and requests() also
     get the item's name and its old record.
     """
 

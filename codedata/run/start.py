@@ -143,7 +143,7 @@ def whole_run(name: str, directory: Path, options: RunOptions, *, refuses: tuple
               ledgers: Iterable[Path] = (), counts: Callable[[], dict[str, int]] | None = None
               ) -> Iterator[bool]:
     """Within the block, lock the directory of a stage that has no items of its own. Yield whether
-    the block should do the stage's work: not if status.py only counts, or if --compact was given.
+    the block should do the stage's work: False if status.py only counts, or with --compact.
 
     `refuses` lists flags that make no sense here: raise Trouble if one is given. `ledgers` lists
     the directories whose ledgers --compact shortens. counts() returns the number of outputs by
@@ -155,7 +155,7 @@ def whole_run(name: str, directory: Path, options: RunOptions, *, refuses: tuple
 
     if given := [flag for flag in options.given if flag in refuses]:
         flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
-        raise Trouble(f"{flags} does not go with {name}.py, which is about all items at once.")
+        raise Trouble(f"{flags} does not go with {name}.py, which treats all items at once.")
     options.refuse_cluster("works only in this process")
     check_directories([directory])
     if options.status and hand_over(status):
@@ -178,7 +178,7 @@ def _compact(label: str, directories: list[Path]) -> int:
 def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) -> Iterator[None]:
     """Lock directories, or a shard of each, for this process; a read-only run needs no lock.
 
-    Remove what killed processes have half written, if no other shard can be running. With
+    Remove the half-written files of killed processes, unless other shards may be running. With
     --budget, lock the whole root, or its shard, against other runs with a budget: each process
     counts its own spending.
     """

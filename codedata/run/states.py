@@ -24,7 +24,7 @@ class Selection:
 
     only: Sequence[str] = ()                 # globs of names or instance ids; empty: all items
     shard: tuple[int, int] | None = None     # (i, n): items whose name's hash modulo n is i
-    limit: int | None = None                 # items to make, without items that a rule leaves out
+    limit: int | None = None                 # items to make; items that a rule skips do not count
     force: bool = False                      # make existing records again
     refresh: bool = False                    # make records with other settings again
     no_retry: bool = False                   # do not try failed items again
@@ -85,7 +85,7 @@ class ItemFacts(NamedTuple):
 def state_of(facts: ItemFacts, selection: Selection, why_gone: Callable[[ItemFacts], str]) -> Item:
     """Return an item with its state, from the first row of the table that fits, or "forced" if
     --force applies. why_gone() returns the reason why a record on disk counts as a failure, or "".
-    plan.py may change the state of an item to be made to excluded or waiting."""
+    If the item is to be made, plan.py may later set its state to excluded or waiting."""
     on_disk, failed = _on_disk(facts), facts.failed
     is_kept = on_disk not in ("missing", "stale")
     row = partial(Item, facts.name, facts.instance_id, anew=selection.force,

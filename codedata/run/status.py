@@ -23,7 +23,7 @@ from codedata.texts import natural, printable
 
 STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns shown even if all are 0
 MADE = ("done", "failed", "excluded")   # ledger states of items that a run has worked on
-NEWEST = 2000     # newest attempts of a stage, which give its rate
+NEWEST = 2000     # number of newest attempts that give a stage's rate
 PAUSE_S = 60.0    # seconds with nothing in flight that separate two runs
 PAGES = {"index.html": "all of it on one page", "report*/report.md": "the report of a duel",
          "nl2repo/*.md": "the document of a repository",
@@ -32,7 +32,7 @@ WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh"
                     "bug/_verdicts/[!_.]*.json",
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
                 "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: its records
-YIELDS = "bug_inject.report"   # counts candidates by outcome
+YIELDS = "bug_inject.report"   # the stage that counts candidates by outcome
 ONLY = " --only="   # at the end of a command, before an item
 SHOWN_S = 3.0     # minimum seconds for a stage without lines of its own to be in the summary
 UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
@@ -50,7 +50,7 @@ class StageStatus:
     n_todo: int = 0
     note: str = ""                          # a further remark
     key: str = ""                           # the stage's name in ledgers
-    directories: tuple[str, ...] = ()       # the directories of these ledgers
+    directories: tuple[str, ...] = ()       # the directories of its ledgers
     n_calls: int = 0
     n_unpriced: int = 0                     # calls whose cost is unknown
     cost_usd: float = 0.0                   # without the unpriced calls
@@ -140,8 +140,8 @@ def failed_in(root: Path, stages: list[StageStatus]) -> Iterator[FailedItem]:
 
 
 def log_of(root: Path, place: str, name: str) -> str:
-    """Return the newest trajectory of an item's agents, its kept replies or its record, as a path
-    from the root; "" if there is none."""
+    """Return a path, relative to the root: an item's newest agent trajectory, else its kept
+    replies, else its record, else ""."""
     name = glob.escape(name)
     logs = [log for pattern in (f"{place}{name}.json", f"{place}{PARTIAL}/{name}.jsonl",
                                 f"{place.partition('/')[0]}/_trajectories/{name}.[0-9]*.json")
@@ -177,7 +177,7 @@ def summary(root: Path, stages: list[StageStatus], command: Callable[[str], str]
             yield f"{head}{line}"
             head = " " * len(head)
     yield (f"{'in all':23}{sum(one.seconds for one in stages) / 60:5.1f} min, summed over all runs "
-           "and all that ran at the same time")
+           "and parallel workers")
     for pattern, what in PAGES.items():
         yield from (f"open:  {path}   {what}" for path in sorted(root.glob(pattern)))
     for call, pattern in WITH_A_MODEL.items():
@@ -198,12 +198,12 @@ def failed_lines(items: Iterable[FailedItem]) -> Iterator[str]:
         for one in group:
             tries = one.tries and f"tries {len(one.tries)}, the last {one.tries[-1]}"
             yield printable(f"      {'   '.join(filter(None, (one.name, tries, one.log)))}")
-        # --force without --only would make all others, too
+        # --force without --only would make all other items again, too
         if len(group) == 1 or state in ("excluded", "unread"):
             again, makes = group[0].again, ", the first" if len(group) > 1 else ""
         else:
-            makes = ", with all that is missing"
-        none = "no command: mend the record, or the setting or rule that left it out"
+            makes = ", with all missing items"
+        none = "no command: correct the record, or the setting or rule that left it out"
         yield printable(f"      again{makes}: {again}" if again else f"      {none}")
 
 

@@ -127,7 +127,7 @@ def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
         say(f"      {NOISE}")
     if options.dry_run:
         if plan.todo and _is_embedded(models) and stage.requests:
-            models.check()   # it counts its tokens itself
+            models.check()   # the embedded model's tokenizer counts the tokens
         note = stage.cost_note
         to_come = (note(len(plan.todo)) if callable(note) else note
                    ) or "no calls: no model is asked"
@@ -157,8 +157,8 @@ def _calls_to_come(stage: Stage, states: States, plan: Plan, models: Models) -> 
 
 def _planned(stage: Stage, states: States, items: list[Item], factors: Iterable[float] = ()
              ) -> ToCome:
-    """Add up the calls of items; calls that do not fit, and items with broken records, do not
-    count. `factors` are arguments of Client.estimate()."""
+    """Add up the calls of items, without calls that do not fit and items with broken records.
+    `factors` are arguments of Client.estimate()."""
     planned = ToCome(items=[item.name for item in items])
     for item in items:
         try:

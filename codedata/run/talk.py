@@ -1,9 +1,9 @@
 """Show a run on the terminal: the plan, a bar with rate, failures, cost and time to go, and the
 outcome.
 
-Everything goes to stderr. If stderr is not a terminal, plain lines replace the bar: when something
-other than the time has changed, and at least every half minute. Control characters never reach the
-terminal.
+Everything goes to stderr, without control characters of untrusted texts. If stderr is not a
+terminal, plain lines replace the bar. One is printed when anything but the time has changed, and at
+least every half minute.
 """
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from codedata.texts import natural, printable, terminal_safe
 REDRAW_EVERY_S = 0.25
 PLAIN_EVERY_S = 15.0
 SILENT_S = 30.0   # maximum time between plain lines, even if nothing has changed
-ROWS = 8    # items below a bar
+ROWS = 8    # maximum number of items listed below a bar
 
 
 def _per_time(rate: float) -> str:
@@ -73,7 +73,7 @@ class RunTotals:
     served: int = 0                    # replies paid for by an earlier, unfinished run
     cut: int = 0                       # items with a request that was cut to fit
     excluded: Counter[str] = field(default_factory=Counter)   # by rule of the item function
-    asked_again: int = 0               # items whose answer was refused and asked for once more
+    asked_again: int = 0               # items whose answer was refused and requested again
     again_calls: int = 0               # number of these further requests
 
     def add(self, paid: list[dict], log) -> None:
@@ -249,7 +249,7 @@ class Bar:
             self._rich.update(self._task, completed=totals.finished, total=self.total, time=times,
                               note=printable(note), rows=[*starmap(_row, steps.items())][:ROWS],
                               refresh=True)
-        else:   # items that have begun a step first
+        else:   # list the items whose steps began last
             newest = sorted(steps.items(), key=lambda item: -item[1].began)[:NAMED]
             say("  ".join([self.stage, f"{totals.finished}/{self.total} in {times}", note,
                            *starmap(_row, newest)]))

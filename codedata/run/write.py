@@ -113,7 +113,7 @@ class Journal:
         self._count(attempt)
 
     def _line(self, attempt: ItemRun, state: str, **more) -> dict:
-        """Return the ledger line of an attempt, with the calls that it pays for."""
+        """Return the ledger line of an attempt, with its calls and the given fields."""
         item, calls = attempt.item, attempt.calls
         return {**attempt_line(self.stage.name, item.name, state, calls, attempt.started),
                 "instance_id": item.instance_id, "settings": self.states.settings,
@@ -128,7 +128,7 @@ class Journal:
 
 
 def attempt_line(stage: str, item: str, state: str, calls: ReplyLog, started: float) -> dict:
-    """Return the ledger line of an attempt, with the calls that it accounts for."""
+    """Return the ledger line of an attempt, with the calls that no earlier line counts."""
     paid = calls.to_count()
     costs = [call["cost_usd"] for call in paid]
     return {"stage": stage, "item": item, "state": state, "calls": paid,

@@ -35,7 +35,7 @@ STAGE = "prompt"
 PER_FILE = 200
 START: Cursor = (0, 0, -1)
 FILE_NAME = re.compile(r"prompts_\d+_\d+")
-# settings that are not part of `settings` in the ledger, or not with this value
+# settings left out of the digest in the ledger; of NO_IDENTITY_IF, only with this value
 NO_IDENTITY = ("count", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
 # reasons that apply to all turns of a trajectory
@@ -55,8 +55,8 @@ class PromptFile:
     stem: str
     state: str
     n: int                  # prompts drawn into it, or to draw
-    same_settings: bool | None = None   # whether it was made with the settings of now; None: it has
-                                        # no ledger line
+    same_settings: bool | None = None   # whether its settings are the current ones; None: it has no
+                                        # ledger line
     after: Cursor = START   # where its draw begins
     last: Cursor = START    # where its draw ended
     exhausted: bool = False             # the source had no more prompts
@@ -148,7 +148,7 @@ class PromptSampler:
 
     def counts(self, selection: Selection) -> dict[str, int]:
         """Return the number of prompts by the state of their file, for status.py. Count none as
-        missing if the existing ones were not drawn, or with other settings."""
+        missing if no existing file was drawn with the current settings."""
         plan = self.plan(selection)
         is_drawn = any(file.same_settings for file in plan.files) or not self.lists.names()
         n_edited = sum(len(self.lists.names_in(file.stem)) for file in plan.in_state("edited"))
@@ -303,7 +303,7 @@ class PromptSampler:
                 prompt = replace(prompt, repo=prompt.repo or record.repo, language=record.language)
                 return prompt, reasons
             reasons.append(reason)
-            # one prompt per trajectory, even after more was added
+            # one prompt per trajectory, even if attempts were added
             if reason in OF_PR or (self.attempts and reason == DUPLICATE):
                 break
         return None, reasons

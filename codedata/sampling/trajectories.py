@@ -42,7 +42,7 @@ from codedata.texts import natural
 PAGE = 100         # rows to read at a time: the dataset server's maximum
 OF_ATTEMPT = Attempt.places["trajectory"]
 NO_FAULT_OF_FILES = (HttpTrouble, RunStopped, Interrupted)
-HEAD = 50          # rows checked in a file: if one of them is a trajectory, each row is
+HEAD = 50          # rows checked in a file: if one is a trajectory, all rows are read as such
 # OpenHands writes each event of a conversation to its own file; their folder is one document
 EVENT_FILE = re.compile(r"/(?:event-\d{5,}-[^/]*|(?<=/events/)\d+)\.json$")
 

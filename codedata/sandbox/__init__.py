@@ -20,7 +20,7 @@ from codedata.sandbox.archives import BOUNDS, Bounds, Source
 from codedata.texts import text_of
 
 TIMED_OUT = 124            # the exit code of a command that ran out of time
-OUTPUT_BYTES = 1_000_000   # limit for a command's output: half is kept of its start and of its end
+OUTPUT_BYTES = 1_000_000   # limit for a command's output: half for its start, half for its end
 
 
 class SandboxDied(ItemFailed):

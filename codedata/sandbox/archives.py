@@ -2,8 +2,8 @@
 folders.
 
 The sandbox may have written the archive itself, so nothing in it is trusted. A link is created only
-if its target is inside the folder. No member is extracted through a link. A member that is not a
-file, folder or link is refused. Bounds are checked while the archive is read.
+if its target is inside the folder. A member that is not a file, folder or link is refused. Bounds
+are checked while the archive is read.
 """
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class OverBounds(UnsafeArchive):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limit what is read from a tar or a folder. A hard link counts as a whole file."""
+    """Limit the content read from a tar or a folder. A hard link counts as a whole file."""
 
     max_bytes: int = 10_000_000_000
     max_files: int = 1_000_000      # folders and links included
@@ -120,8 +120,8 @@ def unpack(archive: BinaryIO | Stream, to: Path, bounds: Bounds = BOUNDS, strip:
     of their names.
 
     Raise UnsafeArchive for a member that leads out of `to`, OverBounds if `bounds` are exceeded;
-    members extracted before that stay. The files belong to this process's user, and keep only the
-    rwx bits of their modes. Links are created last, so that no member is extracted through a link.
+    already extracted members stay. The files belong to this process's user, and keep only the rwx
+    bits of their modes. Links are created last, so that no member is extracted through a link.
     """
     to.mkdir(parents=True, exist_ok=True)
     unpacker = _Unpacker(to, bounds.meter())
@@ -233,7 +233,7 @@ def parts_of(name: str) -> tuple[str, ...]:
     """Return the parts of a relative path. Raise UnsafeArchive if it is absolute or goes up."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise UnsafeArchive("leads out of the folder that it is meant for", repr(name))
+        raise UnsafeArchive("leads out of its folder", repr(name))
     return path.parts
 
 
@@ -268,8 +268,8 @@ def inflated(file: BinaryIO | Stream) -> Iterator[bytes]:
 
 
 def _check_target(target: str, depth: int, name: str) -> None:
-    """Raise UnsafeArchive for the target of a symlink that leads outside. The target may begin with
-    at most `depth` times `..`; a later `..` is refused, since it may follow another link."""
+    """Raise UnsafeArchive if a symlink's target leads outside. The target may begin with `..` at
+    most `depth` times; a later `..` is refused, since it may follow another link."""
     parts = PurePosixPath(target).parts
     n_up = next((i for i, part in enumerate(parts) if part != ".."), len(parts))
     if not target or target[0] == "/" or ".." in parts[n_up:] or n_up > depth:

@@ -1,6 +1,6 @@
 # Sourced before each command of a sandbox. The command starts where the one before ended: in its directory, with its
-# exported variables and its functions, also when that one failed or exited. Of a command that was killed, or that has
-# an EXIT trap of its own and exits, nothing is kept. $CODEDATA_ENV names the variables that are for this command alone.
+# exported variables and its functions, even if that one failed or exited. Nothing is kept of a command that was killed,
+# or that exits with its own EXIT trap. $CODEDATA_ENV names the variables that only this command gets.
 
 __codedata_state=${BASH_SOURCE[0]%/*}/state
 declare -A __codedata_given=()

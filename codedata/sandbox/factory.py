@@ -71,8 +71,8 @@ class SandboxFactory:
         return names, left
 
     def engine_id(self) -> str:
-        """Return an id of the engine that makes images on this machine, or "". It is more than the
-        engine's own id, which cloned machines share."""
+        """Return an id of the engine that makes images on this machine, or "". Name and folder are
+        added to the engine's own id, which cloned machines share."""
         if self.name != "docker":
             return ""
         info = engine.connect().info()
@@ -96,8 +96,8 @@ class SandboxFactory:
 
         With `is_stateful`, for agents, a command starts in the directory and the environment that
         the previous command left. With `default_rights`, a container has Docker's default
-        capabilities, as when Harbor runs a task. In docker, commands run as `user`; other sandboxes
-        run them as root, and raise Trouble for `mounts` (see SandboxDocker).
+        capabilities, as when Harbor runs a task. `user` and `mounts` are for docker (see
+        SandboxDocker): other sandboxes ignore `user`, and raise Trouble for `mounts`.
         """
         settings = self._settings
         if mounts and not self.builds_images:
@@ -145,10 +145,9 @@ class SandboxFactory:
         return self.name == "kubernetes" and registry.has_registry(image)
 
     def find_lost(self, prefix: str) -> Callable[[str], str]:
-        """Return a function of an item's name that returns a message if the engine lacks the item's
-        image, <prefix><item>, else "". It asks the engine only at its first call. If there is no
-        engine, or [sandbox] names a registry, it always returns "", since images may be elsewhere.
-        """
+        """Return a function that takes an item's name, and returns a message if the engine lacks
+        the item's image, <prefix><item>, else "". Only its first call asks the engine. Without an
+        engine, or if [sandbox] names a registry, it always returns "": images may be elsewhere."""
         is_asked = self.builds_images and not self._settings.registry
         found = cache(lambda: engine.image_names(f"{prefix}*") if is_asked else None)
 

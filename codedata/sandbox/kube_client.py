@@ -144,7 +144,7 @@ class Cluster:
         refused = f"HTTP {e.status} when asked to {what}: {message}"
         if e.status in ADVICE:
             return Trouble(refused, where, ADVICE[e.status])
-        return RunStopped(refused, where, "Run again when the cluster is well.")
+        return RunStopped(refused, where, "Run again when the cluster works.")
 
     # commands
 

@@ -44,7 +44,7 @@ from codedata.texts import text_of
 
 FOLDER = "/run/codedata"     # folder in the pod for scripts, state and CA bundle
 CA_FILE = f"{FOLDER}/ca.pem"
-POD = "codedata.pod"         # label by whose value a policy selects its pod
+POD = "codedata.pod"         # label whose value a policy uses to select its pod
 COPY_S = 900.0               # seconds for a copy in or out
 STATUS_S = 5.0               # seconds that a pod's status may lag behind its end
 MAX_DISK_REQUEST = 1 << 30   # bytes

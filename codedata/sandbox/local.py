@@ -2,9 +2,8 @@
 use docker.
 
 If a command runs out of time, its process group is ended. Processes with the sandbox's mark in
-their environment, such as a daemon in its own session, are ended, too. Not promised: to end a
-process that has left the group and cleared its environment; without /proc, to end any process that
-has left the group.
+their environment, such as a daemon in its own session, are ended, too. A process that has left the
+group and cleared its environment is not ended; without /proc, nor is any that has left the group.
 """
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ MAX_ROUNDS = 50                 # searches for processes to kill; new ones may s
 
 
 class SandboxLocal(ClosesAtExit):
-    """Run commands in a temporary folder that starts as a copy of `source`. It isolates nothing.
+    """Run commands in a temporary folder that starts as a copy of `source`.
 
     In the sandbox, `python3` and `python` run `python_bin`. Only PATH is taken from the
     environment; HOME is a new folder. A background process runs until close(), or until a command
@@ -118,7 +117,7 @@ class SandboxLocal(ClosesAtExit):
     def network(self, is_on: bool) -> None:
         """Print a line if the network should be off, since this sandbox cannot switch it off."""
         if not is_on:
-            say("sandbox local: commands keep the network, this sandbox cannot take it from them")
+            say("sandbox local: commands keep the network; this sandbox cannot switch it off")
 
     def close(self) -> None:
         """End the sandbox's processes and remove its folder."""

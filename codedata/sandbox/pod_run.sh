@@ -1,6 +1,6 @@
-# One command in a pod, its output in the order of its arrival. Before this stand `token`, `argv`, and what is exported.
-# Says the output, and behind it the token. Then it waits for a line on stdin: the client has read all, so what the
-# command left running, and holds its output open, need not end for the exec to end.
+# Run one command in a pod: print its output in order of arrival, then the token. The lines before this script set
+# `token`, `argv` and exported variables. Then wait for a line on stdin: the client sends it when it has read all, so
+# background processes that hold the output open need not end for the exec to end.
 exec 3<&0 4>&1
 exec 5> >(exec cat >&4 3<&-)
 relay=$!
@@ -9,6 +9,6 @@ code=$?
 printf '%s' "$token" >&5
 read -r -t 30 _ <&3
 exec 6< "/proc/$relay/fd/0"
-cat <&6 > /dev/null 2>&1 3<&- 4>&- 5>&- &   # what it left running may go on printing
+cat <&6 > /dev/null 2>&1 3<&- 4>&- 5>&- &   # background processes may go on printing
 kill "$relay"
 exit "$code"

@@ -1,8 +1,8 @@
 """Label sandboxes and temporary folders with their process and root, so that the next start in that
 root can remove the leftovers of a killed process.
 
-A process holds a lock on a file until it ends, however it ends. A container, image or folder is a
-leftover if the lock file that its labels name is unlocked, missing, or locked by this process.
+A process locks a file until it ends. A container, image or folder is a leftover if the lock file
+that its labels name is unlocked, missing, or locked by this process.
 `docker commit`, `docker run` and FROM copy labels, so things that a user made from a leftover are
 removed, too; things made from a kept image stay.
 """
@@ -78,8 +78,8 @@ def _process_lock() -> str:
 
 
 def is_left(labels: Mapping[str, str], all_roots: bool) -> bool:
-    """Return whether labels() come from a process of this user and host that is gone, in this
-    process's root or, with `all_roots`, in any."""
+    """Return whether labels were made by a process of this user and host that has ended, for this
+    process's root or, with `all_roots`, for any root."""
     is_near = all_roots or "" != labels.get(ROOT) == _root_digest()
     is_ours = (labels.get(HOST), labels.get(USER)) == (platform.node(), str(os.getuid()))
     if not (is_near and is_ours and labels.get(LOCK)) or labels.get(PROCESS) == _process:

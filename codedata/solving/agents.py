@@ -73,7 +73,7 @@ class Own:
     """Let a model work with a shell in a container of the task's image."""
 
     client: Client
-    limits: Object           # max_iterations, max_seconds, max_usd: of Agent
+    limits: Object           # Agent's max_iterations, max_seconds, max_usd
     network: bool = False
     name = "own"
 

@@ -146,7 +146,7 @@ def price_of(root: Path, slug: str, n: int) -> str:
     kept = [one["usage"] for found in attempts_in(root).values()
             for one in found.get(slug, {}).values()]
     if not kept:
-        return f"{plural(n, 'attempt')}; what one costs is not known: none of this agent is there"
+        return f"{plural(n, 'attempt')}; what one costs is unknown: this agent has made none yet"
     mean = {key: n * fmean(usage[key] or 0 for usage in kept) for key in kept[0]}
     return (f"about {mean['calls']:,.0f} calls, {mean['tokens_in']:,.0f} tokens in, "
             f"{mean['tokens_out']:,.0f} out, ${mean['cost_usd']:.2f}, by the mean of "

@@ -1,4 +1,4 @@
-"""Run a command in a container, and forward its requests to OPENAI_BASE_URL to a Unix socket.
+"""Run a command in a container, and forward its requests for OPENAI_BASE_URL to a Unix socket.
 
   python3 forward.py SOCKET COMMAND ARGUMENT…
 
@@ -29,7 +29,7 @@ async def forward(*client):
 
 
 async def run():
-    """Return the exit code of the command."""
+    """Run the command, forward its requests, and return its exit code."""
     listener = await asyncio.start_server(forward, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
     process = await asyncio.create_subprocess_exec(

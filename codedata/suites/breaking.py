@@ -4,7 +4,7 @@ A Python function raises when it is called, except by an import, so code that on
 compiles or searches the source works as before. A file of JavaScript or another script language
 raises when it is loaded; a program in Go, C or C++ fails when it starts; files of other compiled
 languages no longer compile. Test files, and languages that break_source.sh does not list, stay
-unchanged. Not promised: that programs of an earlier build fail, too.
+unchanged. Programs of an earlier build may still work.
 """
 import re
 

@@ -51,7 +51,7 @@ Masks = dict[str, int]     # {path: mask of its lines}
 
 @dataclass
 class Trace:
-    """Hold what was traced of a test."""
+    """Hold the trace of a test."""
 
     seconds: float = 0.0
     lines: Masks = field(default_factory=dict)
@@ -83,8 +83,8 @@ def install_coverage(sandbox: Sandbox) -> None:
 
 def sources_in(sandbox: Sandbox) -> Sources:
     """Return the sources in a sandbox's working directory: the files that git tracks, or all files
-    if it is no repository. Leave out links that lead out of it. Raise ItemFailed if the files
-    cannot be copied."""
+    if it is no repository. Leave out links that lead out of the directory. Raise ItemFailed if the
+    files cannot be copied."""
     with temporary_folder() as folder:
         copy_source(sandbox, folder)
         return read_sources(folder)

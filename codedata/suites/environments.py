@@ -51,15 +51,15 @@ class EnvironmentRow:
 
 
 class Environments(Derived):
-    """Hold the environments that later stages use, by repo_name. Left out are records whose
-    `status` is not success, unhealthy ones (unless `unhealthy_too`) and, with `newest`, all but the
-    newest remaining commit of each repository."""
+    """Hold the environments that later stages use, by repo_name. Leave out records whose `status`
+    is not success, and unhealthy ones (unless `unhealthy_too`). With `newest`, keep only the newest
+    of the remaining commits of each repository."""
 
     def __init__(self, root: Path, unhealthy_too: bool = False, rows: Path | None = None,
                  newest: bool = False):
         """Read env/*.json of a root, or the rows of a file of JSON lines."""
         store = Store(root, Environment)
-        first: dict[str, str] = {}           # {name: the first row with it}
+        first: dict[str, str] = {}           # {name: its first row}
         commits: dict[str, tuple] = {}       # {name: (its repository, time of its commit)}
         self.left_out: dict[str, str] = {}   # {name: reason}
 

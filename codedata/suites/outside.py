@@ -2,8 +2,8 @@
 of the files, and use this machine's git.
 
 No program of the container is run. This machine's git reads only the objects and refs of
-repositories, never their settings or hooks. Not promised: to find a packed or encrypted history, or
-a copy of the project that is imported through links or path files (shadowed.py finds these from
+repositories, never their settings or hooks. The search misses a packed or encrypted history, and a
+copy of the project that is imported through links or path files (shadowed.py finds such copies from
 inside).
 """
 from __future__ import annotations
@@ -28,7 +28,7 @@ OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
 EDITABLE = re.compile(rb'"editable":\s*true')   # pip writes a blank, uv does not
-# bare repositories of dependencies, like repositories among the source's files, count only if they
+# bare repositories of dependencies, and repositories among the source's files, count only if they
 # have the project's history
 OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
 SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {}\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
 HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # the host of an address
-LOCAL = "local"   # the owner's name for a local folder
+LOCAL = "local"   # the owner in the name of a local folder
 
 
 def repo_name_of(repo: str, commit: str = "", is_local: bool = False) -> str:

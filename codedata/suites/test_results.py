@@ -5,8 +5,8 @@ It reads JUnit XML (pytest, unittest, jest, vitest, mocha, node, go, cargo, Mave
 -json`, jest's JSON and, if none of these has a case, the printed output. A case is named by its
 file, class or suite and the runner's name for it; with pytest, by its node id. Cases with the same
 name are merged into one with the worst status, so the order of the reports does not matter. A
-report or output that is cut short adds an error case (BROKEN_OFF). Not promised: that two runners
-name a test alike.
+report or output that is cut short adds an error case (BROKEN_OFF). Two runners may name the same
+test differently.
 """
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Branch a history of commands: each branch is a separate container, from an image of the branch
-below it, so that no branch sees the effects of another.
+that it continues ("below" it), so that no branch sees the effects of another.
 
 A branch has its container's rights and limits, and no network. Background processes continue in
 their branch, but not in branches above it: an image holds only files, without /dev/shm. The engine
-lists the changes of the source, and they are read from outside: no program of the image is trusted.
+lists changed files, and they are read from outside, since no program of the image is trusted.
 """
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Branch:
         """Return the name of an image with the branch's files."""
         if not self._committed:
             name = self._image.factory.temporary_name(IMAGES)
-            # a busy engine sometimes fails to pause, and no command is running
+            # do not pause: a busy engine sometimes fails to, and no command is running
             self._sandbox.commit(name, keep=False, pauses=False)
             self._committed = name
         return self._committed

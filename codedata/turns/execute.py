@@ -70,8 +70,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environments_of(settings: Settings) -> Derived:
-    """Return the environments of a root's pull requests, by instance id: for a task with attempts
-    its own image, else the base commit's."""
+    """Return the environments of a root's pull requests, by instance id: a task with attempts has
+    its own image, any other the base commit's."""
     found = Environments(Path(settings.run.environments or settings.root), unhealthy_too=True)
     tasks = Store(settings.root, Task)
 
@@ -152,7 +152,7 @@ class Runner:
         """Yield (replayer, hidden tests, steps) for the history of a record."""
         with self.branches(environment, current_reply_log().item) as branches:
             hidden = HiddenTests(branches, environment, commit, TESTS_S)
-            is_task = environment.repo_name == commit.instance_id   # its agents had no others
+            is_task = environment.repo_name == commit.instance_id   # its agents had no variables
             replayer = Replayer(branches, {} if is_task else hidden.variables, COMMAND_S,
                                 hidden.put, keeps_shell(record.messages, record.tools))
             steps = steps_of(record.messages, record.tools)
@@ -212,8 +212,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
             except ItemFailed as e:
                 if changes and before is None:   # the tests cannot be run at the state itself
                     raise
-                if not changes:   # if files changed, it is about hidden tests, which no output
-                                  # shows
+                if not changes:   # else the error is about hidden tests: keep it out of the output
                     output = f"{done[-1].output}\n[{printable(e.what, 200)}]\n"
                     done[-1] = replace(done[-1], output=output)
                 changes = changes or UNKNOWN
@@ -251,7 +250,8 @@ class HiddenTests:
 
     def __init__(self, branches: Branches, environment: Environment, commit: Commit,
                  timeout_s: float):
-        """Read the tests after the request. Raise Excluded if their patch does not apply."""
+        """Read the tests that the pull request leaves. Raise Excluded if their patch does not
+        apply."""
         self._branches, self._environment, self._timeout_s = branches, environment, timeout_s
         self._ignored = ignored_tests(environment)
         self.variables = variables_of(environment.test_script, PATH)
@@ -273,8 +273,8 @@ class HiddenTests:
         sandbox.put(self._files, ".")
 
     def run(self, branch: Branch, before: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return {test: status} of the request's test files after a branch. If it differs from
-        `before`, run them twice, and leave out tests that differ between the two runs."""
+        """Run the request's test files on top of a branch; return {test: status}. If it differs
+        from `before`, run them again, and leave out tests that differ between the two runs."""
         first = self._run_once(branch)
         if before is None or first == before or not first:
             return first

@@ -1,9 +1,9 @@
-"""Replay the history of a turn: run its commands again, from the state at the recording's
-begin, and compare their output with the recorded observations.
+"""Replay the history of a turn: run its commands again, from the state at the start of the
+recording, and compare their output with the recorded observations.
 
 A recording may have begun at the base commit or with the tests of the pull request in place, and
-with the file modes of umask 022 or others. The start is found by trying: the first one with
-the most equal first observations.
+with the file modes of umask 022 or others. find_start() tries these, and takes the start with the
+most equal observations.
 
 Agents of codedata.agent have a shell that keeps its state, so their replay does too.
 """
@@ -27,7 +27,7 @@ from codedata.turns.branches import Branch
 from codedata.turns.observations import EQUAL, UNEQUAL, ShownResult, compare, cut, observation_of
 
 N_TRIED = 12               # first commands of the history, to compare starts
-MAX_TRIED_S = 2.0          # seconds; slower commands do not count there
+MAX_TRIED_S = 2.0          # seconds; slower commands are not compared
 MAX_UNEQUAL = 20           # observations in a record
 SHOWN_CHARS = 600          # for each observation
 TESTS, MODES = "test patch", "umask 022"
@@ -95,7 +95,7 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
 
 
 def keeps_shell(messages: Sequence[Message], tools: Tools | None) -> bool:
-    """Return whether each command starts in the state that the one before left."""
+    """Return whether each command starts in the shell state that the previous one left."""
     return KEPT_SHELL in f"{messages[:1]}{tools}"
 
 
@@ -147,9 +147,9 @@ class Replayer:
     @contextmanager
     def replay(self, steps: Sequence[RecordedStep], start: str = "", look: Look = lambda *_: None
                ) -> Iterator[tuple[Branch, Replayed]]:
-        """Yield (a branch at the state after the steps, the results of the replay). If `start` is
-        given, no other is tried. Before each turn, call look(its number, the branch, a digest of
-        its files)."""
+        """Yield (a branch at the state after the steps, the results of the replay). Without
+        `start`, use the best one. Before each turn, call look(the turn's number, the branch, a
+        digest of the branch's files)."""
         start = start or self.find_start(steps[:N_TRIED])
         with ExitStack() as held:
             branch = self._begin(start, held)
@@ -158,9 +158,8 @@ class Replayer:
             yield branch, self._follow(branch, steps, Replayed(start), look)
 
     def find_start(self, steps: Sequence[RecordedStep]) -> str:
-        """Return the start with most equal observations: each difference from the base
-        commit is tried in turn, and kept if it makes more of them equal. Slow steps do not
-        count."""
+        """Return the start with the most equal observations. Try each difference from the base
+        commit in turn, and keep it if it makes more observations equal. Slow steps do not count."""
         best = None
         for difference in ("", *PREPARE):
             start = f"{best.start}, {difference}" if best else BASE
@@ -219,9 +218,9 @@ class Replayer:
         return found
 
     def _once_more(self, branch: Branch, step: RecordedStep, tree: str) -> tuple[Result, bool]:
-        """Run a command a second time after itself. Return (the result, whether the files stay
-        unchanged). Some commands, such as one that writes a script and runs it, pass although their
-        output differs for other reasons.
+        """Run a command again, after its first run. Return (the result, whether the files stay
+        unchanged). A command that writes a script and runs it leaves them unchanged, although its
+        output may differ for other reasons.
         """
         with self.branches.branch(*branch.layers) as again:
             return self.run(again, step.command), again.tree() == tree

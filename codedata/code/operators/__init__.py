@@ -15,8 +15,8 @@ in the field `empty` replaces them. The capture @ran marks the code that must ru
 be noticed, if this is not the enclosing statement. If two operators make the same change, it counts
 for the first one.
 
-A file is parsed once. A changed file may not parse, or parse to the same syntax: syntax_of() shows
-both. Only tests show whether a change is a bug.
+A changed file may not parse, or parse to the same syntax: syntax_of() shows both. Only tests show
+whether a change is a bug.
 """
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _n_same(one: bytes, other: bytes) -> int:
 
 
 def _line(text: bytes, span: Span) -> bytes:
-    """Return an edit's line after the edit."""
+    """Return the edited line."""
     start, end, new = span
     stop = text.find(b"\n", end)
     return text[text.rfind(b"\n", 0, start) + 1:start] + new + text[end:stop if stop > 0 else None]

@@ -34,7 +34,7 @@ def negated(site: Node, **_) -> list[bytes]:
 
 
 def arithmetic_sibling(site: Node, **_) -> list[bytes]:
-    """Return an operator's sibling, unless a string, list or tuple is an operand."""
+    """Return the SIBLINGS entry of an operator, unless a string, list or tuple is an operand."""
     has_text = any(quote in site.parent.text for quote in (b"'", b'"', b"`"))
     has_other = any(one.type in NO_NUMBER for one in site.parent.children)
     return [] if has_text or has_other else [SIBLINGS[site.text]]

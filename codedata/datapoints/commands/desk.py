@@ -75,7 +75,7 @@ class Desk:
 
     def point(self, task: QueuedTask) -> RivalledTask:
         """Return the datapoint of a task: the staged one for a builder, the one in review for a
-        reviewer. Stage first a datapoint that its builder has to change. Raise ItemFailed or
+        reviewer. First stage a datapoint that its builder has to change. Raise ItemFailed or
         Refusal if there is none."""
         name = name_of(task, "datapoint")
         approved = inside(self.root / Task.directory, name)

@@ -19,7 +19,7 @@ from codedata.texts import fill
 MAX_CALLS = 100                    # maximum of scripts followed in one chain
 BUILDS = re.compile(r"build|compile|transpile|generate")
 TESTS_NOTHING = re.compile(r"lint|format|types?$|audit|cover")
-BEFORE = re.compile(r"(?:cross-)?env$|[A-Za-z_]\w*=")   # a command
+BEFORE = re.compile(r"(?:cross-)?env$|[A-Za-z_]\w*=")   # words before a command
 CHANGES_FOLDER = re.compile(r"(?:^|[&;|])\s*cd\s")
 REPORTER = "/tmp/node_reporter.mjs"
 

@@ -27,7 +27,7 @@ SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependenc
             ("deps", "extras", "dependency_groups"))
 CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line in tox.ini
 ALWAYS = -1   # means all minor versions of Python 3; -8: all except 3.8
-# factors in tox's conditions: factors that are true in a test environment, and Python versions
+# factors in tox's conditions: true in a test environment, or a Python version
 HOLDS = re.compile(r"|py3?|tests?|unit(?:tests?)?|!(?!py\Z|py3|tests?\Z|unit).*")
 PYTHON = re.compile(r"(!?)py3\.?(\d+)")
 INCLUDED = "include-group"   # a key of PEP 735; written here as include-group[NAME]
@@ -110,11 +110,10 @@ def _of_tools(files: Manifests) -> Collector:
 
 
 def _tox_lines(text: str | None) -> list[str]:
-    """Return the lines of a tox value that apply in a test environment. If a
-    condition names versions of Python, the requirement gets a marker for them. A requirement for
-    the newest version that the value names also applies to later versions of Python, without its
-    own version bounds. Lines with other conditions are left out: if tests need
-    them, the log will show it."""
+    """Return the lines of a tox value that apply in a test environment. If a condition names
+    versions of Python, the requirement gets a marker for them. A requirement for the newest version
+    that the value names also applies to later versions of Python, without its own version bounds.
+    Lines with other conditions are left out: if tests need them, the log will show it."""
     lines = []
     for line in strings_in(text):
         condition = CONDITION.match(line)

@@ -48,8 +48,8 @@ class Audits:
         self.broken = [*self._store.broken]
 
     def of(self, task: Task) -> TaskAudit | None:
-        """Return the audit of a task with its present content, or None. It lacks the check of
-        rivals if the scripts have changed."""
+        """Return the audit of a task with its present content, or None; without the check of
+        rivals if their scripts have changed."""
         name = task.instance_id
         try:
             audit = self._store.read(name) if name in self._store else None

@@ -74,8 +74,7 @@ def write_harbor(export: Export) -> None:
 
 def exported_files(row: ExportTask, files: Files, network: str) -> Files:
     """Return the files of a task's folder in their exported form. `network` is [export]
-    harbor_network:
-    "auto" keeps the folder's setting."""
+    harbor_network; "auto" keeps the folder's setting."""
     changed: Files = {CONFIG: _to_toml(_exported_config(row, network))}
     for path in filter(_is_instruction, files):
         masked, secrets = mask(content_of(files[path]).decode(errors="replace"))
@@ -124,7 +123,7 @@ def read_image(folder: Path) -> Image:
 
 
 def set_image(folder: Path, image: Image) -> None:
-    """Replace the name of its image everywhere in an exported folder."""
+    """Replace the image's name everywhere in an exported folder."""
     old, config = read_image(folder), _config_of(folder)
     config["environment"]["docker_image"] = image.ref
     config["metadata"]["image_id"] = image.id

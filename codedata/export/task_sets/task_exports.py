@@ -68,9 +68,8 @@ class ExportTask:
     masked: Counter                 # secrets by kind
     audit: Object | None            # the figures of its audit, if one of its present content exists
     split: str = ""
-    noted: Object = field(default_factory=dict)   # about its image, by push-images
-    rates: Object = field(default_factory=dict)   # for its present content: {agent:
-                                                  # rates_of()}
+    noted: Object = field(default_factory=dict)   # facts on its image from push-images
+    rates: Object = field(default_factory=dict)   # {agent: rates_of()} for its present content
 
     @property
     def image(self) -> Image:

@@ -45,8 +45,7 @@ OF_ABOUT = ("repo", "source_commit", "task_commit", "created_at", "language", "m
             "tests_visible")
 
 
-# {column: name of the value that a format has there}: the commit in the image, not the
-# repository's; the patch that makes the bug, or removes the pull request's changes
+# {column: key of its value in _values()}, if they differ
 OF_SWEBENCH = {"base_commit": "task_commit"}
 OF_SWESMITH = {"base_commit": "task_commit", "patch": "bug_patch"}
 OF_NL2REPO = {"base_commit": "source_commit", "kind": "method", "strip_patch": "bug_patch"}

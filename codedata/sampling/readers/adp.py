@@ -38,7 +38,7 @@ def read(document: dict) -> dict:
             n_waiting -= 1
             continue
         last = messages[-1] if messages else {}
-        # without its own words it is a further call of the same message
+        # an action without a description is a further call of the same message
         if last.get("role") != "assistant" or (last["tool_calls"] and part.get("description")):
             messages.append({"role": "assistant", "content": [], "tool_calls": [],
                              "reasoning_content": part.get("reasoning_content")})

@@ -1,9 +1,9 @@
 """Read trajectory.json of Harbor: the Agent Trajectory Interchange Format (ATIF) of any agent.
 
 System steps after the first step of another source are remarks of the harness, which the agent did
-not see. They are left out. A trajectory ends at one that names subagents: they summarized the
-history, and their files have what the model saw from there on. Outputs that name no call belong to
-the last calls of their step that have no output.
+not see. They are left out. A trajectory ends at a system step that names subagents, which
+summarized the history: their files continue the trajectory. Outputs that name no call belong to the
+last calls of their step that have no output.
 """
 from __future__ import annotations
 

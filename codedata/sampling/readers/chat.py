@@ -77,7 +77,7 @@ def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] 
     only one branch.
 
     `lines` are the ids of each message's lines, `parents` the line before each line, or None. If
-    that line is missing, the history is unknown: all are returned as unseen, and the turn is
+    that line is missing, the history is unknown: all earlier messages are returned, and the turn is
     refused.
     """
     def of_others(i: int) -> set[int]:

@@ -14,7 +14,7 @@ from codedata.sampling.readers.chat import distinct, unseen_in
 
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
-LOCAL = ("<bash-input>", "<command-name>")   # how a user's own command begins
+LOCAL = ("<bash-input>", "<command-name>")   # beginnings of a user's own commands
 
 
 def matches(document) -> bool:
@@ -68,7 +68,7 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
         if parent not in parents and parent in present and (parent is not None or role != "user"):
             parent = last
         if parent in remarks and str(body.get("content")).startswith(LOCAL):
-            parent = last   # early versions attach all of them to their first remark
+            parent = last   # early versions attach all local commands to the first remark
         parents.setdefault(uuid, parent)
         is_others = bool(line.get("isSidechain")) != is_side
         last = last if is_others else uuid

@@ -45,7 +45,7 @@ def reader_of(document):
 
 
 def read(document, where: str, name: str = "") -> dict:
-    """Return the row of a document. `name` is the name of its file, "" if the file has more rows.
+    """Return the row of a document. `name` is its file's name, "" if the file has several rows.
 
     Raise Trouble if its form is not known, or if it lacks what that form needs.
     """

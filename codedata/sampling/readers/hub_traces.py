@@ -1,7 +1,7 @@
 """Read rows of the Hub's agent traces: {harness, session_id, messages, tools, trace}.
 
 `trace` is the agent's own file. It is read if its format is known, since it has more than the
-messages that the Hub made from it. `tools` are a catalogue of the agent's.
+messages that the Hub made from it. `tools` are the agent's tools.
 """
 from __future__ import annotations
 

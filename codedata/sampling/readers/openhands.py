@@ -121,7 +121,7 @@ def _old_message(event: dict, kind: str | None) -> dict:
     if kind not in ("system", "message"):
         return {}
     role = "user" if is_users else "assistant"
-    args = event.get("args") or event   # the oldest have none
+    args = event.get("args") or event   # the oldest events have no args
     return {"role": role if kind == "message" else kind, "content": args["content"]}
 
 

@@ -26,9 +26,9 @@ def outcome_of(document, name: str = "") -> Outcome:
     """Return (resolved, reward, exit status, the agent's patch), with None or "" for the unknown
     ones.
 
-    They are read from the document. If `name` is its file in agent/ of a Harbor trial, they are
-    also read from the result.json there, unless another file continues the document or it is a
-    summarization. For an attempt, they come from its record.json. An unreadable file counts as
+    They are read from the document. If `name` is its file in agent/ of a Harbor trial, the trial's
+    result.json is read, too, unless another file continues the document, or the file is a
+    summarization. For an attempt, its record.json is read, too. An unreadable file counts as
     missing.
     """
     found = dict(_values(document))

@@ -82,8 +82,8 @@ def wait_for_room(place: Path, floor_bytes: int, stop: threading.Event) -> None:
         while (free := shutil.disk_usage(place).free) < floor_bytes:
             if not waits:
                 say(f"{place}: {free / 1e9:.1f} GB free, under the floor of "
-                    f"{floor_bytes / 1e9:.1f} GB: new work waits till there is more (images that "
-                    "are not needed: docker image ls)")
+                    f"{floor_bytes / 1e9:.1f} GB: new work waits until there is more (to find "
+                    "images to delete: docker image ls)")
             waits = True
             if stop.wait(LOOK_S):
                 raise Interrupted()

@@ -236,7 +236,7 @@ def remove_images(run_label: str) -> list[str]:
 
 
 def _images(api, filters: dict) -> list[tuple[str, dict, Callable]]:
-    """Return (name, labels, function that removes the name) of each name of images. An untagged
+    """Return (name, labels, function that removes the name) for each name of an image. An untagged
     image has its id as name; older engines list a placeholder tag for it."""
     images = []
     for image in api.images(filters=filters):

@@ -2,7 +2,7 @@
 
 read_dockerfile() refuses syntax that builders parse differently (parser directives, here-documents,
 options of BuildKit, ONBUILD), and a FROM without an image that can run a step. rewritten() replaces
-such syntax in an untrusted Dockerfile by syntax for all builders, if there is any.
+such syntax in an untrusted Dockerfile, if it has an equivalent for all builders.
 """
 from __future__ import annotations
 

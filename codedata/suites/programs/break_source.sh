@@ -1,5 +1,5 @@
 # Break a project's source, except its tests, so that no suite that runs it can pass. Each source file keeps its text and gets
-# more lines; what was built is removed. Print how many files are broken, and how many of these have to be compiled.
+# more lines; built files are removed. Print the number of broken files, and how many of these have to be compiled.
 #   bash break_source.sh REPOSITORY FOLDER [MODULE…]     break_python.py is in FOLDER; installed MODULEs are broken, too
 cd "$1" || exit 1
 tools=$2
@@ -18,7 +18,7 @@ installed() {
 }
 n=0 built=0
 trap_at_start='__attribute__((constructor)) static void codedata_broke_this(void) { __builtin_trap(); }'
-put_first() {   # LINE FILE: below a line with the name of an interpreter
+put_first() {   # LINE FILE: insert LINE at the start of FILE, but after a `#!` line
     local at=1
     head -c 2 "$2" | grep -q '#!' && at=2
     if [ "$at" = 1 ]; then sed -i "1i $1" "$2"; else sed -i "1a $1" "$2"; fi

@@ -1,4 +1,4 @@
-# Print a line for each trace of a history other than that of one commit in a repository.
+# Print a line for each trace in REPOSITORY of a history other than the history of COMMIT.
 #   bash check_history.sh REPOSITORY COMMIT
 cd "$1" || exit 1
 base=$2

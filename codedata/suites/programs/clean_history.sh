@@ -1,9 +1,9 @@
 # Make a repository TO of the source in FROM, whose history ends at one commit, and print that commit. FROM is removed.
-#   bash clean_history.sh FROM TO [COMMIT [keep]]     with keep, files in TO that its repository does not track stay
-# Where FROM is a repository, TO has COMMIT (or HEAD) with its ancestors and their tags (COMMIT alone, if FROM lacks an
-# object of theirs), then one more commit with the
-# uncommitted changes and the files of submodules. Otherwise TO has one commit of all files, with the same id whenever this
-# runs; where git cannot read FROM (a worktree's folder), ignored files are left out.
+#   bash clean_history.sh FROM TO [COMMIT [keep]]     keep: files in TO that its repository does not track stay
+# If FROM is a repository, TO has COMMIT (or HEAD) with its ancestors and their tags (only COMMIT if FROM lacks an object of
+# theirs). If no COMMIT is given, one more commit has the uncommitted changes and the files of submodules. If FROM is not a
+# repository, TO has one commit of all files, with the same id at each run; if FROM has a .git that git cannot read (a
+# worktree's), ignored files are left out.
 set -euo pipefail
 from=$1 to=$2 wanted=${3:-}
 export GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0 GIT_AUTHOR_NAME=codedata GIT_AUTHOR_EMAIL=codedata@example.org
@@ -12,7 +12,7 @@ export GIT_AUTHOR_DATE=2000-01-01T00:00:00Z GIT_COMMITTER_DATE=2000-01-01T00:00:
 
 cd "$from"
 chown -R "$(id -u):$(id -g)" .
-find . -mindepth 2 -name .git -prune -exec rm -rf {} +   # of submodules: their history is not this repository's
+find . -mindepth 2 -name .git -prune -exec rm -rf {} +   # the submodules' history is not this repository's
 mkdir -p "$to"
 if [ "${4:-}" = keep ]; then
     git -C "$to" -c safe.directory='*' -c core.fsmonitor= -c core.hooksPath=/dev/null rm -rfq --ignore-unmatch -- .

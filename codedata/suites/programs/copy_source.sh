@@ -1,4 +1,4 @@
-# Copy the files that git tracks in FOLDER, or all files where it is no repository, to TO, without links that lead out of it.
+# Copy the files that git tracks in FOLDER (all files if it is no repository) to TO, without links that lead out of FOLDER.
 #   bash copy_source.sh FOLDER TO
 set -euo pipefail
 cd -P "$1"

@@ -1,5 +1,5 @@
-# Turn the source in REPOSITORY into that of a task, and print its commit: PATCH is applied, there is one root commit, and
-# nothing is left of the former history, nor of anything compiled, cached or measured from the former text.
+# Turn the source in REPOSITORY into the source of a task, and print its commit: apply PATCH, make one root commit, and remove
+# the former history and everything that was compiled, cached or measured from the former text.
 #   bash derive.sh REPOSITORY PATCH
 set -euo pipefail
 cd "$1"
@@ -20,9 +20,9 @@ fi | while IFS= read -r -d '' file; do
     case $file in *.pyc | *.pyo) continue ;; esac
     [ ! -f "$file" ] && [ ! -L "$file" ] || printf '%s\0' "$file"
 done >"$work/tracked"
-find . -name .git -prune -exec rm -rf {} +   # of submodules and dependencies, too
+find . -name .git -prune -exec rm -rf {} +   # also in submodules and dependencies
 
-# The patch is applied in a repository beside the files, so that no object of the former text gets into the new one
+# apply the patch in a temporary repository, so that no object of the former text gets into the new one
 GIT_DIR=$work/git GIT_WORK_TREE=$PWD
 export GIT_DIR GIT_WORK_TREE
 git init -q --template=
@@ -33,10 +33,10 @@ git ls-files -z --others >"$work/others"
 git ls-files -z --others --ignored --exclude-standard --directory >"$work/ignored"
 unset GIT_DIR GIT_WORK_TREE
 stale='(^|/)(__pycache__|htmlcov|\.(pytest|mypy|ruff)_cache|\.hypothesis)/|\.py[co]$|(^|/)(\.coverage(\..*)?|coverage\.(xml|json|lcov))$'
-built='(^|/)build/|\.egg-info/.*\.(py|so)$'   # of the source itself, not of what is installed among its files
+built='(^|/)build/|\.egg-info/.*\.(py|so)$'   # builds of the source itself, not of packages installed among its files
 { grep -zE "$stale" "$work/others" || true
   grep -zE "$built" "$work/others" | grep -zvE '(^|/)(node_modules|site-packages)/' || true; } | xargs -0r rm -f --
-# what the install built and git ignores, where it holds a line that the patch removes: the tests show whether they need it
+# remove ignored build outputs that hold a line which the patch removes: the tests show whether they need them
 sed -n 's/^-[[:blank:]]*\(.\{16,\}\)$/\1/p' "$patch" | sed '/^-- /d' >"$work/removed"
 outputs='(^|/)(dist|out|lib|es|esm|cjs|umd|target)/'
 { grep -zE "$outputs" "$work/ignored" | grep -zvE '(^|/)(node_modules|site-packages)/' || true; } |
@@ -47,7 +47,7 @@ rm -rf /var/log/apt/*.xz /tmp/results /tmp/pytest_cache /tmp/pytest-of-*
 { echo ~; cut -d: -f6 /etc/passwd; } | while IFS= read -r home; do
     rm -rf "$home"/.cache/{pip,uv,pypoetry,yarn} "$home"/.npm/_cacache
 done
-# what the search of the image does not read: packs outside of the source, archives of packages that are installed
+# remove files that the search of the image does not read: git packs outside of the source, archives of installed packages
 find / -xdev \( -path /proc -o -path "$(pwd -P)" \) -prune -o -type f \( -path '*/objects/pack/pack-*' -o \
     -path '*/pkgs/*.conda' -o -path '*/pkgs/*.tar.bz2' \) -exec rm -f {} +
 

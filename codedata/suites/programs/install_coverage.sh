@@ -1,5 +1,5 @@
 # Install coverage.py, version 7 or later, into a folder of its own for each kind of interpreter that has pytest. The tests'
-# packages stay as they are; pytest_contexts.py imports it from there. Exit with 1 where it cannot be installed.
+# packages stay as they are; pytest_contexts.py imports it from there. Exit with 1 if it cannot be installed.
 #   bash install_coverage.sh FOLDER
 shopt -s nullglob
 mkdir -p "$1"

@@ -1,5 +1,5 @@
-# Place the plugin FOLDER/pytest_NAME.py beside each pytest of the file system as codedata_NAME, so that an unchanged test
-# script loads it, whatever interpreter it calls. Exit with 1 where there is no pytest, or the plugin cannot be written.
+# Place the plugin FOLDER/pytest_NAME.py next to each pytest of the file system as codedata_NAME, so that an unchanged test
+# script loads it, whatever interpreter it calls. Exit with 1 if there is no pytest, or if the plugin cannot be written.
 #   bash place_plugin.sh FOLDER NAME           places it
 #   bash place_plugin.sh FOLDER NAME remove    removes it again
 folder=$1 name=codedata_$2

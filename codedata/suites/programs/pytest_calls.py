@@ -350,7 +350,7 @@ class SourceWriter:
         return text
 
     def module(self, value):
-        """Return the name of a public module, and need the line that imports it."""
+        """Return the name of a public module, and require the line that imports it."""
         name = value.__name__
         is_test = getattr(value, "__file__", None) in self.recorder.tests
         if is_test or any(part[:1] == "_" for part in name.split(".")):
@@ -359,7 +359,7 @@ class SourceWriter:
         return name
 
     def imported(self, module, name):
-        """Return an object's name, and need the line that imports it."""
+        """Return an object's name, and require the line that imports it."""
         if hasattr(builtins, name):
             self.need(f"import {module}")
             return f"{module}.{name}"

@@ -1,13 +1,12 @@
-"""Record for each test of a pytest run the executed lines, how it starts processes, and its
-seconds.
+"""Record for each test of a pytest run its executed lines, its starts of processes and its seconds.
 
 place_plugin.sh copies this plugin next to pytest as codedata_contexts; install_coverage.sh makes a
 folder with a coverage.py for each Python. The plugin runs with any pytest from 3.1 on, so it uses
 only old Python. A run of pytest inside a test is not measured.
 
 Each process writes two files. One is a data file of coverage.py: its contexts are the ids of tests,
-or "" for lines that run outside of tests. The other has notes, a JSON list in each line. Not
-measured are lines of other processes, and lines of a test after it sets its own trace function; the
+or "" for lines that run outside of tests. The other has notes, a JSON list in each line. Lines of
+other processes are not measured, nor are lines of a test after it sets its own trace function; the
 notes name such tests.
 """
 import json

@@ -185,7 +185,7 @@ class Child(RunPlugin):
         resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
         os.setsid()
         with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")   # when memory runs out, the kernel kills it and not its parent
+            file.write("1000")   # if memory runs out, the kernel kills this child, not its parent
         os.mkdir(TMP)
         tempfile.tempdir = None
         os.environ.update(TMPDIR=TMP, PYTHONDONTWRITEBYTECODE="1")

@@ -5,11 +5,11 @@ cd "$1" || exit 1
 commit=$2 since=${3:-} work=$(mktemp -d)
 [ "$commit" != HEAD ] || commit=$(git rev-parse HEAD) || exit 1   # the repository that is used below has another HEAD
 trap 'rm -rf "$work"' EXIT
-# A repository of its own beside the files, so that settings, filters and index flags that a script has set do not count
+# use a temporary repository, so that settings, filters and index flags that a script has set do not count
 export GIT_DIR=$work/git GIT_WORK_TREE=$PWD GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.fileMode GIT_CONFIG_VALUE_0=false   # files may be handed to the tests' user
 git() { command git "$@" 2>"$work/said" || { cat "$work/said"; exit 1; }; }
-sums() { xargs -0r sha1sum <"$work/changed" 2>/dev/null | sort; }   # git also reports a change where it only converts line ends
+sums() { xargs -0r sha1sum <"$work/changed" 2>/dev/null | sort; }   # git also reports a file if it only converts line ends
 git init -q --template=
 mkdir -p "$GIT_DIR/objects/info"
 echo "$PWD/.git/objects" >"$GIT_DIR/objects/info/alternates"

@@ -2,8 +2,7 @@
 
     python shadowed.py SOURCE DISTRIBUTION MODULE…
 
-Run it with the tests' interpreter, in a folder other than the source. It prints nothing if every
-module comes from the source.
+Run it with the tests' interpreter, in a folder other than the source.
 """
 import importlib.machinery
 import importlib.metadata
