@@ -175,7 +175,7 @@ class SandboxFactory:
         return KeptImage(name, kept_id)
 
     def forget(self, label: str) -> None:
-        """Remove the images with a label that were not kept."""
+        """Remove the images with a label."""
         if self.builds_images:
             engine.remove_images(label)
 
