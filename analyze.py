@@ -42,7 +42,7 @@ def main(argv=None) -> int:
     root, environments = settings.root, partial(chosen_by, args, settings.root)
 
     def host(models: Models) -> SandboxFactory:
-        return SandboxFactory(settings, models.stop, args.keep_images)
+        return SandboxFactory(settings, models.stop)
 
     steps = {"coverage": lambda models: coverage_stage(
                  root, host(models), args.num_runs, environments()),

@@ -70,7 +70,7 @@ def checks(text: str) -> tuple[str, ...]:
 
 def audit(args, settings: Settings, names: list[str], models: Models) -> Stage:
     """Return the stage that audits tasks."""
-    host = SandboxFactory(settings, models.stop, args.keep_images)
+    host = SandboxFactory(settings, models.stop)
     found = checks_named(names, settings, models)
     return audit_stage(settings.root, host, found, then="status.py --html; export.py")
 

@@ -92,7 +92,7 @@ def main(argv=None) -> int:
     if args.input:
         options.make_root()
     stages = Stages(settings, preprocessed, partial(chosen_by, args, settings.root),
-                    args.keep_images, args.num_runs, args.strategy or STRATEGIES[0], args.full)
+                    args.num_runs, args.strategy or STRATEGIES[0], args.full)
     return start.run_steps(getattr(stages, args.word)(), settings, options,
                               WRITTEN[args.word], args.steps)
 

@@ -78,7 +78,7 @@ def validate(args, settings, options) -> int:
     root, given = settings.root, [*map(Path, args.paths)]
     options.make_root()
     steps = steps_of(root, given, options.selection.force,
-                     lambda models: SandboxFactory(settings, models.stop, args.keep_images))
+                     lambda models: SandboxFactory(settings, models.stop))
     code = start.run_steps(steps, settings, options, HOLDS)
     if options.read_only:
         return code

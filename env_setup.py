@@ -49,7 +49,7 @@ def main(argv=None) -> int:
     reads = Reads(repositories, READ if args.repo or args.input else ())
 
     def stage(models: Models) -> Stage:
-        host = SandboxFactory(settings, models.stop, args.keep_images)
+        host = SandboxFactory(settings, models.stop)
         return setup_stage(settings, models, host, reads, then="analyze.py")
 
     return start.run(stage, settings, options)

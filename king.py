@@ -56,7 +56,7 @@ def king_stage(settings: Settings, options: RunOptions, models: Models) -> Stage
     return Stage(
         "king", make=answer,
         reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", *optional),
-                    leaves_out=oversized(settings.root, settings.exclude.max_patch_chars)),
+                    leaves_out=oversized(settings.root)),
         writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
                       fields=("instance_id", "messages", "assistant", "king", *optional),
                       optional=optional),

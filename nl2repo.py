@@ -85,7 +85,7 @@ def steps_of(args, settings: Settings) -> dict:
     environments = partial(chosen_by, args, settings.root)
 
     def host(models) -> SandboxFactory:
-        return SandboxFactory(settings, models.stop, args.keep_images)
+        return SandboxFactory(settings, models.stop)
 
     def document(step: str, kind: str, models) -> Stage:
         return DocumentWriter(settings, models, host(models)).stage(step, kind, environments())

@@ -70,7 +70,7 @@ def main(argv=None) -> int:
         options.make_root()
 
     def sandboxes(models: Models) -> SandboxFactory:
-        return SandboxFactory(settings, models.stop, args.keep_images)
+        return SandboxFactory(settings, models.stop)
 
     clones = clones_for(args.prs, args.clones, settings.root)
 

@@ -36,7 +36,7 @@ from codedata.turns.execute import Runner, environments_of
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "run", "prompt", "sandbox",
-                        without=(*cli.OF_MODELS, "base_image", "keep_images"))
+                        without=(*cli.OF_MODELS, "base_image"))
     add = parser.add_argument_group("flags of run_turns.py").add_argument
     add("--states", action="store_true", help="run the tests at each turn of trajectories instead")
     add("--source", help="with --states: the trajectories, as in prompt.py")

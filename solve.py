@@ -60,7 +60,7 @@ def main(argv=None) -> int:
 
 def attempts(args, settings: Settings, models: Models) -> Stage:
     """Return the stage that lets the chosen agent attempt tasks."""
-    solve, host = settings.solve, SandboxFactory(settings, models.stop, args.keep_images)
+    solve, host = settings.solve, SandboxFactory(settings, models.stop)
     limits = {"max_iterations": solve.max_steps,
               "max_seconds": settings.agent.max_seconds, "max_usd": settings.agent.max_usd}
     agent = AGENTS[solve.agent]

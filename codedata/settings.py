@@ -28,6 +28,7 @@ LEAK_MAX_TOKENS = 4096   # minimum max_tokens of a leak judge
 TURN_SHARE, VERDICT_SHARE, LEAK_SHARE, THINKING_SHARE = 0.3, 0.12, 0.005, 0.37
 NOT_SENT = "none"         # value of a temperature that requests leave out
 USUAL_TEMPERATURE = 1.0   # the assumed temperature of a model if requests leave it out
+MAX_PATCH_CHARS = 50_000   # of a gold patch; a pull request with a longer one is oversized
 
 
 def at_least(low: float, default):
@@ -328,7 +329,6 @@ class Exclude:
     """[exclude]: items that every stage leaves out."""
 
     ids: tuple[str, ...] = ()           # instance ids
-    max_patch_chars: int = at_least(0, 50_000)   # a larger gold patch is oversized; 0: no limit
 
 
 @dataclass(frozen=True)
@@ -351,7 +351,6 @@ class Endpoint:
     max_concurrency: int = 0            # calls in flight; 0: the number of workers
     headers: dict[str, str] = field(default_factory=dict)
     extra_body: Object = field(default_factory=dict)   # added to every request
-    token_limit_key: str = "max_tokens"   # the name of max_tokens in requests
     temperature: float | None = at_least(0, None)   # None: [llm] temperature
     api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
 

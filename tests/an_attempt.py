@@ -1,21 +1,21 @@
 """Write attempts by hand, as solve.py leaves them."""
 from pathlib import Path
 
+import tool_turns
+from tool_turns import asks, call, result
+
 from codedata.conversation.atif_writer import atif_of
 from codedata.disk.store import Store
 from codedata.records import Attempt
 
 USAGE = {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": 0.5}
-CALL = {"id": "call_1", "type": "function",
-        "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
+CALL = call("bash", {"command": "ls"}, "call_1")
 MESSAGES = [
     {"role": "system", "content": "You work."}, {"role": "user", "content": "Add up."},
-    {"role": "assistant", "content": "I look.", "tool_calls": [CALL, {**CALL, "id": "call_2"}]},
-    {"role": "tool", "tool_call_id": "call_1", "content": "total.py"},
-    {"role": "tool", "tool_call_id": "call_2", "content": "total.py"},
-    {"role": "user", "content": "Go on."}, {"role": "assistant", "content": "Done."}]
-TOOLS = [{"type": "function", "function": {"name": "bash", "description": "Run.", "parameters": {
-    "type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}}}]
+    asks(CALL, {**CALL, "id": "call_2"}), result("call_1", "total.py"),
+    result("call_2", "total.py"), {"role": "user", "content": "Go on."},
+    {"role": "assistant", "content": "Done."}]
+TOOLS = tool_turns.TOOLS[:1]
 
 
 def write_attempt(root: Path, task: str = "sums", k: int = 1, status: str = "solved",

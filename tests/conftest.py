@@ -303,11 +303,11 @@ def settings_for(fake: FakeLLM, key: str = "", **llm) -> Settings:
                                                     api_key=ApiKey(key))})
 
 
-def item_calls(root: Path, item: str = "p_1", stage_name: str = "king"):
+def item_calls(root: Path):
     """Open the calls of one item, as the run loop does around an item function: `with
     item_calls(...) as calls`.
     """
-    return recording(ReplyLog(Path(root) / "answer", stage_name, item))
+    return recording(ReplyLog(Path(root) / "answer", "king", "p_1"))
 
 
 # directories by hand -----------------------------------------------------------------------------

@@ -189,9 +189,9 @@ def everything(root: Path) -> dict[str, dict]:
     return {name: score(root, name) for name in scores(root)}
 
 
-def scores(root: Path, directory: str = "score") -> list[str]:
+def scores(root: Path) -> list[str]:
     """Return the names of all scores on disk, sorted."""
-    return sorted(p.stem for p in (Path(root) / directory).glob("[!_]*.json"))
+    return sorted(p.stem for p in (Path(root) / "score").glob("[!_]*.json"))
 
 
 def in_buckets(root: Path) -> dict[str, list[str]]:

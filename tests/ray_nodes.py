@@ -84,15 +84,15 @@ def _command(folder: Path) -> bytes:
 
 
 @contextmanager
-def nodes(hidden: Path, temp: Path, n: int = 2, n_slots: int = 1) -> Iterator[Nodes]:
-    """Yield a head and `n` nodes with `n_slots` slots for containers each."""
+def nodes(hidden: Path, temp: Path) -> Iterator[Nodes]:
+    """Yield a head and two nodes with a slot for containers each."""
     one = Nodes(hidden, temp)
     host, port = one.address.split(":")
     one.start("--head", "--port", port, "--num-cpus", "0", "--include-dashboard", "false",
               "--node-ip-address", host, is_blind=False)
-    for _ in range(n):
+    for _ in range(2):
         one.start("--address", one.address, "--num-cpus", "8", "--memory", MEMORY,
-                  "--resources", f'{{"sandbox": {n_slots}}}')
+                  "--resources", '{"sandbox": 1}')
     try:
         yield one
     finally:

@@ -260,14 +260,14 @@ class Root(type(Path())):
             "repo": "proj/repo", "language": "python", "base_commit": "0" * 40, "files": ["a.py"],
             "created_at": "2024-01-02T03:04:05Z", "licence": None, **fields})
 
-    def with_answers(self, n: int, first: int = 1, directory: str = "answer", **fields) -> Root:
+    def with_answers(self, n: int, first: int = 1, **fields) -> Root:
         """Write ROOT/answer/t_<i>.json with both sides, `n` of them; their last message is
         `task <i>`.
         """
         for i in range(first, first + n):
             sides = {side: turn_of(f"ls {word}_{i}", f"{word} {i} comes next.")
                      for side, word in TEXTS.items()}
-            self.with_json(f"{directory}/t_{i}", {
+            self.with_json(f"answer/t_{i}", {
                 "instance_id": f"proj__repo-{i}", **sides,
                 "messages": [{"role": "system", "content": "You are an agent in a shell."},
                              {"role": "user", "content": f"task {i}"}], **fields})

@@ -68,8 +68,8 @@ def test_costs_add_up_and_what_no_row_has_is_named(root):
 
 
 def test_the_rate_is_that_of_the_last_run(root):
-    def line(at: str, seconds: float, state: str = "done", i: int = 0) -> str:
-        return json.dumps({"stage": "validate", "item": f"x{i}", "state": state, "seconds": seconds,
+    def line(at: str, seconds: float, state: str = "done") -> str:
+        return json.dumps({"stage": "validate", "item": "x", "state": state, "seconds": seconds,
                            "at": f"2026-01-02T{at}.000000Z"})
     (root / "score").mkdir()
     (root / "score/_ledger.jsonl").write_text("\n".join([

@@ -38,7 +38,6 @@ class Stages:
     settings: Settings
     preprocessed: Preprocessed
     environments: Callable[[], Environments]
-    keep_images: bool
     num_runs: int            # runs of the suite with coverage
     strategy: str            # for agents: one of inject.STRATEGIES
     is_full: bool            # every candidate of scale is judged by the whole suite
@@ -108,7 +107,7 @@ class Stages:
         return Analyses(self.settings.root, self.preprocessed.rows, key)
 
     def _host(self, models: Models) -> SandboxFactory:
-        return SandboxFactory(self.settings, models.stop, self.keep_images)
+        return SandboxFactory(self.settings, models.stop)
 
 
 def describe_bugs(bugs: Collection[Task]) -> str:

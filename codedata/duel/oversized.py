@@ -1,8 +1,7 @@
-"""Leave out the items with an oversized pull request: its patch is longer than [exclude]
-max_patch_chars.
+"""Leave out the items with an oversized pull request: its patch is longer than MAX_PATCH_CHARS.
 
-king.py learns nothing else about a pull request. Only records with more bytes than max_patch_chars
-are opened, since a smaller record cannot hold such a patch.
+king.py learns nothing else about a pull request. Only records with more bytes than that are opened,
+since a smaller record cannot hold such a patch.
 """
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,24 +11,23 @@ from pathlib import Path
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord
 from codedata.records import Commit
+from codedata.settings import MAX_PATCH_CHARS
 
-RULE = "[exclude] max_patch_chars"
+RULE = "oversized PR"
 
 
-def oversized(root: Path, max_chars: int) -> Callable[[str, str], str]:
+def oversized(root: Path) -> Callable[[str, str], str]:
     """Return a function of (item, instance id) that returns the rule that leaves the item out, or
     "". The first call of the function reads commit/.
     """
-    ids = cache(lambda: set(_oversized_ids(Store(root, Commit), max_chars)))
+    ids = cache(lambda: set(_oversized_ids(Store(root, Commit))))
     return lambda _, instance_id: RULE if instance_id in ids() else ""
 
 
-def _oversized_ids(commits: Store, max_chars: int) -> Iterator[str]:
+def _oversized_ids(commits: Store) -> Iterator[str]:
     """Yield the instance ids with an oversized patch. Skip broken records, which ch.py reports."""
-    if not (max_chars and commits.into.is_dir()):
-        return
     for path in commits.into.glob("*.json"):
         with suppress(BrokenRecord, OSError):   # a link may lead nowhere
-            if path.stat().st_size > max_chars and len(
-                    commits.read(path.stem).patch) > max_chars:
+            if path.stat().st_size > MAX_PATCH_CHARS and len(
+                    commits.read(path.stem).patch) > MAX_PATCH_CHARS:
                 yield path.stem

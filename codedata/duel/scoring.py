@@ -256,10 +256,10 @@ def cluster_sums(clusters: Sequence, *columns: Sequence[float]) -> list[np.ndarr
 
 
 def resampled_means(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
-                    resamples: int, block_cells: int = BLOCK_CELLS) -> np.ndarray:
+                    resamples: int) -> np.ndarray:
     """Return the means of bootstrap resamples, which do not depend on the block size."""
     n = len(totals)
-    rows = max(1, block_cells // n)   # drawn at a time, which bounds the memory
+    rows = max(1, BLOCK_CELLS // n)   # drawn at a time, which bounds the memory
     draws = (generator.integers(0, n, (min(rows, resamples - first), n))
              for first in range(0, resamples, rows))
     return np.concatenate([totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)

@@ -77,7 +77,7 @@ class Challenger:
         """Return the stage that fills in the challengers of one variant."""
         self, root = cls(how, settings, models), settings.root
         reads = Reads(self._answers, fields=("instance_id", "messages", *OPTIONAL), made_by="king",
-                      leaves_out=oversized(root, settings.exclude.max_patch_chars),
+                      leaves_out=oversized(root),
                       beside=self._blind and samples_of)
         return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
                      also_reads=(Reads(Store(root, Commit), COMMIT_FIELDS),), doubts=self.doubts,

@@ -248,7 +248,7 @@ class Client(StaysInDriver):
         body = {"model": spec.model, "messages": messages}
         if endpoint.temperature != NOT_SENT:
             body["temperature"] = spec.temperature
-        body[endpoint.token_limit_key] = spec.max_tokens
+        body["max_tokens"] = spec.max_tokens
         if grammar and self._is_embedded:
             body["grammar"] = grammar
         if schema:

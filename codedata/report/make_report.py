@@ -58,7 +58,7 @@ def run(settings: Settings, options: RunOptions) -> int:
         if not options.read_only:
             if mode == "king":
                 moves = fill_buckets(root, turns)
-                huge = huge_markdown(oversized(root), settings.exclude.max_patch_chars)
+                huge = huge_markdown(oversized(root))
                 write_atomic(directory / "hugePR.md", terminal_safe(huge).encode())
             write_report(settings, directory, turns)
         with options.unless_quiet():

@@ -4,7 +4,7 @@ from __future__ import annotations
 from codedata.records import METRICS
 from codedata.report.content import ReportContent, Section, Table, by_metric, figures, number
 from codedata.report.turn_rows import TurnRow
-from codedata.settings import ReportSettings
+from codedata.settings import MAX_PATCH_CHARS, ReportSettings
 from codedata.terminal import table
 from codedata.texts import as_markdown, terminal_safe
 
@@ -36,11 +36,10 @@ def _block(item: str | list[str] | Table) -> str:
     return table(columns, [[*map(as_markdown, row)] for row in rows], align.replace("p", "r"))
 
 
-def huge_markdown(prs: list[dict], max_patch_chars: int | None) -> str:
+def huge_markdown(prs: list[dict]) -> str:
     """Return the text of hugePR.md, with one table row per oversized pull request."""
-    limit = f"{max_patch_chars:,} now" if max_patch_chars else "no limit now"
-    text = ("# Oversized pull requests\n\nprompt.py left these out, as their patch is longer than "
-            f"`[exclude] max_patch_chars` ({limit}): {len(prs)}.\n")
+    text = ("# Oversized pull requests\n\nprompt.py left these out, as their patch has more than "
+            f"{MAX_PATCH_CHARS:,} characters: {len(prs)}.\n")
     rows = [[pr["instance_id"], pr.get("repo", ""), pr.get("language", ""),
              f"{pr.get('patch_chars', 0):,}", f"{pr.get('n_files', 0):,}",
              pr.get("created_at") or ""] for pr in prs]

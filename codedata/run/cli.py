@@ -60,7 +60,6 @@ class RunOptions:
     prune: bool
     compact: bool
     quiet: bool
-    stop_on_error: bool
     budget_usd: float | None
     given: dict[str, tuple[str, ...]]   # {flag on the command line: its words there}
     engine: str = "threads"
@@ -187,8 +186,7 @@ def read(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
     selection = Selection(**{f.name: getattr(args, f.name) or f.default for f in fields(Selection)})
     return settings, RunOptions(
         settings.root, selection, args.status, args.dry_run, args.prune, args.compact, args.quiet,
-        getattr(args, "stop_on_error", False), args.budget, args.given, args.engine,
-        config.ray_address(args))
+        args.budget, args.given, args.engine, config.ray_address(args))
 
 
 def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.ArgumentParser:
@@ -259,7 +257,6 @@ def row_flags(group, rows: str) -> None:
     # accept these flags, but ignore them: they ask for the default behaviour
     for flag in ("--skip-existing", "--parallel", "--continue-on-error"):
         add(flag, action="store_true", help=argparse.SUPPRESS)
-    add("--stop-on-error", action="store_true", help="start no further row after a failed one")
 
 
 def environment_flags(p: argparse.ArgumentParser) -> None:
@@ -320,8 +317,6 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
         add("--kubeconfig", metavar="FILE", help="Kubernetes settings (default: kubectl's)")
     add("--ca-bundle", metavar="FILE",
         help="PEM file of further certificate authorities, for sandboxes too")
-    add("--keep-images", action="store_true",
-        help="keep images of failed attempts till the next start")
     add("--reap", action="store_true",
         help="list the leftovers of killed runs of all roots, and end")
     add("--yes", action="store_true", help="with --reap: remove them")

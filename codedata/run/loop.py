@@ -28,10 +28,9 @@ class StageRun:
     """Make each item of a plan once. Try items made in parts a second time if parts are missing."""
 
     def __init__(self, stage: Stage, states: States, plan: Plan, models: Models, engine: Engine,
-                 bar: Bar, stop_on_error: bool):
+                 bar: Bar):
         self.stage, self.states, self.plan, self.engine, self.bar = stage, states, plan, engine, bar
-        self.stop, self.stop_on_error = models.stop, stop_on_error
-        self.totals, self.pool = RunTotals(), WorkerPool(models)
+        self.stop, self.totals, self.pool = models.stop, RunTotals(), WorkerPool(models)
         self.journal = Journal(stage, states, self.totals)
         self.waiting = deque(plan.todo)           # items that wait for a worker
         self.in_flight: dict[str, ItemRun] = {}   # {item: its attempt}
@@ -57,7 +56,7 @@ class StageRun:
                 return []
 
     def _work(self) -> None:
-        while not (self.stop.is_set() or self.pool.stop_reason):
+        while not self.stop.is_set():
             # move the item under a lock: other threads see it either as waiting or as in flight
             with self.journal.lock:
                 if not self.waiting:
@@ -188,9 +187,6 @@ class StageRun:
         if not self._try_again(attempt.item):
             self.totals.failed[attempt.item.name] = error   # needs no lock: it is atomic
         self.pool.note_failure(error)
-        if self.stop_on_error:
-            self.pool.stop(RunStopped(f"{attempt.item.name} failed, and --stop-on-error was given.",
-                                      todo="Run again to go on."), at_once=False)
 
     def _try_again(self, item: Item) -> bool:
         """Queue an item made in parts for its second try, after all other items. Return whether the

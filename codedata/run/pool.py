@@ -52,14 +52,13 @@ class WorkerPool:
         self._alike: Counter[str] = Counter()   # {HTTP status: number of failed items}
         self._lock = threading.Lock()
 
-    def stop(self, reason: Trouble, at_once: bool = True) -> None:
-        """Start no further items. With `at_once`, also start no new calls, and end commands in
-        sandboxes. The first reason is kept, but any reason replaces an interruption."""
+    def stop(self, reason: Trouble) -> None:
+        """Start no further items and no new calls, and end commands in sandboxes. The first reason
+        is kept, but any reason replaces an interruption."""
         with self._lock:
             if self.stop_reason is None or isinstance(self.stop_reason, Interrupted):
                 self.stop_reason = reason
-        if at_once:
-            self._models.stop.set()
+        self._models.stop.set()
 
     def interrupt(self) -> None:
         """Stop because of a signal."""

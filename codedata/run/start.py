@@ -96,7 +96,7 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
         models.warn()
     with closing(_engine_of(stage, plan, settings, models, options)) as engine:
         bar = Bar(stage.label, len(plan.todo), options.quiet)
-        run = StageRun(stage, states, plan, models, engine, bar, options.stop_on_error)
+        run = StageRun(stage, states, plan, models, engine, bar)
         lines = run.run(lambda: at_once(run))
         return print_summary(run, models, options, lines)
 

@@ -27,7 +27,7 @@ from codedata.sampling.draw import DUPLICATE, Choice, Cursor, Drawn, Seen, draw,
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.refusals import EXCLUDED
 from codedata.sampling.trajectories import Hub, Trajectories, attempt_names, hub_of, open_source
-from codedata.settings import ATTEMPTS, Settings
+from codedata.settings import ATTEMPTS, MAX_PATCH_CHARS, Settings
 from codedata.terminal import named, plural, say
 from codedata.texts import natural
 
@@ -321,8 +321,7 @@ class PromptSampler:
 
     def _problem(self, prompt: Prompt, record: Commit) -> str | None:
         """Return the reason to leave a prompt out because of its PR, or None."""
-        max_chars = self.exclude.max_patch_chars
-        if max_chars and len(record.patch) > max_chars:
+        if len(record.patch) > MAX_PATCH_CHARS:
             self._note(prompt.instance_id, "oversized PR", repo=record.repo,
                        language=record.language, patch_chars=len(record.patch),
                        n_files=len(record.files), created_at=record.created_at)

@@ -43,11 +43,10 @@ class SandboxFactory:
     """Open sandboxes, and remove the images made for an item. If the event `stop` is set, waiting
     ends."""
 
-    def __init__(self, settings: Settings, stop: threading.Event, keep_images: bool = False):
+    def __init__(self, settings: Settings, stop: threading.Event):
         self._settings = settings.sandbox
         self._llm = settings.llm
         self._stop = stop
-        self._keep_images = keep_images
         self.name = self._settings.sandbox
         self.base_image = self._settings.base_image
         self.run_timeout_s = self._settings.run_timeout   # for one install or test script
@@ -176,8 +175,8 @@ class SandboxFactory:
         return KeptImage(name, kept_id)
 
     def forget(self, label: str) -> None:
-        """Remove the images with a label that were not kept."""
-        if self.builds_images and not self._keep_images:
+        """Remove the images with a label."""
+        if self.builds_images:
             engine.remove_images(label)
 
 

@@ -45,9 +45,9 @@ def record(folder: Path, type: str, subject: str, *turns, task: str = "") -> Non
     write_json(folder / f"{type}.{subject}.json", {"messages": messages})
 
 
-def idea_turns(seed: str, n_ideas: int = 4) -> list:
+def idea_turns(seed: str) -> list:
     """Return the turns of an agent that makes one draft of a seed."""
-    ideas = json.dumps([{"title": f"Idea {n} of {seed}"} for n in range(n_ideas)])
+    ideas = json.dumps([{"title": f"Idea {n} of {seed}"} for n in range(4)])
     return [("bash", {"command": "cat seed/*"}), ("get_task_parameters", {}),
             ("save_artifact", {"text": ideas}), ("get_idea_refinement_details", {}),
             ("add_artifact", {"text": SPEC.replace("{name}", seed)}),

@@ -72,19 +72,18 @@ def test_the_pull_request_and_the_form_are_the_only_difference(tmp_path, fake_ll
 
 def test_the_king_learns_that_a_pull_request_is_oversized_and_nothing_else_of_it(
         tmp_path, fake_llm):
-    limit = "[exclude]\nmax_patch_chars = 2_000\n"
-    tmp_path.with_settings(more=limit).with_prompts(4).with_commits(4)
-    for i, change in ((1, {"patch": "KRAM" * 501}), (2, {"patch": "KRAM" * 500}),
-                      (3, {"test_patch": "KRAM" * 1_000})):
+    tmp_path.with_prompts(4).with_commits(4)
+    for i, change in ((1, {"patch": "KRAM" * 12_501}), (2, {"patch": "KRAM" * 12_500}),
+                      (3, {"test_patch": "KRAM" * 13_000})):
         edit(tmp_path / f"commit/proj__repo-{i}.json", **change)
-    (tmp_path / "commit/proj__repo-4.json").write_text("KRAM is not JSON " * 200)
+    (tmp_path / "commit/proj__repo-4.json").write_text("KRAM is not JSON " * 3_000)
     (tmp_path / "commit/nowhere.json").symlink_to("gone")
     printed = run_main(king.main, tmp_path, *flags_for(fake_llm))
-    assert "left out: 1 ([exclude] max_patch_chars)" in printed and fake_llm.n_requests == 3
-    tmp_path.with_settings()
+    assert "left out: 1 (oversized PR)" in printed and fake_llm.n_requests == 3
+    edit(tmp_path / "commit/proj__repo-1.json", patch="KRAM")
     assert [r.last[:6] for r in asked(tmp_path, fake_llm, king)] == ["task 1"]   # below the limit
     assert "KRAM" not in printed + everything_under(tmp_path / "answer")
-    tmp_path.with_settings(more=limit)
+    edit(tmp_path / "commit/proj__repo-1.json", patch="KRAM" * 12_501)
     assert "done 4" in run_main(king.main, tmp_path, *flags_for(fake_llm))   # what is there stays
     printed = run_main(ch.main, tmp_path, *flags_for(fake_llm), code=1)
     assert "excluded 1" in printed and "is not readable JSON" in printed

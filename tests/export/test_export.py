@@ -180,10 +180,10 @@ def test_a_turn_that_speaks_to_its_judge_is_for_no_trainer(root, side):
 
 # near-duplicates ---------------------------------------------------------------------------------
 
-def reworded(text: str, every: int = 80) -> str:
-    """Return the text with one word in so many replaced."""
+def reworded(text: str) -> str:
+    """Return the text with one word in 80 replaced."""
     parts = text.split(" ")
-    return " ".join("changed" if i % every == every - 1 else part for i, part in enumerate(parts))
+    return " ".join("changed" if i % 80 == 79 else part for i, part in enumerate(parts))
 
 
 def test_of_copies_one_is_kept_and_the_others_are_listed_unless_nobody_looks_for_them(root):

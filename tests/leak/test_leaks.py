@@ -83,8 +83,8 @@ def judged_by(asked, fake_llm):
     return asked
 
 
-def tries(root, name: str = "prompts_1_1_1") -> list[dict]:
-    return read_json(root / f"answer/_leaks/{name}.json")["tries"]
+def tries(root) -> list[dict]:
+    return read_json(root / "answer/_leaks/prompts_1_1_1.json")["tries"]
 
 
 # ch.py -------------------------------------------------------------------------------------------

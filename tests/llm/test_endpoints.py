@@ -72,7 +72,6 @@ endpoint = "azure"
 base_url = "{url}/openai/deployments/m?api-version=1"
 api_key_env = "AZURE_OPENAI_API_KEY"
 temperature = "none"
-token_limit_key = "max_completion_tokens"
 """
 OPENROUTER = """[king]
 samples = 3
@@ -95,7 +94,8 @@ ENDPOINTS = {
                  {"OPENAI_BASE_URL": "{url}/v1", "OPENAI_API_KEY": KEY}, 5, 3,
                  ["max_tokens: it is sent as max_completion_tokens", "temperature: it is left"]),
     "Kimi": (kimi, "[king]\ntemperature = 0.3\n", HERE, 4, 3, ["temperature: it is left"]),
-    "Azure": (azure, AZURE, {"AZURE_OPENAI_API_KEY": KEY}, 3, 3, []),
+    "Azure": (azure, AZURE, {"AZURE_OPENAI_API_KEY": KEY}, 4, 3,
+              ["max_tokens: it is sent as max_completion_tokens"]),
     "OpenRouter": (openrouter, OPENROUTER, {"OPENROUTER_API_KEY": KEY}, 4, 4,
                    ["asks for 3 answers a turn"]),
     "vLLM": (vllm, VLLM, HERE, 3, 3, []),
@@ -123,8 +123,7 @@ def test_no_item_is_lost_and_none_paid_twice_at(tmp_path, fake_llm, name):
         beside = tmp_path / f"answer/_reasoning/{name}.json"
         assert beside.exists() == (serves in (vllm, llama_cpp))
         if "samples" in settings:
-            samples = read_json(tmp_path / f"answer/_samples/{name}.json")["samples"]
-            assert len(samples) == 2
+            assert len(read_json(tmp_path / f"answer/_samples/{name}.json")["samples"]) == 2
 
 
 @pytest.mark.parametrize("path, models, says", rows("""

@@ -439,7 +439,7 @@ def test_costs_are_by_stage_and_model_from_all_ledgers_each_call_once(root):
 
 # oversized pull requests -------------------------------------------------------------------------
 
-def test_pull_requests_that_are_left_out_for_their_size_are_listed_till_they_are_let_in(tmp_path):
+def test_pull_requests_that_are_left_out_for_their_size_are_listed_till_they_fit(tmp_path):
     sizes = {i: 60_000 + 1000 * i for i in range(0, 30, 3)}
     prs = [a_pr(i, language="a|b") for i in range(30)]
     for i, size in sizes.items():
@@ -450,17 +450,16 @@ def test_pull_requests_that_are_left_out_for_their_size_are_listed_till_they_are
     sample(root, "--count 30")
     for i in (1, 2):
         root.with_answer(f"t_{i}").with_score(f"t_{i}", {"a": WON})
-    root.with_panel("a", more="[exclude]\nmax_patch_chars = 70_000\n")
+    root.with_panel("a")
     decide(root)
     rerun(root)
     text = (root / "report/hugePR.md").read_text()
-    assert f"(70,000 now): {len(sizes)}." in text
+    assert f"50,000 characters: {len(sizes)}." in text
     rows = tables(root, "report/hugePR.md")["Oversized pull requests"]
     assert rows == [{"instance": f"own__repo-{i}", "repository": "own/repo", "language": "a|b",
                      "characters": f"{size:,}", "files": "1", "created": "2023-11-14T22:13:20Z"}
                     for i, size in sorted(sizes.items(), reverse=True)]
-    # a larger limit lets them in
-    write_sources(tmp_path, source, prs, "[exclude]\nmax_patch_chars = 100_000\n")
+    write_sources(tmp_path, source)
     for flag in ("--force", ""):   # the files that there are, then what is left
         sample(root, "--count 30", flag)
     rerun(root)
