@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from codedata.checks.requests import own_words, request_problems
+from codedata.checks.requests import changelog_entries, own_words, request_problems
 from codedata.disk.store import digest
-from codedata.errors import ItemFailed
+from codedata.errors import Excluded
 from codedata.leak.hidden import parts_of_test
 from codedata.leak.leaked_facts import given_away, in_words
 from codedata.llm import Models, Reply
@@ -37,10 +37,11 @@ _packaged = partial(text_of, __package__)
 
 
 def own_text(commit: Commit) -> str:
-    """Return the issue that a request solves or, without one, the request's description, without
-    lines added by git and its host; "" if nothing is left."""
-    text = commit.issue.strip() or own_words(commit.description)
-    return f"{text}\n" if text else ""
+    """Return the issue that a request solves or, without one, the request's description without
+    lines added by git and its host, and the request's entries in changelogs; may be ""."""
+    text = commit.issue or (f"{own_words(commit.description)}\n\n"
+                            f"{changelog_entries(commit.patch)}")
+    return f"{text.strip()}\n".lstrip()
 
 
 def tells(commit: Commit, text: str, said: str = "") -> list[str]:
@@ -74,13 +75,13 @@ class TextWriter:
         return "one call for each task, at least three if its own text is not enough"
 
     def text_of(self, task: Task, commit: Commit) -> str:
-        """Return the instruction of a task. Raise ItemFailed if no text is accepted, or if the
-        request has no text and there is no model."""
+        """Return the instruction of a task. Raise ItemFailed if no text by the model is accepted,
+        and Excluded if there is no model and a rule is against the request's own text."""
         text, problems = own_text(commit), ["it says nothing"]
-        if not (self._client or text):
-            raise ItemFailed("the request does not describe itself. A model writes its text with "
-                             "--writer llm")
         if not self._client:
+            rules = [rule for rule, _ in self._rules_against(text, commit)]
+            if rules or not text:
+                raise Excluded(rules[0] if rules else "needs a text: it says nothing")
             return text
         begin_step("reading what the request says")
         if text:
@@ -101,10 +102,13 @@ class TextWriter:
                                                                         for one in problems))
         return ask(self._client, read, request, _packaged(AGAIN))
 
+    def _rules_against(self, text: str, commit: Commit) -> Iterator[tuple[str, str]]:
+        return request_problems(text, commit.new_names or (), self._min_words)
+
     def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
         """Yield the faults of a text, by a rule or according to the model, and the places that
         reveal the solution."""
-        for rule, details in request_problems(text, commit.new_names or (), self._min_words):
+        for rule, details in self._rules_against(text, commit):
             yield f"{rule}: {details}"
         found = ask(self._client, partial(_read, text),
                     _filled(READ, task, commit, text, form=json.dumps(FORM)), _packaged(AGAIN),

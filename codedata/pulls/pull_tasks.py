@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from statistics import mode
 
-from codedata.checks.requests import IS_CHORE, request_problems
 from codedata.code.entities import is_document, is_of_tests, language_of
 from codedata.code.patches import files_of, hunks_of, n_changed_lines
 from codedata.disk.store import Derived, Store, digest
@@ -77,14 +76,6 @@ def _can_be_tested(path: str, patch: str) -> bool:
     return bool(re.search(rf"^[+-](?!\+\+ |-- )[^\S\n]*(?!{mark})\S", patch, re.MULTILINE))
 
 
-def rule_against(commit: Commit, settings: Settings) -> str:
-    """Return the rule that refuses to make a task of a request, or "". A request that only lacks a
-    text passes if a model writes texts."""
-    found = request_problems(own_text(commit), commit.new_names or (), settings.export.min_words)
-    return next((rule for rule, _ in found
-                 if rule == IS_CHORE or settings.pr_tasks.writer != "llm"), "")
-
-
 class Pulls(PatchKind):
     """Implement pull requests as a kind of task."""
 
@@ -98,13 +89,10 @@ class Pulls(PatchKind):
         def candidates_of(name: str, commit: Commit) -> dict[str, PullRequest]:
             return {name: pull_request(commit)}
 
-        def left_out(name: str, _: str) -> str:
-            return rule_against(self._commits.read(name), settings)
-
         self.tasks = Store(root, Task, kind=PULL_REQUEST)
         self.candidates = Reads(Derived(self._commits, candidates_of, derived=False),
                                 ("base_commit", "diff", "tests", "refused"), made_by="prompt",
-                                leaves_out=left_out, command="prompt.py")
+                                command="prompt.py")
 
     def described(self, candidate: PullRequest, run: FirstRun, environment: Environment
                   ) -> tuple[Object, Object]:

@@ -23,7 +23,7 @@ from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Commit, Task, parse
 from codedata.sampling.git_prs import cut_rows
-from codedata.sampling.github import GitHub, with_texts
+from codedata.sampling.github import GitHub, closed_by, with_texts
 from codedata.sampling.readers.chat import decoded
 from codedata.sampling.trajectories import Hub
 from codedata.tasks.gold import commit_of
@@ -75,15 +75,16 @@ def _of_tasks(ids: set[str], hub: Hub) -> Iterator[tuple[str, dict | str]]:
 
 def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable
             ) -> Iterator[tuple[str, dict | str]]:
-    """Yield (id, record or reason why it is unusable) of each pull request of a clone, of files of
-    rows, or of owner/name on GitHub. For GitHub, clone_of(owner/name) returns the clone with the
-    patches."""
+    """Yield (id, record or reason why it is unusable) of each pull request or commit of a clone, of
+    files of rows, or of owner/name on GitHub. For GitHub, clone_of(owner/name) returns the clone
+    with the patches."""
     source, _, name = spec.partition(":")
     if source == "github":
         repo, _, revisions = name.partition("@")
         rows = [*cut_rows(str(clone_of(repo)), revisions)]
         oldest = min((int(row["created_at"]) for row in rows if row["created_at"]), default=0)
-        newest = max((row["number"] for row in rows), default=0)
+        newest = max((number for row in rows for number in
+                      (row["number"], *closed_by(row["pr_description"], repo))), default=0)
         rows = with_texts(rows, repo, github.texts(repo, iso_utc(max(oldest, 0)), newest))
     else:
         rows = _rows(spec, None, hub)

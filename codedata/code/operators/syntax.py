@@ -6,10 +6,18 @@ import threading
 import warnings
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import CodeType
 from typing import TYPE_CHECKING
 
-from codedata.code.entities import SourceFile, syntax_fault, tree_of
+from codedata.code.entities import (
+    LANGUAGES,
+    SourceFile,
+    captured,
+    grammar,
+    syntax_fault,
+    tree_of,
+)
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -33,6 +41,22 @@ def syntax_of(file: SourceFile) -> Hashable:
         return code_of(file.text)
     except SyntaxError:
         return ""
+
+
+def what_runs(file: SourceFile) -> Hashable:
+    """Return syntax_of() a file without its comments, docstrings, annotations and types."""
+    from tree_sitter import Query
+    query = Query(grammar(file.language), LANGUAGES[file.language]["not_run"])
+    text, end = b"", 0
+    found = captured(file, query)
+    spans = sorted((node.start_byte, node.end_byte, new)
+                   for capture, new in (("part", b""), ("alone", b"pass"))
+                   for node in found.get(capture, ()))
+    for first, last, new in spans:
+        if first >= end:   # not within the previous one
+            text += file.text[end:first] + new
+            end = last
+    return syntax_of(replace(file, text=text + file.text[end:]))
 
 
 def code_of(text: bytes) -> tuple:
