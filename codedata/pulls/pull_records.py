@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from codedata.checks.requests import n_words, names_brought, request_problems
@@ -98,17 +99,15 @@ def _with_names(clones: str, commit: Commit) -> Commit:
 def _runs_as_before(own: Path, path: str, patch: str) -> bool:
     """Return whether a repository's files before and after a patch differ only in what does not
     run; False if it lacks one of them."""
-    blobs = BLOBS.search(patch)
     language = language_of(path)
-    if not (blobs and language):
-        return not blobs   # a file is renamed or gets another mode
+    if not language:
+        return False
     try:
-        before, after = (what_runs(SourceFile(
-            path, language, run_git(own, "cat-file", "blob", blob).encode(), is_test=False))
-            for blob in blobs.groups())
+        texts = [run_git(own, "cat-file", "blob", blob) for blob in chain(*BLOBS.findall(patch))]
     except UnsafeArchive:
         return False
-    return before == after != ""
+    forms = {what_runs(SourceFile(path, language, text.encode(), is_test=False)) for text in texts}
+    return len(forms) < 2 and "" not in forms
 
 
 def _new_names(own: Path, commit: Commit) -> list[str]:

@@ -48,7 +48,7 @@ def pull_request(commit: Commit) -> PullRequest:
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
             tests[path] = text
-        elif not is_document(path) and _can_be_tested(path, text):
+        elif not (is_document(path) or UNTESTED.search(path)):
             code[path] = text
     n_lines = n_changed_lines("".join(code.values()))
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
@@ -63,17 +63,6 @@ def pull_request(commit: Commit) -> PullRequest:
         "".join(code.values()), commit.instance_id, PULL_REQUEST,
         refused=next((reason for reason, applies in refusals.items() if applies), ""),
         tests="".join(tests.values()))
-
-
-def _can_be_tested(path: str, patch: str) -> bool:
-    """Return whether a test may notice a patch of a file: not if it changes only comments."""
-    if UNTESTED.search(path):
-        return False
-    language = language_of(path)
-    if not language or "\n@@ " not in patch:
-        return True
-    mark = "#" if language == "python" else "//"
-    return bool(re.search(rf"^[+-](?!\+\+ |-- )[^\S\n]*(?!{mark})\S", patch, re.MULTILINE))
 
 
 class Pulls(PatchKind):

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from codedata.checks.requests import own_words
 from codedata.code.entities import is_of_tests
 from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.patches import files_of
@@ -30,10 +31,7 @@ NO_UTF8 = re.compile("[\udc80-\udcff]")       # surrogates of bytes that are not
 SPECIAL = re.compile(r'\\(?:[0-7]{3}|.)|[][*?!#"\s]')   # in a path as git quotes it
 # owner/name at the end of a remote's address; the path of a folder does not match
 ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
-REVERT = re.compile(r"(?i)\A(?:Merge .*\s+)?(?:(?:\w+: )?revert\b|.*\s+This reverts commit )")
-# the number or the first digits of the change that is reverted
-REVERTED = re.compile(r"(?m)(?:^This reverts commit |^Reverts .*#|/revert-|\(#)"
-                      r"([0-9a-f]{8}(?=[0-9a-f])|\d+(?=[-)\s]|\Z))")
+REVERT = re.compile(r'(?i)\A(?:\w{1,20}: )?revert "(.*)"')   # with the title of what is reverted
 NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?= from |\)\s*\Z)")
 
 
@@ -58,14 +56,15 @@ def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None 
             reverted: set[str] = set()
             for commit, parents, time, message in _commits(folder, revisions):
                 numbers = NUMBER.findall(message.partition("\n")[0])
-                marks = (*numbers, commit[:8])
-                keys = [f"{prefix}-{mark}" for mark in marks]
+                keys = [f"{prefix}-{mark}" for mark in (*numbers, commit[:8])]
                 is_undone = False
                 if instance_ids is None:
                     wanted = {keys[0]: keys[0].replace(prefix, spelled, 1)}
-                    is_revert = REVERT.match(message)
-                    is_undone = is_revert or not reverted.isdisjoint(marks)
-                    reverted.update(REVERTED.findall(message) if is_revert else ())
+                    title = own_words(message).partition("\n")[0]
+                    titles = REVERT.findall(title)
+                    is_undone = titles or title in reverted
+                    reverted.discard(title)
+                    reverted.update(map(own_words, titles))
                 base = parents.partition(" ")[0]
                 own_key = next(filter(wanted.__contains__, keys), None)
                 for key in {own_key, f"{prefix}-{BASE}{base[:8]}"} & wanted.keys() if base else ():

@@ -24,7 +24,6 @@ from codedata.llm.http import Http, read_json, retry_after_s
 from codedata.records import Commit
 from codedata.settings import Settings
 from codedata.terminal import plural, say
-from codedata.texts import squeezed
 
 PAGES = "_github"    # in commit/: the pages that were read
 PER_PAGE = 100       # GitHub's maximum
@@ -43,23 +42,18 @@ def with_texts(rows: Iterable[dict], repo: str, texts: Mapping[int, dict]) -> It
     """Yield the rows of commits with the texts of their issues and, for a pull request, of its
     page, before the paragraphs of the commit's message that the page lacks. `texts` is
     {number: {title, body, is_request}}."""
+    closes = re.compile(CLOSES.format(re.escape(repo)))
     for row in rows:
         message, page, shown = row["pr_description"], texts.get(row["number"]), ""
         if page and page["is_request"]:
             shown = f"{page['title']}\n\n{page['body']}"
-        more = [one for one in own_words(message).split("\n\n")
-                if squeezed(one) not in squeezed(shown)]
-        numbers = dict.fromkeys([*closed_by(f"{shown}\n{message}", repo), row["number"]])
-        issues = filter(None, map(texts.get, numbers))
+        more = [one for one in own_words(message).split("\n\n") if one not in shown]
+        numbers = dict.fromkeys([*closes.findall(f"{shown}\n{message}"), row["number"]])
+        issues = filter(None, map(texts.get, map(int, numbers)))
         mark = row["instance_id"].rpartition("-")[2]
         yield {**row, "repo": repo, "instance_id": f"{repo.replace('/', '__')}-{mark}",
                "pr_description": "\n\n".join([shown, *more]).strip(),
                "resolved_issues": [one for one in issues if not one["is_request"]]}
-
-
-def closed_by(text: str, repo: str) -> Iterator[int]:
-    """Return the numbers of the issues that a text closes."""
-    return map(int, re.findall(CLOSES.format(re.escape(repo)), text))
 
 
 class GitHub:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from types import CodeType
 from typing import TYPE_CHECKING
 
@@ -47,16 +48,10 @@ def what_runs(file: SourceFile) -> Hashable:
     """Return syntax_of() a file without its comments, docstrings, annotations and types."""
     from tree_sitter import Query
     query = Query(grammar(file.language), LANGUAGES[file.language]["not_run"])
-    text, end = b"", 0
-    found = captured(file, query)
-    spans = sorted((node.start_byte, node.end_byte, new)
-                   for capture, new in (("part", b""), ("alone", b"pass"))
-                   for node in found.get(capture, ()))
-    for first, last, new in spans:
-        if first >= end:   # not within the previous one
-            text += file.text[end:first] + new
-            end = last
-    return syntax_of(replace(file, text=text + file.text[end:]))
+    text = bytearray(file.text)
+    for node in chain(*captured(file, query).values()):
+        text[node.start_byte:node.end_byte] = b" " * (node.end_byte - node.start_byte)
+    return syntax_of(replace(file, text=bytes(text)))
 
 
 def code_of(text: bytes) -> tuple:
