@@ -39,9 +39,9 @@ _packaged = partial(text_of, __package__)
 def own_text(commit: Commit) -> str:
     """Return the issue that a request solves or, without one, the request's description without
     lines added by git and its host, and the request's entries in changelogs; may be ""."""
-    text = commit.issue or (f"{own_words(commit.description)}\n\n"
-                            f"{changelog_entries(commit.patch)}")
-    return f"{text.strip()}\n".lstrip()
+    words = f"{own_words(commit.description)}\n\n{changelog_entries(commit.patch)}"
+    text = commit.issue.strip() or words.strip()
+    return f"{text}\n" if text else ""
 
 
 def tells(commit: Commit, text: str, said: str = "") -> list[str]:
