@@ -77,11 +77,12 @@ class TextWriter:
     def text_of(self, task: Task, commit: Commit) -> str:
         """Return the instruction of a task. Raise ItemFailed if no text by the model is accepted,
         and Excluded if there is no model and a rule is against the request's own text."""
-        text, problems = own_text(commit), ["it says nothing"]
+        text, problems = own_text(commit), ["needs a text: it says nothing"]
         if not self._client:
-            rules = [rule for rule, _ in self._rules_against(text, commit)]
-            if rules or not text:
-                raise Excluded(rules[0] if rules else "needs a text: it says nothing")
+            broken_rules = request_problems(text, commit.new_names or (), self._min_words)
+            rule, _ = next(broken_rules, ("" if text else problems[0], ""))
+            if rule:
+                raise Excluded(rule)
             return text
         begin_step("reading what the request says")
         if text:
@@ -102,13 +103,10 @@ class TextWriter:
                                                                         for one in problems))
         return ask(self._client, read, request, _packaged(AGAIN))
 
-    def _rules_against(self, text: str, commit: Commit) -> Iterator[tuple[str, str]]:
-        return request_problems(text, commit.new_names or (), self._min_words)
-
     def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
         """Yield the faults of a text, by a rule or according to the model, and the places that
         reveal the solution."""
-        for rule, details in self._rules_against(text, commit):
+        for rule, details in request_problems(text, commit.new_names or (), self._min_words):
             yield f"{rule}: {details}"
         found = ask(self._client, partial(_read, text),
                     _filled(READ, task, commit, text, form=json.dumps(FORM)), _packaged(AGAIN),

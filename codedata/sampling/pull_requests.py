@@ -41,7 +41,6 @@ FIELDS = {
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
 # keys with texts in `base`, in an issue of `resolved_issues`, in `meta`, and in a licence of GitHub
 PARTS = ("sha", "title", "body", "license", "licence", "license_name", "spdx_id")
-NUMBERS = re.compile(r"#(\d{1,6})\b")   # of requests and issues
 COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), "created_at", "image_name"}
 
 
@@ -84,8 +83,7 @@ def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable
         repo, _, revisions = name.partition("@")
         rows = [*cut_rows(str(clone_of(repo)), revisions)]
         oldest = min((int(row["created_at"]) for row in rows if row["created_at"]), default=0)
-        newest = max((int(number) for row in rows
-                      for number in NUMBERS.findall(row["pr_description"])), default=0)
+        newest = max((row["number"] for row in rows), default=0)
         rows = with_texts(rows, repo, github.texts(repo, iso_utc(max(oldest, 0)), newest))
     else:
         rows = _rows(spec, None, hub)
