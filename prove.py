@@ -62,7 +62,7 @@ def main(argv=None) -> int:
         coverage = replace(coverage_reads(root), optional=True, fields=())
         return prove_stage(
             "prove.prove", candidates_in(root), Store(root, Task), environments(),
-            SandboxFactory(settings, models.stop, args.keep_images),
+            SandboxFactory(settings, models.stop),
             HeldOutCases().of, unrelated_tests, (coverage,), after="prove.py --rows",
             then="audit.py; export.py")
 

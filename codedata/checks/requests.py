@@ -1,10 +1,9 @@
 """Check without a model whether the text of a pull request can be a task's instruction.
 
-A request is left out if its title marks it as a chore. Its text must have a few words, and contain
-everything that a solver could not guess: names that the tests use and the gold patch introduces,
-and the wording of messages. The languages' grammars find these in patches; without a grammar, a
-pattern finds literals. Not promised: that a passing text is sufficient, or that a name in a string
-is found.
+A text must have a few words, and contain everything that a solver could not guess: names that the
+tests use and the gold patch introduces, and the wording of messages. The languages' grammars find
+these in patches; without a grammar, a pattern finds literals. Not promised: that a passing text is
+sufficient, or that a name in a string is found.
 """
 from __future__ import annotations
 
@@ -26,33 +25,26 @@ from codedata.code.entities import (
 from codedata.code.patches import hunks_of
 from codedata.texts import squeezed
 
-MAX_START = 200        # characters at the start of a text to search for a title
+MAX_START = 200        # characters of a text to print
 MAX_LINES = 20_000     # lines to read of each patch
 WORD = re.compile(r"https?://\S+|([^\W\d]\w*)")
 # any three consecutive words of a line; two may be equal by chance
 WORDING = re.compile(r"(?<!\S)[^\w\s]*(?=(\w\S* \S+ \S*\w))")
-LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`([^`]*)`')   # for languages without a grammar
-VERSION = r"v?\d+(?:\.\d+)+[\w.+-]*\W*$"
-# titles of chores: types of conventional commits that change no behaviour; bots' updates of
-# dependencies; releases; git's merges; typos
-CHORE = re.compile(rf"""
-    (?-i:chore|ci|docs|build|style|test|pre-commit)(?:\([^)\n]*\))?!?:
-    | bump\b.*\ from\ \S+\ to\ | \[pre-commit\.ci\]\ | (?:bump|update\ dependency|upgrade)\b
-    .*\ to\ {VERSION}
-    | (?:(?:bump|release|prepare|version)\b[^\d\n]{{0,40}})?{VERSION}
-    | merge\ (?:remote-tracking\ )?(?:branch(?:es)?|tag|commit)\ ' | (?:\#\ )?conflicts:$
-    | revert\b | (?:fix\w*|correct\w*)?\W*(?:\w+\W+){{0,2}}typos?\b
-    """, re.IGNORECASE | re.MULTILINE | re.VERBOSE)
+# for languages without a grammar; an apostrophe in a word begins no literal
+LITERAL = re.compile(r'''"((?:[^"\\\n]|\\.)*)"|`([^`]*)`|(?<!\w)'((?:[^'\\\n]|\\.)*)'(?!\w)''')
 # at the end: trailers, the row of dashes that GitHub puts before them, references to issues
 TRAILERS = re.compile(r"""(?:\n{1,9}(?:(?:[A-Z][\w-]{0,60}-(?:by|to|[Ii]d|[Oo]n)|Cc|Link):\ .+
     |-{9,}\ *|(?i:(?:
     close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
     )){1,30}\s*\Z""", re.VERBOSE)
-# after the title: rows of dashes, authors' trailers, and bots' lines
-OF_BOTS = re.compile(r"(?<=\n)(?:-{9,}|[A-Z][\w-]{0,60}-by: .+|.*(?:\[bot\]|\bpre-commit\.ci\b).*)"
-                     r" *(?:\n|\Z)")
+# after the title: that row, authors' trailers, bots' lines, and git's list of conflicts
+OF_BOTS = re.compile(r"""(?<=\n)(?:-{9,} | [A-Z][\w-]{0,60}-by:\ .+
+    | .*(?:\[bot\]|\bpre-commit\.ci\b).* | Bumps\ .+\ from\ \S+\ to\ .+
+    | (?:\#\ )?Conflicts:(?:\n\#?\t\S+)*)\ *(?:\n|\Z)""", re.VERBOSE)
 SQUASHED = re.compile(r"\* .+")   # a title in GitHub's list of squashed commits
-IS_CHORE = "its title is that of a chore, a release or a typo"
+CHANGELOG = re.compile(r"(?i)\b(?:change|history|news)[^/]*(?:/[^/]+)?\Z")   # a document's path
+ENTRIES = re.compile(r"\n(?=\s*[-*+] |\s*\n)")   # between the entries of a changelog
+MIN_ENTRY = 4          # words of an entry; shorter lines are headings
 
 
 def request_problems(text: str, new_names: Iterable[str], min_words: int
@@ -61,11 +53,8 @@ def request_problems(text: str, new_names: Iterable[str], min_words: int
     `min_words` is 0. `new_names` are the names that the text must contain."""
     if not min_words:
         return
-    start = text.strip()[:MAX_START]
-    if CHORE.match(start):
-        yield IS_CHORE, start
     if n_words(text) < min_words:
-        yield f"needs a text: it has fewer than {min_words} words", start
+        yield f"needs a text: it has fewer than {min_words} words", text.strip()[:MAX_START]
     said = squeezed(text)
     if unsaid := [name for name in new_names if name not in said]:
         yield "needs a text: it lacks names or wording that its tests use", ", ".join(unsaid)
@@ -75,7 +64,7 @@ def own_words(message: str) -> str:
     """Return a commit's message without lines added by git and its host; may be ""."""
     text = _without_squash_list(TRAILERS.sub("", message.strip()))
     text = re.sub(r"\A(?:Merge .*|(.*?) \(#\d+\))$", r"\1", text, flags=re.MULTILINE)
-    return OF_BOTS.sub("", text.strip()).strip()
+    return OF_BOTS.sub("", text).strip()
 
 
 def _without_squash_list(text: str) -> str:
@@ -84,6 +73,14 @@ def _without_squash_list(text: str) -> str:
     left = [one for one in paragraphs if not SQUASHED.fullmatch(one)]
     is_list = "".join(paragraphs[:1]).startswith("* ") and len(paragraphs) - len(left) > 1
     return "\n\n".join([title, *left]) if is_list else text
+
+
+def changelog_entries(patch: str) -> str:
+    """Return the entries that a patch adds to changelogs, without headings; may be ""."""
+    added = "\n\n".join("\n".join(hunk.added) for hunk in hunks_of(patch)
+                        if is_document(hunk.path) and CHANGELOG.search(hunk.path))
+    entries = (one.strip("\n") for one in ENTRIES.split(added))
+    return "\n".join(one for one in entries if n_words(one) >= MIN_ENTRY)
 
 
 def n_words(text: str) -> int:

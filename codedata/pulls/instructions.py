@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from codedata.checks.requests import own_words, request_problems
+from codedata.checks.requests import changelog_entries, own_words, request_problems
 from codedata.disk.store import digest
-from codedata.errors import ItemFailed
+from codedata.errors import Excluded
 from codedata.leak.hidden import parts_of_test
 from codedata.leak.leaked_facts import given_away, in_words
 from codedata.llm import Models, Reply
@@ -37,9 +37,10 @@ _packaged = partial(text_of, __package__)
 
 
 def own_text(commit: Commit) -> str:
-    """Return the issue that a request solves or, without one, the request's description, without
-    lines added by git and its host; "" if nothing is left."""
-    text = commit.issue.strip() or own_words(commit.description)
+    """Return the issue that a request solves or, without one, the request's description without
+    lines added by git and its host, and the request's entries in changelogs; may be ""."""
+    words = f"{own_words(commit.description)}\n\n{changelog_entries(commit.patch)}"
+    text = commit.issue.strip() or words.strip()
     return f"{text}\n" if text else ""
 
 
@@ -74,13 +75,14 @@ class TextWriter:
         return "one call for each task, at least three if its own text is not enough"
 
     def text_of(self, task: Task, commit: Commit) -> str:
-        """Return the instruction of a task. Raise ItemFailed if no text is accepted, or if the
-        request has no text and there is no model."""
-        text, problems = own_text(commit), ["it says nothing"]
-        if not (self._client or text):
-            raise ItemFailed("the request does not describe itself. A model writes its text with "
-                             "--writer llm")
+        """Return the instruction of a task. Raise ItemFailed if no text by the model is accepted,
+        and Excluded if there is no model and a rule is against the request's own text."""
+        text, problems = own_text(commit), ["needs a text: it says nothing"]
         if not self._client:
+            broken_rules = request_problems(text, commit.new_names or (), self._min_words)
+            rule, _ = next(broken_rules, ("" if text else problems[0], ""))
+            if rule:
+                raise Excluded(rule)
             return text
         begin_step("reading what the request says")
         if text:

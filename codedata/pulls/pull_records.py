@@ -7,14 +7,18 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 
-from codedata.checks.requests import n_words, names_brought
-from codedata.code.git import MAX_OUTPUT, clone_in, git_output, own_repository
+from codedata.checks.requests import n_words, names_brought, request_problems
+from codedata.code.entities import SourceFile, language_of
+from codedata.code.git import MAX_OUTPUT, clone_in, git_output, own_repository, run_git
+from codedata.code.operators.syntax import what_runs
 from codedata.code.patches import files_of, n_changed_lines
 from codedata.disk.store import Store
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, Excluded
 from codedata.pulls.instructions import own_text
-from codedata.pulls.pull_tasks import pull_candidates, pull_request, rule_against
+from codedata.pulls.pull_tasks import pull_candidates, pull_request
 from codedata.records import Commit, parse
 from codedata.run.stage import Stage, Writes, found_records
 from codedata.sandbox.archives import UnsafeArchive
@@ -23,6 +27,7 @@ from codedata.suites.environments import Environments
 from codedata.terminal import plural, say
 from codedata.texts import printable
 
+BLOBS = re.compile(r"^index (\w+)\.\.(\w+)", re.MULTILINE)   # names of a file's contents
 NEEDED = ("instance_id", "repo", "patch")   # other fields of a record may be empty
 
 
@@ -34,7 +39,7 @@ def records_stage(settings: Settings, spec: str, clones: str,
     optional = tuple(field for field in Commit.__dataclass_fields__ if field not in NEEDED)
 
     def make(commit: Commit) -> Commit:
-        return replace(commit, new_names=_new_names(clones, commit))
+        return _with_names(clones, commit)
 
     return Stage("pr_tasks.records", make=make, is_local=True, per_limit=0,
                  reads=found_records(Commit, lambda: found, spec),
@@ -52,22 +57,22 @@ def check_candidates(settings: Settings, clones: str,
         if not isinstance(value, str):
             try:
                 commit = parse(Commit, value, name)
-            except BrokenRecord as e:
-                reason = e.what
-            else:
-                request, refusal = pull_request(commit)
-                reason = refusal or rule_against(commit, settings)
+                request, reason = pull_request(commit)
                 if not reason:   # the slow rule comes last
-                    commit = replace(commit, new_names=_new_names(clones, commit))
-                    reason = rule_against(commit, settings)
+                    commit = _with_names(clones, commit)
+            except (BrokenRecord, Excluded) as e:
+                reason = e.what
         n[reason] += 1
         if not reason:
+            text = own_text(commit)
+            rules = request_problems(text, commit.new_names or (), settings.export.min_words)
             print(f"{printable(commit.instance_id)}: "
-                  f"{plural(n_words(own_text(commit)), 'word')}, "
+                  f"{plural(n_words(text), 'word')}, "
                   f"{plural(len([*files_of(request.change)]), 'file')}, "
                   f"{plural(n_changed_lines(request.change), 'line')}"
                   + ("; names in its tests: not checked, as no clone has its base commit"
-                     if commit.new_names is None else ""))
+                     if commit.new_names is None else "")
+                  + "".join(f"; {rule}" for rule, _ in rules))
     say(f"pr_tasks check  {plural(n.total(), 'pull request')}, {n['']:,} can become tasks")
     for reason, count in n.most_common():
         if reason:
@@ -75,23 +80,48 @@ def check_candidates(settings: Settings, clones: str,
     return 0 if n[""] else 1
 
 
-def _new_names(clones: str, commit: Commit) -> list[str] | None:
-    """Return the names and wording that a request adds, its tests use, and no file of its clone had
-    before; None without a clone."""
+def _with_names(clones: str, commit: Commit) -> Commit:
+    """Return a record with its `new_names`; without a clone, the record itself. Raise Excluded if
+    the clone shows that it changes nothing that runs."""
     clone = clone_in(clones, commit.repo, commit.base_commit)
     if not clone:
-        return None
+        return commit
+    request = pull_request(commit)
+    with own_repository(clone) as own:
+        if not request.refused and all(_runs_as_before(own, path, patch)
+                                       for path, patch in files_of(request.diff)):
+            raise Excluded("it changes only names of files, layout, comments, docstrings and "
+                           "annotations", commit.instance_id)
+        return replace(commit, new_names=_new_names(own, commit))
+
+
+def _runs_as_before(own: Path, path: str, patch: str) -> bool:
+    """Return whether a repository's files before and after a patch differ only in what does not
+    run; False if it lacks one of them."""
+    language = language_of(path)
+    if not language:
+        return False
+    try:
+        texts = [run_git(own, "cat-file", "blob", blob) for blob in chain(*BLOBS.findall(patch))]
+    except UnsafeArchive:
+        return False
+    forms = {what_runs(SourceFile(path, language, text.encode(), is_test=False)) for text in texts}
+    return len(forms) < 2 and "" not in forms
+
+
+def _new_names(own: Path, commit: Commit) -> list[str]:
+    """Return the names and wording that a request adds, its tests use, and no file of a repository
+    had before."""
     if not (names := names_brought(commit.patch, commit.test_patch)):
         return []
-    with own_repository(clone) as own:
-        had = ""
-        try:
-            with git_output(own, "grep", "-whFI", "-f", "-", commit.base_commit,
-                            stdin="\n".join(names)) as lines:
-                had = lines.read(MAX_OUTPUT).decode(errors="replace")
-        except UnsafeArchive as e:
-            if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
-                raise
+    had = ""
+    try:
+        with git_output(own, "grep", "-whFI", "-f", "-", commit.base_commit,
+                        stdin="\n".join(names)) as lines:
+            had = lines.read(MAX_OUTPUT).decode(errors="replace")
+    except UnsafeArchive as e:
+        if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
+            raise
     return sorted(name for name in names   # the matches that `git grep -o` prints do not overlap
                   if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", had))
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 
-from codedata.checks.requests import IS_CHORE, request_problems
-from codedata.code.entities import is_document, is_of_tests, language_of
+from codedata.code.entities import is_document, is_of_tests
 from codedata.code.patches import files_of, hunks_of, n_changed_lines
 from codedata.disk.store import Derived, Store
 from codedata.pulls.instructions import own_text, tells
@@ -40,7 +39,7 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
             tests[path] = text
-        elif not is_document(path) and _can_be_tested(path, text):
+        elif not (is_document(path) or UNTESTED.search(path)):
             code[path] = text
     change, test_patch = "".join(code.values()), "".join(tests.values())
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
@@ -56,42 +55,20 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
     return candidate_of(
         commit.instance_id, change, about, test_patch, repo=commit.repo,
         environment=repo_name_of(commit.repo, commit.base_commit), base_commit=commit.base_commit,
-        direction=SOLVES, method=PULL_REQUEST, licence=commit.licence,
-        ), next((reason for reason, applies in refusals.items() if applies), "")
-
-
-def _can_be_tested(path: str, patch: str) -> bool:
-    """Return whether a test may notice a patch of a file: not if it changes only comments."""
-    if UNTESTED.search(path):
-        return False
-    language = language_of(path)
-    if not language or "\n@@ " not in patch:
-        return True
-    mark = "#" if language == "python" else "//"
-    return bool(re.search(rf"^[+-](?!\+\+ |-- )[^\S\n]*(?!{mark})\S", patch, re.MULTILINE))
-
-
-def rule_against(commit: Commit, settings: Settings) -> str:
-    """Return the rule that refuses to make a task of a request, or "". A request that only lacks a
-    text passes if a model writes texts."""
-    found = request_problems(own_text(commit), commit.new_names or (), settings.export.min_words)
-    return next((rule for rule, _ in found
-                 if rule == IS_CHORE or settings.pr_tasks.writer != "llm"), "")
+        direction=SOLVES, method=PULL_REQUEST, licence=commit.licence), next((reason for reason, applies in refusals.items() if applies), "")
 
 
 def pull_candidates(settings: Settings) -> Reads:
-    """Return the pull requests in commit/ as candidates. Left out are those that are refused, or
-    that a rule is against."""
-    commits = Store(settings.root, Commit)
+    """Return the pull requests in commit/ as candidates; those that are refused are left out."""
+    refused: dict[str, str] = {}
 
-    def left_out(name: str, _: str) -> str:
-        commit = commits.read(name)
-        return pull_request(commit)[1] or rule_against(commit, settings)
+    def made_of(name: str, commit: Commit) -> dict[str, Candidate]:
+        candidate, refused[name] = pull_request(commit)
+        return {name: candidate}
 
-    candidates = Derived(commits, lambda name, commit: {name: pull_request(commit)[0]},
-                         derived=False)
-    return Reads(candidates, ("base_commit", "change", "tests"), made_by="prompt",
-                 leaves_out=left_out, command="prompt.py")
+    return Reads(Derived(Store(settings.root, Commit), made_of, derived=False),
+                 ("base_commit", "change", "tests"), made_by="prompt",
+                 leaves_out=lambda name, _: refused[name], command="prompt.py")
 
 
 def candidates_stage(settings: Settings) -> Stage:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from codedata.checks.requests import own_words
 from codedata.code.entities import is_of_tests
 from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.patches import files_of
@@ -24,19 +25,22 @@ from codedata.sampling.readers.forms import BASE
 from codedata.sandbox.archives import UnsafeArchive
 
 MAX_DIFF_BYTES = 20_000_000
+UNDONE = {"no_patch": "it reverts another change, or a later one reverts it"}
 MAX_MESSAGE = 100_000   # characters
 NO_UTF8 = re.compile("[\udc80-\udcff]")       # surrogates of bytes that are not UTF-8
 SPECIAL = re.compile(r'\\(?:[0-7]{3}|.)|[][*?!#"\s]')   # in a path as git quotes it
 # owner/name at the end of a remote's address; the path of a folder does not match
 ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
+REVERT = re.compile(r'(?i)\A(?:\w{1,20}: )?revert "(.*)"')   # with the title of what is reverted
 NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?= from |\)\s*\Z)")
 
 
 def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None = None
              ) -> Iterator[dict]:
     """Yield a row for each commit of a clone with one of these ids, or for all commits, newest
-    first. `no_patch` of a row is the reason why its diff cannot be read. An id made of a session's
-    base commit gets the commit on top of that base.
+    first. `no_patch` of a row is the reason why it has no patch: its diff cannot be read or, if all
+    commits are read, it is a revert or is reverted. An id made of a session's base commit gets the
+    commit on top of that base.
 
     Ids are compared without case, and without the owner if the clone has no address. Raise Trouble
     if git cannot read the clone.
@@ -49,18 +53,25 @@ def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None 
             wanted = {one.casefold(): one for one in instance_ids or ()}
             if "__" not in prefix:
                 wanted = {key.rpartition("__")[2]: one for key, one in wanted.items()}
+            reverted: set[str] = set()
             for commit, parents, time, message in _commits(folder, revisions):
                 numbers = NUMBER.findall(message.partition("\n")[0])
                 keys = [f"{prefix}-{mark}" for mark in (*numbers, commit[:8])]
+                is_undone = False
                 if instance_ids is None:
                     wanted = {keys[0]: keys[0].replace(prefix, spelled, 1)}
+                    title = own_words(message).partition("\n")[0]
+                    titles = REVERT.findall(title)
+                    is_undone = titles or title in reverted
+                    reverted.discard(title)
+                    reverted.update(map(own_words, titles))
                 base = parents.partition(" ")[0]
                 own_key = next(filter(wanted.__contains__, keys), None)
                 for key in {own_key, f"{prefix}-{BASE}{base[:8]}"} & wanted.keys() if base else ():
                     yield {"instance_id": wanted.pop(key), "repo": repo, "created_at": time,
                            "pr_description": message[:MAX_MESSAGE].strip(), "license": licence,
                            "number": int(numbers[0]) if numbers else 0,
-                           **_patches(folder, base, commit)}
+                           **(UNDONE if is_undone else _patches(folder, base, commit))}
     except UnsafeArchive as e:
         raise Trouble(f"cannot be read: {e.what}", path, "Give git:PATH of a clone, git:PATH@A..B "
                       "or git:PATH@COMMIT,COMMIT. For commits newer than a clone in env/_sources/, "

@@ -1,9 +1,9 @@
-"""Read the texts of pull requests and issues from GitHub's REST API, and join them to the commits
+"""Read the texts of pull requests and issues from GitHub's REST API, and add them to the commits
 of a clone, which have the patches.
 
 One listing of the API has both requests and issues, 100 a page, with all that is needed but the
-patches. No other endpoint needs fewer calls, and anonymous users get 60 an hour. A request is found
-only if a commit names its number (not if it was merged by rebasing).
+patches. No other endpoint needs fewer calls, and anonymous users get 60 an hour. A commit gets the
+text of its request only if it names the number (not if it was merged by rebasing).
 """
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from contextlib import suppress
 from urllib.parse import urlencode, urlsplit
 
 from codedata.bounded import own_folder, read_bounded
+from codedata.checks.requests import own_words
 from codedata.disk.layouts import write_atomic
 from codedata.disk.store import digest
 from codedata.errors import HttpTrouble
@@ -38,18 +39,21 @@ CLOSES = r"(?i)\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):? +" \
 
 
 def with_texts(rows: Iterable[dict], repo: str, texts: Mapping[int, dict]) -> Iterator[dict]:
-    """Yield the rows of the commits that are pull requests, with the texts of the requests and of
-    their issues. `texts` is {number: {title, body, is_request}}."""
+    """Yield the rows of commits with the texts of their issues and, for a pull request, of its
+    page, before the paragraphs of the commit's message that the page lacks. `texts` is
+    {number: {title, body, is_request}}."""
     closes = re.compile(CLOSES.format(re.escape(repo)))
     for row in rows:
-        number = row["number"]
-        request = texts.get(number)
-        if request and request["is_request"]:
-            numbers = dict.fromkeys(closes.findall(f"{request['body']}\n{row['pr_description']}"))
-            issues = filter(None, map(texts.get, map(int, numbers)))
-            yield {**row, "repo": repo, "instance_id": f"{repo.replace('/', '__')}-{number}",
-                   "pr_description": f"{request['title']}\n\n{request['body']}",
-                   "resolved_issues": [one for one in issues if not one["is_request"]]}
+        message, page, shown = row["pr_description"], texts.get(row["number"]), ""
+        if page and page["is_request"]:
+            shown = f"{page['title']}\n\n{page['body']}"
+        more = [one for one in own_words(message).split("\n\n") if one not in shown]
+        numbers = dict.fromkeys([*closes.findall(f"{shown}\n{message}"), row["number"]])
+        issues = filter(None, map(texts.get, map(int, numbers)))
+        mark = row["instance_id"].rpartition("-")[2]
+        yield {**row, "repo": repo, "instance_id": f"{repo.replace('/', '__')}-{mark}",
+               "pr_description": "\n\n".join([shown, *more]).strip(),
+               "resolved_issues": [one for one in issues if not one["is_request"]]}
 
 
 class GitHub:

@@ -75,9 +75,9 @@ def _of_tasks(ids: set[str], hub: Hub) -> Iterator[tuple[str, dict | str]]:
 
 def all_prs(spec: str, hub: Hub, github: GitHub, clone_of: Callable
             ) -> Iterator[tuple[str, dict | str]]:
-    """Yield (id, record or reason why it is unusable) of each pull request of a clone, of files of
-    rows, or of owner/name on GitHub. For GitHub, clone_of(owner/name) returns the clone with the
-    patches."""
+    """Yield (id, record or reason why it is unusable) of each pull request or commit of a clone, of
+    files of rows, or of owner/name on GitHub. For GitHub, clone_of(owner/name) returns the clone
+    with the patches."""
     source, _, name = spec.partition(":")
     if source == "github":
         repo, _, revisions = name.partition("@")

@@ -1,7 +1,8 @@
-"""Check which texts of pull requests are left out, and which names are found in patches."""
+"""Check which texts of pull requests are left out, and which names and changelog entries are found
+in patches."""
 import pytest
 
-from codedata.checks.requests import names_brought, request_problems
+from codedata.checks.requests import changelog_entries, names_brought, request_problems
 from codedata.code.patches import diff_of
 
 PYTHON = ("class Heron:\n    def wade(self, depth_cm):\n        pass\n", """\
@@ -49,6 +50,8 @@ import { wade, MUD } from './heron'
 const inside = 2
 wade(MUD, { slowly: true }, "too deep in mud", wade.legs)
 """)
+RUBY = ("", "raise 'the mud is deep' # don't wade in it, isn't it\n", "",
+        "expect 'the mud is' # don't wade in it, isn't it\n")
 RUST = ("", 'bail!("{}: mud is not dynamic, for now", "\\"a text\\" is");\n', "", """\
 assert_eq!(error(), `Error: the mud is not
 dynamic`, "mud is not dynamic"); // a text is
@@ -74,10 +77,6 @@ func TestWade(t *testing.T) {
 
 
 @pytest.mark.parametrize(("titles", "rule"), [
-    (["chore(deps)!: tidy up", "docs: tell how herons wade", "Bump mud from 1.0 to 2 in /swamp",
-      "[pre-commit.ci] pre-commit autoupdate", "Release 1.2", "v1.2.3rc1", "Fix typos in the swamp",
-      "Prepare for version 2.0.", "Revert \"Wade\"", "pre-commit: bump the swamp's hooks",
-      "Merge branch 'mud' into deep", "# Conflicts:\n#\tsrc/mud.py"], "chore"),
     (["Herons sink in mud that is deep: https://a.org/b/c/d", "", "Chores"], "fewer than 8 words"),
     (["fix: herons sink in the mud of version 1.2",
       "Upgrade the waders to the format 1.2 of mud"], "lacks names"),
@@ -94,6 +93,7 @@ def test_a_text_is_left_out_by_the_first_rule_that_applies(titles, rule):
                    "is too deep", "max_depth_cm"}),
     ("ts", TYPESCRIPT, {"MUD", "slowly", "wade", "legs", "too deep in"}),
     ("rs", RUST, {"mud is not", "is not dynamic"}),
+    ("rb", RUBY, {"the mud is"}),
     ("go", GO, {"Mud", "Heron", "wade", "mud is too"})])
 def test_names_that_a_request_brings_and_its_tests_use_are_found(suffix, texts, names):
     old, new, old_tests, tests = map(str.encode, texts)
@@ -110,3 +110,14 @@ def test_names_of_new_modules_and_in_examples_of_a_text_are_found():
                b"    >>> old.Reed()\n    >>> MIRE.real")
     assert names_brought(gold, diff_of({}, {"tests/marsh.doctest": example})) == {
         "marsh", "MUD", "Reed", "MIRE"}
+
+
+def test_the_entries_that_a_patch_adds_to_changelogs_are_found_without_headings():
+    old = b"1.0\n---\n\n* Herons wade through the mud.\n"
+    new = (b"1.1 (2024-05-01)\n---\n\nBug fixes:\n\n* Herons no longer sink\n  in mud.\n"
+           b"* Tidy up.\n\n" + old)
+    patch = diff_of({"CHANGES.rst": old, "mud.py": b""}, {
+        "CHANGES.rst": new, "newsfragments/7.fix.md": b"Herons fly over the mud.\n",
+        "mud.py": b"'Herons wade in changelogs.'\n", "docs/mud.md": b"Herons wade in the mud.\n"})
+    assert changelog_entries(patch) == (
+        "* Herons no longer sink\n  in mud.\nHerons fly over the mud.")

@@ -7,14 +7,14 @@ from conftest import run_script
 from fake_judges import run_main
 from heron_environment import CASES, HERON, TEST_SCRIPT, TESTS, an_environment
 from in_place import SOLVED, graded_in_place
-from root import write_json
+from root import write_files, write_json
 
 import pr_tasks
 from codedata.code.entities import is_document
 from codedata.code.patches import diff_of
 from codedata.disk.layouts import Program
 from codedata.disk.store import Store
-from codedata.pulls.pull_records import missing_environments, records_stage
+from codedata.pulls.pull_records import missing_environments
 from codedata.pulls.pull_tasks import pull_request
 from codedata.records import PULL_REQUEST, Commit, Task, parse
 from codedata.settings import Settings
@@ -40,7 +40,6 @@ def record(files: dict[str, tuple], **fields) -> dict:
 def test_code_tests_and_documents_of_a_request_are_told_apart():
     made = record({"a.py": ("a\n", "b\n"), "tests/test_a.py": ("", "c\n"), "docs/x.py": ("", "d\n"),
                    "CHANGES.rst": ("e\n", "f\n"), "tests/data/in.json": ("", "{}\n"),
-                   "c.py": ("a = 1\n", "# why\n\na = 1\n"), "c.go": ("// why\n", "// not\n"),
                    **dict.fromkeys((".gitignore", ".eslintrc.js", "b/.github/ci.yml", "uv.lock",
                                     "tasks.py", "dev-requirements.txt", "package-lock.json"),
                                    ("g\n", "h\n"))})
@@ -76,44 +75,39 @@ def test_a_request_that_can_be_no_task_is_refused_by_name(files, reason):
     assert pull_request(parse(Commit, record(files), ""))[1] == reason
 
 
-def test_a_request_that_nobody_can_solve_costs_nothing_until_it_is_let_in(tmp_path, capsys):
-    (tmp_path / "heron.py").write_text(f"{HERON}stalk = 'as deep as'\n")
-    base = subprocess.check_output(
-        "git init -q; git add .; git -c user.name=E -c user.email=e@x commit -qm Begin; "
-        "git rev-parse HEAD", shell=True, cwd=tmp_path, text=True).strip()
-    make = records_stage(Settings(), "git", str(tmp_path), ()).make
+def test_check_says_what_a_text_lacks_and_leaves_out_what_changes_nothing(tmp_path, capsys):
+    def checked(spec: object, code: int = 0) -> tuple[list[str], str]:
+        printed = run_main(pr_tasks.main, tmp_path, "--prs", spec, "--check", code=code)
+        return re.findall(r": .*?lines?(.*)", capsys.readouterr().out), printed
 
-    def put(k: int, text: str, call: str):
-        said = f"{call}('as deep as')\n"
-        values = record({"heron.py": (HERON, f"{HERON}def {call}(): pass\n{said}")}, issue=text,
-                        base_commit=base, instance_id=f"birds__heron-{k}",
-                        test_patch=diff_of({}, {"test_heron.py": f"x.{said}".encode()}))
-        made = make(parse(Commit, values, ""))
-        write_json(tmp_path / f"commit/birds__heron-{k}.json", vars(made))
-        return vars(made)
+    def commit(message: str, source: str, test: str = "") -> None:
+        nonlocal number
+        number += 1
+        write_files(tmp_path / "clone", {"heron.py": source.encode(),
+                                         "test_heron.py": f"{test}  # {number}\n".encode()})
+        subprocess.run(
+            "git init -q; git add .; git -c user.name=E -c user.email=e@x commit -qF -",
+            shell=True, cwd=tmp_path / "clone", text=True, input=f"{message} (#{number})",
+            check=True)
 
-    def left_out(*flags) -> list[str]:
-        printed = run_main(pr_tasks.main, tmp_path, "--status", *flags)
-        return re.findall(r"left out: 1 \((?:needs a text: )?(.*)\)", printed)
-
-    text = "Let herons wade in mud that is deep"
-    put(7, "Sink.", "wade")
-    put(8, f"ci: {text}", "wade")
-    put(9, text, "wade_on")
-    rules = left_out()
-    assert rules == ["it has fewer than 8 words",
-                     "its title is that of a chore, a release or a typo",
-                     "it lacks names or wording that its tests use"]
-    assert left_out("--writer", "llm") == [rules[1]]
-    put(9, f"{text}: `wade_on`", "wade_on")
-    assert left_out() == rules[:2]
-    put(9, text, "stalk")
-    assert left_out() == rules[:2]
-    write_json(tmp_path / "rows.json", [put(9, text, "wade_on")])
-    check = "--prs", tmp_path / "rows.json", "--check"
-    run_main(pr_tasks.main, tmp_path, *check)
-    assert capsys.readouterr().out.endswith("not checked, as no clone has its base commit\n")
-    assert rules[2] in run_main(pr_tasks.main, tmp_path, *check, "--clones", tmp_path, code=1)
+    text, number = "Let herons wade in mud that is deep", 0
+    source = "import mud\n\ndef wade(depth_cm):\n    return depth_cm\n"
+    commit("Begin", source)
+    commit("Sink", f"{source}stalk = 1\n", "stalk")
+    commit(text, f"{source}wade_on = 1\nstalk = 2\n", "heron.wade_on")
+    commit(f"{text}: `fly_on`", f"{source}fly_on = 1\n", "heron.fly_on")
+    spec = f"git:{tmp_path}/clone"
+    rules = ["", "; needs a text: it lacks names or wording that its tests use",
+             "; needs a text: it has fewer than 8 words"]
+    assert checked(spec)[0] == rules
+    typed = source.replace("(depth_cm):", "(\n        depth_cm: int) -> int:  # why")
+    commit(text, f"from typing import Any\n{typed}fly_on = 1\n")
+    found, printed = checked(spec)
+    assert found == rules and "left out: 1 (it changes only names of files, layout" in printed
+    write_json(tmp_path / "rows.json", [record({"a.py": ("a", "b"), "test_a.py": ("a", "b")})])
+    assert checked(tmp_path / "rows.json")[0] == [
+        "; names in its tests: not checked, as no clone has its base commit"
+        "; needs a text: it has fewer than 8 words"]
 
 
 def test_a_limit_takes_the_newest_of_missing_environments_and_ancestors_come_first(tmp_path):

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 from conftest import item_calls, settings_for
 
-from codedata.errors import ItemFailed
+from codedata.code.patches import diff_of
+from codedata.errors import Excluded, ItemFailed
 from codedata.llm import Models
 from codedata.pulls.instructions import TextWriter, own_text, tells
 from codedata.records import Commit
@@ -66,17 +67,30 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
      "Signed-off-by: E <e@x>", "Sink\n\n* Sink\nlow\n\nMud\nis deep.\n\n* one\n* more"),
     ("Merge pull request #7 from birds/mud\n\nSink\n\n----------\nDeep.\nBy mud-tidy[bot]\n\n"
      "for more, see https://pre-commit.ci\n(cherry picked)", "Sink\n\nDeep.\n\n(cherry picked)"),
+    ("Merge branch 'mud'\n\n# Conflicts:\n#\tsrc/mud.py\n#\ttests/mud.py", ""),
+    ("Raise mud\n\nBumps [mud](https://x.org) from 1.0 to 2.\nIt is deep.",
+     "Raise mud\n\nIt is deep."),
     ("[pre-commit.ci] autoupdate\n\nhooks", "[pre-commit.ci] autoupdate\n\nhooks"),
     ("Sink\n\n* They sink.", "Sink\n\n* They sink."),
     ("Sink\n\nThus:\n\n* They\n\n* sink", "Sink\n\nThus:\n\n* They\n\n* sink")])
 def test_what_git_and_its_host_have_added_is_no_part_of_a_text(description, text):
-    assert own_text(replace(COMMIT, description=description)) == f"{text}\n"
+    assert own_text(replace(COMMIT, description=description)) == (f"{text}\n" if text else "")
 
 
-def test_a_request_that_says_nothing_gets_a_text_of_a_model_alone(tmp_path, fake_llm):
+def test_entries_in_a_changelog_are_words_of_a_request_that_solves_no_issue():
+    entry = "* Herons no longer sink in mud.\n"
+    patch = diff_of({}, {"CHANGES.rst": f"1.1\n---\n\n{entry}".encode()})
+    commit = replace(COMMIT, description="Sink (#7)", patch=GOLD + patch)
+    assert own_text(commit) == f"Sink\n\n{entry}" and tells(commit, own_text(commit)) == []
+    assert own_text(replace(commit, issue="They sink.")) == "They sink.\n"
+
+
+def test_a_request_whose_text_a_rule_is_against_gets_one_only_from_a_model(tmp_path, fake_llm):
     nothing = replace(COMMIT, description="Merge commit from fork\n\nCo-authored-by: E <e@x>")
-    with pytest.raises(ItemFailed, match="does not describe itself"):
-        written(tmp_path, fake_llm, writer="own", commit=nothing)
+    for commit, rule in ((nothing, "fewer than 8 words"),
+                         (replace(COMMIT, new_names=["wade_slowly"]), "lacks names or wording")):
+        with pytest.raises(Excluded, match=rule):
+            written(tmp_path, fake_llm, writer="own", commit=commit)
     assert written(tmp_path, fake_llm, f"<issue>{COMMIT.description}</issue>", found(),
                    commit=nothing) == f"{COMMIT.description}\n"
 

@@ -101,6 +101,20 @@ def test_a_range_or_a_list_takes_direct_commits_too(clone):
     assert ids(f"git:{clone}", last)[:2] == ["Own__repo-16", f"Own__repo-{last}"]
 
 
+def test_of_all_commits_reverts_and_what_they_revert_are_left_out(clone):
+    long = git(clone, "rev-parse", "HEAD~3")
+    for message in (
+            "Go (#17)", "More (#18)", f'Revert "Directly"\n\nThis reverts commit {long}.',
+            'fix: Revert "More (#18)" (#19)',
+            'Merge pull request #21 from me/revert-17-go\n\nRevert "Go"',
+            f"Let mud revert (#22)\n\n* Revert \"x\"\n\nThis reverts commit {long}.\n\n* y"):
+        commit(clone, message, {"src/a.py": message.encode()})
+    rows = {row["instance_id"]: row for row in cut_rows(str(clone))}
+    assert [name.rpartition("-")[2] for name, row in rows.items() if "no_patch" not in row] == [
+        "22", "16", "15", "12"]
+    assert next(iter(cut_rows(str(clone), instance_ids=["Own__repo-15"])))["patch"]
+
+
 def test_ids_that_are_asked_for_are_matched_and_kept(clone):
     direct = git(clone, "rev-parse", "HEAD~3")[:8]
     asked = ["own__repo-15", f"Own__repo-{direct}", "Other__repo-12", "Own__repo-99"]

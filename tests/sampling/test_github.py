@@ -72,17 +72,21 @@ def test_commits_say_what_the_pages_of_their_requests_say(clones, tmp_path):
         made, done = records(root, *flags, server=api, GITHUB_TOKEN=KEY)
         assert done.returncode == 0, done.stderr
         again, _ = records(root, *flags, server=api)
-    assert again == made and list(made) == ["Own__repo-12", "Own__repo-15"]
-    first, second = made.values()
+    assert again == made
+    first, second, of_issue = (made.pop(f"Own__repo-{number}") for number in (12, 15, 3))
+    direct, = made.values()
     assert (first["issue"], first["description"]) == (
-        "Sinks\n\nIt sinks.", "Mend b\n\nIt was\nwrong.")
+        "Sinks\n\nIt sinks.", "Mend b\n\nIt was\nwrong.\n\nMend b (fixes #3)\n\nIt was wrong.")
     assert (second["issue"], second["licence"]) == ("Open", "MIT")
+    assert (of_issue["issue"], of_issue["description"]) == ("Sinks\n\nIt sinks.", "Licence")
+    assert (direct["issue"], direct["description"]) == ("", "Directly")
     assert [one.headers.get("authorization") for one in api.requests] == [f"Bearer {KEY}"] * 2
     (root / "chain.toml").write_text(
-        f'[export]\nmin_words = 2\n[pr_tasks]\ngithub_url = "{api.url}"\n')
+        f'[export]\nmin_words = 3\n[pr_tasks]\ngithub_url = "{api.url}"\n')
     checked = run_script("pr_tasks.py", root, *flags, "--check", env={"GITHUB_TOKEN": KEY})
-    assert checked.stdout == "Own__repo-12: 3 words, 3 files, 2 lines\n"
-    assert "left out: 1 (needs a text: it has fewer than 2 words)" in checked.stderr
+    assert checked.stdout == (
+        "Own__repo-15: 1 word, 1 file, 1 line; needs a text: it has fewer than 3 words\n"
+        "Own__repo-12: 3 words, 3 files, 2 lines\n")
     assert "without a key: GITHUB_TOKEN is set, but" in checked.stderr
     assert not any(KEY in path.read_text() for path in root.rglob("*") if path.is_file())
 

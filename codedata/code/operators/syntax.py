@@ -6,10 +6,19 @@ import threading
 import warnings
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
 from types import CodeType
 from typing import TYPE_CHECKING
 
-from codedata.code.entities import SourceFile, syntax_fault, tree_of
+from codedata.code.entities import (
+    LANGUAGES,
+    SourceFile,
+    captured,
+    grammar,
+    syntax_fault,
+    tree_of,
+)
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -33,6 +42,16 @@ def syntax_of(file: SourceFile) -> Hashable:
         return code_of(file.text)
     except SyntaxError:
         return ""
+
+
+def what_runs(file: SourceFile) -> Hashable:
+    """Return syntax_of() a file without its comments, docstrings, annotations and types."""
+    from tree_sitter import Query
+    query = Query(grammar(file.language), LANGUAGES[file.language]["not_run"])
+    text = bytearray(file.text)
+    for node in chain(*captured(file, query).values()):
+        text[node.start_byte:node.end_byte] = b" " * (node.end_byte - node.start_byte)
+    return syntax_of(replace(file, text=bytes(text)))
 
 
 def code_of(text: bytes) -> tuple:
