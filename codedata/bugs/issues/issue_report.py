@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
+from codedata.bugs.issues.blame import blamed
 from codedata.bugs.issues.issue_checks import Hidden, shown_output
 from codedata.bugs.issues.issue_facts import RECORDED, Difference, Differences
 from codedata.bugs.issues.issue_texts import report_text
@@ -60,7 +61,7 @@ NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
-TEXTS = 7                  # raise it when reports without a model change
+TEXTS = 8                  # raise it when reports without a model change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -205,7 +206,9 @@ class Reporter:
         try:
             reason = NO_FACT if bug.language == PYTHON else NOT_PYTHON
             found, reproduction = _first_shown(differences, trees, reason)
-            form, text = report_text(found, draw, project | known)
+            with trees.open(is_fixed=True) as right, trees.open() as wrong:
+                run = Differences(right, wrong, bug.test_script).run
+                form, text = report_text(found, draw, project | known, blamed(found.right, run))
             about = {"writer": "template", "form": form, "kind": found.kind, "case": found.case}
             title = text.partition("\n")[0]
         except Excluded:
