@@ -4,8 +4,9 @@
   records    with --prs: a record of each pull request; without, the records of prompt.py are used
   setup      with --setup: the environments that are missing, as env_setup.py makes them
   prove      runs the tests with a request, before it and in its task's image; writes the task
-  instruct   the issue as the task's instruction or, without one, the request's description; with
-             --writer llm: a text by a model if these are not good enough
+  instruct   the issue as the task's instruction or, without one, the request's description; if
+             these are not good enough: with a script of a failing test and what it prints before
+             and after, and with --writer llm a text by a model
 
 reads   commit/<instance_id>.json     Commit
         env/<repo_name>.json          Environment of the base commit, from env_setup.py
@@ -25,6 +26,7 @@ from pathlib import Path
 from codedata.disk.store import Store
 from codedata.env.inputs import clone_for, clones_for, repositories_in
 from codedata.env.setup import READ, setup_stage
+from codedata.issues.issue_report import Reporter
 from codedata.llm import Models
 from codedata.pulls.instructions import TextWriter
 from codedata.pulls.prover import PullProver
@@ -90,7 +92,7 @@ def main(argv=None) -> int:
     makers = {"records": lambda models: records_stage(settings, args.prs, clones, found(models)),
               "setup": partial(setup, settings, clones, sandboxes,
                                options.selection.limit), "prove": prove,
-              "instruct": partial(instruct, settings)}
+              "instruct": partial(instruct, settings, sandboxes)}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
     steps = [step for step in args.steps if wanted.get(step, True)]
     return start.run_steps(makers, settings, options, STEPS, steps)
@@ -105,9 +107,10 @@ def setup(settings: Settings, clones: str, sandboxes, limit: int | None, models:
                        title="pr_tasks.setup", then="pr_tasks.py")
 
 
-def instruct(settings: Settings, models: Models) -> Stage:
+def instruct(settings: Settings, sandboxes, models: Models) -> Stage:
     """Return the stage that writes the instructions of tasks."""
-    writer, root = TextWriter(settings, models), settings.root
+    reporter = Reporter(sandboxes(models), "pr_tasks.py --steps prove", tells_only_case=True)
+    writer, root = TextWriter(settings, models, reporter), settings.root
     return instruct_stage(
         Store(root, Task, kind=PULL_REQUEST), "pr_tasks.instruct",
         Reads(Store(root, Commit), ("issue", "description")), writer.text_of,

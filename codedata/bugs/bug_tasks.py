@@ -27,12 +27,12 @@ from codedata.bugs.instances import (
     operator_of,
     scale_candidates,
 )
-from codedata.bugs.issues.issue_facts import Differences
 from codedata.bugs.register import why_whole_suite
 from codedata.code.entities import language_of
 from codedata.code.patches import diff_of, n_changed_lines
 from codedata.disk.store import Store, digest
 from codedata.errors import Excluded, ItemFailed
+from codedata.issues.issue_facts import Differences
 from codedata.records import (
     BUG,
     Analysis,

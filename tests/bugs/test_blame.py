@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 from line_tables import toml_beside
 
-from codedata.bugs.issues.blame import blamed
+from codedata.issues.blame import blamed
 from codedata.suites.recorded_calls import Outcome
 
 CASES = toml_beside(__file__, "blame_cases.toml")

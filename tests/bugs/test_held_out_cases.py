@@ -17,7 +17,9 @@ from proof_heron import (
 from proof_heron import heron as heron  # a fixture
 
 from codedata.bugs.bug_tasks import Bugs
-from codedata.bugs.issues.issue_facts import (
+from codedata.disk.layouts import content_of
+from codedata.errors import Excluded
+from codedata.issues.issue_facts import (
     NO_CALL,
     NO_OTHER,
     NO_SCRIPT,
@@ -27,8 +29,6 @@ from codedata.bugs.issues.issue_facts import (
     known_in,
     resembling,
 )
-from codedata.disk.layouts import content_of
-from codedata.errors import Excluded
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine
 from codedata.suites.recorded_calls import Event, Outcome, jobs_of

@@ -22,12 +22,13 @@ GOLD = """diff --git a/heron.py b/heron.py
 +    return _stride_below(depth_cm)
 """
 TESTS = GOLD.replace("heron.py", "test_heron.py").replace("_stride_below", "wade_slowly")
-COMMIT = Commit("birds__heron-7", "birds/heron", "python", "0" * 40, "",
+COMMIT = Commit("birds__heron-7", "birds/heron", "javascript", "0" * 40, "",
                 "Herons sink in the mud, as it is deep.", ["heron.py"], GOLD, TESTS)
 TASK = SimpleNamespace(
     tests={"test.patch": TESTS.encode(),
            "config.json": json.dumps({"FAIL_TO_PASS": ["t.py::test_mud_is_deep"]}).encode()},
     solution={"gold.patch": GOLD.encode()})
+NO_SCRIPTS = SimpleNamespace(identity=dict)   # only Python has scripts
 UNSAID = {"test": "test_mud_is_deep", "demand": "the name wade_slowly"}
 
 
@@ -40,7 +41,7 @@ def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = 
     settings = settings_for(fake_llm)
     settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
     with Models(settings) as models, item_calls(tmp_path) as calls:
-        text = TextWriter(settings, models).text_of(TASK, commit)
+        text = TextWriter(settings, models, NO_SCRIPTS).text_of(TASK, commit)
     assert ("told" in calls.notes) == (writer == "llm")
     return text
 

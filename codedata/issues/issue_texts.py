@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from operator import eq
 
-from codedata.bugs.issues.issue_facts import Difference
+from codedata.issues.issue_facts import Difference
 from codedata.texts import fill, toml_of
 
 FORMS = toml_of(__package__, "issue_forms.toml")

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from codedata.bugs.issues.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
 from codedata.errors import Excluded
+from codedata.issues.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
 from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
