@@ -17,7 +17,7 @@ FOREIGN = sys.stdlib_module_names | {"pytest"}    # modules that are not the pro
 OF_MODULE = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z])")
 # an expression for the nearest public class of a value that the script does not define itself
 CLASS = """(lambda one: next(
-    f'{kind.__module__}.:{kind.__qualname__}' for kind in
+    f'{kind.__module__}:{kind.__qualname__}' for kind in
     (one if isinstance(one, type) else type(one)).__mro__
     if kind.__module__ != '__main__' and kind.__name__[0] != '_'))(%s)"""
 Run = Callable[[list[ReplayJob]], Sequence[Sequence[Outcome | None]]]
@@ -30,61 +30,50 @@ def blamed(script: Outcome, run: Run) -> tuple[str, bool]:
     places = [*_places(code)]
     kinds, values = (run([ReplayJob(code[:n], form % text) for n, text, _ in places])
                      for form in (CLASS, "%s"))
-    imports, classes = _imports(code), {}
-    for (_, text, node), *pairs in zip(places, zip(*kinds, strict=True),
-                                       zip(*values, strict=True), strict=True):
+    names = {}   # {expression in the script: the project's name of it or of its class}
+    for node in ast.walk(ast.parse("\n".join(code))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name: alias.name for alias in node.names
+                      if _is_own(getattr(node, "module", "") or alias.name)}
+    for (_, text, node), kind, *outcomes in zip(places, *kinds, *values, strict=True):
+        pairs = (kind, outcomes[0]), outcomes[1:]
         if any(right and wrong and right.shown != wrong.shown for right, wrong in pairs):
-            found = (_name(one, imports, classes) or classes.get(ast.unparse(one), "")
-                     for one in ast.walk(node))
-            is_last = ast.unparse(node) == code[-1] and _name(node, imports, classes) != ""
-            return OF_MODULE.sub("", next(filter(None, found), "")), is_last
-        module, _, name = str(pairs[0][0] and pairs[0][0].text).strip("'").partition(".:")
-        if name and module.partition(".")[0] not in FOREIGN:
-            classes[text] = name
+            found = [_name(one, names) for one in ast.walk(node)]
+            return OF_MODULE.sub("", next(filter(None, found), "")), (
+                ast.unparse(node) == code[-1] and found[0] != "")
+        if kind and kind.kind == "value":
+            module, name = kind.text.strip("'").split(":")
+            if _is_own(module):
+                names[text] = name
     return "", False
+
+
+def _is_own(module: str) -> bool:
+    """Return whether a module may be the project's."""
+    return module.partition(".")[0] not in FOREIGN
 
 
 def _places(code: Sequence[str]) -> Iterator[tuple[int, str, ast.AST]]:
     """Yield (number of lines to run before, expression or "", the code that it tells of), in the
     order in which the script runs."""
     for n, line in enumerate(code):
-        tree = ast.parse(line)
-        for node in _inner_first(tree):
-            yield n, ast.unparse(node), node
-        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        for name in ("", *sorted(names)):
-            yield n + 1, name, tree
+        nodes = [*ast.walk(ast.parse(line))]
+        for node in reversed(nodes):
+            if isinstance(node, ast.expr) and not isinstance(node, ast.Constant | ast.Name):
+                yield n, ast.unparse(node), node
+        for name in ("", *sorted({one.id for one in nodes if isinstance(one, ast.Name)})):
+            yield n + 1, name, nodes[0]
 
 
-def _inner_first(node: ast.AST) -> Iterator[ast.expr]:
-    """Yield the expressions in a piece of code that are read, except names and constants."""
-    for child in ast.iter_child_nodes(node):
-        yield from _inner_first(child)
-    is_read = isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
-    if isinstance(node, ast.expr) and is_read and not isinstance(node, ast.Constant | ast.Name):
-        yield node
-
-
-def _imports(code: Sequence[str]) -> dict[str, str]:
-    """Return {name in a script: the project's name}."""
-    nodes = [node for line in code for node in ast.walk(ast.parse(line))
-             if isinstance(node, ast.Import | ast.ImportFrom)]
-    return {alias.asname or alias.name.partition(".")[0]:
-            alias.name if alias.asname else alias.name.partition(".")[0]
-            for node in nodes for alias in node.names
-            if (getattr(node, "module", "") or alias.name).partition(".")[0] not in FOREIGN}
-
-
-def _name(node: ast.AST, imports: Mapping[str, str], classes: Mapping[str, str]) -> str:
+def _name(node: ast.AST, names: Mapping[str, str]) -> str:
     """Return the project's name of what an expression calls or reads; "" for others."""
+    text = ast.unparse(node)
+    if text in names:
+        return names[text]
     match node:
         case ast.Call(function):
-            return _name(function, imports, classes)
-        case ast.Name(name):
-            return imports.get(name, "")
+            return _name(function, names)
         case ast.Attribute(owner, name):
-            of = classes.get(ast.unparse(owner), "")
-            if not of and isinstance(owner, ast.Name | ast.Attribute):
-                of = _name(owner, imports, classes)
+            of = _name(owner, names)
             return f"{of}.{name}" if of else ""
     return ""

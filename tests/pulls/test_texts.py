@@ -28,7 +28,9 @@ TASK = SimpleNamespace(
     tests={"test.patch": TESTS.encode(),
            "config.json": json.dumps({"FAIL_TO_PASS": ["t.py::test_mud_is_deep"]}).encode()},
     solution={"gold.patch": GOLD.encode()})
-NO_SCRIPTS = SimpleNamespace(identity=dict)   # only Python has scripts
+REPORT = "Why 3?\n\n    wade_slowly(7)\n\nIt gives 3, I expected 2.\n"
+REPORTER = SimpleNamespace(
+    identity=dict, make=lambda task: SimpleNamespace(problem_statement=REPORT))
 UNSAID = {"test": "test_mud_is_deep", "demand": "the name wade_slowly"}
 
 
@@ -36,12 +38,13 @@ def found(unsaid=(), told=()) -> str:
     return json.dumps({"unsaid": [*unsaid], "tells": [{"quote": one, "why": "w"} for one in told]})
 
 
-def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = COMMIT) -> str:
+def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = COMMIT, **fields
+            ) -> str:
     fake_llm.script(*replies)
     settings = settings_for(fake_llm)
     settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
     with Models(settings) as models, item_calls(tmp_path) as calls:
-        text = TextWriter(settings, models, NO_SCRIPTS).text_of(TASK, commit)
+        text = TextWriter(settings, models, REPORTER).text_of(TASK, replace(commit, **fields))
     assert ("told" in calls.notes) == (writer == "llm")
     return text
 
@@ -80,6 +83,19 @@ def test_a_request_that_says_nothing_gets_a_text_of_a_model_alone(tmp_path, fake
         written(tmp_path, fake_llm, writer="own", commit=nothing)
     assert written(tmp_path, fake_llm, f"<issue>{COMMIT.description}</issue>", found(),
                    commit=nothing) == f"{COMMIT.description}\n"
+
+
+def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
+    own, body = COMMIT.description, REPORT.partition("\n\n")[2]
+    texts = {own: f"{own}\n\n{body}", "": REPORT, f"{own} See _stride_below.": REPORT,
+             f"{own} See wade().": f"{own} See wade().\n"}
+    for said, text in texts.items():
+        assert text == written(tmp_path, fake_llm, writer="own", language="python",
+                               description=said)
+    text = f"{own} wade_slowly(7) should give 2.\n"
+    assert text == written(tmp_path, fake_llm, found(), f"<issue>{text}</issue>", found(),
+                           language="python")
+    assert all(body in request.text for request in fake_llm.requests[:2])
 
 
 def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fake_llm):
