@@ -5,8 +5,8 @@
   setup      with --setup: the environments that are missing, as env_setup.py makes them
   prove      runs the tests with a request, before it and in its task's image; writes the task
   instruct   the issue as the task's instruction or, without one, the request's description; if
-             these are not good enough: with a script of a failing test and what it prints before
-             and after, and with --writer llm a text by a model
+             these are not good enough: with a script of a failing test and its outputs before
+             and after it, or with --writer llm a text by a model
 
 reads   commit/<instance_id>.json     Commit
         env/<repo_name>.json          Environment of the base commit, from env_setup.py

@@ -54,8 +54,8 @@ def _is_own(module: str) -> bool:
 
 
 def _places(code: Sequence[str]) -> Iterator[tuple[int, str, ast.AST]]:
-    """Yield (number of lines to run before, expression or "", the code that it tells of), in the
-    order in which the script runs."""
+    """Yield (number of lines to run before, expression or "", the code to blame if its outcome
+    differs), in the order of the script."""
     for n, line in enumerate(code):
         nodes = [*ast.walk(ast.parse(line))]
         for node in reversed(nodes):
@@ -66,7 +66,8 @@ def _places(code: Sequence[str]) -> Iterator[tuple[int, str, ast.AST]]:
 
 
 def _name(node: ast.AST, names: Mapping[str, str]) -> str:
-    """Return the project's name of what an expression calls or reads; "" for others."""
+    """Return the project's name for the function, class or attribute that an expression uses; ""
+    for none."""
     text = ast.unparse(node)
     if text in names:
         return names[text]

@@ -137,7 +137,7 @@ def shown_output(output: str, workdir: str, script: str) -> str:
     own = re.escape(folder)
     text = FRAME.sub(frame, f"{output}\n").replace(folder + script, script)
     text = re.sub(rf"^ +at .*{own}.*\n", "", text, flags=re.MULTILINE)   # frames of JavaScript
-    text = re.sub(rf" \({own}[^()\n]*\)$", "", text, flags=re.MULTILINE)   # of an ImportError
+    text = re.sub(rf" \({own}[^()\n]*\)$", "", text, flags=re.MULTILINE)   # in an ImportError
     text = re.sub(rf"{own}[\w./@+~-]+(?::\d+)*", "…", text)
     for pattern, same in STABLE.items():
         text = re.sub(pattern, same, text)

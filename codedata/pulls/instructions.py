@@ -1,6 +1,6 @@
 """Write the instruction of a pull request's task: the issue that it solves, or its own description;
-if neither is good enough, with a script of a failing test and what it prints before and after, or a
-text by a model.
+if neither is good enough, with a script of a failing test and its outputs before and after the
+request, or a text by a model.
 
 The model first compares a text with the tests and the solution: do the tests demand something that
 the text does not state, and does the text reveal the solution? Only then does it write a new text,
@@ -108,8 +108,8 @@ class TextWriter:
         return ask(self._client, read, request, _packaged(AGAIN))
 
     def _with_script(self, task: Task, commit: Commit, text: str) -> str:
-        """Return a request's own text. If a rule is against it, or it names nothing that its tests
-        call, add a script of a failing test and what it prints before and after, if there is one.
+        """Return a request's own text. Add a script of a failing test with its outputs before and
+        after the request, if a rule is against the text, or it names nothing that its tests use.
         """
         names = [{*NAME.findall(one)} - LANGUAGE_WORDS for one in (
             text, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
