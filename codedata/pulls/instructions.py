@@ -91,7 +91,9 @@ class TextWriter:
         if text:
             problems = [*self._problems(task, commit, text)]
         current_reply_log().note(told=problems or "nothing")
-        if not problems and text == own:
+        if text != own:
+            problems.append("a program has put its parts together")
+        if not problems:
             return text
 
         def read(reply: Reply) -> str:

@@ -96,6 +96,7 @@ def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
     assert text == written(tmp_path, fake_llm, found(), f"<issue>{text}</issue>", found(),
                            language="python")
     assert all(body in request.text for request in fake_llm.requests[:2])
+    assert "- a program has put its parts together" in fake_llm.requests[1].text
 
 
 def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fake_llm):
