@@ -6,7 +6,8 @@
   candidates a folder for each request that may become a task
   prove      run the tests with a request, before it and in its task's image; write the task
   instruct   write the task's instruction: the issue or, without one, the request's description;
-             with --writer llm, a model's text if these are not good enough
+             if these are not good enough, with a script of a failing test and its outputs before
+             and after the request, or with --writer llm a model's text
 
 reads   commit/<instance_id>.json     Commit
         env/<repo_name>.json          Environment of the base commit, from env_setup.py
@@ -27,6 +28,7 @@ from pathlib import Path
 from codedata.disk.store import Store
 from codedata.env.inputs import clone_for, clones_for, repositories_in
 from codedata.env.setup import READ, setup_stage
+from codedata.issues.issue_report import Reporter
 from codedata.llm import Models
 from codedata.pulls.instructions import TextWriter
 from codedata.pulls.pull_records import check_candidates, missing_environments, records_stage
@@ -86,7 +88,7 @@ def main(argv=None) -> int:
                                options.selection.limit),
               "candidates": lambda models: candidates_stage(settings),
               "prove": lambda models: proof_stage(settings, sandboxes(models)),
-              "instruct": partial(instruct, settings)}
+              "instruct": partial(instruct, settings, sandboxes)}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
     steps = [step for step in args.steps if wanted.get(step, True)]
     return start.run_steps(makers, settings, options, STEPS, steps)
@@ -101,9 +103,10 @@ def setup(settings: Settings, clones: str, sandboxes, limit: int | None, models:
                        title="pr_tasks.setup", then="pr_tasks.py")
 
 
-def instruct(settings: Settings, models: Models) -> Stage:
+def instruct(settings: Settings, sandboxes, models: Models) -> Stage:
     """Return the stage that writes the instructions of tasks."""
-    writer, root = TextWriter(settings, models), settings.root
+    reporter = Reporter(sandboxes(models), "pr_tasks.py --steps prove", tells_only_case=True)
+    writer, root = TextWriter(settings, models, reporter), settings.root
     return instruct_stage(
         Store(root, Task, kind=PULL_REQUEST), "pr_tasks.instruct",
         Reads(Store(root, Commit), ("issue", "description")), writer.text_of,

@@ -5,10 +5,10 @@ from functools import partial
 
 import pytest
 
-from codedata.bugs.issues.issue_report import FENCED
 from codedata.checks.requests import TRAILERS
 from codedata.code.patches import files_of
 from codedata.datapoints.validate import IMPORTS
+from codedata.issues.issue_report import FENCED
 from codedata.leak.leaked_facts import REPLACED, find_facts
 from codedata.records import Commit
 from codedata.sampling.pull_requests import touched_files

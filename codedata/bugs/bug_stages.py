@@ -12,18 +12,19 @@ from codedata.bugs.choose import chosen_in
 from codedata.bugs.generate import generate_stage
 from codedata.bugs.held_out import HeldOutCases
 from codedata.bugs.instances import AGENT, SCALE, Word, agents_candidates, bug_tasks
-from codedata.bugs.issues.issue_facts import CASES
-from codedata.bugs.issues.issue_report import Reporter
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.register import register_stage
 from codedata.bugs.screen_bugs import validate_stage
 from codedata.disk.store import Store, all_readable
+from codedata.issues.issue_facts import CASES
+from codedata.issues.issue_report import Reporter
 from codedata.llm import Models
 from codedata.records import BUG, BugReport, Task
-from codedata.run.stage import Reads, Stage
+from codedata.run.stage import Reads, Stage, Writes
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
+from codedata.tasks.folder.task_folder import PARTS
 from codedata.tasks.prove.rules import MAX_BROKEN_SHARE
 from codedata.tasks.stages import candidate_stage, candidates_in, instruct_stage, prove_stage
 from codedata.terminal import plural
@@ -93,7 +94,7 @@ class Stages:
 
     def _reported(self, word: Word) -> Steps:
         settings = self.settings
-        return {"issue": lambda models: Reporter(settings, models, self._host(models)).stage(word),
+        return {"issue": lambda models: self._issue(word, models),
                 "instruct": lambda models: instruct_stage(
                     bug_tasks(settings.root, word.owns), f"bug_inject.{word.prefix}instruct",
                     Reads(Store(settings.root, BugReport), ("problem_statement",),
@@ -102,6 +103,19 @@ class Stages:
                     lambda task, report: report.problem_statement,
                     sum_up=lambda: [describe_bugs(all_readable(settings.root, Task, BUG))],
                     after=f"bug_inject.py {word.name}", then="export.py")}
+
+    def _issue(self, word: Word, models: Models) -> Stage:
+        root, maker = self.settings.root, f"bug_inject.py {word.name} --steps {word.maker}"
+        client = models.client("issue") if self.settings.issue.writer == "llm" else None
+        reporter = Reporter(self._host(models), maker, client)
+        return Stage(
+            f"bug_inject.{word.prefix}issue", make=reporter.make, identity=reporter.identity(),
+            cost_note=reporter.cost_note(),
+            reads=Reads(bug_tasks(root, word.owns), PARTS, made_by=f"bug_inject.{word.maker}"),
+            writes=Writes(Store(root, BugReport),
+                          fields=("problem_statement", "reproduction"),
+                          optional=("reproduction",)),   # a user may write only the statement
+            after=f"bug_inject.py {word.name}")
 
     def _analyses(self, key: str = "analysis") -> Analyses:
         return Analyses(self.settings.root, self.preprocessed.rows, key)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 
-from codedata.bugs.issues.issue_facts import Differences
 from codedata.code.patches import diff_of, n_changed_lines
 from codedata.errors import Excluded, ItemFailed
+from codedata.issues.issue_facts import Differences
 from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied

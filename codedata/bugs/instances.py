@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.code.patches import normalised
@@ -16,29 +16,16 @@ from codedata.records import (
     BUG,
     Candidate,
     Candidates,
-    Files,
     ProposedChange,
     Task,
     candidate_of,
 )
 from codedata.run.stage import Reads
-from codedata.tasks.folder.task_folder import (
-    GOLD,
-    REVERSE,
-    TEST_PATCH,
-    TEST_SCRIPT,
-    hidden_in,
-    image_of,
-    text_in,
-    verifier_config,
-)
-from codedata.verifier.junit import restored_name
 
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 FEATURE = "feature"        # the family of an agent's candidate that is not meant as a bug
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
 READ = "base_commit", "change", "config"   # of a candidate
-FOLDERS = ("environment", "solution", "tests")
 AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # names of agents' files and instances
 
 
@@ -142,42 +129,3 @@ def operator_of(candidate: ProposedChange) -> str:
 def name_of(repo_name: str, candidate: ProposedChange) -> str:
     """Return the instance id of a candidate."""
     return f"{repo_name}.{operator_of(candidate)}.{normalised(candidate['diff'])[:8]}"
-
-
-# tasks -------------------------------------------------------------------------------------------
-
-@dataclass(frozen=True)
-class ProvenBug:
-    """Hold the fields of a task's folder about its bug."""
-
-    instance_id: str
-    repo: str
-    language: str
-    symbol: str              # id of the changed function, as in analysis/
-    patch: str               # the gold patch: removes the bug
-    bug_patch: str           # its reverse: introduces the bug
-    FAIL_TO_PASS: list[str]  # escaped by junit.escaped_name()
-    test_patch: str = ""
-    hidden: Files = field(default_factory=dict)   # the tests that graders put in place, by path
-    image: str = ""
-    log: str = ""            # the end of the output of a run with the bug
-    symbols: list[str] = field(default_factory=list)   # ids of all functions that the bug changes
-    test_script: str = ""
-
-    @classmethod
-    def of(cls, task: Task) -> ProvenBug:
-        """Return the bug of a task."""
-        proof, failing = task.proof or {}, verifier_config(task).get("FAIL_TO_PASS")
-        repo, language, symbol = (str(task.about.get(key) or "")
-                                  for key in ("repo", "language", "symbol"))
-        return cls(
-            task.instance_id, repo, language, symbol, text_in(task.solution, GOLD),
-            text_in(task.solution, REVERSE), [*map(str, failing or [])],
-            text_in(task.tests, TEST_PATCH),
-            hidden_in(task), image_of(task), str(proof.get("log") or ""),
-            [*map(str, proof.get("symbols") or [])], text_in(task.tests, TEST_SCRIPT))
-
-    @property
-    def failing(self) -> list[str]:
-        """Return the sorted names of the tests that fail with the bug, spelled as in env/."""
-        return sorted(map(restored_name, self.FAIL_TO_PASS))

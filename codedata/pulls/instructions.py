@@ -1,5 +1,6 @@
 """Write the instruction of a pull request's task: the issue that it solves, or its own description;
-if neither is good enough, a text by a model.
+if neither is good enough, with a script of a failing test and its outputs before and after the
+request, or a text by a model.
 
 The model first compares a text with the tests and the solution: do the tests demand something that
 the text does not state, and does the text reveal the solution? Only then does it write a new text,
@@ -17,7 +18,9 @@ from functools import partial
 from codedata.checks.requests import changelog_entries, own_words, request_problems
 from codedata.disk.store import digest
 from codedata.errors import Excluded
-from codedata.leak.hidden import parts_of_test
+from codedata.issues.issue_checks import LANGUAGE_WORDS
+from codedata.issues.issue_report import PYTHON, Reporter
+from codedata.leak.hidden import NAME, parts_of_test
 from codedata.leak.leaked_facts import given_away, in_words
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask, object_in, part_in
@@ -53,10 +56,11 @@ def tells(commit: Commit, text: str, said: str = "") -> list[str]:
 
 
 class TextWriter:
-    """Write instructions. Without a model in [pr_tasks] writer, they are the requests' own texts.
-    """
+    """Write instructions. Without a model in [pr_tasks] writer, they are the requests' own texts,
+    with parts of a report by `reporter` if necessary."""
 
-    def __init__(self, settings: Settings, models: Models):
+    def __init__(self, settings: Settings, models: Models, reporter: Reporter):
+        self._reporter = reporter
         self._min_words = settings.export.min_words
         is_asked = settings.pr_tasks.writer == "llm"
         self._client = models.client("issue") if is_asked else None
@@ -64,9 +68,9 @@ class TextWriter:
     def identity(self) -> dict:
         """Return the settings that determine the instructions."""
         if not self._client:
-            return {}
+            return self._reporter.identity()
         prompts = digest([*map(_packaged, (READ, WRITE, AGAIN, SCHEMA))])
-        return {**self._client.spec.identity(), "prompts": prompts}
+        return {**self._reporter.identity(), **self._client.spec.identity(), "prompts": prompts}
 
     def bound(self) -> str:
         """Return a line with the minimum number of calls."""
@@ -76,8 +80,9 @@ class TextWriter:
 
     def text_of(self, task: Task, commit: Commit) -> str:
         """Return the instruction of a task. Raise ItemFailed if no text by the model is accepted,
-        and Excluded if there is no model and a rule is against the request's own text."""
-        text, problems = own_text(commit), ["needs a text: it says nothing"]
+        and Excluded if there is no model and a rule is against the text."""
+        own = own_text(commit)
+        text, problems = self._with_script(task, commit, own), ["needs a text: it says nothing"]
         if not self._client:
             broken_rules = request_problems(text, commit.new_names or (), self._min_words)
             rule, _ = next(broken_rules, ("" if text else problems[0], ""))
@@ -88,13 +93,16 @@ class TextWriter:
         if text:
             problems = [*self._problems(task, commit, text)]
         current_reply_log().note(told=problems or "nothing")
+        if text != own:
+            problems.append("a program has put its parts together")
         if not problems:
             return text
 
         def read(reply: Reply) -> str:
             issue = part_in(reply.text, "issue")
             begin_step("reading what was written")
-            if faults := [*_shown_of(task, commit, issue), *self._problems(task, commit, issue)]:
+            faults = [*_shown_of(task, commit, issue, text), *self._problems(task, commit, issue)]
+            if faults:
                 raise Rejected("it will not do", *faults)
             return issue
 
@@ -102,6 +110,22 @@ class TextWriter:
         request = _filled(WRITE, task, commit, text, problems="\n".join(f"- {one}"
                                                                         for one in problems))
         return ask(self._client, read, request, _packaged(AGAIN))
+
+    def _with_script(self, task: Task, commit: Commit, text: str) -> str:
+        """Return a request's own text. Add a script of a failing test with its outputs before and
+        after the request, if a rule is against the text, or it names nothing that its tests use.
+        """
+        names = [{*NAME.findall(one)} - LANGUAGE_WORDS for one in (
+            text, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
+        rules = request_problems(text, commit.new_names or (), self._min_words)
+        if commit.language != PYTHON or (set.intersection(*names) and not any(rules)):
+            return text
+        try:
+            report = self._reporter.make(task).problem_statement
+        except Excluded:
+            return text
+        title, _, body = report.partition("\n\n")
+        return f"{title if tells(commit, text) else text.strip() or title}\n\n{body}"
 
     def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
         """Yield the faults of a text, by a rule or according to the model, and the places that
@@ -117,11 +141,9 @@ class TextWriter:
             yield f"it tells the solution: {one['quote']!r} ({one['why']})"
 
 
-def _shown_of(task: Task, commit: Commit, text: str) -> Iterator[str]:
-    """Yield the parts of the solution and the tests that a text shows but the request's own text
-    does not.
-    """
-    own = own_text(commit)
+def _shown_of(task: Task, commit: Commit, text: str, own: str) -> Iterator[str]:
+    """Yield the parts of the solution and the tests that a text shows but `own`, the request's text
+    with a script, does not."""
     yield from tells(commit, text, own)
     for test in _failing(task):
         name = parts_of_test(test)[-1]

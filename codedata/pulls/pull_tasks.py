@@ -55,7 +55,8 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
     return candidate_of(
         commit.instance_id, change, about, test_patch, repo=commit.repo,
         environment=repo_name_of(commit.repo, commit.base_commit), base_commit=commit.base_commit,
-        direction=SOLVES, method=PULL_REQUEST, licence=commit.licence), next((reason for reason, applies in refusals.items() if applies), "")
+        direction=SOLVES, method=PULL_REQUEST, licence=commit.licence), next(
+            (reason for reason, applies in refusals.items() if applies), "")
 
 
 def pull_candidates(settings: Settings) -> Reads:

@@ -16,7 +16,9 @@ from proof_heron import (
 from proof_heron import heron as heron  # a fixture
 
 from codedata.bugs.held_out import HeldOutCases
-from codedata.bugs.issues.issue_facts import (
+from codedata.disk.layouts import content_of
+from codedata.errors import Excluded
+from codedata.issues.issue_facts import (
     NO_CALL,
     NO_OTHER,
     NO_SCRIPT,
@@ -26,8 +28,6 @@ from codedata.bugs.issues.issue_facts import (
     known_in,
     resembling,
 )
-from codedata.disk.layouts import content_of
-from codedata.errors import Excluded
 from codedata.records import Rules
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine

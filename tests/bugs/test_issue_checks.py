@@ -2,9 +2,9 @@
 import pytest
 from reported_heron import GOLD, a_bug
 
-from codedata.bugs.instances import ProvenBug
-from codedata.bugs.issues.issue_checks import Hidden, names_used, shown_output
-from codedata.bugs.issues.issue_report import ReproductionRun
+from codedata.issues.issue_checks import Hidden, names_used, shown_output
+from codedata.issues.issue_report import ReproductionRun
+from codedata.issues.proven_bug import ProvenBug
 
 SCRIPT = "reproduce.py"
 

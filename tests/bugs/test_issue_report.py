@@ -9,7 +9,7 @@ from reported_heron import a_bug, bug_path, read_bug
 from reported_heron import heron_bug as heron_bug  # a fixture
 
 import bug_inject
-from codedata.bugs.issues.issue_texts import FORMS
+from codedata.issues.issue_texts import FORMS
 from codedata.settings import FORMAT_RETRIES
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("heron_bug")]

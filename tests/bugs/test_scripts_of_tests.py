@@ -1,8 +1,8 @@
 """Test what failing tests are turned into: scripts that a user could write."""
 import pytest
 
-from codedata.bugs.issues.issue_facts import RECORDED, Difference
-from codedata.bugs.issues.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
+from codedata.issues.issue_facts import RECORDED, Difference
+from codedata.issues.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
 from codedata.suites.recorded_calls import Outcome, ReplayJob
 
 FILES = {

@@ -11,9 +11,9 @@ from root import write_json
 from scaled import a_candidate, write_judged
 
 import bug_inject
-from codedata.bugs.issues.issue_facts import CASES
 from codedata.code.patches import normalised
 from codedata.disk.store import Store, digest
+from codedata.issues.issue_facts import CASES
 from codedata.records import Task
 from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS
 

@@ -170,6 +170,12 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
         about = task.config["metadata"]["codedata"]
         assert (about["language"], about["told"]) == (
                 "python", "not read by a model before the proof")
+    # their own words name nothing that fails: a script of a test follows
+    for name, lines in ((ID, ["print(plumbline())", "ImportError: cannot import name 'plumbline'"]),
+                        ("birds__heron-9", ["print(heron.nest())", "has no attribute 'nest'"])):
+        text = store.read(name).instruction
+        assert text.startswith("Fix wading\n\nIt sank.\n\n")
+        assert [line for line in lines if line not in text] == []
     ledger = (tmp_path / "task/_ledger.jsonl").read_text()
     assert "no test fails before it and passes after it" in ledger
     assert "ends before tests that it changes: tests/test_heron.py::test_behind" in ledger

@@ -23,12 +23,15 @@ GOLD = """diff --git a/heron.py b/heron.py
 +    return _stride_below(depth_cm)
 """
 TESTS = GOLD.replace("heron.py", "test_heron.py").replace("_stride_below", "wade_slowly")
-COMMIT = Commit("birds__heron-7", "birds/heron", "python", "0" * 40, "",
+COMMIT = Commit("birds__heron-7", "birds/heron", "javascript", "0" * 40, "",
                 "Herons sink in the mud, as it is deep.", ["heron.py"], GOLD, TESTS)
 TASK = SimpleNamespace(
     tests={"test.patch": TESTS.encode(),
            "config.json": json.dumps({"FAIL_TO_PASS": ["t.py::test_mud_is_deep"]}).encode()},
     solution={"gold.patch": GOLD.encode()})
+REPORT = "Why 3?\n\n    wade_slowly(7)\n\nIt gives 3, I expected 2.\n"
+REPORTER = SimpleNamespace(
+    identity=dict, make=lambda task: SimpleNamespace(problem_statement=REPORT))
 UNSAID = {"test": "test_mud_is_deep", "demand": "the name wade_slowly"}
 
 
@@ -36,12 +39,13 @@ def found(unsaid=(), told=()) -> str:
     return json.dumps({"unsaid": [*unsaid], "tells": [{"quote": one, "why": "w"} for one in told]})
 
 
-def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = COMMIT) -> str:
+def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = COMMIT, **fields
+            ) -> str:
     fake_llm.script(*replies)
     settings = settings_for(fake_llm)
     settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
     with Models(settings) as models, item_calls(tmp_path) as calls:
-        text = TextWriter(settings, models).text_of(TASK, commit)
+        text = TextWriter(settings, models, REPORTER).text_of(TASK, replace(commit, **fields))
     assert ("told" in calls.notes) == (writer == "llm")
     return text
 
@@ -93,6 +97,20 @@ def test_a_request_whose_text_a_rule_is_against_gets_one_only_from_a_model(tmp_p
             written(tmp_path, fake_llm, writer="own", commit=commit)
     assert written(tmp_path, fake_llm, f"<issue>{COMMIT.description}</issue>", found(),
                    commit=nothing) == f"{COMMIT.description}\n"
+
+
+def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
+    own, body = COMMIT.description, REPORT.partition("\n\n")[2]
+    texts = {own: f"{own}\n\n{body}", "": REPORT, f"{own} See _stride_below.": REPORT,
+             f"{own} See wade().": f"{own} See wade().\n"}
+    for said, text in texts.items():
+        assert text == written(tmp_path, fake_llm, writer="own", language="python",
+                               description=said)
+    text = f"{own} wade_slowly(7) should give 2.\n"
+    assert text == written(tmp_path, fake_llm, found(), f"<issue>{text}</issue>", found(),
+                           language="python")
+    assert all(body in request.text for request in fake_llm.requests[:2])
+    assert "- a program has put its parts together" in fake_llm.requests[1].text
 
 
 def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fake_llm):

@@ -234,7 +234,7 @@ def outcome_of(lines, last, recorded, observe, source):
         sys.settrace(None)
         sys.setprofile(None)
         found = {"kind": "raises" if is_last else "fails", "type": type(error).__name__,
-                 "text": str(error)[:MAX_TEXT], "last": last,
+                 "text": message_of(error)[:MAX_TEXT], "last": last,
                  "mro": [one.__name__ for one in type(error).__mro__]}
         if recorded is not None:
             found["agrees"] = recorded["raised"] == found["type"]
@@ -251,6 +251,11 @@ def outcome_of(lines, last, recorded, observe, source):
         found["kind"] = "opaque"
     return dict(found, direct=ran.direct, ran={path: sorted(lines)
                                                for path, lines in ran.lines.items()})
+
+
+def message_of(error):
+    """Return the text of an exception, without the path in that of an ImportError."""
+    return str(error).replace(" ({})".format(getattr(error, "path", None)), "")
 
 
 def is_recorded(value, recorded):

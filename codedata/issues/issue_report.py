@@ -1,4 +1,5 @@
-"""Write the issue report of a bug as a user would: the step `issue` of bug_inject.py.
+"""Write the issue report of a bug as a user would: the step `issue` of bug_inject.py. A pull
+request whose own words are not enough gets such a report, too (pulls/instructions.py).
 
 A fact (issue_facts.py) is a script whose outcome the bug changes. The best fact that fresh
 containers confirm is the reproduction. If there is none, a model is asked for a script, which is
@@ -16,23 +17,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from codedata.bugs.instances import FOLDERS, ProvenBug, Word, bug_tasks, is_of_agent
-from codedata.bugs.issues.issue_checks import Hidden, shown_output
-from codedata.bugs.issues.issue_facts import RECORDED, Difference, Differences
-from codedata.bugs.issues.issue_texts import report_text
 from codedata.code.calls import call_graph
 from codedata.code.entities import Entity, SourceFile, Sources, all_entities, language_of
-from codedata.disk.store import Store, digest
+from codedata.disk.store import digest
 from codedata.errors import Excluded, ItemFailed
+from codedata.issues.blame import blamed
+from codedata.issues.issue_checks import Hidden, shown_output
+from codedata.issues.issue_facts import RECORDED, Difference, Differences
+from codedata.issues.issue_texts import report_text
+from codedata.issues.proven_bug import ProvenBug
 from codedata.leak.hidden import NAME
-from codedata.llm import Models, Reply
+from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask, part_in
 from codedata.records import BugReport, Task
-from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
-from codedata.settings import Settings
 from codedata.suites.contexts import sources_in
 from codedata.suites.project_suite import run_script
 from codedata.suites.recorded_calls import Outcome
@@ -60,7 +60,7 @@ NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
-TEXTS = 7                  # raise it when reports without a model change
+TEXTS = 8                  # raise it when reports without a model change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -108,6 +108,7 @@ class Trees:
     bug: ProvenBug
     host: SandboxFactory
     label: str
+    maker: str   # the command that makes the image
 
     @property
     def seconds(self) -> int:
@@ -119,10 +120,8 @@ class Trees:
         """Yield a fresh sandbox with one of the trees. Raise ItemFailed if that is impossible."""
         image = self.bug.image
         if not self.host.has_image(image):
-            is_agents = is_of_agent(self.bug.instance_id)
-            steps = "agent --steps prove" if is_agents else "scale --steps report"
             raise ItemFailed(f"its image {image} is gone.",
-                             todo=f"To make it again: python bug_inject.py {steps}")
+                             todo=f"To make it again: python {self.maker}")
         with self.host.open(image, self.label, self.host.workdir_of(image)) as sandbox:
             if is_fixed and (error := apply_patch(sandbox, self.bug.patch)[2]):
                 raise ItemFailed(error, image)
@@ -162,37 +161,34 @@ class Trees:
 
 
 class Reporter:
-    """Write issue reports; make() is the item function."""
+    """Write the reports of bugs that the command `maker` proves; make() is the item function.
+    `tells_only_case`: a report may show the case of the only failing test."""
 
-    def __init__(self, settings: Settings, models: Models, host: SandboxFactory):
-        self._settings = settings
-        self._host = host
-        self._client = models.client("issue") if settings.issue.writer == "llm" else None
-        self._profiles = toml_of("codedata.bugs.issues", "profiles.toml")["profiles"]
+    def __init__(self, host: SandboxFactory, maker: str, client: Client | None = None,
+                 tells_only_case: bool = False):
+        self._host, self._maker, self._client = host, maker, client
+        self._tells_only_case = tells_only_case
+        self._profiles = toml_of("codedata.issues", "profiles.toml")["profiles"]
 
-    def stage(self, word: Word) -> Stage:
-        """Return the stage that writes the reports of a subcommand's bugs (agent or scale)."""
-        root = self._settings.root
-        note = ""
-        identity = {"writer": self._settings.issue.writer, "texts": TEXTS}
-        if self._client:
-            n_tries = 1 + self._client.spec.format_retries
-            note = f"at most {2 * n_tries} calls for each bug; most bugs take two"
-            prompts = digest([*map(_packaged, PROMPTS)])
-            identity = {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
-        return Stage(
-            f"bug_inject.{word.prefix}issue", make=self.make, identity=identity, cost_note=note,
-            reads=Reads(bug_tasks(root, word.owns), FOLDERS, made_by=f"bug_inject.{word.maker}"),
-            writes=Writes(Store(root, BugReport),
-                          fields=("problem_statement", "reproduction"),
-                          optional=("reproduction",)),   # a user may write only the statement
-            after=f"bug_inject.py {word.name}")
+    def identity(self) -> dict:
+        """Return the settings that determine the reports."""
+        if not self._client:
+            return {"writer": "template", "texts": TEXTS}
+        prompts = digest([*map(_packaged, PROMPTS)])
+        return {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
+
+    def cost_note(self) -> str:
+        """Return a line with the number of calls."""
+        if not self._client:
+            return ""
+        n_tries = 1 + self._client.spec.format_retries
+        return f"at most {2 * n_tries} calls for each bug; most bugs take two"
 
     def make(self, task: Task) -> BugReport:
         """Return the report of a bug, with the reproduction if a model made one."""
         bug = ProvenBug.of(task)
         label = f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}"
-        trees = Trees(bug, self._host, label)
+        trees = Trees(bug, self._host, label, self._maker)
         draw = random.Random(f"0 {bug.instance_id}")
         name, profile = draw.choice(sorted(self._profiles.items()))
         begin_step("reading README and docs")
@@ -204,8 +200,11 @@ class Reporter:
         title, project = "(none)", {"project": bug.repo.rpartition("/")[2]}
         try:
             reason = NO_FACT if bug.language == PYTHON else NOT_PYTHON
-            found, reproduction = _first_shown(differences, trees, reason)
-            form, text = report_text(found, draw, project | known)
+            found, reproduction = _first_shown(differences, trees, reason,
+                                               self._tells_only_case)
+            with trees.open(is_fixed=True) as right, trees.open() as wrong:
+                run = Differences(right, wrong, bug.test_script).run
+                form, text = report_text(found, draw, project | known, blamed(found.right, run))
             about = {"writer": "template", "form": form, "kind": found.kind, "case": found.case}
             title = text.partition("\n")[0]
         except Excluded:
@@ -270,14 +269,14 @@ class Reporter:
             _packaged(AGAIN))
 
 
-def _first_shown(differences: list[Difference], trees: Trees, reason: str
+def _first_shown(differences: list[Difference], trees: Trees, reason: str, tells_only_case: bool
                  ) -> tuple[Difference, Reproduction]:
     """Return the first difference that fresh containers reproduce exactly, with its reproduction.
     Raise Excluded if there is none; without differences, for the given reason. The case of the only
-    failing test does not count: knowing it is enough to pass the test."""
+    failing test does not count without `tells_only_case`: knowing it is enough to pass the test."""
     bug = trees.bug
     for one in differences:
-        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1:
+        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1 and not tells_only_case:
             reason = ONE_CASE
             continue
         reason = NOT_SHOWN

@@ -6,31 +6,26 @@ Whether the style of a form suits the project is not checked.
 """
 from __future__ import annotations
 
-import ast
 import random
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from operator import eq
 
-from codedata.bugs.issues.issue_facts import Difference
-from codedata.suites.recorded_calls import is_atom
+from codedata.issues.issue_facts import Difference
 from codedata.texts import fill, toml_of
 
 FORMS = toml_of(__package__, "issue_forms.toml")
 HOLE = re.compile(r"\{(\w+)\}")
 MAX_SHORT, MAX_INLINE, MAX_BLOCK = 32, 100, 600   # characters of an outcome in a title, line, block
 MAX_PART = 40              # characters of a part of a longer outcome
-FOREIGN = sys.stdlib_module_names | {"pytest"}    # modules that are not the project's
-IS_CLASS = re.compile(r"(?:^|\.)[A-Z]\w*$")
-OF_MODULE = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z])")
 
 
-def report_text(found: Difference, draw: random.Random, known: Mapping[str, str]
-                ) -> tuple[str, str]:
-    """Return (the name of a form, the report in this form). `known` has at least "project"."""
-    parts = _parts(found, known)
+def report_text(found: Difference, draw: random.Random, known: Mapping[str, str],
+                blamed: tuple[str, bool]) -> tuple[str, str]:
+    """Return (the name of a form, the report in this form). `known` has at least "project";
+    `blamed` is as blame.blamed() returns it."""
+    parts = _parts(found, known, *blamed)
     kinds, forms = FORMS["kinds"], FORMS["forms"]
     phrases = {name: draw.choice(_drawable(texts, parts)) for name, texts in (
         FORMS["pieces"] | kinds[found.kind]).items()}
@@ -47,21 +42,20 @@ def _drawable(texts: Sequence[str], parts: Mapping[str, str]) -> list[str]:
     return [one for one in texts if parts.keys() >= {*HOLE.findall(one)}]
 
 
-def _parts(found: Difference, known: Mapping[str, str]) -> dict[str, str]:
+def _parts(found: Difference, known: Mapping[str, str], name: str, is_last: bool
+           ) -> dict[str, str]:
     """Return {hole: its text}."""
     right, wrong = found.right, found.wrong
     program = right.program.rstrip("\n")
     parts = {**known, "script": program, "script_block": indented(program),
-             "language": "python", "name": called(wrong.program) or known["project"],
+             "language": "python", "name": name or known["project"],
              **_outcome_parts("was", wrong.shown, right.shown, found.kind),
              **_outcome_parts("should", right.shown, wrong.shown, found.kind)}
     was, should = (FORMS["types"].get(one.type, one.type) for one in (wrong, right))
     is_same = (wrong.kind, was) == (right.kind, should)
     parts |= {"same_type": was} if is_same else {"was_type": was, "should_type": should}
-    code = right.last or right.lines[-1]
-    start = re.escape(parts["name"].rpartition(".")[2])
-    if re.match(rf"[\w.]*\b{start}\(.*\)$", code, re.DOTALL) and is_atom(code):
-        parts["direct"] = parts["name"]
+    if is_last:
+        parts["direct"] = name
     lines = program.split("\n")
     if len(lines) == 2 and lines[0].startswith(("import ", "from ")) and right.last:
         parts |= {"setup": lines[0], "call": right.last, "shown": lines[1]}
@@ -90,37 +84,3 @@ def _outcome_parts(side: str, text: str, other: str, kind: str) -> dict[str, str
 def indented(text: str) -> str:
     """Return a text as a block of Markdown."""
     return "\n".join(f"    {line}" for line in text.split("\n"))
-
-
-def called(program: str) -> str:
-    """Return the project's function that a program calls last, with its class; "" for none. Modules
-    outside the standard library count as the project's."""
-    nodes = [*ast.walk(ast.parse(program))]
-    names: dict[str, str] = {}   # {name in the program: the project's name}
-
-    def resolved(node: ast.AST) -> str:
-        if (text := ast.unparse(node)) in names:
-            return names[text]
-        match node:
-            case ast.Call(function):
-                name = resolved(function)
-                return name if IS_CLASS.search(name) else ""
-            case ast.Attribute(owner, name):
-                owner = resolved(owner)
-                return f"{owner}.{name}" if owner else ""
-        return ""
-
-    for node in nodes:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {alias.asname or alias.name: alias.name for alias in node.names
-                      if (getattr(node, "module", "") or alias.name).partition(".")[0]
-                      not in FOREIGN}
-        elif isinstance(node, ast.Assign):
-            names[ast.unparse(node.targets[0])] = resolved(node.value)
-        elif isinstance(node, ast.ClassDef) and node.bases:
-            names[node.name] = resolved(node.bases[0])
-    calls = [node for node in nodes if isinstance(node, ast.Call)]
-    for node in sorted(calls, key=lambda one: -one.lineno):
-        if name := resolved(node.func):
-            return OF_MODULE.sub("", name)
-    return ""

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from codedata.bugs.issues.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
 from codedata.errors import Excluded
+from codedata.issues.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
 from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
@@ -141,9 +141,8 @@ class Differences:
         """Return the differences with shorter scripts: only the lines that the outcome needs in
         either tree."""
         jobs = [_job(one.right) for one in bases]
-        sides = [self._replay(tree, jobs, prune=True) for tree in self._trees]
         shorter = []
-        for base, *needed in zip(bases, *sides, strict=True):
+        for base, *needed in zip(bases, *self.run(jobs, prune=True), strict=True):
             # None if the script ends early in a tree: its lines do not count
             kept = [line for one in needed if one for line in one.lines]
             script = [line for line in base.right.lines if line in kept], base.right.last
@@ -205,6 +204,10 @@ class Differences:
         outcomes = [one for one in self._replay(right, jobs)
                     if one and not credential_in([one.program, one.text])]
         return [*zip(outcomes, self._replay(wrong, [*map(_job, outcomes)]), strict=True)]
+
+    def run(self, jobs: Sequence[ReplayJob], prune: bool = False) -> list[list[Outcome | None]]:
+        """Return the outcomes of scripts in each of the two trees."""
+        return [self._replay(tree, jobs, prune) for tree in self._trees]
 
     def _replay(self, tree: Sandbox, jobs: Sequence[ReplayJob], prune: bool = False
                 ) -> list[Outcome | None]:

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from codedata.bugs.instances import ProvenBug
 from codedata.code.call_values import BUILT_IN
 from codedata.code.patches import added_runs
+from codedata.issues.proven_bug import ProvenBug
 from codedata.leak.hidden import NAME, RANGE, Patch, parts_of_test
 from codedata.leak.leaked_facts import given_away, in_words
 from codedata.records import Commit
@@ -137,6 +137,7 @@ def shown_output(output: str, workdir: str, script: str) -> str:
     own = re.escape(folder)
     text = FRAME.sub(frame, f"{output}\n").replace(folder + script, script)
     text = re.sub(rf"^ +at .*{own}.*\n", "", text, flags=re.MULTILINE)   # frames of JavaScript
+    text = re.sub(rf" \({own}[^()\n]*\)$", "", text, flags=re.MULTILINE)   # in an ImportError
     text = re.sub(rf"{own}[\w./@+~-]+(?::\d+)*", "…", text)
     for pattern, same in STABLE.items():
         text = re.sub(pattern, same, text)
