@@ -34,6 +34,7 @@ from codedata.sampling.pull_requests import all_prs
 from codedata.sampling.trajectories import hub_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import chosen_by
+from codedata.tasks.prove.proof import PatchProver
 from codedata.tasks.stages import candidates_in, instruct_stage, prove_stage
 
 STEPS = {"rows": Candidate, "prove": Task, "instruct": Task}
@@ -62,8 +63,8 @@ def main(argv=None) -> int:
         coverage = replace(coverage_reads(root), optional=True, fields=())
         return prove_stage(
             "prove.prove", candidates_in(root), Store(root, Task), environments(),
-            SandboxFactory(settings, models.stop),
-            HeldOutCases().of, unrelated_tests, (coverage,), after="prove.py --rows",
+            PatchProver(SandboxFactory(settings, models.stop), HeldOutCases().of, unrelated_tests),
+            (coverage,), after="prove.py --rows",
             then="audit.py; export.py")
 
     def has_text(name: str) -> bool:

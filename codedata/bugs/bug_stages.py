@@ -25,6 +25,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 from codedata.tasks.folder.task_folder import PARTS
+from codedata.tasks.prove.proof import PatchProver
 from codedata.tasks.prove.rules import MAX_BROKEN_SHARE
 from codedata.tasks.stages import candidate_stage, candidates_in, instruct_stage, prove_stage
 from codedata.terminal import plural
@@ -86,8 +87,8 @@ class Stages:
         root = self.settings.root
         return prove_stage(
             f"bug_inject.{word.maker}", candidates_in(root, BUG, word.owns),
-            bug_tasks(root, word.owns), self.environments(), self._host(models),
-            HeldOutCases().of,
+            bug_tasks(root, word.owns), self.environments(),
+            PatchProver(self._host(models), HeldOutCases().of),
             identity={"hide_tests": True, "max_broken_share": MAX_BROKEN_SHARE, "cases": CASES},
             after=f"bug_inject.py {word.name} --steps {word.before}",
             then=f"bug_inject.py {word.name} --steps issue")

@@ -41,7 +41,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.test_results import place_of
 from codedata.tasks.folder.task_folder import BEFORE_DOCUMENT, verifier_config
 from codedata.tasks.prove.outcomes import GOOD, SURVIVES, known_results, time_limit
-from codedata.tasks.prove.proof import CandidateProof
+from codedata.tasks.prove.proof import CandidateProof, PatchProver
 from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules
 from codedata.tasks.screen.screening import Screener
 from codedata.tasks.stages import (
@@ -286,8 +286,8 @@ def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stag
     """Return the stage that proves stripped patches."""
     tasks = tasks_of(root)
     return prove_stage(
-        "nl2repo.proof", candidates_in(root, STRIPPED_PATCH), tasks, environments, host,
-        refusal=unrelated_tests, also_reads=(coverage_reads(root),),
+        "nl2repo.proof", candidates_in(root, STRIPPED_PATCH), tasks, environments,
+        PatchProver(host, refusal=unrelated_tests), (coverage_reads(root),),
         sum_up=lambda: [describe_strips(all_readable(root, Candidate, STRIPPED_PATCH),
                                         tasks.names(), tasks.ledger.excluded)],
         after=RELATIONSHIP, then="nl2repo.py --steps doc_part2,doc_part1,doc")

@@ -18,6 +18,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 from codedata.suites.repo_names import repo_name_of
+from codedata.tasks.prove.proof import PatchProver
 from codedata.tasks.stages import candidate_stage, candidates_in, prove_stage
 
 MAX_FILES = 10       # files of code that a request may change
@@ -83,6 +84,7 @@ def proof_stage(settings: Settings, host: SandboxFactory) -> Stage:
     root = settings.root
     return prove_stage(
         "pr_tasks.prove", candidates_in(root, PULL_REQUEST),
-        Store(root, Task, kind=PULL_REQUEST), Environments(root, unhealthy_too=True), host,
+        Store(root, Task, kind=PULL_REQUEST), Environments(root, unhealthy_too=True),
+        PatchProver(host),
         after="pr_tasks.py --setup",
         then="pr_tasks.py --steps instruct")

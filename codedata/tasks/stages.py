@@ -27,7 +27,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import JUDGED_BY, labelled
 from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS
 from codedata.tasks.prove.outcomes import GOOD, time_limit
-from codedata.tasks.prove.proof import IMAGES, LABELS, Cases, PatchProver, Refusal
+from codedata.tasks.prove.proof import IMAGES, LABELS, PatchProver
 from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules, first_run
 from codedata.tasks.screen.screening import WHOLE_SUITE, Found, Screener
 from codedata.terminal import plural, say
@@ -48,13 +48,11 @@ def candidates_in(root: Path, kind: str = "", owns: Callable[[str], bool] = bool
 
 
 def prove_stage(name: str, candidates: Store, tasks: Store, environments: Derived,
-                host: SandboxFactory, cases: Cases | None = None, refusal: Refusal | None = None,
-                also_reads: tuple[Reads, ...] = (), identity: dict | None = None, **more
-                ) -> Stage:
+                prover: PatchProver, also_reads: tuple[Reads, ...] = (), **more) -> Stage:
     """Return the stage that proves candidates, each with its environment, and writes their tasks.
     It excludes a candidate that is refused, and writes the reason next to it. `also_reads` may have
     the coverage of the environments."""
-    prover = PatchProver(host, cases, refusal)
+    host = prover.factory
     lost = [host.find_lost(IMAGES[kind]) for kind in ([tasks.kind] if tasks.kind else IMAGES)]
 
     def make(candidate: Candidate, *joined) -> Task:
@@ -77,7 +75,7 @@ def prove_stage(name: str, candidates: Store, tasks: Store, environments: Derive
         name, make=make, writes=Writes(tasks, PROVEN_FIELDS, lacks=lacks),
         reads=Reads(candidates, ("base_commit", "change", "tests", "config")),
         also_reads=(judged_in(environments), *also_reads),
-        identity={"proof": PROOF, **(identity or {})}, **more)
+        identity={"proof": PROOF, **more.pop("identity", {})}, **more)
 
 
 @in_driver

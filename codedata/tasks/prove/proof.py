@@ -106,7 +106,7 @@ class PatchProver:
 
     def __init__(self, factory: SandboxFactory, cases: Cases | None = None,
                  refusal: Refusal | None = None):
-        self._factory, self._checks = factory, (cases, refusal)
+        self.factory, self._checks = factory, (cases, refusal)
         self._baselines: dict[str, Baseline] = {}
         # let only one thread at a time run an environment's suite without a change
         self._locks = defaultdict(threading.Lock)
@@ -117,10 +117,10 @@ class PatchProver:
         Excluded if a run disproves the task, no image can be made, or graders could not read its
         results; ItemFailed if the environment differs from its record in env/."""
         rules = rules_of(candidate)
-        if reason := self._factory.no_images:
+        if reason := self.factory.no_images:
             raise Excluded(f"no image can be made: {reason}.", candidate.name)
         counted = replace(environment, flaky=[*environment.flaky, *rules.ungraded])
-        return CandidateProof(candidate, rules, counted, coverage, self._factory, label,
+        return CandidateProof(candidate, rules, counted, coverage, self.factory, label,
                               partial(self.baseline_of, counted, label)).task(*self._checks)
 
     def baseline_of(self, environment: Environment, label: str) -> Baseline:
@@ -131,7 +131,7 @@ class PatchProver:
         with self._locks[key]:
             if key not in self._baselines:
                 runs = 1 if environment.install_script else ROW_RUNS
-                baseline = run_baseline(environment, self._factory, label, runs)
+                baseline = run_baseline(environment, self.factory, label, runs)
                 if environment.install_script:   # a name that env/ lacks may contain the time
                     known = known_results(environment)
                     baseline = replace(baseline, statuses={
