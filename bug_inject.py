@@ -5,15 +5,13 @@ report it as a user would.
 `agent`: an agent breaks code, breaks a contract between functions, or adds a feature.
   coverage, analysis   analyze.py's two steps (together: preprocess)
   inject               an agent makes each candidate (bug_issue: this step and all below)
-  candidates           a folder for each, in candidate/
-  prove                tests fail with the bug, pass without it; write its task (also: instances)
+  candidates, prove    tests fail with the bug, pass without it; write its task (also: instances)
   issue, instruct      a reproduction, the report; the task's instruction (issue: both)
 `scale`: mutation operators make hundreds of bugs in a repository, without a model.
   register             write a config, to be edited: where bugs go, how tests are chosen
   generate             candidates by the seed, 40 per file
   validate             find the tests that detect each (screening); --full: by the whole suite
-  candidates           choose within the caps of [bug]
-  report               prove, write tasks (also: candidates); then issue and instruct
+  candidates, report   choose within the caps of [bug], prove, write tasks; then issue and instruct
 
 reads   env/<repo_name>.json           Environment, from env_setup.py; or the rows of --input
         coverage/, analysis/, nl2repo/_meta/ (licences), if they exist (scale)

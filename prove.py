@@ -41,6 +41,7 @@ STEPS = {"rows": Candidate, "prove": Task, "instruct": Task}
 
 
 def main(argv=None) -> int:
+    """Prove the candidates of a root."""
     parser = cli.parser(__doc__, "sandbox")
     flags = parser.add_argument_group("flags of prove.py")
     cli.steps_flag(flags, STEPS)
@@ -64,7 +65,7 @@ def main(argv=None) -> int:
         return prove_stage(
             "prove.prove", candidates_in(root), Store(root, Task), environments(),
             PatchProver(SandboxFactory(settings, models.stop), HeldOutCases().of, unrelated_tests),
-            (coverage,), after="prove.py --rows",
+            (coverage,), after="bug_inject.py scale",
             then="audit.py; export.py")
 
     def has_text(name: str) -> bool:

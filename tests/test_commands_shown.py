@@ -14,7 +14,8 @@ from codedata.terminal import runnable
 
 CALL = r"[a-z_]+\.py(?: [\w.{}*'/=-]+(?:,[\w.{}=]+)*)*"
 NAMED = re.compile(f"{CALL}(?:; {CALL})*")   # by a stage: what comes before it and after it
-WORDS = {"word.name": "agent", "word": "agent", "steps": "agent", "then": "all", "how": "chosen"}
+WORDS = {"word.name": "agent", "word.before": "inject", "word.maker": "prove", "word": "agent",
+         "steps": "agent", "then": "all", "how": "chosen"}
 
 
 def texts_of(path: Path) -> set[str]:

@@ -66,10 +66,13 @@ def test_a_good_candidate_becomes_a_task_and_again_without_its_image_and_others_
     edit(root / "bug/_candidates/heron.agent-5.json", base_commit="0" * 40)
     done = prove(root)
     assert done.returncode == 0 and "is of another base commit than env/" in done.stderr
-    assert refusals(root) == {"heron.agent-2": "it is the same change as heron.agent-1",
-                              "heron.agent-3": "no test that passed before fails",
+    assert "left out: 1 (it is the same change as heron.agent-1)" in done.stderr
+    assert refusals(root) == {"heron.agent-3": "no test that passed before fails",
                               "heron.agent-4": "its tests refuse the feature: a fix takes most of "
                                                "it back"}
+    notes = {path.name.partition(".")[2].partition(".")[0]: path.read_text().strip()
+             for path in (root / "candidate").glob("*.refused.txt")}
+    assert notes == {name.partition(".")[2]: why for name, why in refusals(root).items()}
     name, = bugs_in(root)
     assert name == f"heron.agent-1.{normalised(FEATURE)[:8]}"
     bug = read_task(root, name)
@@ -80,8 +83,7 @@ def test_a_good_candidate_becomes_a_task_and_again_without_its_image_and_others_
     wanted = {"language": "python", "method": "agent", "tier": "agent",
               "created_at": "2024-05-01T10:00:00Z",
               "symbol": "heron.py::words", "made_from": {
-                  "directory": "bug/_candidates", "item": "heron.agent-1",
-                  "digest": digest(FEATURE)}}
+                  "directory": "candidate", "item": name, "digest": digest([FEATURE, ""])}}
     assert {key: bug.about[key] for key in wanted} == wanted and "licence" not in bug.about
     assert bug.config["metadata"]["tags"] == ["python", "bug", "feature"]
     assert [bug.proof[key] for key in ("tests", "broken", "files", "hunks")] == [11, 3, 1, 1]
