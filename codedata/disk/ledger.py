@@ -22,7 +22,7 @@ how, picks   from ch.py: "chosen" or "informed"; [{number, why}], the chooser's 
 asked_again  from ch.py: how often it asked for another turn because of a leak
 leak_error   from validate.py: why a leak judge gave no verdict
 text_form    from king.py and ch.py: true if the model was asked for a text, without tools
-told         from pr_tasks.py: "nothing", or what the request does not say
+told         from pr_tasks.py: "nothing", or the faults of the request's own text
 earlier      in a summed line: sums of the removed lines' calls, by model
 
 A line is written before its record is put in place. So after a kill between these two steps, the

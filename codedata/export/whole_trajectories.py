@@ -2,9 +2,8 @@
 these name. The caller passes a function that reads the rows, so that they may come from anywhere.
 
 Trainers get the trajectories that solved their task; dpo_trajectories pairs each with a failed one
-of the same beginning. Left out are near-duplicates by their actions, trajectories without an
-outcome or beyond the cap of a task, and those that read forbidden data
-(codedata/leak/forbidden.py).
+of the same beginning. Left out are near-duplicates by their actions, and trajectories that have
+no outcome, exceed the cap of a task, or read forbidden data (codedata/leak/forbidden.py).
 """
 from __future__ import annotations
 

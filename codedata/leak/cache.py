@@ -91,7 +91,7 @@ class LeakCheck:
     def check(self, answer: Answer, side: Side, commit: Commit, tries: list[Try],
               defence: str) -> Try:
         """Return the try for a side: its text, with all leak judges' findings or, without a leak
-        judge, those of certain_findings()."""
+        judge, the certain_findings()."""
         history = plain(answer.messages, answer.tools)
         turn = turn_text(side, answer.messages)
         if not self._clients:

@@ -63,7 +63,7 @@ class Cut(Exception):
 
 class Cluster:
     """Manage the pods of a namespace. `kubeconfig` is a file as for kubectl; without it, kubectl's
-    default file is used; if that does not exist, the account of the pod in which we run."""
+    default file is used; if that does not exist, the account of our own pod."""
 
     def __init__(self, namespace: str, kubeconfig: str = ""):
         self.namespace = namespace

@@ -34,8 +34,7 @@ class Shell:
                        'printf -v __command %s "$@"; set --; eval "$__command"')
         self._env = {}
         if proxy:
-            self._env |= dict.fromkeys(PROXY_NAMES, proxy)
-            self._env |= dict.fromkeys(NO_PROXY_NAMES, NO_PROXY)
+            self._env = dict.fromkeys(PROXY_NAMES, proxy) | dict.fromkeys(NO_PROXY_NAMES, NO_PROXY)
         if ca_path:
             self._env |= dict.fromkeys(CA_NAMES, ca_path)
         # texts that are never printed: the proxy's address, host and password

@@ -3,7 +3,7 @@ of the files, and use this machine's git.
 
 No program of the container is run. This machine's git reads only the objects and refs of
 repositories, never their settings or hooks. The search misses a history inside an archive or
-an encrypted file, and a copy of the project that is imported through links or path files
+an encrypted file. It also misses a copy of the project that is imported through links or path files
 (shadowed.py finds such copies from inside).
 """
 from __future__ import annotations

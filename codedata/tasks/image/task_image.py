@@ -3,8 +3,7 @@ history nor the solution.
 
 derive() works in a container of the image, with its tools. check_task_image() trusts none of them:
 it reads the files that a process in a container can read, on this machine. Lower layers of the
-image may hold the former source, but only someone who controls the engine or the registry can read
-them.
+image may hold the former source, but reading them needs control of the engine or the registry.
 """
 from __future__ import annotations
 
