@@ -2,7 +2,7 @@
 """Write documents from which a model can rebuild a repository, and make patches that strip
 function bodies. Runs of the tests prove that they fail with each patch.
 
-Eight steps; with --writer template the last three need no model.
+Eight steps. Only doc_part2 and doc_part1 ask a model; with --writer template they do not.
   extract        a copy of the source
   coverage       the lines that each test runs: analyze.py's step
   meta           the project's metadata
@@ -110,7 +110,8 @@ def steps_of(args, settings: Settings) -> dict:
 
 
 def step_of(stage: Stage, then: str) -> Stage:
-    """Return a stage of analyze.py as a step of this script, under the same key."""
+    """Return a stage of analyze.py as a step of this script. Its name, the key in ledgers, stays
+    the same."""
     return replace(stage, title=f"nl2repo.{stage.name.partition('.')[2]}",
                    then=f"nl2repo.py --steps {then}")
 

@@ -6,7 +6,7 @@
 Within `recording(ReplyLog(…))` (codedata/llm/replies.py), every finished reply is kept. A re-run
 after a kill repeats the actions in a new sandbox, and uses the kept replies as long as it sends the
 same requests. Differences in times do not count. Once an observation differs in anything else, the
-re-run asks the model again. So no observation may contain a generated address.
+re-run asks the model again. So no observation may contain a random name, path or port.
 """
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class AgentResult:
     max_iteration   | the model gave max_iterations replies without an answer
     tool_stop       | a tool ended it (`answer` is the tool's text), or max_seconds, max_tokens or
                     | max_usd was reached
-    error           | it could not go on: a request failed, the sandbox died, or replies stayed
-                    | malformed
+    error           | it could not go on: a request failed, the sandbox died, replies stayed
+                    | malformed, or the price for max_usd or the usage for max_tokens is unknown
 
     `error` gives details for each status but success. A trajectory file may also have the status
     `running`, while the run goes on or after it was killed.
@@ -89,7 +89,8 @@ class AgentResult:
     iterations: int          # number of the model's replies
     malformed: int           # number of invalid replies and tool calls
     protocol: str            # native | text
-    messages: list[dict]     # all messages, not shortened, in the form of the chat API
+    # messages in the form of the chat API, not shortened; without those before a switch to text
+    messages: list[dict]
     tools: list[dict]        # the schemas sent with each request
     # observations that later requests omit: {message, from_iteration, placeholder}
     left_out: list[dict]
@@ -98,7 +99,8 @@ class AgentResult:
     usage: dict
     handed_in: bool = False  # the answer was submitted; False for an answer in prose
     # cause of a run's end without an answer: a limit ("steps", "seconds", "tokens", "usd",
-    # "context"), "malformed" replies, a "tool", "refused" (content, by the endpoint), FAILED, DIED
+    # "context"), "malformed" replies, a "tool", "refused" (the endpoint refused the content),
+    # FAILED, DIED
     cause: str = ""
 
     def to_dict(self) -> dict:
@@ -308,8 +310,8 @@ class _Run:
         return outcome
 
     def _ending(self, stop: Stop) -> str | Stop:
-        """Pass an answer given in prose, or a reason to stop, to the tool `submit` or `stop`, which
-        may refuse it. Return the tool's result."""
+        """Pass an answer given in prose or by bash, or a reason to stop, to the tool `submit` or
+        `stop`, which may refuse it. Return the tool's result."""
         name, argument = ("submit", "answer") if stop.is_success else ("stop", "reason")
         tool = self.tools.get(name)
         arguments = {argument: stop.answer}
@@ -416,8 +418,8 @@ def usage_since(started: float, calls: list[dict]) -> dict:
 
 
 def limits_reached(limits: dict, usage: dict) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (status, "", error, cause) for each limit that the usage reaches. The keys of `limits`
-    are named like the fields of Agent."""
+    """Yield (status, "", error, cause) for each limit that is reached, or that cannot be checked
+    because the usage or price is unknown. The keys of `limits` are named like Agent's fields."""
     tokens = _total([usage["tokens_in"], usage["tokens_out"]])
     for name, used in (("max_seconds", usage["seconds"]), ("max_tokens", tokens),
                        ("max_usd", usage["cost_usd"])):

@@ -1,4 +1,4 @@
-"""Define the tools that end a run. Every agent has `submit`, even if it is not listed."""
+"""Define the tools that end a run. Every agent has `submit`; `stop` has to be listed."""
 from codedata.agent.tools import Stop
 
 

@@ -1,4 +1,5 @@
-'''Turn typed functions into tools; the model's description comes from signature and docstring.
+'''Turn typed functions into tools. The description that the model sees comes from signature and
+docstring.
 
     def count(sandbox: Sandbox, path: str, unit: Literal["lines", "words"] = "lines") -> str:
         """Count what is in a file.

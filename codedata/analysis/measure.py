@@ -1,7 +1,7 @@
 """Measure the lines that each test of an environment executes: the step `coverage` of analyze.py.
 
 The suite runs in fresh containers. Their image has coverage.py, and the image is removed after the
-run. Processes that tests start are not measured.
+run. Only Python code is measured, and only under pytest; processes that tests start are not.
 """
 from __future__ import annotations
 

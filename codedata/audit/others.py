@@ -1,8 +1,8 @@
-"""Read tasks made by others: folders in Harbor's form, or a Parquet file with a tar of such a
-folder in each row.
+"""Read tasks made by others, and copy them into task/: folders in Harbor's form, or a Parquet file
+with a tar of such a folder in each row.
 
-Reading has limits and runs nothing. Not promised: that the gold of a task that was read is
-rewarded; its tests may need a network, or files outside the working directory.
+Reading has limits and runs nothing. The gold of such a task may get no reward here, since its tests
+may need a network, or files outside the working directory.
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Ask a model to classify each survivor of `strength`: it breaks a sentence of the instruction, has
 the same meaning as the gold, or differs in a point that the instruction leaves open. Ask about the
-gold, too, since it may be wrong itself."""
+gold, too, since it may be wrong itself, unless it is the original code of a repository."""
 from __future__ import annotations
 
 import json

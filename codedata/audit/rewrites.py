@@ -1,4 +1,4 @@
-"""Rewrite a gold: keep its meaning, or change one letter of a string.
+"""Rewrite the Python files of a gold: keep their meaning, or change one letter of a string.
 
 A verifier must accept a rewrite with the same meaning. If it refuses one, the tests depend on the
 code's form, or the grader is wrong. If it refuses a changed string, the string's wording is part of

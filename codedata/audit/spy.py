@@ -1,5 +1,6 @@
-"""Look for the tests of a task in /tests and in every process, as a program that the tests start
-could. It runs as the agent's user while the verifier runs, and writes its results to /tmp/spied."""
+"""Look for the tests of a task in /tests and in the open files of every process, as a program that
+the tests start could. It runs as the agent's user while the verifier runs, and writes its results
+to /tmp/spied."""
 import glob
 import json
 import os

@@ -23,9 +23,9 @@ LINES = 12               # last lines shown of a verifier's output
 
 
 def try_scripts(settings: Settings, parser: argparse.ArgumentParser, paths: list[str]) -> int:
-    """Run each script as the agent of a task, and print its grade. Return the exit code, 0 if all
-    are graded. First print the faults of the task's folder. Raise Trouble if the folder cannot be
-    read."""
+    """Print the faults of a task's folder. Then run each script as the task's agent, and print its
+    grade. Return the exit code: 0 if all scripts were graded, else 1. Raise Trouble if the folder
+    cannot be read."""
     if len(paths) < 2:
         parser.error("try takes the folder of a task, and scripts: audit.py try FOLDER SCRIPT…")
     folder, host = Path(paths[0]).resolve(), SandboxFactory(settings, threading.Event())

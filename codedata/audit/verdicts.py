@@ -1,5 +1,5 @@
-"""Check the verdicts of a task's verifier on the gold, on the unchanged image, on variants of the
-gold with a small fault, and on rewrites with the same meaning."""
+"""Check the verdicts of a task's verifier on the gold (also under load), the unchanged image,
+variants of the gold with a small fault, and rewrites with the same meaning."""
 from __future__ import annotations
 
 import re

@@ -2,7 +2,7 @@
 state.
 
 A status in the labels does not approve a datapoint: anyone may write it. Records in dp/_checks/ and
-proof.json files may not have been written by codedata.
+proof.json files are believed, although anyone can write them.
 """
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Run an agent's command from a shell. Its arguments are flags, its result is JSON on stdout."""
+"""Run an agent's command from a shell. Its arguments are flags, or values in order; its result
+is JSON on stdout."""
 from __future__ import annotations
 
 import argparse

@@ -1,7 +1,7 @@
-"""Check the contents of datapoints as items of a run: each content is checked once, whatever the
-name of its folder. A datapoint in task/ that differs from its proof is checked and proven again.
+"""Check datapoints. The item of a run is a datapoint's content: the same content in two folders is
+checked once. A datapoint in task/ that differs from its proof is checked and proven again.
 
-A content without faults in validate.py is then audited by checks of audit.py (AUDITED).
+A content without faults in datapoints/validate.py is then audited by checks of audit.py (AUDITED).
 """
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ class Content:
 
 
 def contents_in(folders: Iterable[Path], root: Path, by_name: bool = False) -> Derived:
-    """Return the contents of folders by digest, or by folder name with `by_name`. The checks of
-    other contents are kept."""
+    """Return the contents of folders by digest, or by folder name with `by_name`. Records of
+    contents that are not in these folders do not count as orphans."""
     def content_in(_folder: str, task: Task) -> dict[str, Content]:
         content = content_of(task, known_checks(root, task))
         return {task.instance_id if by_name else content.content: content}
@@ -174,8 +174,9 @@ class ProvenTask(Task):
 
 def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
               anew: bool = False) -> DatapointChecks:
-    """Return the results of a datapoint's checks. Run the checks if there are no results for this
-    content, base image and validator, if the image was not built, or if `anew` is set."""
+    """Return the results of a datapoint's checks. Run the checks if there are no audited results
+    for this content, base image, validator and rivals, unless a check failed on them; also if the
+    image was not built, or if `anew` is set."""
     checks = known_checks(root, task)
     content = content_of(task, checks)
     is_current = checks and (checks.audit or not checks.ok) and not not_built(checks.checks) and (
@@ -188,7 +189,7 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
 
 def labelled_checks(root: Path, host: SandboxFactory, content: Content) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
-    step = current_step()   # the step of an agent, or of an item whose name is a digest
+    step = current_step()   # an agent's step keeps its text; an item's name is a digest
     step.within = step.within or content.instance_id[:30]
     with (labelled(host, content.instance_id, "dp") as label,
           at_hand(Path(content.folder)) as folder):
@@ -251,8 +252,8 @@ def with_proof(root: Path, task: RivalledTask, checks: DatapointChecks) -> Task:
 
 
 def row_of_check(found: AuditCheck) -> DatapointCheck:
-    """Return the row of a check. A result for review counts as passed. If the gold was refused
-    although its proof rewarded it, the row says that nothing was checked."""
+    """Return the row of a check. A result for review counts as passed. If the gold gets no full
+    reward now, although it did when the task was proven, the status is `not checked`."""
     status = ("failed" if found["result"] == FAILED else
               "passed" if has_ended(found) else "not checked")
     if found["result"] == NO_CASE and found["why"].startswith(GOLD_GETS):

@@ -1,6 +1,6 @@
 """Fetch the source of a published package, for a datapoint that is based on real code.
 
-Fetching runs the package's own build script, in a container with nothing but a network. The
+Fetching from PyPI may run the package's own build script, in a container with the network on. The
 metadata may name a wrong licence.
 """
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Fill in the instructions of the roles with the values of a profile (profiles.toml), and list the
-values that no datapoint has."""
+values that neither a datapoint nor a draft has."""
 from __future__ import annotations
 
 import re

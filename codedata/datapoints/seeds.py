@@ -1,6 +1,7 @@
 """Read seed tasks: folders in the layout of terminal-bench or Harbor, Markdown files, JSON lines.
 
-An idea agent starts from a seed. Solutions and files that are not text are left out.
+An idea agent starts from a seed. Left out are solutions, files that are large or not text, and
+lines with a canary (the mark of benchmark data).
 """
 from __future__ import annotations
 

@@ -17,9 +17,12 @@ still        in a failed line: the state of the item's earlier record, which sta
 parts        for an output in parts, such as verdicts: {final part: digest of its settings}
 view         for an output in parts: digest of how the parts are combined
 entries      from prompt.py: the entries of a list file
-detail       from prompt.py: the file's place in the sample
-picks        from ch.py: [{number, why}], the chooser's replies, one for each order
-leaks        from ch.py: {of, found}, the result of its leak check
+detail       from prompt.py: a file's place in the sample; the rule that leaves an instance out
+how, picks   from ch.py: "chosen" or "informed"; [{number, why}], the chooser's replies
+asked_again  from ch.py: how often it asked for another turn because of a leak
+leak_error   from validate.py: why a leak judge gave no verdict
+text_form    from king.py and ch.py: true if the model was asked for a text, without tools
+told         from pr_tasks.py: "nothing", or the faults of the request's own text
 earlier      in a summed line: sums of the removed lines' calls, by model
 
 A line is written before its record is put in place. So after a kill between these two steps, the

@@ -1,5 +1,5 @@
 """Keep further blind answers to a turn in answer*/_samples/<item>.json, and check whether all blind
-answers take the same step. If they do, a challenger cannot do better.
+answers take the same step. If they do, there is nothing to choose from, and the turn is left out.
 """
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def is_agreed(answer: Answer, samples: Sequence[Side],
 
 def take_same_step(answer: Answer, one: Side, other: Side,
                    run_of: Callable[[Side], Execution | None]) -> bool:
-    """Return whether two answers take the same step. Compare the changes that they make if both
-    were run; otherwise compare their commands."""
+    """Return whether two answers take the same step: if their commands are the same, or if both
+    were run and changed files in the same way."""
     form = form_of(answer.messages, answer.tools)
     effects = [form.read(side, answer.messages).effects for side in (one, other)]
     runs = [run_of(side) for side in (one, other)]

@@ -1,8 +1,9 @@
 """Make the challenger in one of two variants, and choose the directory of its records.
 
 informed   the prompt contains the pull request; the default
-chosen     the best of several blind answers. Edits are chosen by the pull request's tests, other
-           answers by a model that sees the pull request and picks the same in two orders
+chosen     the best of several blind answers. Edits that pass fewer of the pull request's tests
+           than another are dropped. A model that sees the pull request picks one of the rest; it
+           must pick the same in two orders
 
 The variant of the root's settings fills answer/; `ch.py --how X` with another one writes
 variants/X/, which `validate.py --how X` judges.

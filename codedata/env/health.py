@@ -1,4 +1,5 @@
-"""Find why a run of a test script is not healthy, and the test files without any case."""
+"""Find why a run of a test script is not healthy, why a script does not test the source, and the
+test files without any case."""
 from __future__ import annotations
 
 import re

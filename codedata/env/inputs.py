@@ -3,8 +3,8 @@
 A row is {repo, base_commit, repo_name, image_name, reformat_path}, with any other keys, as in
 SWE-bench and similar data sets. The source is `reformat_path`, a folder on this machine, relative
 to the row's file; else the image's working directory; else `repo`, a git address, or owner/name on
-GitHub. Only --repo may name a folder. With `base_commit`, that commit is set up. Not promised: a
-consistent copy of a folder that changes while it is copied.
+GitHub. `repo` may be a folder only in --repo. With `base_commit`, that commit is set up. Not
+promised: a consistent copy of a folder that changes while it is copied.
 """
 from __future__ import annotations
 

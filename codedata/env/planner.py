@@ -1,11 +1,12 @@
-"""Plan an environment without a model. A recipe makes a pair of scripts: install and test. Cheap
-recipes are tried first; the logs of failed runs suggest fixes.
+"""Plan an environment without a model. A recipe makes a pair of scripts: install and test. The
+likeliest kind of recipe is tried first, and of each kind the cheapest recipe.
 
-A draft of a recipe runs in a scratch container, since a changed script is cheap to run again there.
-It is changed until its tests are healthy or its log suggests no further fix. Then the pair of
-scripts is verified from the start in a fresh container. The first healthy recipe is used. If none
-is healthy, the verified recipe with the most passed tests is used, and the record says so.
-plan_as() tries the scripts of a commit's nearest ancestor in the ancestor's image.
+Each pair is verified from the start in a fresh container. After a pair that failed or is not
+healthy, the recipe is changed in a scratch container, where running a changed script again is
+cheap: until its tests are healthy, its log suggests no further fix, or ROUNDS are over. Then the
+new pair is verified. Planning ends with the first kind that has a verified pair. If none of its
+pairs is healthy, the one with the most passed tests is used, and the record says so. plan_as()
+tries the scripts of a commit's nearest ancestor in the ancestor's image.
 """
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Set up one repository for env_setup.py: find its scripts, verify them, keep the image, return the
 record.
 
-Setup tries, until scripts are verified, first the image and scripts of the commit's nearest
-ancestor, then the recipe planner, then the agent. Only verified scripts make a record a success.
+The image and scripts of the commit's nearest ancestor are tried first; if the tests are not healthy
+with them, the recipe planner; if no scripts are verified then, the agent. Only verified scripts
+make a record a success.
 """
 from __future__ import annotations
 

@@ -4,9 +4,10 @@ The install script runs once with the network on. Committed files that it change
 an image is made of the result. The test script runs twice in the container, then in a container of
 that image once with and once without the network. The result is the cases with the same status in
 all runs. Cases that differ between the first three runs are flaky; cases that differ only without
-the network need it. A suite is not healthy if most test files have no case. At the end, the tests
-run with a broken source: a script that does not notice this is hollow. Not promised: a test that
-passed four times may still be flaky.
+the network need it. A suite is not healthy if most test files have no case. The image must have no
+later history, and no other copy of the project. At the end, the tests run with a broken source: a
+script that does not notice this is hollow. Not promised: a test that passed four times may still be
+flaky.
 """
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Collect the judged turns that may be exported, and log those left out.
 
 Each turn is read, checked and masked once, into a temporary file from which all formats make their
-rows, so an edit during a run reaches none. Outdated copies, turns of benchmarks, and turns with a
-licence that is not allowed are left out of all formats. similar.py finds near-duplicates later.
+rows, so an edit during a run reaches none. Excluded ids, outdated copies, turns of benchmarks, and
+turns with a licence that is not allowed are left out of all formats. similar.py finds
+near-duplicates later.
 """
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Collect whole trajectories that may be exported, from their records of outcomes and the rows that
 these name. The caller passes a function that reads the rows, so that they may come from anywhere.
 
-Trainers get the trajectories that solved their task. Left out are near-duplicates by their actions,
-trajectories beyond the caps of a task and a repository, and trajectories that read forbidden data
-(codedata/leak/forbidden.py).
+Trainers get the trajectories that solved their task; dpo_trajectories pairs each with a failed one
+of the same beginning. Left out are near-duplicates by their actions, and trajectories that have
+no outcome, exceed the cap of a task, or read forbidden data (codedata/leak/forbidden.py).
 """
 from __future__ import annotations
 

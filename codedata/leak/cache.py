@@ -1,9 +1,9 @@
 """Get the leak verdicts on a duel's turns: first in ch.py, missing ones in validate.py.
 
 ch.py stores its tries next to the answers, in _leaks/<stem>.json: {tries [{turn, defence, findings,
-verdicts}]}. judge.py makes the verdicts; without a leak judge in the settings, the certain facts of
-leaked_facts.py bar a turn. A stored verdict is looked up by the digest of history, turn and pull
-request, so it is not paid for again.
+verdicts}]}. judge.py makes the verdicts; without a leak judge in the settings, the facts that
+leaked_facts.py is sure of bar a turn. A stored verdict is looked up by the digest of history, turn
+and pull request, so it is not paid for again.
 """
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CHALLENGER, KING = "challenger", "king"
 # replaces findings in final/, refined/ and defeat/; exports leave such a turn out
 NO_VERDICT = {"judge": "", "kind": UNJUDGED, "text": "",
               "why": "no leak judge has seen this turn: run python validate.py"}
-MAX_FINDINGS_CHARS = 300       # length limit of the findings in an error message
+MAX_FINDINGS_CHARS = 300       # length limit of findings, or of an error, in a message
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def challenger_leaks(judges: set[str], answer: Answer, score: Score,
                      commit: Commit | None) -> tuple[list[dict] | None, bool]:
     """Return (findings that bar the challenger's turn, whether one of `judges` gave no verdict).
 
-    The findings are [{judge, kind, text, why}]: from the leak judges or, without any verdict, the
-    certain facts; None if there is no pull request to compare with.
+    The findings are [{judge, kind, text, why}]: from the leak judges or, without any verdict, from
+    certain_findings(); None if there is no pull request to compare with.
     """
     if commit is None:
         return None, False
@@ -91,7 +91,7 @@ class LeakCheck:
     def check(self, answer: Answer, side: Side, commit: Commit, tries: list[Try],
               defence: str) -> Try:
         """Return the try for a side: its text, with all leak judges' findings or, without a leak
-        judge, the certain facts."""
+        judge, the certain_findings()."""
         history = plain(answer.messages, answer.tools)
         turn = turn_text(side, answer.messages)
         if not self._clients:
@@ -104,7 +104,8 @@ class LeakCheck:
         return Try(turn, findings, defence, verdicts)
 
     def requests(self, answer: Answer, commit: Commit):
-        """Yield (client, messages): one request per judge, with the king's turn as placeholder."""
+        """Yield (client, messages): one request per judge, with the king's turn in place of the
+        challenger's, which does not exist yet."""
         for client in self._clients:
             yield client, request(client, Suspect.of(answer, KING, commit))
 

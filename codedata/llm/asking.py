@@ -1,4 +1,4 @@
-"""Ask a model until its reply can be read."""
+"""Ask a model again until its reply can be read, at most 1 + format_retries times."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection

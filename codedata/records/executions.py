@@ -1,4 +1,5 @@
-"""Define what run_turns.py writes: the results of running a turn's candidates."""
+"""Define what run_turns.py writes: the results of running a turn's candidates, and the tests that
+pass before each turn of a trajectory."""
 from __future__ import annotations
 
 from dataclasses import dataclass

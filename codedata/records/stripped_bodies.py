@@ -1,4 +1,5 @@
-"""Define what nl2repo.py writes: facts, documents, and patches that strip bodies."""
+"""Define what nl2repo.py writes: copies of sources, metadata, facts, communities, documents, and
+patches that strip bodies."""
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""The report of a duel, and its turns by bucket: report.py."""
+"""Write the report of a duel, and its turns by bucket: report.py."""

@@ -1,5 +1,6 @@
-"""Say in a report what leak judges found, and how far they can be trusted. The content of a section
-is empty if there is nothing to report."""
+"""Make the sections of a report on leaks: what leak judges found, and how far they can be trusted.
+A section on steps says if bash commands could not be read. Sections without content are left out.
+"""
 from __future__ import annotations
 
 from collections import Counter

@@ -421,8 +421,9 @@ class _SafeFormatter(logging.Formatter):
 
 
 def _start_log(level: str, path: str | None) -> None:
-    """Log lines of `level` and above to stderr. If `path` is given, append all log lines and all
-    printed lines to that file; raise OSError if it cannot be opened."""
+    """Log lines of `level` and above to stderr. If `path` is given, append printed lines and
+    log lines from INFO (or a lower `level`) on to that file; raise OSError if it cannot be opened.
+    """
     if logging.root.handlers:   # keep the log that the calling script has already set up
         return
     shown = logging.StreamHandler(sys.stderr)

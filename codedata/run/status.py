@@ -1,7 +1,7 @@
 """Gather the status of every stage of a root for status.py. Nothing is written.
 
-Within gathering(), a script called with --status returns the counts of its plan instead of printing
-them. Costs, tokens and rates come from the ledgers.
+Within gathering(), a script called with --status or --dry-run hands over its counts or its estimate
+instead of printing them. Costs, tokens and rates come from the ledgers.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Print the plan of a run and, at its end, the outcome and the next commands."""
+"""Print the plan of a run or its estimated costs; at its end, the outcome and the next commands."""
 from __future__ import annotations
 
 import glob

@@ -2,8 +2,8 @@
 outcome.
 
 Everything goes to stderr, without control characters of untrusted texts. If stderr is not a
-terminal, plain lines replace the bar. One is printed when anything but the time has changed, and at
-least every half minute.
+terminal, plain lines replace the bar: one every 15 seconds if anything but the time has changed,
+else one every half minute.
 """
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Report what is usable in a source: for each form its trajectories, its turns and the reasons
-against them, and how many instances have a PR record. Write nothing, and call no model.
+"""Report what is usable in the first MAX_ROWS rows of a source: for each form its trajectories, its
+turns and the reasons against them, and how many instances have a PR record. Write nothing, and call
+no model.
 """
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Open a script's sandboxes with the settings and limits of [sandbox], and clean up after them.
 
-At the start, leftovers of killed runs of this root are removed. Only things with this package's
-labels and names are touched.
+At the start, leftovers of killed runs of this root are removed, and temporary folders of killed
+runs of any root. Only things with this package's labels and names are touched.
 """
 from __future__ import annotations
 

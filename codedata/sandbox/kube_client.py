@@ -44,7 +44,7 @@ OPEN_S = 30.0                # seconds for an exec to open
 OPEN_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)   # seconds between the attempts to open an exec
 PING_S = 20.0                # seconds of silence before a ping, since proxies cut idle connections
 END_S = 15.0                 # seconds for an exec to end after its command
-LAST_S = 2.0                 # seconds to wait for output and a close after the status
+LAST_S = 2.0                 # seconds after the status to wait for late output, or the close
 SEND_S = 120.0               # seconds until a piece of stdin must have been read
 PIECE = 1 << 20              # bytes of a piece of stdin
 STDIN = 0                    # channels of an exec: the first byte of its messages
@@ -62,8 +62,8 @@ class Cut(Exception):
 
 
 class Cluster:
-    """Manage the pods of a namespace. `kubeconfig` is a file as for kubectl; without it, a process
-    in a pod of the cluster uses the pod's account."""
+    """Manage the pods of a namespace. `kubeconfig` is a file as for kubectl; without it, kubectl's
+    default file is used; if that does not exist, the account of our own pod."""
 
     def __init__(self, namespace: str, kubeconfig: str = ""):
         self.namespace = namespace

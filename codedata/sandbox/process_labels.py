@@ -1,8 +1,8 @@
 """Label sandboxes and temporary folders with their process and root, so that the next start in that
 root can remove the leftovers of a killed process.
 
-A process locks a file until it ends. A container, image or folder is a leftover if the lock file
-that its labels name is unlocked, missing, or locked by this process.
+A process locks a file until it ends. A container, pod or image is a leftover if the lock file
+that its labels name is unlocked, missing, or locked by this process, which took its place.
 `docker commit`, `docker run` and FROM copy labels, so things that a user made from a leftover are
 removed, too; things made from a kept image stay.
 """

@@ -1,6 +1,7 @@
 """Build the argument list and the environment of a sandbox's bash commands."""
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -33,16 +34,14 @@ class Shell:
                        'printf -v __command %s "$@"; set --; eval "$__command"')
         self._env = {}
         if proxy:
-            self._env |= dict.fromkeys(PROXY_NAMES, proxy)
-            self._env |= dict.fromkeys(NO_PROXY_NAMES, NO_PROXY)
+            self._env = dict.fromkeys(PROXY_NAMES, proxy) | dict.fromkeys(NO_PROXY_NAMES, NO_PROXY)
         if ca_path:
             self._env |= dict.fromkeys(CA_NAMES, ca_path)
         # texts that are never printed: the proxy's address, host and password
         parts = urlsplit(proxy)
-        self._secrets = {proxy, parts.netloc, parts.netloc.rpartition("@")[2], parts.password}
+        hosts = parts.netloc, parts.netloc.rpartition("@")[2], parts.hostname or ""
         # do not hide a host name without a dot, since it may occur in any text
-        if "." in (parts.hostname or ""):
-            self._secrets.add(parts.hostname)
+        self._secrets = proxy, parts.password, *filter(re.compile("[.:@]").search, hosts)
 
     def argv(self, command: str) -> list[str]:
         """Return the arguments to run a command. Raise ItemFailed for more than COMMAND_BYTES."""

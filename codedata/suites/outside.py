@@ -2,9 +2,9 @@
 of the files, and use this machine's git.
 
 No program of the container is run. This machine's git reads only the objects and refs of
-repositories, never their settings or hooks. The search misses a packed or encrypted history, and a
-copy of the project that is imported through links or path files (shadowed.py finds such copies from
-inside).
+repositories, never their settings or hooks. The search misses a history inside an archive or
+an encrypted file. It also misses a copy of the project that is imported through links or path files
+(shadowed.py finds such copies from inside).
 """
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _own_history(here: Sandbox, files, source: str, commit: str) -> list[str]:
 
 
 def take_repository(files, place: str, to: Path, commit: str = "") -> str:
-    """Copy the parts of a repository that git may read to the folder `to`; its settings become the
+    """Copy to the folder `to` the parts of a repository that git may read; its settings become the
     file `original` there. Return why the repository cannot be trusted, or ""."""
     shutil.rmtree(to, ignore_errors=True)
     unpack(files.below(place), to, BOUNDS, strip=1,

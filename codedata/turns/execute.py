@@ -3,7 +3,8 @@ files.
 
 Each candidate has its own branch on the replayed history, so that none sees another's effects. The
 tests of the pull request are put over a candidate's files in one more branch, which ends with their
-run: no text shown to a judge or a model comes from a container with the tests.
+run. So no text shown to a judge or a model comes from a container with the tests, unless the
+recording itself began with them in place (replay.py).
 """
 from __future__ import annotations
 

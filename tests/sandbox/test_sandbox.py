@@ -187,6 +187,8 @@ def test_a_proxy_is_given_to_commands_and_not_printed(sandbox):
         "echo ${http_proxy#http} ${http_proxy#*@} ${http_proxy:7:11}").output
     assert output.startswith("yes\n") and "<hidden>" in output and "localhost" in output
     assert "hunter2" not in output and "proxy.example" not in output
+    with open_sandbox("local", proxy="http://proxy") as bare:
+        assert bare.run("echo a proxy").output == "a proxy\n"
 
 
 # files -------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""Read the packages, services and environment variables that a repository's CI workflows and
-Dockerfiles set up."""
+"""Read the packages, services, versions of Python and Node, and environment variables that a
+repository's CI workflows and Dockerfiles set up."""
 from __future__ import annotations
 
 import re

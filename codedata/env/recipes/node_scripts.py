@@ -1,7 +1,7 @@
 """Find the test commands in the chain of scripts of a package.json, and make them write reports.
 
-A `test` script often also lints, builds and audits. Only builds and tests are kept. Commands
-without a known test runner are listed, not run.
+A `test` script often also lints, builds and audits. Only builds and tests are kept. Other
+commands without a known test runner, which may be tests, are listed, not run.
 """
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class ScriptStep:
 
 
 def test_label(scripts: dict[str, str]) -> str:
-    """Return the first script of tools.toml that runs every test command of `test`, or "" if no
-    script runs tests. A script without a known test runner is better than none."""
+    """Return the first script listed in tools.toml that runs every test command of `test`. If none
+    of them runs a known test runner, return the first that exists; "" if none exists."""
     none = "no test specified"
     labels = [label for label in table("tools")["node"]["scripts"]
               if none not in scripts.get(label, none)]

@@ -6,7 +6,7 @@ from codedata.texts import toml_of
 
 Strings = tuple[str, ...]
 COMPILER = ("g++", "gcc", "libc6-dev", "make", "pkg-config", "python3-dev")   # Debian packages
-# {kind of packages.toml whose keys are prefixes of names: the text that follows a prefix}
+# {table of packages.toml whose keys may be prefixes of names: the text that must follow a prefix}
 BEGINNINGS = {"modules": ".", "options": "", "settings": "", "shared": ""}
 
 

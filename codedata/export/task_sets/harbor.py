@@ -1,5 +1,6 @@
 """Write tasks as folders for Harbor and its readers (docs/exports.md has the table): the folder in
-task/ without proof and rivals, but with the task's split and the name of its final image.
+task/ without proof and rivals, but with the task's split and the name of its final image. Secrets
+in instructions are masked.
 """
 from __future__ import annotations
 

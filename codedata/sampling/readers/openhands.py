@@ -52,7 +52,8 @@ def _of_completion(log: dict) -> dict:
 
 def _of_events(events: list[dict]) -> dict:
     """Return the row of a list of events."""
-    messages: dict = {}   # by number or, as each call is an event, by the id of their response
+    # key: the id of the model's response, since each of its calls is an event; else a number
+    messages: dict = {}
     lines: dict = {}     # ids of the events of each message
     parents: dict = {}   # {event: the event before it, or the event that the user went back to}
     tools = last = None

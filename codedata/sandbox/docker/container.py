@@ -1,9 +1,9 @@
 """Run each sandbox in its own container, through the Docker SDK: for unreviewed code.
 
-A container gets no environment variables of the host, no key and no access to the Docker engine. It
-keeps only the few capabilities that package managers need as root, and cannot gain privileges.
-Memory, CPU and the number of processes are limited. A watcher ends a container that exceeds its
-disk limit. The network is off until network(True).
+A container gets no environment variables of the host, no key and no access to the Docker engine.
+Without `default_rights` it keeps only the few capabilities that package managers need as root, and
+cannot gain privileges. Memory, CPU and the number of processes are limited. A watcher ends a
+container that exceeds its disk limit. The network is off until network(True).
 
 Not promised: protection against kernel exploits, or a limit for writes to volumes that the image
 declares. With the network on, commands can reach every host that this machine can reach, and

@@ -1,5 +1,5 @@
-"""Use the Docker engine: connect to it, share a network between sandboxes, remove the leftovers of
-killed runs."""
+"""Use the Docker engine: connect to it, share a network between sandboxes, read and keep images,
+remove the leftovers of killed runs."""
 from __future__ import annotations
 
 import os

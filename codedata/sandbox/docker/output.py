@@ -1,4 +1,4 @@
-"""Collect a command's output: keep its beginning and end, and count the bytes between."""
+"""Collect a command's output: keep its beginning and end, count the bytes between, hide secrets."""
 from __future__ import annotations
 
 import re

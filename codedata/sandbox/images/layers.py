@@ -1,4 +1,4 @@
-"""Read the layers in an image's tar from `docker save`."""
+"""Decompress the layers in an image's tar from `docker save`."""
 import re
 from collections.abc import Iterator
 from functools import partial

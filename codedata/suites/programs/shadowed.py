@@ -1,4 +1,5 @@
-"""Print a line for each module of the project that would be imported from outside its source.
+"""Print a line for each module of the project that would be imported from outside its source, and
+for an installed copy of the project.
 
     python shadowed.py SOURCE DISTRIBUTION MODULE…
 

@@ -3,7 +3,7 @@ history nor the solution.
 
 derive() works in a container of the image, with its tools. check_task_image() trusts none of them:
 it reads the files that a process in a container can read, on this machine. Lower layers of the
-image may hold the former source, but reading them takes control of the engine or the registry.
+image may hold the former source, but reading them needs control of the engine or the registry.
 """
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class TaskImage:
 def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: str,
            test_script: str = "") -> TaskImage:
     """Return a new image with a patch applied to the source in `image`, as one root commit, and
-    with the PATH on which the test script runs. It is removed with the run's label unless
-    factory.keep() keeps it. Raise ItemFailed if the patch does not apply."""
+    with the PATH on which the test script runs. The image is removed with all images that have the
+    run's label, unless factory.keep() keeps it. Raise ItemFailed if the patch does not apply."""
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
         done = run_tool(sandbox, "derive.sh", ".", f"{TOOLS}/patch", patch=patch)
         commit = done.output.strip().rpartition("\n")[2]
@@ -77,9 +77,9 @@ def lead_from_testbed(factory: SandboxFactory, image: TaskImage, label: str) -> 
 def check_task_image(image: str, gold: str, hidden: str = "",
                      files_of: Callable = engine.files_of
                      ) -> tuple[list[str], dict[str, str]]:
-    """Return (a line for each trace of a history or of the solution in an image, whose files
-    files_of() yields; {place of an archive: a line that it is not read}, except archives of
-    packages and of the commit).
+    """Return (traces, unread). `traces` has a line for each trace of a history or the solution in
+    the image. `unread` maps each archive that was not searched to a line; archives of packages and
+    of the commit are left out. files_of(image) yields the image's files.
 
     The search is for lines that the patch `gold` adds, and for long runs of the lines that the
     patch `hidden` adds. It ignores text that is also in the image's source. A line that `gold` adds
@@ -134,7 +134,7 @@ def with_tools(factory: SandboxFactory, image: str, install: Callable[[Sandbox],
                label: str, repo_name: str) -> str:
     """Make an image with the additional tools that install(sandbox) installs, and return its name.
     It is only for measuring (for instance with coverage 7), never part of a task, and removed with
-    the run's label."""
+    all images that have the run's label."""
     name = factory.temporary_name(f"{image_name(TOOLS_IMAGES, repo_name)}:")
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
         install(sandbox)
