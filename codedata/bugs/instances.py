@@ -67,7 +67,8 @@ def candidate_in(record: Candidates, change: ProposedChange, name: str, word: Wo
     """Return a change of a file as the candidate `name`; `words` describe it, too."""
     words = {key: value for key, value in {**change, **words}.items() if key != "diff"}
     family = words.get("family")
-    about = {"tier": word.name, "symbol": words.get("symbol") or "",
+    about = {"tier": "operator" if word == SCALE else word.name,
+             "symbol": words.get("symbol") or "",
              "labels": {"category": CATEGORY, "tags": [BUG, str(family or record.method)]}}
     return candidate_of(
         name, change["diff"], about, repo=record.repo, environment=record.repo_name,

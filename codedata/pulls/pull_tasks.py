@@ -51,7 +51,8 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
                 f"it changes more than {MAX_FILES} files of code": len(code) > MAX_FILES,
                 f"it changes more than {MAX_LINES} lines of code":
                     n_changed_lines(change) > MAX_LINES}
-    about = {"new_names": commit.new_names, "told": tells(commit, own_text(commit)) or NOT_READ,
+    about = {"tier": "real", "new_names": commit.new_names,
+             "told": tells(commit, own_text(commit)) or NOT_READ,
              "labels": {"category": CATEGORY, "tags": ["swe"]}}
     return candidate_of(
         commit.instance_id, change, about, test_patch, repo=commit.repo,

@@ -56,6 +56,7 @@ class Candidate:
     base_commit: str
     kind: str                # one of PROVEN_KINDS
     change: str              # git's format, without tests
+    rules: Rules             # from `config`
     config: CandidateConfig
     tests: str | None = None   # patch of the test files to hide; null or "": none
     instruction: str | None = None   # of the task; null: its maker writes it after the proof
@@ -66,7 +67,8 @@ class Candidate:
         config = data["config"] if isinstance(data["config"], dict) else {}
         kind = config.get("kind") or KIND_OF.get(config.get("direction"), "")
         return {**data, "name": data["instance_id"], "instance_id": config.get("environment", ""),
-                "base_commit": config.get("base_commit", ""), "kind": kind}
+                "base_commit": config.get("base_commit", ""), "kind": kind,
+                "rules": config.get("rules", {})}
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
@@ -78,7 +80,7 @@ class Candidate:
             faults.append(f"`direction` is not one of {', '.join(KIND_OF)}")
         if data["kind"] not in PROVEN_KINDS:
             faults.append(f"`kind` is not one of {', '.join(PROVEN_KINDS)}")
-        unknown = config.get("rules", {}).keys() - Rules.__annotations__.keys()
+        unknown = data["rules"].keys() - Rules.__annotations__.keys()
         return faults + [f"[rules] has an unknown key: {key}" for key in sorted(unknown)]
 
     @property

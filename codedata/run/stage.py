@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from codedata.disk.store import Derived, Store, digest
 from codedata.records import parse
@@ -56,6 +56,11 @@ class LeftOut:
     reason: str
 
 
+def names_of(cls: type) -> tuple[str, ...]:
+    """Return the names of the fields of a record."""
+    return tuple(field.name for field in fields(cls))
+
+
 def found_records(cls: type, found: Callable, place: str, **how) -> Reads:
     """Return Reads for records of `cls` that are not on disk. When the run is planned, found()
     yields (name, fields) of each record, or (name, reason) if the record cannot be used. `how`
@@ -66,7 +71,7 @@ def found_records(cls: type, found: Callable, place: str, **how) -> Reads:
 
     records = Derived(lambda: {name: (lambda value=value: value) for name, value in found()}, read,
                       place, derived=False, **how)
-    return Reads(records, tuple(cls.__dataclass_fields__),
+    return Reads(records, names_of(cls),
                  leaves_out=lambda name, _: getattr(records.read(name), "reason", ""))
 
 
@@ -109,7 +114,7 @@ class Writes:
 
     def __post_init__(self):
         if not self.fields:
-            object.__setattr__(self, "fields", tuple(self.store.cls.__dataclass_fields__))
+            object.__setattr__(self, "fields", names_of(self.store.cls))
 
     def copied(self, name: str, source: object) -> object:
         """Return the item's record on disk, with the present values of `copies` from its source."""

@@ -39,7 +39,8 @@ def candidate_stage(root: Path, name: str, reads: Reads, kind: str,
     """Return the stage that writes the candidates of a maker to candidate/: those of a kind whose
     names `owns` accepts."""
     return Stage(name, make=make, is_local=True, per_limit=0, reads=reads,
-                 writes=Writes(candidates_in(root, kind, owns)), **more)
+                 writes=Writes(candidates_in(root, kind, owns), optional=("tests", "instruction")),
+                 **more)
 
 
 def candidates_in(root: Path, kind: str = "", owns: Callable[[str], bool] = bool) -> Store:
@@ -73,7 +74,7 @@ def prove_stage(name: str, candidates: Store, tasks: Store, environments: Derive
 
     return Stage(
         name, make=make, writes=Writes(tasks, PROVEN_FIELDS, lacks=lacks),
-        reads=Reads(candidates, ("base_commit", "change", "tests", "config")),
+        reads=Reads(candidates, ("base_commit", "kind", "change", "tests", "rules")),
         also_reads=(judged_in(environments), *also_reads),
         identity={"proof": PROOF, **more.pop("identity", {})}, **more)
 

@@ -82,7 +82,7 @@ def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(root):
             assert done.returncode == 0, done.stderr
         before = model.n_requests
         done = bug_inject(root, model, "--limit", 2)
-        assert done.stderr.count("nothing to do") == 6 and model.n_requests == before
+        assert done.stderr.count("nothing to do") == 7 and model.n_requests == before
     assert read_json(rows) == read_json(root / "input.jsonl") | {
         "analysis": "analysis/bittern.json", "tests": "coverage/bittern.json"}
     found = bugs(root)
@@ -92,6 +92,6 @@ def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(root):
     for name, bug in found.items():
         assert "Off by one" in bug.instruction
         log = docker("run", "--rm", image_of(bug), "git", "log", "--all", "--format=%H")
-        assert log.split() == [bug.about["task_commit"]] and bug.about["made_from"]["item"] == name
+        assert log.split() == [bug.about["task_commit"]] and bug.about["made_from"]["item"] == bug.instance_id
         made = read_json(root / f"bug/_candidates/{name}.json")
         assert (root / made["trajectory"]).is_file()

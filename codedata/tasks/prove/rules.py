@@ -23,7 +23,7 @@ def rules_of(candidate: Candidate) -> Rules:
     """Return the rules of a candidate's proof. Raise Excluded if candidate.toml loosens those of
     its kind of task."""
     usual = OF_KIND[candidate.kind]
-    own = {**asdict(usual), **candidate.config.get("rules", {})}
+    own = {**asdict(usual), **candidate.rules}
     looser = {"ungraded": own["ungraded"],
               "max_broken_share": own["max_broken_share"] > usual.max_broken_share,
               "counts_missing": own["counts_missing"] and not usual.counts_missing,
