@@ -2,7 +2,7 @@
 """Prove candidates by running the tests of their repositories, and write them as tasks.
 
 A candidate is a folder: change.patch, candidate.toml, and, if it has them, tests.patch and
-instruction.md. Makers leave it; anybody may write one (docs/tasks.md).
+instruction.md. Makers leave it, or you write it (docs/tasks.md).
   rows       with --rows: a candidate of each row of SWE-bench, SWE-Gym or SWE-smith
   prove      run the tests with the change and without it, also in the task's image
   instruct   the candidate's instruction.md, if it has one

@@ -57,7 +57,7 @@ class GoodCandidate:
     place: str         # id of the changed function, or the file's path if the change is in none
     failing: str       # digest of the names of the failing tests
     n_failing: int
-    digests: dict[str, str]   # of the candidate's fields
+    digests: dict[str, str]   # digests of the candidate's fields
     survives: bool = False    # no test noticed it: not a bug, but counted for its place
 
     @property

@@ -25,7 +25,7 @@ from codedata.run.stage import Reads
 BY_HAND = "by-hand"        # the operator of a candidate that names none
 FEATURE = "feature"        # the family of an agent's candidate that is not meant as a bug
 CATEGORY = "debugging"     # one of Harbor's categories of tasks
-READ = "base_commit", "change", "config"   # of a candidate
+READ = "base_commit", "change", "config"   # fields of a candidate
 AGENTS = re.compile(r".+\.agent-\d+(\.[0-9a-f]+)?")   # names of agents' files and instances
 
 

@@ -136,7 +136,7 @@ class Listing(StaysInDriver):
             return kind == digest(self.kind)
         try:
             data = layouts.load_folder(self.path(name), {"config": self.places["config"]})
-            return self.cls.completed(data)["kind"] == self.kind
+            return self.cls.kind_of(data["config"]) == self.kind
         except BrokenRecord as e:
             if self._only(name):
                 self.broken.append(e)

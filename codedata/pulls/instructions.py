@@ -84,9 +84,9 @@ class TextWriter:
         own = own_text(commit)
         text, problems = self._with_script(task, commit, own), ["needs a text: it says nothing"]
         if not self._client:
-            broken_rules = request_problems(text, commit.new_names or (), self._min_words)
+            broken_rules = request_problems(own, commit.new_names or (), self._min_words)
             rule, _ = next(broken_rules, ("" if text else problems[0], ""))
-            if rule:
+            if rule and text == own:   # no script was added
                 raise Excluded(rule)
             return text
         begin_step("reading what the request says")

@@ -86,10 +86,10 @@ def _with_names(clones: str, commit: Commit) -> Commit:
     clone = clone_in(clones, commit.repo, commit.base_commit)
     if not clone:
         return commit
-    request = pull_request(commit)
+    request, refusal = pull_request(commit)
     with own_repository(clone) as own:
-        if not request.refused and all(_runs_as_before(own, path, patch)
-                                       for path, patch in files_of(request.diff)):
+        if not refusal and all(_runs_as_before(own, path, patch)
+                               for path, patch in files_of(request.change)):
             raise Excluded("it changes only names of files, layout, comments, docstrings and "
                            "annotations", commit.instance_id)
         return replace(commit, new_names=_new_names(own, commit))

@@ -62,7 +62,7 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
 
 
 def pull_candidates(settings: Settings) -> Reads:
-    """Return the pull requests in commit/ as candidates; those that are refused are left out."""
+    """Return the pull requests in commit/ as candidates. Refused ones are left out."""
     refused: dict[str, str] = {}
 
     def made_of(name: str, commit: Commit) -> dict[str, Candidate]:

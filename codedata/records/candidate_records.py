@@ -14,8 +14,7 @@ PROVEN_KINDS = BUG, STRIPPED_PATCH, PULL_REQUEST
 
 @dataclass(frozen=True)
 class Rules:
-    """Hold the rules of a proof: [rules] of candidate.toml, by default those of the kind of task.
-    """
+    """Hold the rules of a proof: [rules] of candidate.toml; the kind of task has the defaults."""
 
     counts: list[str] | None = None   # files of an agent's work to grade; null: all but tests
     ungraded: list[str] = field(default_factory=list)   # names of tests that are not graded
@@ -33,7 +32,7 @@ class CandidateConfig(TypedDict, total=False):
     environment: ItemName    # name of the repository's record in env/
     base_commit: str         # the commit in env/; "": unknown
     direction: str           # breaks | solves
-    kind: str                # one of PROVEN_KINDS; by default that of the direction
+    kind: str                # one of PROVEN_KINDS; the direction has the default
     method: str              # the change's origin: agent, procedural, function, by-hand, …
     licence: str
     words: Object            # the maker's description of the change; goes to proof.json
@@ -56,23 +55,28 @@ class Candidate:
     base_commit: str
     kind: str                # one of PROVEN_KINDS
     change: str              # git's format, without tests
-    rules: Rules             # from `config`
+    rules: Rules             # [rules] of `config`
     config: CandidateConfig
     tests: str | None = None   # patch of the test files to hide; null or "": none
     instruction: str | None = None   # of the task; null: its maker writes it after the proof
 
     @classmethod
     def completed(cls, data: dict) -> dict:
-        """Return a folder's fields, with those that its candidate.toml names."""
+        """Return a folder's fields, some from its candidate.toml."""
         config = data["config"] if isinstance(data["config"], dict) else {}
-        kind = config.get("kind") or KIND_OF.get(config.get("direction"), "")
         return {**data, "name": data["instance_id"], "instance_id": config.get("environment", ""),
-                "base_commit": config.get("base_commit", ""), "kind": kind,
+                "base_commit": config.get("base_commit", ""), "kind": cls.kind_of(config),
                 "rules": config.get("rules", {})}
 
     @staticmethod
+    def kind_of(config) -> str:
+        """Return the kind of task that a candidate.toml names; "" if it names none."""
+        config = config if isinstance(config, dict) else {}
+        return config.get("kind") or KIND_OF.get(config.get("direction"), "")
+
+    @staticmethod
     def faults_between(data: dict) -> list[str]:
-        """Return what candidate.toml lacks, and which of its values are not allowed."""
+        """Return the faults of a candidate.toml: missing keys, values that are not allowed."""
         config = data["config"]
         faults = [f"candidate.toml has no `{key}`" for key in ("repo", "environment", "direction",
                                                                "method") if not config.get(key)]
@@ -95,8 +99,8 @@ class Candidate:
 
 
 def candidate_of(name: str, change: str, about: Object, tests: str = "", **config) -> Candidate:
-    """Return a maker's candidate. `config` holds keys of candidate.toml, without those whose value
-    is None; null values of `about` are left out, too."""
+    """Return a maker's candidate. `config` holds keys of candidate.toml with
+    their values. Keys with the value None are left out, also from `about`."""
     config = {key: value for key, value in config.items() if value is not None}
     config["about"] = {key: value for key, value in about.items() if value is not None}
     return Candidate(**Candidate.completed(

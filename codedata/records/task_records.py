@@ -39,13 +39,19 @@ class Task:
     @classmethod
     def completed(cls, data: dict) -> dict:
         """Return a folder's fields, with the kind that its task.toml names."""
-        return {**data, "kind": kind_of(data["config"])}
+        return {**data, "kind": cls.kind_of(data["config"])}
+
+    @staticmethod
+    def kind_of(config) -> str:
+        """Return the kind of task that a task.toml names; "" if it is not one of KINDS."""
+        kind = about_in(config).get("kind")
+        return kind if kind in KINDS else ""
 
     @classmethod
     def kind_in(cls, folder: Path) -> str:
         """Return the kind of the task in a folder; "" if it has none, or cannot be read."""
         try:
-            return kind_of(toml_tables(read_bounded(folder / cls.places["config"]).decode()))
+            return cls.kind_of(toml_tables(read_bounded(folder / cls.places["config"]).decode()))
         except (OSError, ValueError, RecursionError):
             return ""
 
@@ -72,12 +78,6 @@ def about_in(config) -> Object:
     metadata = config.get("metadata") if isinstance(config, dict) else None
     about = metadata.get("codedata") if isinstance(metadata, dict) else None
     return about if isinstance(about, dict) else {}
-
-
-def kind_of(config) -> str:
-    """Return the kind of task that a task.toml names; "" if it is not one of KINDS."""
-    kind = about_in(config).get("kind")
-    return kind if kind in KINDS else ""
 
 
 @dataclass(frozen=True)

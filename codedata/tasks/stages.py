@@ -36,15 +36,15 @@ from codedata.terminal import plural, say
 def candidate_stage(root: Path, name: str, reads: Reads, kind: str,
                     owns: Callable[[str], bool] = bool,
                     make: Callable[..., Candidate] = lambda candidate: candidate, **more) -> Stage:
-    """Return the stage that writes the candidates of a maker to candidate/: those of a kind whose
-    names `owns` accepts."""
+    """Return the stage that writes a maker's candidates to candidate/. They have one kind, and
+    names that `owns` accepts."""
     return Stage(name, make=make, is_local=True, per_limit=0, reads=reads,
                  writes=Writes(candidates_in(root, kind, owns), optional=("tests", "instruction")),
                  **more)
 
 
 def candidates_in(root: Path, kind: str = "", owns: Callable[[str], bool] = bool) -> Store:
-    """Return the candidates of a root: all, or those of a kind whose names `owns` accepts."""
+    """Return the candidates of a root, all or only one kind, with names that `owns` accepts."""
     return Store(root, Candidate, kind=kind, only=owns, derived=True)
 
 

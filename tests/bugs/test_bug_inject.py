@@ -92,6 +92,7 @@ def test_a_repository_comes_to_bugs_with_reports_in_images_of_one_commit(root):
     for name, bug in found.items():
         assert "Off by one" in bug.instruction
         log = docker("run", "--rm", image_of(bug), "git", "log", "--all", "--format=%H")
-        assert log.split() == [bug.about["task_commit"]] and bug.about["made_from"]["item"] == bug.instance_id
+        assert log.split() == [bug.about["task_commit"]]
+        assert bug.about["made_from"]["item"] == bug.instance_id
         made = read_json(root / f"bug/_candidates/{name}.json")
         assert (root / made["trajectory"]).is_file()

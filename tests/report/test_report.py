@@ -138,7 +138,7 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
     assert counts(tmp_path).items() >= {
         "judged": "4", "every judge's verdict could be read": "2 (50.0 %)",
         "no verdict could be read (not exported)": "1"}.items()
-    huge = huge_markdown([{"instance_id": "a", "language": HOSTILE}], None)
+    huge = huge_markdown([{"instance_id": "a", "language": HOSTILE}])
     assert "<script>" not in report_text(tmp_path) + huge and "\\[x\\]" in huge
 
 

@@ -82,8 +82,8 @@ from codedata.verifier.agent_work import STEERS
 from codedata.verifier.junit import escaped_name
 
 TRIES = "codedata-bug-try/"
-LABELS = {BUG: "bug", STRIPPED_PATCH: "nl2repo", PULL_REQUEST: "pr"}   # of containers
-IMAGES = {kind: f"codedata-{label}/" for kind, label in LABELS.items()}   # begin their names
+LABELS = {BUG: "bug", STRIPPED_PATCH: "nl2repo", PULL_REQUEST: "pr"}   # prefixes of labels
+IMAGES = {kind: f"codedata-{label}/" for kind, label in LABELS.items()}   # prefixes of names
 STEPS = 6                 # number of steps of a proof, for messages
 ROW_RUNS = 3              # runs without a patch if no verification has found the flaky tests before
 RUNS_AFTER = 2            # runs with a solution

@@ -1,6 +1,6 @@
-"""Read the rules of a candidate's proof: those of its kind of task, changed by its candidate.toml.
+"""Read the rules of a candidate's proof from its kind of task and its candidate.toml.
 
-A candidate may come from anybody, so it can only make the rules stricter.
+A candidate may be foreign, so its candidate.toml can only make the rules stricter.
 """
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MAY_LOOSEN = {STRIPPED_PATCH: {"ungraded", "counts_missing"}}
 
 
 def rules_of(candidate: Candidate) -> Rules:
-    """Return the rules of a candidate's proof. Raise Excluded if candidate.toml loosens those of
-    its kind of task."""
+    """Return the rules of a candidate's proof. Raise Excluded if candidate.toml makes one
+    looser than its kind of task does."""
     usual = OF_KIND[candidate.kind]
     own = {**asdict(usual), **candidate.rules}
     looser = {"ungraded": own["ungraded"],
@@ -31,7 +31,7 @@ def rules_of(candidate: Candidate) -> Rules:
               "may_be_shown": own["may_be_shown"] and not usual.may_be_shown}
     for name, is_looser in looser.items():
         if is_looser and name not in MAY_LOOSEN.get(candidate.kind, ()):
-            raise Excluded(f"its rule {name} is looser than that of its kind of task",
+            raise Excluded(f"its rule {name} is looser than its kind of task allows",
                            candidate.name)
     return Rules(**own)
 
