@@ -68,11 +68,11 @@ def candidate_in(record: Candidates, change: ProposedChange, name: str, word: Wo
     words = {key: value for key, value in {**change, **words}.items() if key != "diff"}
     family = words.get("family")
     about = {"tier": "operator" if word == SCALE else word.name,
-             "symbol": words.get("symbol") or "",
-             "labels": {"category": CATEGORY, "tags": [BUG, str(family or record.method)]}}
+             "symbol": words.get("symbol") or ""}
     return candidate_of(
         name, change["diff"], about, repo=record.repo, environment=record.repo_name,
         base_commit=record.base_commit, direction=BREAKS, method=record.method, words=words,
+        labels={"category": CATEGORY, "tags": [BUG, str(family or record.method)]},
         rules={"reduce_gold": True} if family == FEATURE else None)
 
 

@@ -100,12 +100,12 @@ def candidate_in(found: Communities, one: ScreenedStrip) -> Candidate:
     """Return a screened strip of a repository as a candidate. Not graded are the tests that a
     stripped body skips. Graded are the changed files of an agent's work."""
     kind, diff = one["kind"], one["diff"]
-    about = {"functions": one["functions"],
-             "labels": {"category": "rebuild", "tags": ["nl2repo", kind]}}
     return candidate_of(
-        one["id"], diff, about, repo=found.repo, environment=found.repo_name,
+        one["id"], diff, {"functions": one["functions"]}, repo=found.repo,
+        environment=found.repo_name,
         base_commit=found.base_commit, direction=BREAKS, kind=STRIPPED_PATCH, method=kind,
         words={key: one[key] for key in SHOWN if key in one},
+        labels={"category": "rebuild", "tags": ["nl2repo", kind]},
         rules={"counts": sorted(path for path, _ in files_of(diff)),
                "ungraded": found.ungraded or [], "counts_missing": kind == EMPTY})
 

@@ -55,8 +55,8 @@ def _fields(row: Commit) -> dict | str:
         repo, commit = (smith["name"], smith["commit"]) if smith else (row.repo, row.base_commit)
         repo, refusal = repo.replace("__", "/", 1), ""
         candidate = candidate_of(
-            row.instance_id, reversed_patch(row.patch),
-            {"labels": {"category": "debugging", "tags": [BUG]}}, repo=repo,
+            row.instance_id, reversed_patch(row.patch), {}, repo=repo,
+            labels={"category": "debugging", "tags": [BUG]},
             environment=repo_name_of(repo, commit), base_commit=commit,
             direction=BREAKS, method="row", licence=row.licence)
     return refusal or {**vars(candidate), "instruction": own_text(row) or None}

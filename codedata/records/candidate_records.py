@@ -25,6 +25,13 @@ class Rules:
     may_be_shown: bool = True   # single lines of the solution may be in the image
 
 
+class Labels(TypedDict, total=False):
+    """Hold labels of a task."""
+
+    category: str            # one of Harbor's categories of tasks
+    tags: list[str]
+
+
 class CandidateConfig(TypedDict, total=False):
     """Hold a candidate.toml; it may have further keys."""
 
@@ -37,7 +44,7 @@ class CandidateConfig(TypedDict, total=False):
     licence: str
     words: Object            # the maker's description of the change; goes to proof.json
     about: Object            # goes to [metadata.codedata] of task.toml
-    tags: list[str]          # goes to [metadata] of task.toml
+    labels: Labels           # goes to [metadata] of task.toml
     rules: Rules
 
 
@@ -84,6 +91,10 @@ class Candidate:
             faults.append(f"`direction` is not one of {', '.join(KIND_OF)}")
         if data["kind"] not in PROVEN_KINDS:
             faults.append(f"`kind` is not one of {', '.join(PROVEN_KINDS)}")
+        if (data["kind"] == PULL_REQUEST) != (config.get("direction") == SOLVES):
+            faults.append(f"`kind` {data['kind']} does not go with that `direction`")
+        if config.get("direction") == SOLVES and not data.get("tests"):
+            faults.append("a solution needs a tests.patch")
         unknown = data["rules"].keys() - Rules.__annotations__.keys()
         return faults + [f"[rules] has an unknown key: {key}" for key in sorted(unknown)]
 

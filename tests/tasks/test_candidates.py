@@ -57,6 +57,9 @@ def test_a_candidate_makes_the_rules_of_its_proof_stricter_and_never_looser(loos
     (CONFIG.replace("mine", ""), "has no `method`"),
     (CONFIG.replace("breaks", "mends"), "`direction` is not one of breaks, solves"),
     (f'kind = "datapoint"\n{CONFIG}', "`kind` is not one of bug, stripped_patch, pull_request"),
+    (f'kind = "pull_request"\n{CONFIG}', "`kind` pull_request does not go with that `direction`"),
+    (CONFIG.replace("breaks", "solves"), "a solution needs a tests.patch"),
+    (f"{CONFIG}[labels]\ntags = 3\n", "`config`.labels.tags is a number, not a list"),
     (f"{CONFIG}[rules]\nneeds_case = true\n", "[rules] has an unknown key: needs_case"),
     (f"{CONFIG}rules = 3\n", "`rules` is a number, not an object")])
 def test_a_faulty_candidate_is_named_and_others_are_read(tmp_path, capsys, config, fault):

@@ -184,7 +184,7 @@ def edited_parts(task: Task) -> list[str]:
     return [name for name in now if then.get(name) != now[name]] or ["proof.json"]
 
 
-def with_about(task: Task, **more) -> Task:
+def with_about(task: Task, /, **more) -> Task:
     """Return a task with the entries `more` in [metadata.codedata] (None removes one) and, if
     given, other `labels`. Neither is part of the proof."""
     labels = more.pop("labels", {})

@@ -180,9 +180,10 @@ class CandidateProof:
         kept = self.host.keep(image.name, image_name(IMAGES[kind], candidate.name))
         measured = effects(bug)
         task = with_about(
-            with_image(task, kept.name), source_commit=self.environment.base_commit,
-            task_commit=image.base_commit, created_at=baseline.created_at, tests_visible=visible,
-            **self._described(bug, measured["symbols"]))
+            with_image(task, kept.name), **{
+                **self._described(bug, measured["symbols"]), "tests_visible": visible,
+                "source_commit": self.environment.base_commit, "task_commit": image.base_commit,
+                "created_at": baseline.created_at})
         return proven(task, {"runs": [first.row, *rows], "log": first.log,
                              "image_id": kept.image_id, "rules": asdict(rules),
                              "words": candidate.words, **held_out, **measured})
@@ -191,7 +192,8 @@ class CandidateProof:
         """Return the entries for [metadata.codedata], and the labels of the task."""
         config, repo = self.candidate.config, self.environment.repo
         about = {
-            **config.get("about", {}), "method": config["method"], "repo": repo, "split": repo,
+            **config.get("about", {}), "kind": self.candidate.kind, "method": config["method"],
+            "repo": repo, "split": repo,
             "licence": config.get("licence") or self.environment.row.get("licence"), "made_from": {
                 "directory": Candidate.directory, "item": self.candidate.name,
                 "digest": digest([self.candidate.change, self.candidate.tests])}}
@@ -199,7 +201,7 @@ class CandidateProof:
         about["language"] = mode([*filter(None, languages)] or [None])
         if "symbol" in about and symbols and about["symbol"] not in symbols:
             about["symbol"] = symbols[0]
-        labels = about.pop("labels", {})
+        labels = config.get("labels", {})
         tags = [*filter(None, (about["language"], *labels.get("tags", [])))]
         return {**about, "labels": {**labels, "tags": tags}}
 
