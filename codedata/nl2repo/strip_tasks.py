@@ -102,8 +102,8 @@ def candidate_in(found: Communities, one: ScreenedStrip) -> Candidate:
     kind, diff = one["kind"], one["diff"]
     return candidate_of(
         one["id"], diff, {"functions": one["functions"]}, repo=found.repo,
-        environment=found.repo_name,
-        base_commit=found.base_commit, direction=BREAKS, kind=STRIPPED_PATCH, method=kind,
+        environment=found.repo_name, base_commit=found.base_commit, direction=BREAKS,
+        kind=STRIPPED_PATCH, method=kind,
         words={key: one[key] for key in SHOWN if key in one},
         labels={"category": "rebuild", "tags": ["nl2repo", kind]},
         rules={"counts": sorted(path for path, _ in files_of(diff)),
