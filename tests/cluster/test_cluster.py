@@ -169,9 +169,9 @@ def engine(cluster, root):
     """Return a function that makes an engine for a make() of this file."""
     made = []
 
-    def make_engine(make) -> RayEngine:
+    def make_engine(make, host=None) -> RayEngine:
         made.append(RayEngine(Stage("one", None, None, make), Settings(root=root),
-                              threading.Event(), None, cluster.address, 2))
+                              threading.Event(), host, cluster.address, 2))
         return made[-1]
 
     yield make_engine
