@@ -17,7 +17,7 @@ writes  commit/<instance_id>.json     Commit (records)
         task/<instance_id>/           Task, as Harbor takes it (prove; instruct)
         a _ledger.jsonl in each       a line per attempt; the rule that refuses a request
 
-  python pr_tasks.py --root runs/mine --prs github:owner/name --check
+  python pr_tasks.py --root runs/mine --prs github:owner/name --steps records,candidates
   python pr_tasks.py --root runs/mine --prs git:../clone --setup
   python pr_tasks.py --root runs/mine --prs git:../clone@v1..HEAD --steps records
   python pr_tasks.py --root runs/mine --only '*-120*'   # where env/ has their base commits
@@ -31,7 +31,7 @@ from codedata.env.setup import READ, setup_stage
 from codedata.issues.issue_report import Reporter
 from codedata.llm import Models
 from codedata.pulls.instructions import TextWriter
-from codedata.pulls.pull_records import check_candidates, missing_environments, records_stage
+from codedata.pulls.pull_records import missing_environments, records_stage
 from codedata.pulls.pull_tasks import candidates_stage, proof_stage
 from codedata.records import PULL_REQUEST, Candidate, Commit, Environment, Task
 from codedata.run import cli, start
@@ -57,7 +57,6 @@ def main(argv=None) -> int:
         help="github:OWNER/NAME[@A..B], git:PATH[@A..B], hf:NAME[:SPLIT], or a path or glob of "
         "rows: make records of these pull requests")
     add("--clones", metavar="DIR", default="", help="clones: OWNER/NAME, OWNER__NAME, NAME[.git]")
-    add("--check", action="store_true", help="only list requests: their words, files, lines")
     add("--setup", action="store_true", help="make missing environments")
     add("--writer", choices=["own", "llm"],
         help="own: the request's words; llm: a model (default: own)")
@@ -65,10 +64,10 @@ def main(argv=None) -> int:
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     args.defaults = {**args.defaults, "env.planner": PLANNER}
-    if (args.check or args.steps == ("records",)) and not args.prs:
-        parser.error("--steps records and --check need --prs")
+    if args.steps == ("records",) and not args.prs:
+        parser.error("--steps records needs --prs")
     settings, options = cli.with_sandboxes(args)
-    if args.prs and not args.check:
+    if args.prs:
         options.make_root()
 
     def sandboxes(models: Models) -> SandboxFactory:
@@ -80,9 +79,6 @@ def main(argv=None) -> int:
         return all_prs(args.prs, hub_of(settings, models.http), GitHub(settings, models.http),
                        partial(clone_for, clones=clones, root=settings.root))
 
-    if args.check:
-        with Models(settings) as models:
-            return check_candidates(settings, clones, found(models))
     makers = {"records": lambda models: records_stage(settings, args.prs, clones, found(models)),
               "setup": partial(setup, settings, clones, sandboxes,
                                options.selection.limit),

@@ -11,6 +11,7 @@ from a_task import COMMIT, STRIP, STRIP_ID, WORDS, a_strip, proven_again, write_
 from codedata.disk.store import Store
 from codedata.nl2repo.strip_tasks import TaskDocument, id_of, instruction_of
 from codedata.records import BREAKS, STRIPPED_PATCH, Candidate, RepoDocument, Task, candidate_of
+from codedata.run.stage import names_of
 from codedata.tasks.folder.task_folder import verifier_config
 
 TEXTS = {"": "# heron\n\nWhat herons do.\n", "heron.py::fly": "## fly\n\nReturn `away`.\n",
@@ -30,7 +31,7 @@ def a_strip_of(repo_name: str, diff: str, functions: list[str], sources: list[st
 def write_candidate(root: Path, candidate: Candidate) -> None:
     """Write a candidate, without a line in the ledger."""
     store = Store(root, Candidate).open()
-    store.put(candidate.name, candidate, tuple(Candidate.__dataclass_fields__))
+    store.put(candidate.name, candidate, names_of(Candidate))
 
 
 def write_patch(root: Path, patch: Candidate, fail_to_pass: list[str]) -> Task:

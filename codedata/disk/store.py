@@ -87,7 +87,7 @@ class Listing(StaysInDriver):
         self.cls = cls
         self.kind = kind
         self.places = getattr(cls, "places", None)   # set if items are folders: a path per field
-        self.is_shared = hasattr(cls, "is_shared")   # whether several scripts write to it
+        self.is_shared = getattr(cls, "is_shared", False)   # whether several scripts write to it
         self.suffix = "" if self.places else ".json"
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []

@@ -1,31 +1,28 @@
 """Write the records of pull requests, and find pull requests without an environment: the steps
-`records` and `setup` of pr_tasks.py, and its --check."""
+`records` and `setup` of pr_tasks.py."""
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from codedata.checks.requests import n_words, names_brought, request_problems
+from codedata.checks.requests import names_brought
 from codedata.code.entities import SourceFile, language_of
 from codedata.code.git import MAX_OUTPUT, clone_in, git_output, own_repository, run_git
 from codedata.code.operators.syntax import what_runs
-from codedata.code.patches import files_of, n_changed_lines
+from codedata.code.patches import files_of
 from codedata.disk.store import Store
-from codedata.errors import BrokenRecord, Excluded
-from codedata.pulls.instructions import own_text
+from codedata.errors import Excluded
 from codedata.pulls.pull_tasks import pull_candidates, pull_request
-from codedata.records import Commit, parse
+from codedata.records import Commit
 from codedata.run.stage import Stage, Writes, found_records
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
-from codedata.terminal import plural, say
-from codedata.texts import printable
 
 BLOBS = re.compile(r"^index (\w+)\.\.(\w+)", re.MULTILINE)   # names of a file's contents
 NEEDED = ("instance_id", "repo", "patch")   # other fields of a record may be empty
@@ -45,39 +42,6 @@ def records_stage(settings: Settings, spec: str, clones: str,
                  reads=found_records(Commit, lambda: found, spec),
                  writes=Writes(Store(settings.root, Commit), optional=optional),
                  then="pr_tasks.py --setup")
-
-
-def check_candidates(settings: Settings, clones: str,
-                     found: Iterable[tuple[str, dict | str]]) -> int:
-    """Print the words, files and lines of each pull request of `found` that can become a task, and
-    why the others cannot. Return 0 if one can, else 1. `clones` is as in records_stage()."""
-    n = Counter()
-    for name, value in found:
-        reason = value
-        if not isinstance(value, str):
-            try:
-                commit = parse(Commit, value, name)
-                request, reason = pull_request(commit)
-                if not reason:   # the slow rule comes last
-                    commit = _with_names(clones, commit)
-            except (BrokenRecord, Excluded) as e:
-                reason = e.what
-        n[reason] += 1
-        if not reason:
-            text = own_text(commit)
-            rules = request_problems(text, commit.new_names or (), settings.export.min_words)
-            print(f"{printable(commit.instance_id)}: "
-                  f"{plural(n_words(text), 'word')}, "
-                  f"{plural(len([*files_of(request.change)]), 'file')}, "
-                  f"{plural(n_changed_lines(request.change), 'line')}"
-                  + ("; names in its tests: not checked, as no clone has its base commit"
-                     if commit.new_names is None else "")
-                  + "".join(f"; {rule}" for rule, _ in rules))
-    say(f"pr_tasks check  {plural(n.total(), 'pull request')}, {n['']:,} can become tasks")
-    for reason, count in n.most_common():
-        if reason:
-            say(f"      left out: {count:,} ({printable(reason)})")
-    return 0 if n[""] else 1
 
 
 def _with_names(clones: str, commit: Commit) -> Commit:

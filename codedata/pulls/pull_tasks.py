@@ -7,6 +7,7 @@ changes that do not belong to the request's purpose.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from codedata.code.entities import is_document, is_of_tests
 from codedata.code.patches import files_of, hunks_of, n_changed_lines
@@ -51,8 +52,7 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
                 f"it changes more than {MAX_FILES} files of code": len(code) > MAX_FILES,
                 f"it changes more than {MAX_LINES} lines of code":
                     n_changed_lines(change) > MAX_LINES}
-    about = {"tier": "real", "new_names": commit.new_names,
-             "told": tells(commit, own_text(commit)) or NOT_READ}
+    about = {"tier": "real", "new_names": commit.new_names}
     return candidate_of(
         commit.instance_id, change, about, test_patch, repo=commit.repo,
         environment=repo_name_of(commit.repo, commit.base_commit), base_commit=commit.base_commit,
@@ -70,14 +70,23 @@ def pull_candidates(settings: Settings) -> Reads:
         return {name: candidate}
 
     return Reads(Derived(Store(settings.root, Commit), made_of, derived=False),
-                 ("base_commit", "change", "tests"), made_by="prompt",
+                 ("base_commit", "change", "tests", "config"), made_by="prompt",
                  leaves_out=lambda name, _: refused[name], command="prompt.py")
 
 
 def candidates_stage(settings: Settings) -> Stage:
     """Return the stage that writes pull requests to candidate/."""
+    commits = Store(settings.root, Commit)
+
+    def with_told(candidate: Candidate) -> Candidate:   # slow: not for each plan
+        commit = commits.read(candidate.name)
+        about = {**candidate.config["about"],
+                 "told": tells(commit, own_text(commit)) or NOT_READ}
+        return replace(candidate, config={**candidate.config, "about": about})
+
     return candidate_stage(settings.root, "pr_tasks.candidates", pull_candidates(settings),
-                           PULL_REQUEST, after="prompt.py", then="pr_tasks.py --steps prove")
+                           PULL_REQUEST, make=with_told, after="prompt.py",
+                           then="pr_tasks.py --steps prove")
 
 
 def proof_stage(settings: Settings, host: SandboxFactory) -> Stage:

@@ -32,20 +32,21 @@ class Labels(TypedDict, total=False):
     tags: list[str]
 
 
-class CandidateConfig(TypedDict, total=False):
-    """Hold a candidate.toml; it may have further keys."""
+@dataclass(frozen=True)
+class CandidateConfig:
+    """Describe a candidate.toml; it may have further keys. A Candidate holds it as a dict."""
 
     repo: str                # as in env/
     environment: ItemName    # name of the repository's record in env/
-    base_commit: str         # the commit in env/; "": unknown
     direction: str           # breaks | solves
-    kind: str                # one of PROVEN_KINDS; the direction has the default
     method: str              # the change's origin: agent, procedural, function, by-hand, …
-    licence: str
-    words: Object            # the maker's description of the change; goes to proof.json
-    about: Object            # goes to [metadata.codedata] of task.toml
-    labels: Labels           # goes to [metadata] of task.toml
-    rules: Rules
+    base_commit: str = ""    # the commit in env/; "": unknown
+    kind: str = ""           # one of PROVEN_KINDS; the direction has the default
+    licence: str = ""
+    words: Object = field(default_factory=dict)   # the maker's, on the change; go to proof.json
+    about: Object = field(default_factory=dict)   # goes to [metadata.codedata] of task.toml
+    labels: Labels = field(default_factory=dict)   # go to [metadata] of task.toml
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,15 @@ class Candidate:
 
     @staticmethod
     def faults_between(data: dict) -> list[str]:
-        """Return the faults of a candidate.toml: missing keys, values that are not allowed."""
-        config = data["config"]
-        faults = [f"candidate.toml has no `{key}`" for key in ("repo", "environment", "direction",
-                                                               "method") if not config.get(key)]
-        if config.get("direction") not in KIND_OF:
+        """Return the values that are not allowed, or do not go together."""
+        direction, faults = data["config"]["direction"], []
+        if direction not in KIND_OF:
             faults.append(f"`direction` is not one of {', '.join(KIND_OF)}")
         if data["kind"] not in PROVEN_KINDS:
             faults.append(f"`kind` is not one of {', '.join(PROVEN_KINDS)}")
-        if (data["kind"] == PULL_REQUEST) != (config.get("direction") == SOLVES):
+        if (data["kind"] == PULL_REQUEST) != (direction == SOLVES):
             faults.append(f"`kind` {data['kind']} does not go with that `direction`")
-        if config.get("direction") == SOLVES and not data.get("tests"):
+        if direction == SOLVES and not data.get("tests"):
             faults.append("a solution needs a tests.patch")
         unknown = data["rules"].keys() - Rules.__annotations__.keys()
         return faults + [f"[rules] has an unknown key: {key}" for key in sorted(unknown)]

@@ -13,10 +13,10 @@ import pr_tasks
 from codedata.code.entities import is_document
 from codedata.code.patches import diff_of
 from codedata.disk.layouts import Program
-from codedata.disk.store import Store
+from codedata.disk.store import Store, all_readable
 from codedata.pulls.pull_records import missing_environments
 from codedata.pulls.pull_tasks import pull_request
-from codedata.records import PULL_REQUEST, Commit, Task, parse
+from codedata.records import PULL_REQUEST, Candidate, Commit, Task, parse
 from codedata.settings import Settings
 from codedata.tasks.folder.task_folder import verifier_config
 
@@ -75,10 +75,11 @@ def test_a_request_that_can_be_no_task_is_refused_by_name(files, reason):
     assert pull_request(parse(Commit, record(files), ""))[1] == reason
 
 
-def test_check_says_what_a_text_lacks_and_leaves_out_what_changes_nothing(tmp_path, capsys):
-    def checked(spec: object, code: int = 0) -> tuple[list[str], str]:
-        printed = run_main(pr_tasks.main, tmp_path, "--prs", spec, "--check", code=code)
-        return re.findall(r": .*?lines?(.*)", capsys.readouterr().out), printed
+def test_what_changes_nothing_that_runs_is_no_candidate_and_names_are_looked_up(tmp_path):
+    def written(spec: object) -> tuple[list, str]:
+        printed = run_main(pr_tasks.main, tmp_path, "--prs", spec, "--steps", "records,candidates")
+        return [one.config["about"].get("new_names") for one in all_readable(
+            tmp_path, Candidate)], printed
 
     def commit(message: str, source: str, test: str = "") -> None:
         nonlocal number
@@ -97,17 +98,14 @@ def test_check_says_what_a_text_lacks_and_leaves_out_what_changes_nothing(tmp_pa
     commit(text, f"{source}wade_on = 1\nstalk = 2\n", "heron.wade_on")
     commit(f"{text}: `fly_on`", f"{source}fly_on = 1\n", "heron.fly_on")
     spec = f"git:{tmp_path}/clone"
-    rules = ["", "; needs a text: it lacks names or wording that its tests use",
-             "; needs a text: it has fewer than 8 words"]
-    assert checked(spec)[0] == rules
+    names = [[], ["wade_on"], ["fly_on"]]
+    assert written(spec)[0] == names
     typed = source.replace("(depth_cm):", "(\n        depth_cm: int) -> int:  # why")
     commit(text, f"from typing import Any\n{typed}fly_on = 1\n")
-    found, printed = checked(spec)
-    assert found == rules and "left out: 1 (it changes only names of files, layout" in printed
+    found, printed = written(spec)
+    assert found == names and "(it changes only names of files, layout" in printed
     write_json(tmp_path / "rows.json", [record({"a.py": ("a", "b"), "test_a.py": ("a", "b")})])
-    assert checked(tmp_path / "rows.json")[0] == [
-        "; names in its tests: not checked, as no clone has its base commit"
-        "; needs a text: it has fewer than 8 words"]
+    assert written(tmp_path / "rows.json")[0][0] is None   # no clone has its base commit
 
 
 def test_a_limit_takes_the_newest_of_missing_environments_and_ancestors_come_first(tmp_path):
@@ -129,11 +127,10 @@ def with_tests(texts: str, **more: tuple) -> dict[str, tuple]:
     return {"tests/test_heron.py": (TESTS, f"{TESTS}\n\n{texts}"), **more}
 
 
-@pytest.mark.docker
-def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron_image):
-    """Prove one request that adds a program and changes the mode of one, and whose tests start a
-    new one of their own, and one whose tests hang before it. Refuse one without a test that fails
-    before it, and one whose tests come behind a test that hangs."""
+def heron_requests() -> dict[int, dict[str, tuple]]:
+    """Return the files of requests by number: 7 adds a program and changes the mode of one, and its
+    tests start a new one of their own; the tests of 9 hang before it. No test of 8 fails before it,
+    and tests of 10 come behind a test that hangs."""
     plumb = ("def test_plumbline():\n    import subprocess\n"
              "    from heron import plumbline\n    assert plumbline() == 3\n"
              "    for name in ('bin/plumb', 'tests/data/plumb.sh'):\n"
@@ -143,7 +140,7 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
             "        time.sleep(1)\n")
     plumbed, nesting = ((HERON, f"{HERON}\n\ndef {text}\n") for text in (
         "plumbline():\n    return 3", "nest():\n    return 2"))
-    requests = {
+    return {
         7: with_tests(plumb, **{"heron.py": plumbed, "bin/plumb": ("", PLUMB),
                                 "tests/data/plumb.sh": ("", PLUMB),
                                 "README.md": ("", "Plumbline is new.\n")}),
@@ -151,11 +148,15 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
                       **{"heron.py": (HERON, HERON + "\nUNUSED = 1\n")}),
         9: with_tests(nest, **{"heron.py": nesting}),
         10: with_tests(f"{nest}\n\ndef test_behind():\n    pass\n", **{"heron.py": nesting})}
-    for k, files in requests.items():
+
+
+@pytest.mark.docker
+def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron_image):
+    for k, files in heron_requests().items():
         write_json(tmp_path / f"commit/birds__heron-{k}.json",
                    record(files, instance_id=f"birds__heron-{k}"))
     tmp_path.with_env(an_environment("birds__heron__00000000", repo="birds/heron",
-                                               test_script=TEST_SCRIPT.replace("-q", "-v")))
+                                     test_script=TEST_SCRIPT.replace("-q", "-v")))
     (tmp_path / "chain.toml").write_text(ANY_TEXT)
     done = run_script("pr_tasks.py", tmp_path, "--workers", 2, timeout_s=600)
     assert done.returncode == 0, done.stderr

@@ -11,8 +11,6 @@ from codedata.records import BUG, PULL_REQUEST, STRIPPED_PATCH, Candidate, Rules
 from codedata.tasks.prove.run_suite import ScreeningRules
 
 MAX_BROKEN_SHARE = 0.5   # share of the suite that a bug may break
-
-
 OF_KIND = {BUG: Rules(max_broken_share=MAX_BROKEN_SHARE, needs_cases=True, may_be_shown=False),
            STRIPPED_PATCH: Rules(), PULL_REQUEST: Rules(counts_missing=True)}
 # rules that a candidate of this kind may loosen: bodies that are gone skip tests
