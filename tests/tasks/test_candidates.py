@@ -83,10 +83,12 @@ def test_rows_of_other_data_sets_become_candidates(tmp_path, capsys):
     others = {**bench, "instance_id": "birds__heron-8", "base_commit": f"{'0' * 8}{'1' * 32}"}
     rows = tmp_path / "rows.jsonl"
     rows.write_text("\n".join(map(json.dumps, (smith, bench, others))))
+    write_by_hand(tmp_path)
     run_here(prove.main, tmp_path, "--rows", rows, "--steps", "rows")
-    assert "is of another base commit than env/" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "is of another base commit than env/" in printed and "orphan" not in printed
     store = Store(tmp_path, Candidate).open()
-    found = [store.read(name) for name in store.names()]
+    found = [store.read(name) for name in store.names() if name != MINE]
     assert [(one.kind, normalised(one.change), one.tests or "", one.instruction, one.base_commit,
              one.instance_id) for one in found] == [
         ("pull_request", normalised(gold), tests, "Fly home.\n", "0" * 40, NAME),
