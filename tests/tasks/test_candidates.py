@@ -86,7 +86,7 @@ def test_rows_of_other_data_sets_become_candidates(tmp_path, capsys):
     write_by_hand(tmp_path)
     run_here(prove.main, tmp_path, "--rows", rows, "--steps", "rows")
     printed = capsys.readouterr().err
-    assert "is of another base commit than env/" in printed and "orphan" not in printed
+    assert "is of another base commit than env/" in printed and "orphan: " not in printed
     store = Store(tmp_path, Candidate).open()
     found = [store.read(name) for name in store.names() if name != MINE]
     assert [(one.kind, normalised(one.change), one.tests or "", one.instruction, one.base_commit,
