@@ -89,7 +89,8 @@ class AgentResult:
     iterations: int          # number of the model's replies
     malformed: int           # number of invalid replies and tool calls
     protocol: str            # native | text
-    # messages in the form of the chat API, not shortened; without those before a switch to text
+    # messages in the form of the chat API, not shortened. After a switch to the text protocol,
+    # the earlier messages are missing
     messages: list[dict]
     tools: list[dict]        # the schemas sent with each request
     # observations that later requests omit: {message, from_iteration, placeholder}

@@ -1,7 +1,8 @@
 """Measure the lines that each test of an environment executes: the step `coverage` of analyze.py.
 
-The suite runs in fresh containers. Their image has coverage.py, and the image is removed after the
-run. Only Python code is measured, and only under pytest; processes that tests start are not.
+The suite runs in fresh containers. coverage.py is in their image, which is removed after the
+run; if the sandbox builds no images, it is installed in each container. Only Python code is
+measured, and only under pytest; processes that tests start are not.
 """
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ READ = ("instruction", "config", "environment", "solution", "tests", "rivals")
 class Check:
     """Describe one check."""
 
-    run: Callable[..., CheckResult]   # takes an Audited, after a client if it has `texts`
+    run: Callable[..., CheckResult]   # run(audited), or run(client, audited) if it has `texts`
     version: str = "1"           # raise it when the check's results change
     is_thorough: bool = False    # slow: runs only with --thorough
     texts: tuple[str, ...] = ()  # files of its prompt and schemas, if it asks a model

@@ -68,7 +68,8 @@ def check_gold(audited: Audited) -> CheckResult:
 
 
 def check_flakes(audited: Audited) -> CheckResult:
-    """Grade the gold's work ten times under load on both cores, and on another date."""
+    """Grade the gold's work ten times under load on both cores. If all runs are rewarded, grade it on
+    a later date with the tests in other orders."""
     work, _ = audited.gold
     grades = []
     for k in range(1, FLAKE_RUNS + 1):
@@ -146,8 +147,8 @@ def check_strength(audited: Audited) -> CheckResult:
 
 
 def _graded(audited: Audited, variants: Sequence[Variant]) -> tuple[int, list[Variant]]:
-    """Grade each variant in a fresh container. Return (number of variants that are not rewarded,
-    the rewarded ones)."""
+    """Grade variants in fresh containers: at most VARIANTS, and after MIN_VARIANTS only until
+    VARIANTS_S have passed. Return (number of variants that are not rewarded, the rewarded ones)."""
     killed, survivors, end = 0, [], time.monotonic() + VARIANTS_S
     for k, variant in enumerate(variants[:VARIANTS]):
         if k >= MIN_VARIANTS and time.monotonic() > end:

@@ -44,7 +44,7 @@ class Scope:
 
     kind: str                # module | class | function
     id: str                  # id of its entity; "" for a lambda
-    owner: str               # caller's id for its calls; of a class or lambda, the outer scope's
+    owner: str               # id of the caller in its calls; for a class or lambda, the outer one's
     path: str
     parent: Scope | None
     names: dict[str, list[Expr]] = field(default_factory=dict)   # variables and attributes; "*":

@@ -54,7 +54,7 @@ BLANKS = b" \t\r\n\f\xef\xbb\xbf"
 DOCUMENTS = ("*.md", "*.rst", "*.adoc", "docs/*", "doc/*", "*/docs/*", "changes", "changelog",
              "news", "authors", "changes.*", "changelog.*", "news.*", "history.*", "authors.*",
              "releasenotes/*", "newsfragments/*", "changelog/*", "changelog.d/*")
-# folders without sources of the repository: names of such folders, and of files that mark them
+# folders without sources of the repository: their names, and names of entries that mark them
 SKIPPED_FOLDERS = {".git", ".hg", ".svn", "node_modules", "site-packages", "__pycache__"}
 FOREIGN_MARKS = {"pyvenv.cfg", "conda-meta", "CACHEDIR.TAG"}
 MAX_DEPTH = 50                 # levels of nested definitions; deeper ones are left out
@@ -163,7 +163,8 @@ def is_document(path: str) -> bool:
 
 
 def _paths(folder: Path) -> Iterator[str]:
-    """Yield the paths of the files in a folder, and of links to folders."""
+    """Yield the paths of the files in a folder, and of links to folders. Skip folders without
+    sources of the repository."""
     for here, folders, names in os.walk(folder):
         place = Path(here)
         if place != folder and FOREIGN_MARKS.intersection([*names, *folders]):

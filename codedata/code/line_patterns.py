@@ -1,4 +1,5 @@
-"""Change single lines in languages without operators, by the patterns of generic.toml.
+"""Change single lines by the patterns of generic.toml, in languages that have no mutation operators
+of their own (codedata/code/operators/).
 
 The patterns are for families of languages and ignore syntax, so a changed file may not parse.
 """

@@ -1,8 +1,9 @@
 """Compare the steps of an agent: two commands are the same step if they look at the same place, run
 the same program on the same targets, or make the same edit.
 
-Commands are compared by their words (the extra `code`). Without it, and for edits, commands are the
-same only if equal up to whitespace. Commands that count as different may still do the same.
+Commands are compared by their words (the extra `code`). Edits, commands of the style "other" and,
+without the extra, all commands are the same only if equal up to whitespace. Commands that count as
+different may still do the same.
 
 Two turns are the same if their calls are, in any order. But order matters among calls that may
 interact: edits of one file, and calls with unknown changes, such as a command that runs code.
@@ -137,8 +138,8 @@ def _words(name: str, arguments: list[str], argument: str) -> set[str]:
 
 
 def _lines(program: str, match: re.Match) -> tuple[int, int]:
-    """Return the lines that a program shows, by its number or range; all if it shows a file's end.
-    """
+    """Return the lines that a program shows, by its number or range. With one number, `head` shows
+    the first lines; any other program counts as showing all."""
     first, last = match[1], match[2]
     if last:
         return int(first), int(last)

@@ -60,7 +60,8 @@ IGNORED = f"{DOCKERFILE}\ndocker-compose.yaml\n{IGNORE}\n"   # files that `COPY 
 
 def read_datapoint(folder: Path) -> RivalledTask:
     """Return the datapoint in a folder, with its rivals. Raise BrokenRecord if a part is missing,
-    too large or not text, or if the folder has links, too many files, or too large ones."""
+    too large or not text, if task.toml does not describe a datapoint, or if the folder has links,
+    too many files, or too large ones."""
     where = str(folder)
     try:
         load_files(folder.resolve())   # also checks the additional files
@@ -77,7 +78,8 @@ def read_datapoint(folder: Path) -> RivalledTask:
             raise ValueError(f'task.toml has no [metadata.codedata] kind = "{DATAPOINT}": audit.py '
                              "is for tasks of other kinds, and for tasks from elsewhere")
     except (OSError, ValueError, TypeError, RecursionError) as e:
-        raise BrokenRecord(f"is no datapoint: {e}.", where, "Correct that.") from e
+        raise BrokenRecord(f"is not a datapoint: {e}.", where,
+                           "Fix it, or move the folder away.") from e
     return parse(RivalledTask, data, where)
 
 
@@ -87,14 +89,14 @@ def folder_of(task: Task) -> Path:
 
 
 def folders_in_dp(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of dp/; report entries that cannot be datapoints in `broken`."""
+    """Return the folders of dp/. Add an error to `broken` for each entry that is no datapoint."""
     dp = Path(root, DP)
     return [dp / name for name, _ in list_folders(dp, broken)] if dp.is_dir() else []
 
 
 def folders_in_tasks(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of the datapoints in task/; report folders whose kind cannot be read in
-    `broken`."""
+    """Return the folders of the datapoints in task/. Add an error to `broken` for each folder whose
+    kind cannot be read."""
     tasks = Store(root, Task, kind=DATAPOINT).open()
     broken += tasks.broken
     return [tasks.path(name) for name in tasks.names()]
@@ -106,7 +108,7 @@ def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
 
 
 def read_all(folders: Iterable[Path], broken: list[BrokenRecord]) -> Iterator[Task]:
-    """Yield the datapoints in folders; report unreadable ones in `broken`."""
+    """Yield the datapoints in folders. Add an error to `broken` for each unreadable one."""
     for folder in folders:
         try:
             yield read_datapoint(folder)
@@ -156,7 +158,7 @@ def content_digest(task: Task) -> str:
 class Labels:
     """Hold the labels of a datapoint in task.toml, which are not part of its content."""
 
-    status: str              # in_review | returned | cancelled | approved (a proof, no status)
+    status: str              # in_review | returned | cancelled | approved (no status, but a proof)
     category: str            # one of profiles.toml; "" until it is reviewed
     tags: list[str]          # 1 to 3 of taxonomy.toml; [] until it is reviewed
     difficulty: str          # easy | medium | hard | extremely_hard

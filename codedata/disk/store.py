@@ -37,7 +37,7 @@ from codedata.terminal import say
 from codedata.texts import natural, safe_name
 
 Readers = dict[str, Callable[[], Any]]   # {item of a Derived: function that returns its record}
-# names of field types: of scores, whose null is a value; of files
+# names of field types: a score whose null is a value, and files
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")
 fields = lru_cache(dataclasses.fields)   # cache it: each call of the original builds a new tuple
 
@@ -386,8 +386,8 @@ class Derived(StaysInDriver):
         self.place = self.place or f"{self.source.cls.directory}/"
 
     def open(self) -> Derived:
-        """List the names and facts of all records, which are made for this unless `names_of` is
-        given; return self."""
+        """List the names and facts of all records; return self. Unless `names_of` is given, make
+        every record to learn its name and facts."""
         self._store = None if callable(self.source) else self.source
         stores = [store.open() for store in (*self.also_reads, *filter(None, [self._store]))]
         self.broken: list[BrokenRecord] = [e for store in stores for e in store.broken]

@@ -73,7 +73,7 @@ class Facts:
 
 def read_facts(folder: Path) -> Facts:
     """Return the facts of the repository in a folder. Only child processes open its files. Raise
-    ItemFailed if a child ends before it opens the first file."""
+    ItemFailed if no child can be started, or if the first one ends before it opens a file."""
     skipped: dict[str, str] = {}
     for _ in range(MAX_CHILDREN):
         lines, why = _run_child(folder, skipped)
@@ -94,7 +94,8 @@ def recipes(facts: Facts) -> list[Recipe]:
 
 def _kinds(facts: Facts) -> list[Recipe]:
     python = facts.python
-    # kinds of Python recipes: versions of the lock file, of the commit's date, of today
+    # Python recipes differ in the versions of packages: from the lock file, from the commit's date,
+    # or the latest
     ways: list[Recipe] = []
     if python.name or python.n_test_files or python.runner:
         today = replace(python_recipe.initial(python), python=facts.brought)

@@ -66,8 +66,8 @@ class Suspect:
 
     @classmethod
     def of(cls, answer: Answer, side: str, commit: Commit) -> Suspect:
-        """Return the suspect for the field `side` of an Answer, or of an object with the same
-        fields."""
+        """Return the suspect for one side of an Answer, or of an object with the same fields.
+        `side` is the field's name: "king" or "challenger"."""
         turn = turn_text(getattr(answer, side), answer.messages)
         return cls(plain(answer.messages, answer.tools), turn, commit)
 
@@ -102,8 +102,8 @@ def judge_turn(client: Client, suspect: Suspect, side: str = "challenger") -> Le
 def request(client: Client, suspect: Suspect, attempt: int = 1) -> list[Message]:
     """Return the judge's request: history, pull request, instructions and turn.
 
-    Only certain facts are hints: on samples/leak, a judge that got all labels right called 70 of 76
-    certain facts leaks, but only 82 of 217 others.
+    The hints are only the facts marked `certain`: on samples/leak, a judge that got all labels
+    right called 70 of 76 `certain` facts leaks, but only 82 of the 217 other facts.
     """
     facts = certain_findings(suspect.history, suspect.turn, suspect.commit)
     hints = "\n".join(f"- {one['quote']} ({one['why']})" for one in facts)
@@ -128,7 +128,8 @@ def findings_text(findings: Sequence[dict]) -> str:
 
 def verdict_in(text: str, turn: str, shown: Sequence[str] = ()) -> dict:
     """Return {leak, findings, hedged_claims} from a reply. Raise Rejected if it is invalid: each
-    finding must quote the turn, or a text that the judge was `shown` with it."""
+    finding must quote the turn. Ignore JSON objects that the reply copies from the turn or from the
+    `shown` texts, which the judge was sent with the turn."""
     found = object_in(text, lambda one: {"leak", "findings"} <= one.keys(),
                       "with `findings` and `leak`", [turn, *shown])
     leak, findings, hedged = found["leak"], found["findings"], found.get("hedged_claims", 0)

@@ -1,8 +1,9 @@
 """Write index.html, the page of a root: its sets and costs, failed items, the verdict of its duels,
 and every turn, task, attempt and environment in one table.
 
-More items than a browser opens in two seconds go on to index-2.html, index-3.html, …; index.html
-links to them and is written last. Only the items of two of these pages are in memory at a time.
+A page has only as many items as a browser opens in two seconds; further items go to index-2.html,
+index-3.html and so on. index.html links to these pages and is written last. The items of at most
+two pages are in memory at a time.
 """
 from __future__ import annotations
 
@@ -122,7 +123,7 @@ def _page(title: str, sections: dict[str, object]) -> bytes:
 
 
 def _duels(settings: Settings, known: ReportTurns | None) -> tuple[list[ReportTurns], list]:
-    """Return the turns of each duel that was decided, and [the fault of one that is broken]."""
+    """Return the turns of each decided duel, and the errors of duels that cannot be read."""
     duels, broken = [], []
     for mode in LEADS:
         try:

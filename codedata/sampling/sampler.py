@@ -35,7 +35,7 @@ STAGE = "prompt"
 PER_FILE = 200
 START: Cursor = (0, 0, -1)
 FILE_NAME = re.compile(r"prompts_\d+_\d+")
-# settings left out of the digest in the ledger; of NO_IDENTITY_IF, only with this value
+# settings left out of the digest in the ledger; NO_IDENTITY_IF: only with this value
 NO_IDENTITY = ("count", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
 # reasons that apply to all turns of a trajectory
@@ -290,8 +290,8 @@ class PromptSampler:
 
     def _first(self, prompts: Iterable[Prompt], seen: Seen, records: dict[str, Commit],
                problems: dict[str, str]) -> tuple[Prompt | None, list[str]]:
-        """Return (the first acceptable turn, with its PR's language, or None; the reasons against
-        the others)."""
+        """Return (the first acceptable turn, with its PR's language, or None; the reasons why the
+        turns before it are refused)."""
         reasons = []
         for prompt in prompts:
             record = records.get(prompt.instance_id)

@@ -1,6 +1,6 @@
-"""Report what is usable in the first MAX_ROWS rows of a source: for each form its trajectories, its
-turns and the reasons against them, and how many instances have a PR record. Write nothing, and call
-no model.
+"""Report what is usable in the first MAX_ROWS rows of a source. For each form, count the
+trajectories, the turns, the usable turns, and the refused turns by reason. Count the instances with
+a PR record. Write nothing, and call no model.
 """
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from codedata.terminal import plural, say
 from codedata.texts import printable
 
 MAX_ROWS = 2000
-MAX_CHARS = 300     # of a turn shown to the user
+MAX_CHARS = 300     # length of a turn shown to the user
 
 
 def check_source(settings: Settings, http) -> int:
-    """Print the report on [prompt] source; return 0 if it has a usable turn, else 1."""
+    """Print the report on [prompt] source. Return 0 if it has a usable turn whose instance has a PR
+    record (with --keep-unmatched, any usable turn), else 1."""
     prompt = settings.prompt
     hub = hub_of(settings, http)
     source = open_source(prompt.source, hub, prompt.split, prompt.config)

@@ -183,7 +183,7 @@ class SandboxFactory:
 def say_removed(removed: list[str], left: list[str]) -> None:
     """Print which leftovers of killed runs were removed, and the lines about the remaining ones."""
     if removed:
-        say(f"      removed what killed runs have left: {plural(len(removed), 'thing')} "
+        say(f"      removed leftovers of killed runs: {plural(len(removed), 'thing')} "
             f"({named(removed)})")
     for line in left:
         say(f"      {line}")

@@ -2,7 +2,7 @@
 root can remove the leftovers of a killed process.
 
 A process locks a file until it ends. A container, pod or image is a leftover if the lock file
-that its labels name is unlocked, missing, or locked by this process, which took its place.
+that its labels name is unlocked or missing, or if this process has taken over the lock file.
 `docker commit`, `docker run` and FROM copy labels, so things that a user made from a leftover are
 removed, too; things made from a kept image stay.
 """

@@ -47,14 +47,14 @@ MAX_AT_ONCE = 4           # requests; further ones wait
 READ_S = 60.0             # seconds of silence in a request
 NO_LIMIT_S = 86_400.0
 PATHS = ("/v1/chat/completions", "/chat/completions")
-KEYS = ("name", "tool_calls", "tool_call_id")   # in a message, with role and content
+KEYS = ("name", "tool_calls", "tool_call_id")   # fields of a message in addition to role and content
 OVER = "the attempt is over"
 
 
 class Proxy(ExitStack):
-    """Serve the requests of an attempt, from a container with the `mounts`, until run() ends.
-    `limits` has max_iterations and max_seconds, and may have max_tokens and max_usd, as for Agent.
-    They are checked before each call."""
+    """Answer the requests that an attempt sends from its container, until run() ends. The caller
+    mounts `mounts` in the container. `limits` has max_iterations and max_seconds, and may have
+    max_tokens and max_usd, as for Agent. They are checked before each call."""
 
     def __init__(self, client: Client, limits: Object):
         super().__init__()
@@ -90,8 +90,8 @@ class Proxy(ExitStack):
 
     def run(self, command: str, task: str, sandbox: SandboxDocker) -> AgentResult:
         """Run a bash command, with {task} and {model} filled in, up to its end or a limit, and
-        return the result. Then end all processes that the program has left. Raise RunStopped for a
-        refused key, an exceeded budget, or Ctrl-C."""
+        return the result. Then end all processes that the program left running. Raise RunStopped
+        for a refused key, an exceeded budget, or Ctrl-C."""
         self._sandbox, self._started = sandbox, time.monotonic()
         words = fill(command, task=quote(task), model=quote(self.client.spec.model))
         for name, text in (("task.md", task), ("command", words),

@@ -1,5 +1,6 @@
-"""Branch a history of commands: each branch is a separate container, from an image of the branch
-that it continues ("below" it), so that no branch sees the effects of another.
+"""Branch a history of commands: each branch runs in a separate container. The container starts from
+an image of the branch that it continues, the branch "below" it. So a branch sees the effects of the
+branches below it, and of no others.
 
 A branch has its container's rights and limits, and no network. Background processes continue in
 their branch, but not in branches above it: an image holds only files, without /dev/shm. The engine
@@ -53,7 +54,8 @@ class BranchedImage:
     how = "commit"
 
     def __init__(self, factory: SandboxFactory, image: str, label: str):
-        """Read the image's source. The images made here are removed when the label is forgotten."""
+        """Read the image's source. SandboxFactory.forget(label) removes the images of the
+        branches."""
         self.factory, self.image, self.label = factory, image, label
         self.workdir = factory.workdir_of(image)
         with factory.files_of(image) as files:
@@ -116,7 +118,8 @@ class Branch:
 
     def changes(self) -> dict[str, str]:
         """Return {path: diff} of the source's files that changed since the branch began. The diff
-        is "" for files that are not text, and beyond DIFF_CHARS in all or MAX_DIFFS."""
+        is "" for files that are not text, and once DIFF_CHARS or MAX_DIFFS is reached. Leave out
+        the files after the first MAX_NAMES characters of names."""
         now, found = self.entries(), {}
         n_left, n_chars = DIFF_CHARS, 0
         others = [path for path in sorted({*now, *self._before})
@@ -147,6 +150,7 @@ class Branch:
             if place != self.workdir and not (path.startswith(source) and counts(path)):
                 continue
             changed.append((place, is_there))
+            # the engine returns no single file whose name is not UTF-8: read all files then
             if len(changed) > MAX_READ or place != _shown(place):
                 changed = [(self.workdir, True)]
                 break
@@ -193,7 +197,7 @@ def _entry(tar: TarFile, member: TarInfo, linked: dict[str, Entry]) -> Entry:
 
 
 def _shown(path: str) -> str:
-    """Return a path as text. The engine returns no single file whose name is not text."""
+    """Return a path as text, with bytes that are not UTF-8 as escapes."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
@@ -222,7 +226,7 @@ def _difference(name: str, path: str, *sides: tuple[Files, Entry | None]) -> str
 
 
 def _text(files: Files, path: str) -> bytes | None:
-    """Return the content of a file, None if it is gone or is not text of a comparable size."""
+    """Return the content of a file, None if it is gone, not text, or longer than MAX_COMPARED."""
     with read_tar(files.below(path)) as tar:
         member = tar.next()
         if not member or not member.isreg() or member.size > MAX_COMPARED:

@@ -127,7 +127,7 @@ def test_folders_whose_process_is_gone_are_listed_and_go_when_any_root_starts_wo
         rows.write_text(json.dumps({"repo": "o/r", "repo_name": "r", "image_name": "r",
                                     "reformat_path": str(empty)}))
         done, there = run("--input", rows, "--planner", "recipe")
-        assert "removed what killed runs have left: 4 things" in done.stderr
+        assert "removed leftovers of killed runs: 4 things" in done.stderr
         assert there[2] == {True}, "the third one lives"
         eventually(lambda: run("--reap", "--yes")[1] == [{False}, {False}, {True}])
         assert run("--reap", "--yes")[0].stdout == ""

@@ -70,7 +70,7 @@ def strings_in(value) -> list[str]:
 
 
 def _arguments(text: str) -> dict:
-    """Return the arguments of setup(…) that are literals, or variables set to literals.
+    """Return the arguments of setup(…) and dict(…): only literals, and variables set to literals.
     `ext_modules` is True if extension modules are declared by other expressions."""
     known, found, given = {}, {}, []
 

@@ -94,7 +94,7 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     folders = [tuple(place[2:].partition("[")[0].split("/")) for place in local]
     inner = [path[len(top):] for top in folders for path in paths if path[:len(top)] == top]
     addopts = tuple(" ".join(strings_in(pytest.get("addopts"))).split())
-    # each module may have doctests
+    # with doctests, name no paths: any module may have some
     names_paths = strings_in(pytest.get("testpaths")) or DOCTESTS in addopts
     commands = re.findall(r"[\w./-]+", str(files.value("tox.ini/testenv/commands")))
     system, services, versions, variables = read_workflows(source)

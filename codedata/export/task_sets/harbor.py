@@ -1,6 +1,6 @@
-"""Write tasks as folders for Harbor and its readers (docs/exports.md has the table): the folder in
-task/ without proof and rivals, but with the task's split and the name of its final image. Secrets
-in instructions are masked.
+"""Write tasks as folders for Harbor and other programs that read its format (docs/exports.md lists
+them): the folder in task/ without proof and rivals, but with the task's split and the name of its
+final image. Secrets in instructions are masked.
 """
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TASK_FOLDER = Folder(ignored=(MANIFEST,))
 
 
 def harbor_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
-    """Return {name: problem} of the tasks without a folder."""
+    """Return {name: problem} of the tasks that cannot be exported."""
     network = origins.settings.harbor_network
     return {task.instance_id: problem for task in tasks
             if (problem := _problem(task, origins.store.path(task.instance_id), network))}

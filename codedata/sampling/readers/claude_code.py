@@ -25,8 +25,8 @@ def matches(document) -> bool:
 
 
 def read(document: list[dict]) -> dict:
-    """Return the row of the session, with the rows of the subagents in its file. If the file has
-    only one subagent, return its row.
+    """Return the row of the session, with the rows of the subagents in its file. In a file without
+    messages of the session, the first subagent's row takes the session's place.
     """
     sides = _sidechains(document)
     found = [_trajectory(document, False), *(_trajectory(lines, True) for lines in sides)]

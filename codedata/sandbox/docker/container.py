@@ -344,7 +344,7 @@ class SandboxDocker(ClosesAtExit):
     @contextmanager
     def _named_end(self) -> Iterator[None]:
         """Raise SandboxDied with the reason if a request to the engine fails, MachineStopped if the
-        engine is gone."""
+        engine is gone, Interrupted if the run stops."""
         try:
             yield
         except LOST as e:
