@@ -68,8 +68,8 @@ def check_gold(audited: Audited) -> CheckResult:
 
 
 def check_flakes(audited: Audited) -> CheckResult:
-    """Grade the gold's work ten times under load on both cores. If all runs are rewarded, grade it on
-    a later date with the tests in other orders."""
+    """Grade the gold's work ten times under load on both cores. If all runs are rewarded, grade
+    it on a later date with the tests in other orders."""
     work, _ = audited.gold
     grades = []
     for k in range(1, FLAKE_RUNS + 1):

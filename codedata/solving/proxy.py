@@ -47,7 +47,7 @@ MAX_AT_ONCE = 4           # requests; further ones wait
 READ_S = 60.0             # seconds of silence in a request
 NO_LIMIT_S = 86_400.0
 PATHS = ("/v1/chat/completions", "/chat/completions")
-KEYS = ("name", "tool_calls", "tool_call_id")   # fields of a message in addition to role and content
+KEYS = ("name", "tool_calls", "tool_call_id")   # fields of a message, apart from role and content
 OVER = "the attempt is over"
 
 
