@@ -45,7 +45,7 @@ def test_a_content_is_all_but_the_labels(tmp_path):
     (lambda folder: (folder / PARTS["tests"]).unlink(), "tests/test_outputs.py is missing"),
     (lambda folder: (folder / "beside").open("w").truncate(1 << 40), "'beside' is too large"),
     (lambda folder: (folder / "task.toml").write_text("a = 1\n" * 40_000), "200,000 characters"),
-    (lambda folder: (folder / "task.toml").write_text(""), "no datapoint: task.toml has no")])
+    (lambda folder: (folder / "task.toml").write_text(""), "not a datapoint: task.toml has no")])
 def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
     harm(write_datapoint(tmp_path / "dp/sums"))
     folder, = folders_in(tmp_path, [])

@@ -25,7 +25,7 @@ def test_what_cannot_be_built_is_tried_anew(tmp_path):
     unbuilt = write_datapoint(tmp_path / "unbuilt", dockerfile=TEXTS["dockerfile"] + "RUN false\n")
     done, (gone, row) = validate(tmp_path, tmp_path / "gone", unbuilt)
     assert done.returncode == 1 and found(row)["docker_build"] == "failed"
-    assert not gone["ok"] and "no datapoint" in gone["trouble"]
+    assert not gone["ok"] and "not a datapoint" in gone["trouble"]
     done, (row,) = validate(tmp_path, unbuilt)   # once more: it may have been the network
     assert done.returncode == 1 and "failed 1   to do 1" in done.stderr
     assert "returned a non-zero" in row["checks"][2]["why"]
