@@ -12,7 +12,7 @@ from collections.abc import Callable
 from codedata.llm.trim import MESSAGE_TOKENS, estimate_tokens
 
 MIN_BODY = 1000          # characters: replacing shorter observations saves too little
-TARGET_SHARE = 0.75      # of the limit: with this much room the cached prefix rarely changes
+TARGET_SHARE = 0.75      # shorten to this share of the limit: then the cached prefix rarely changes
 
 
 class History:

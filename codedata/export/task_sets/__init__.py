@@ -1,1 +1,1 @@
-"""Export tasks: as folders for Harbor and its readers, or as rows for graders."""
+"""Export tasks: as folders for Harbor and programs that read its format, or as rows for graders."""
