@@ -41,7 +41,7 @@ from codedata.sampling.pull_requests import all_prs
 from codedata.sampling.trajectories import hub_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.tasks.stages import instruct_stage
+from codedata.tasks.stages import Maker
 
 STEPS = {"records": Commit, "setup": Environment, "candidates": (Candidate, PULL_REQUEST),
          "prove": (Task, PULL_REQUEST), "instruct": (Task, PULL_REQUEST)}
@@ -102,10 +102,9 @@ def setup(settings: Settings, clones: str, sandboxes, limit: int | None, models:
 def instruct(settings: Settings, sandboxes, models: Models) -> Stage:
     """Return the stage that writes the instructions of tasks."""
     reporter = Reporter(sandboxes(models), "pr_tasks.py --steps prove", tells_only_case=True)
-    writer, root = TextWriter(settings, models, reporter), settings.root
-    return instruct_stage(
-        Store(root, Task, kind=PULL_REQUEST), "pr_tasks.instruct",
-        Reads(Store(root, Commit), ("issue", "description")), writer.text_of,
+    writer, commits = TextWriter(settings, models, reporter), Store(settings.root, Commit)
+    return Maker(settings.root, PULL_REQUEST).instruct_stage(
+        "pr_tasks.instruct", Reads(commits, ("issue", "description")), writer.text_of,
         identity=writer.identity(), cost_note=writer.bound(), after="pr_tasks.py",
         then="audit.py; export.py")
 
