@@ -63,11 +63,12 @@ class Stages:
         """Return the functions that make the stages of `agent`, by step."""
         settings, preprocessed, host = self.settings, self.preprocessed, self._host
         return {
-            "coverage": lambda models: preprocessed.step(coverage_stage(
-                settings.root, host(models), self.num_runs, self.environments()), "analysis"),
-            "analysis": lambda models: preprocessed.written_after(preprocessed.step(
+            "coverage": lambda models: preprocessed.step(
+                coverage_stage(settings.root, host(models), self.num_runs, self.environments()),
+                then="bug_inject.py agent --steps analysis"),
+            "analysis": lambda models: preprocessed.step(
                 analysis_stage(settings.root, host(models), self.environments()),
-                "bug_issue")),
+                then="bug_inject.py agent --steps bug_issue", finish=preprocessed.write),
             "inject": lambda models: inject.Injector(
                 settings, models, host(models), self.strategy).stage(
                 self.environments(), self._analyses(), self._analyses("tests")),
