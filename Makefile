@@ -53,7 +53,7 @@ demo-pr: setup images  ## tasks of four pull requests of a sample project: no mo
 demo-dp: setup images  ## a seed to a reviewed and audited terminal task: the models' replies are recorded, validation is real (5 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh samples/demo-dp.sh runs/demo-dp
 
-repo: setup    ## all steps for REPO=path-or-address without a model: tests, bugs, documents, exported tasks, a summary
+repo: setup    ## all steps for REPO=path-or-address: tests, real changes and bugs, documents, exported tasks, a summary
 	@tools/repo "$(REPO)" $(if $(filter file,$(origin ROOT)),,--root "$(ROOT)") $(ARGS)
 
 images:        ## codedata-base:bookworm, the base image for repositories

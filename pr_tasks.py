@@ -40,8 +40,7 @@ from codedata.sampling.github import GitHub
 from codedata.sampling.pull_requests import all_prs
 from codedata.sampling.trajectories import hub_of
 from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import Settings
-from codedata.tasks.stages import instruct_stage
+from codedata.tasks.stages import Maker
 
 STEPS = {"records": Commit, "setup": Environment, "candidates": (Candidate, PULL_REQUEST),
          "prove": (Task, PULL_REQUEST), "instruct": (Task, PULL_REQUEST)}
@@ -49,6 +48,46 @@ PLANNER = "recipe"
 
 
 def main(argv=None) -> int:
+    args = parse(argv)
+    settings, options = cli.with_sandboxes(args)
+    root, clones = settings.root, clones_for(args.prs, args.clones, settings.root)
+    if args.prs:
+        options.make_root()
+
+    def sandboxes(models: Models) -> SandboxFactory:
+        return SandboxFactory(settings, models.stop)
+
+    def records(models: Models) -> Stage:
+        found = all_prs(args.prs, hub_of(settings, models.http), GitHub(settings, models.http),
+                        partial(clone_for, clones=clones, root=root))
+        return records_stage(settings, args.prs, clones, found)
+
+    def setup(models: Models) -> Stage:
+        rows, needed_by = missing_environments(settings, clones, options.selection.limit)
+        repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
+                             leads_to=needed_by.__getitem__)
+        return setup_stage(settings, models, sandboxes(models), repositories,
+                           title="pr_tasks.setup", then="pr_tasks.py")
+
+    def instruct(models: Models) -> Stage:
+        reporter = Reporter(sandboxes(models), "pr_tasks.py --steps prove", tells_only_case=True)
+        writer = TextWriter(settings, models, reporter)
+        return Maker(root, PULL_REQUEST).instruct_stage(
+            "pr_tasks.instruct", Reads(Store(root, Commit), ("issue", "description")),
+            writer.text_of, identity=writer.identity(), cost_note=writer.bound(),
+            after="pr_tasks.py", then="audit.py; export.py")
+
+    makers = {"records": records, "setup": setup,
+              "candidates": lambda models: candidates_stage(settings),
+              "prove": lambda models: proof_stage(settings, sandboxes(models)),
+              "instruct": instruct}
+    wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
+    steps = [step for step in args.steps if wanted.get(step, True)]
+    return start.run_steps(makers, settings, options, STEPS, steps)
+
+
+def parse(argv):
+    """Return the parsed flags."""
     parser = cli.parser(__doc__, "pr_tasks", "env", "sandbox")
     flags = parser.add_argument_group("flags of pr_tasks.py")
     cli.steps_flag(flags, STEPS, {"prove": ("candidates", "prove")})
@@ -66,48 +105,7 @@ def main(argv=None) -> int:
     args.defaults = {**args.defaults, "env.planner": PLANNER}
     if args.steps == ("records",) and not args.prs:
         parser.error("--steps records needs --prs")
-    settings, options = cli.with_sandboxes(args)
-    if args.prs:
-        options.make_root()
-
-    def sandboxes(models: Models) -> SandboxFactory:
-        return SandboxFactory(settings, models.stop)
-
-    clones = clones_for(args.prs, args.clones, settings.root)
-
-    def found(models: Models):
-        return all_prs(args.prs, hub_of(settings, models.http), GitHub(settings, models.http),
-                       partial(clone_for, clones=clones, root=settings.root))
-
-    makers = {"records": lambda models: records_stage(settings, args.prs, clones, found(models)),
-              "setup": partial(setup, settings, clones, sandboxes,
-                               options.selection.limit),
-              "candidates": lambda models: candidates_stage(settings),
-              "prove": lambda models: proof_stage(settings, sandboxes(models)),
-              "instruct": partial(instruct, settings, sandboxes)}
-    wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}
-    steps = [step for step in args.steps if wanted.get(step, True)]
-    return start.run_steps(makers, settings, options, STEPS, steps)
-
-
-def setup(settings: Settings, clones: str, sandboxes, limit: int | None, models: Models) -> Stage:
-    """Return the stage that makes the missing environments of base commits."""
-    rows, needed_by = missing_environments(settings, clones, limit)
-    repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
-                         leads_to=needed_by.__getitem__)
-    return setup_stage(settings, models, sandboxes(models), repositories,
-                       title="pr_tasks.setup", then="pr_tasks.py")
-
-
-def instruct(settings: Settings, sandboxes, models: Models) -> Stage:
-    """Return the stage that writes the instructions of tasks."""
-    reporter = Reporter(sandboxes(models), "pr_tasks.py --steps prove", tells_only_case=True)
-    writer, root = TextWriter(settings, models, reporter), settings.root
-    return instruct_stage(
-        Store(root, Task, kind=PULL_REQUEST), "pr_tasks.instruct",
-        Reads(Store(root, Commit), ("issue", "description")), writer.text_of,
-        identity=writer.identity(), cost_note=writer.bound(), after="pr_tasks.py",
-        then="audit.py; export.py")
+    return args
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from functools import partial
 
 from codedata.analysis.analyse import coverage_reads
 from codedata.bugs.held_out import HeldOutCases
-from codedata.disk.store import Store
 from codedata.env.inputs import clone_for
 from codedata.llm import Models
 from codedata.nl2repo.strip_tasks import unrelated_tests
@@ -35,7 +34,7 @@ from codedata.sampling.trajectories import hub_of
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import chosen_by
 from codedata.tasks.prove.proof import PatchProver
-from codedata.tasks.stages import candidates_in, instruct_stage, prove_stage
+from codedata.tasks.stages import Maker
 
 STEPS = {"rows": Candidate, "prove": Task, "instruct": Task}
 
@@ -62,19 +61,21 @@ def main(argv=None) -> int:
 
     def prove(models: Models) -> Stage:
         coverage = replace(coverage_reads(root), optional=True, fields=())
-        return prove_stage(
-            "prove.prove", candidates_in(root), Store(root, Task), environments(),
+        return Maker(root).prove_stage(
+            "prove.prove", environments(),
             PatchProver(SandboxFactory(settings, models.stop), HeldOutCases().of, unrelated_tests),
-            (coverage,), after="bug_inject.py scale",
-            then="audit.py; export.py")
+            (coverage,), after="bug_inject.py scale", then="audit.py; export.py")
 
     def has_text(name: str) -> bool:
         return (root / Candidate.directory / name / Candidate.places["instruction"]).is_file()
 
-    makers = {"rows": rows, "prove": prove, "instruct": lambda models: instruct_stage(
-        Store(root, Task, only=has_text), "prove.instruct",
-        Reads(candidates_in(root), ("instruction",)),
-        lambda task, candidate: candidate.instruction, then="audit.py; export.py")}
+    def instruct(models: Models) -> Stage:
+        texts = Reads(Maker(root).candidates(), ("instruction",))
+        return Maker(root, owns=has_text).instruct_stage(
+            "prove.instruct", texts, lambda task, candidate: candidate.instruction,
+            then="audit.py; export.py")
+
+    makers = {"rows": rows, "prove": prove, "instruct": instruct}
     return start.run_steps(makers, settings, options, STEPS,
                            [step for step in args.steps if step != "rows" or args.rows])
 

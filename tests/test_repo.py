@@ -12,7 +12,8 @@ from proven import write_bug
 from proven_strip import write_strip
 from root import write_files
 
-NOTES = ('#!/bin/sh\ncase $1 in -c) exit ${LACKS:-0} ;; esac\n'
+NOTES = ('#!/bin/sh\ncase "$*" in *one_repository*) echo x "$COMMIT" "$PWD"; exit ;;\n'
+         '*check_model*) exit "$MODEL" ;; -c*) exit ${LACKS:-0} ;; esac\n'
          'script=${1##*/}\nshift\nset -- "$script" "$@"\n'
          'case "$*" in *scale*--status) cat r/proven; exit ;; *--status) exit ;; esac\n'
          'echo "$@" >> "$NOTES"\n[ $1 = bug_inject.py ] && mkdir -p r/task/x\n'
@@ -24,7 +25,8 @@ NOTES = ('#!/bin/sh\ncase $1 in -c) exit ${LACKS:-0} ;; esac\n'
 @pytest.fixture
 def repo(tmp_path):
     """Run a copy of tools/repo, and return its outcome with what it has run."""
-    def run(*words: str, fails: str = "", code: int = 1, engine: int = 0, healthy: str = "true"):
+    def run(*words: str, fails: str = "", code: int = 1, engine: int = 0, healthy: str = "true",
+            commit: str = "-", model: int = 1):
         for path, text in {"tools/docker-up": f"#!/bin/sh\nexit {engine}\n",
                            "bin/python": NOTES}.items():
             write_files(tmp_path, {path: text})
@@ -33,7 +35,8 @@ def repo(tmp_path):
         notes = tmp_path / "notes"
         notes.write_text("")
         env = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "NOTES": str(notes),
-                            "FAILS": fails, "CODE": str(code), "HEALTHY": healthy}
+                            "FAILS": fails, "CODE": str(code), "HEALTHY": healthy,
+                            "COMMIT": commit, "MODEL": str(model)}
         done = subprocess.run([tmp_path / "tools/repo", *words], env=env, cwd=tmp_path,
                               capture_output=True, text=True, timeout=30)
         return done, notes.read_text().splitlines()
@@ -64,12 +67,34 @@ def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(rep
         "env_setup.py", "analyze.py", "bug_inject.py", "nl2repo.py", "export.py", "status.py"]
     assert "--repo https://host/birds/heron.git --planner recipe --limit 5" in called[0]
     assert all("--limit 5" in line for line in called[:4]) and called[4] == "export.py --root r"
-    assert done.stderr.startswith("repo: at most 5 bugs") and "min by the clock" in done.stderr
+    assert done.stderr.startswith("repo: at most 5 tasks") and "min by the clock" in done.stderr
+    assert "no real changes" in done.stderr and "no model is set up" in done.stderr
     done, called = repo("https://host/birds/heron.git", "--workers", "1", "--root=r")
-    assert all("--limit 10" in line for line in called[:4]) and "most 10 bugs" in done.stderr
+    assert all("--limit 10" in line for line in called[:4]) and "most 10 tasks" in done.stderr
     for address in ("https://host/birds/heron.git@v1", "git@host:birds/heron.git",
                     "git@host:heron@0123abc"):
         assert "--root runs/heron " in repo(address)[1][0]
+
+
+def test_real_changes_come_first_then_agents_then_operators(repo, tmp_path):
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-c", "user.name=w", "-c", "user.email=w@w", *words],
+                              cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    git("init", "-q")
+    commits = []
+    for n in range(2):
+        git("commit", "-q", "--allow-empty", "-m", str(n))
+        commits.append(git("rev-parse", "HEAD").strip())
+    for k, line in enumerate(['tier = "real"', 'tier = "agent"', 'tier = "real"']):
+        write_files(tmp_path, {f"r/task/{k}/task.toml": f"{line}\n"})
+    done, called = repo(".", "--root", "r", commit=commits[1], model=0)
+    assert done.returncode == 0 and [" ".join(line.split()[:2]) for line in called[1:5]] == [
+        "pr_tasks.py --root", "analyze.py --root", "bug_inject.py agent", "bug_inject.py scale"]
+    assert f"--prs git:{tmp_path}@{commits[0]}..{commits[1]} --setup" in called[1]
+    assert ["--only x" in line for line in called[:5]] == [False, False, True, True, True]
+    assert '2 "real", 1 "agent", 0 "operator", 0 "stripped_patch"' in done.stderr.split("\n")[-2]
+    assert "pr_tasks.py" not in str(repo(".", "--root", "r", commit=commits[0])[1])
 
 
 def test_what_is_proven_counts_and_is_finished_before_more_is_made(repo, tmp_path):

@@ -11,7 +11,7 @@ from codedata.bugs import inject
 from codedata.bugs.choose import chosen_in
 from codedata.bugs.generate import generate_stage
 from codedata.bugs.held_out import HeldOutCases
-from codedata.bugs.instances import AGENT, SCALE, Word, agents_candidates, bug_tasks
+from codedata.bugs.instances import agents_candidates, is_of_agent, is_of_scale
 from codedata.bugs.preprocess import Analyses, Preprocessed
 from codedata.bugs.register import register_stage
 from codedata.bugs.screen_bugs import validate_stage
@@ -27,10 +27,25 @@ from codedata.suites.environments import Environments
 from codedata.tasks.folder.task_folder import PARTS
 from codedata.tasks.prove.proof import PatchProver
 from codedata.tasks.prove.rules import MAX_BROKEN_SHARE
-from codedata.tasks.stages import candidate_stage, candidates_in, instruct_stage, prove_stage
+from codedata.tasks.stages import Maker
 from codedata.terminal import plural
 
 Steps = dict[str, Callable[[Models], Stage]]
+
+
+@dataclass(frozen=True)
+class Word:
+    """Describe a subcommand of bug_inject.py."""
+
+    name: str
+    owns: Callable[[str], bool]   # whether a name belongs to one of its bugs
+    before: str              # the step before the candidates
+    proof: str               # the step that proves them
+    prefix: str = ""         # in ledgers, before the names of steps that both subcommands have
+
+
+AGENT = Word("agent", is_of_agent, "inject", "prove")
+SCALE = Word("scale", is_of_scale, "validate", "report", "scale_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +63,16 @@ class Stages:
         """Return the functions that make the stages of `agent`, by step."""
         settings, preprocessed, host = self.settings, self.preprocessed, self._host
         return {
-            "coverage": lambda models: preprocessed.step(coverage_stage(
-                settings.root, host(models), self.num_runs, self.environments()), "analysis"),
-            "analysis": lambda models: preprocessed.written_after(preprocessed.step(
+            "coverage": lambda models: preprocessed.step(
+                coverage_stage(settings.root, host(models), self.num_runs, self.environments()),
+                then="bug_inject.py agent --steps analysis"),
+            "analysis": lambda models: preprocessed.step(
                 analysis_stage(settings.root, host(models), self.environments()),
-                "bug_issue")),
+                then="bug_inject.py agent --steps bug_issue", finish=preprocessed.write),
             "inject": lambda models: inject.Injector(
                 settings, models, host(models), self.strategy).stage(
                 self.environments(), self._analyses(), self._analyses("tests")),
-            "candidates": lambda models: self._candidates(
-                AGENT, agents_candidates(settings.root)),
-            "prove": lambda models: self._prove(AGENT, models),
-            **self._reported(AGENT)}
+            **self._from_candidates(AGENT, agents_candidates(settings.root))}
 
     def scale(self) -> Steps:
         """Return the functions that make the stages of `scale`, by step."""
@@ -72,51 +85,42 @@ class Stages:
             "validate": lambda models: validate_stage(
                 settings, host(models), self.environments(), self._analyses("tests"),
                 self.is_full),
-            "candidates": lambda models: self._candidates(
-                SCALE, chosen_in(settings.root, settings.bug)),
-            "report": lambda models: self._prove(SCALE, models),
-            **self._reported(SCALE)}
+            **self._from_candidates(SCALE, chosen_in(settings.root, settings.bug))}
 
-    def _candidates(self, word: Word, reads: Reads) -> Stage:
-        return candidate_stage(
-            self.settings.root, f"bug_inject.{word.prefix}candidates", reads, BUG, word.owns,
-            after=f"bug_inject.py {word.name} --steps {word.before}",
-            then=f"bug_inject.py {word.name} --steps {word.maker}")
+    def _from_candidates(self, word: Word, candidates: Reads) -> Steps:
+        """Return the functions that make the stages from the candidates on, by step."""
+        script, name = f"bug_inject.py {word.name}", f"bug_inject.{word.prefix}"
+        before = f"{script} --steps {word.before}"
+        maker = Maker(self.settings.root, BUG, word.owns)
+        reports = Reads(Store(maker.root, BugReport), ("problem_statement",),
+                        made_by=f"{name}issue", command=f"{script} --steps issue")
+        return {
+            "candidates": lambda models: maker.candidate_stage(
+                f"{name}candidates", candidates, after=before,
+                then=f"{script} --steps {word.proof}"),
+            word.proof: lambda models: maker.prove_stage(
+                f"bug_inject.{word.proof}", self.environments(),
+                PatchProver(self._host(models), HeldOutCases().of),
+                identity={"hide_tests": True, "max_broken_share": MAX_BROKEN_SHARE, "cases": CASES},
+                after=before, then=f"{script} --steps issue"),
+            "issue": lambda models: self._issue(word, maker, models),
+            "instruct": lambda models: maker.instruct_stage(
+                f"{name}instruct", reports, lambda task, report: report.problem_statement,
+                sum_up=lambda: [describe_bugs(all_readable(maker.root, Task, BUG))],
+                after=script, then="export.py")}
 
-    def _prove(self, word: Word, models: Models) -> Stage:
-        root = self.settings.root
-        return prove_stage(
-            f"bug_inject.{word.maker}", candidates_in(root, BUG, word.owns),
-            bug_tasks(root, word.owns), self.environments(),
-            PatchProver(self._host(models), HeldOutCases().of),
-            identity={"hide_tests": True, "max_broken_share": MAX_BROKEN_SHARE, "cases": CASES},
-            after=f"bug_inject.py {word.name} --steps {word.before}",
-            then=f"bug_inject.py {word.name} --steps issue")
-
-    def _reported(self, word: Word) -> Steps:
-        settings = self.settings
-        return {"issue": lambda models: self._issue(word, models),
-                "instruct": lambda models: instruct_stage(
-                    bug_tasks(settings.root, word.owns), f"bug_inject.{word.prefix}instruct",
-                    Reads(Store(settings.root, BugReport), ("problem_statement",),
-                          made_by=f"bug_inject.{word.prefix}issue",
-                          command=f"bug_inject.py {word.name} --steps issue"),
-                    lambda task, report: report.problem_statement,
-                    sum_up=lambda: [describe_bugs(all_readable(settings.root, Task, BUG))],
-                    after=f"bug_inject.py {word.name}", then="export.py")}
-
-    def _issue(self, word: Word, models: Models) -> Stage:
-        root, maker = self.settings.root, f"bug_inject.py {word.name} --steps {word.maker}"
+    def _issue(self, word: Word, maker: Maker, models: Models) -> Stage:
+        script = f"bug_inject.py {word.name}"
         client = models.client("issue") if self.settings.issue.writer == "llm" else None
-        reporter = Reporter(self._host(models), maker, client)
+        reporter = Reporter(self._host(models), f"{script} --steps {word.proof}", client)
         return Stage(
             f"bug_inject.{word.prefix}issue", make=reporter.make, identity=reporter.identity(),
             cost_note=reporter.cost_note(),
-            reads=Reads(bug_tasks(root, word.owns), PARTS, made_by=f"bug_inject.{word.maker}"),
-            writes=Writes(Store(root, BugReport),
+            reads=Reads(maker.tasks(), PARTS, made_by=f"bug_inject.{word.proof}"),
+            writes=Writes(Store(maker.root, BugReport),
                           fields=("problem_statement", "reproduction"),
                           optional=("reproduction",)),   # a user may write only the statement
-            after=f"bug_inject.py {word.name}")
+            after=script)
 
     def _analyses(self, key: str = "analysis") -> Analyses:
         return Analyses(self.settings.root, self.preprocessed.rows, key)

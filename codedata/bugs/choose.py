@@ -21,8 +21,6 @@ from pathlib import Path
 
 from codedata.bugs.instances import (
     READ,
-    SCALE,
-    bug_tasks,
     candidate_in,
     is_of_agent,
     is_of_scale,
@@ -33,10 +31,11 @@ from codedata.bugs.instances import (
 from codedata.bugs.register import SEED
 from codedata.disk.store import Derived, Store, digest, digests_of
 from codedata.errors import BrokenRecord
-from codedata.records import Candidate, Verdicts
+from codedata.records import BUG, Candidate, Verdicts
 from codedata.run.stage import Reads
 from codedata.settings import BugSettings
 from codedata.tasks.prove.outcomes import SURVIVES
+from codedata.tasks.stages import Maker
 from codedata.texts import safe_name
 
 MAX_PER_SYMBOL = 3   # bugs in a function
@@ -88,7 +87,7 @@ def chosen_in(root: Path, settings: BugSettings) -> Reads:
                     f"has a verdict with a wrong instance id: {verdict['instance_id'][:80]!r}.",
                     str(verdicts.path(item)), AGAIN)
             bugs[name] = candidate_in(
-                batch, candidate, name, SCALE, operator=operator_of(candidate),
+                batch, candidate, name, "operator", operator=operator_of(candidate),
                 screened=verdict["evidence"])
         return bugs
 
@@ -105,7 +104,7 @@ def chosen_in(root: Path, settings: BugSettings) -> Reads:
 def _choose_all(root: Path, settings: BugSettings,
                 candidates: Iterable[GoodCandidate]) -> Iterator[str]:
     """Yield the names of the chosen bugs, one repository after another."""
-    bugs = bug_tasks(root).open()
+    bugs = Maker(root, BUG).tasks().open()
     of_agents = {(name.rpartition(".agent-")[0], name.rpartition(".")[2])
                  for name in bugs.names() if is_of_agent(name)}
     refused = {name for stage, name in bugs.ledger.excluded if stage == STAGE}

@@ -67,11 +67,8 @@ from codedata.texts import fill, printable, text_of
 
 METHOD = "agent"
 TRAJECTORIES = "bug/_trajectories"
-PROMPTS = {"break": ("inject_bug.md", "inject_break.md", "inject.md"),
-           FEATURE: ("inject_feature.md", "inject.md"),
-           "promise": ("inject_bug.md", "inject_promise.md", "inject.md")}
-STRATEGIES = (*PROMPTS,)
-ALL_PROMPTS = ("inject_task.md", "inject_earlier.md")   # used by every strategy
+STRATEGIES = "break", FEATURE, "promise"   # each is described in inject_<name>.md
+TASK = "inject.md"         # the task of an agent, with the rules of every strategy
 MAX_ITERATIONS = 60        # replies of an agent
 MAX_LINES = 150            # lines that an agent adds and removes
 MAX_SUBMITS = 5            # submissions of an agent
@@ -232,6 +229,7 @@ class Injector:
 
     def __init__(self, settings: Settings, models: Models, host: SandboxFactory, strategy: str):
         self._settings, self._host, self._strategy = settings, host, strategy
+        self._prompt = f"inject_{strategy}.md"
         self._agent = models.client("agent")
         self._candidates = Store(settings.root, Candidates)
 
@@ -242,8 +240,7 @@ class Injector:
             raise Trouble("isolates nothing, but an agent would work in it.", "--sandbox local",
                           "Choose another sandbox.")
         bug = self._settings.bug
-        prompts = digest([text_of("codedata.bugs", name)
-                          for name in (*PROMPTS[self._strategy], *ALL_PROMPTS)])
+        prompts = digest([text_of(__package__, name) for name in (self._prompt, TASK)])
         return Stage(
             "bug_inject.inject", make=self.make, after="analyze.py",
             identity={"agent": self._agent.spec.identity(), "prompts": prompts},
@@ -287,7 +284,7 @@ class Injector:
                            branches_of(files))
             tells_tests = [code.get_hotspots, code.inspect_symbol] if strategy != FEATURE else []
             agent = Agent(
-                self._instructions(),
+                _text(self._prompt, script=f"/tmp/{SCRIPT}"),
                 [bash, view_file, search, edit_file, create_file, *tells_tests,
                  submission.submit], self._agent, sandbox,
                 max_iterations=MAX_ITERATIONS, trajectory=trajectory,
@@ -303,21 +300,16 @@ class Injector:
                 for bug in self._candidates.read(name).candidates
                 if (bug.get("family") == FEATURE) == (self._strategy == FEATURE)]
 
-    def _instructions(self) -> str:
-        """Return an agent's system prompt."""
-        known = {"script": f"/tmp/{SCRIPT}", "max_lines": str(MAX_LINES)}
-        return "\n".join(_text(name, **known) for name in PROMPTS[self._strategy])
-
     def _task(self, item: AgentItem, workdir: str,
               earlier: list[tuple[str, ProposedChange]]) -> str:
         """Return the task of an agent."""
-        bugs = "\n".join(f"- {name}, in {bug['symbol'] or 'no function'}: {bug['summary']}"
-                         for name, bug in earlier)
+        bugs = [f"- {name}, in {bug['symbol'] or 'no function'}: {bug['summary']}"
+                for name, bug in earlier]
         n_passing = [*known_results(item).values()].count("passed")
-        what = FEATURE if self._strategy == FEATURE else "bug"
-        return _text("inject_task.md", repo=item.repo, workdir=workdir, clean=CLEAN, what=what,
+        return _text(TASK, repo=item.repo, workdir=workdir, clean=CLEAN,
+                     what=FEATURE if self._strategy == FEATURE else "bug",
                      n_passing=str(n_passing), max_submits=str(MAX_SUBMITS),
-                     earlier=_text("inject_earlier.md", what=what, bugs=bugs) if bugs else "")
+                     max_lines=str(MAX_LINES), earlier="\n".join(bugs or ["- none yet"]))
 
 
 def _prepare(sandbox: Sandbox, test_script: str, hides_tests: bool) -> list[SourceFile]:
@@ -357,4 +349,4 @@ def _failure(name: str, submission: Submission, result: AgentResult) -> ItemFail
 
 
 def _text(name: str, **parts: str) -> str:
-    return fill(text_of("codedata.bugs", name), **parts)
+    return fill(text_of(__package__, name), **parts)

@@ -1,11 +1,8 @@
-"""Read the candidates of bugs and the bugs in task/, and tell which subcommand of bug_inject.py
-made them (Word). `agent` and `scale` write to the same directories; each subcommand ignores the
-other's bugs."""
+"""Read the candidates of bugs, and tell by a name which subcommand of bug_inject.py made a bug.
+`agent` and `scale` write to the same directories; each subcommand ignores the other's bugs."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.code.patches import normalised
@@ -17,7 +14,6 @@ from codedata.records import (
     Candidate,
     Candidates,
     ProposedChange,
-    Task,
     candidate_of,
 )
 from codedata.run.stage import Reads
@@ -40,38 +36,17 @@ def is_of_scale(name: str) -> bool:
     return not is_of_agent(name)
 
 
-@dataclass(frozen=True)
-class Word:
-    """Describe a subcommand of bug_inject.py and the bugs that it owns."""
-
-    name: str
-    maker: str               # the step that writes the tasks of these bugs
-    owns: Callable[[str], bool]   # whether a name belongs to one of these bugs
-    before: str              # the step that writes their candidates into bug/
-    prefix: str = ""         # in ledgers, before the names of steps that both subcommands have
-
-
-AGENT = Word("agent", "prove", is_of_agent, "inject")
-SCALE = Word("scale", "report", is_of_scale, "validate", "scale_")
-
-
-def bug_tasks(root: Path, owns: Callable[[str], bool] = bool) -> Store:
-    """Return the tasks of a root that are bugs: all, or only names that `owns` accepts."""
-    return Store(root, Task, kind=BUG, only=owns, derived=True)
-
-
 # candidates --------------------------------------------------------------------------------------
 
-def candidate_in(record: Candidates, change: ProposedChange, name: str, word: Word, **words
+def candidate_in(record: Candidates, change: ProposedChange, name: str, tier: str, **words
                  ) -> Candidate:
     """Return a change of a file as the candidate `name`; `words` describe it, too."""
     words = {key: value for key, value in {**change, **words}.items() if key != "diff"}
-    family = words.get("family")
-    about = {"tier": "operator" if word == SCALE else word.name,
-             "symbol": words.get("symbol") or ""}
+    family, symbol = words.get("family"), words.get("symbol") or ""
     return candidate_of(
-        name, change["diff"], about, repo=record.repo, environment=record.repo_name,
-        base_commit=record.base_commit, direction=BREAKS, method=record.method, words=words,
+        name, change["diff"], {"tier": tier, "symbol": symbol}, repo=record.repo,
+        environment=record.repo_name, base_commit=record.base_commit, direction=BREAKS,
+        method=record.method, words=words,
         labels={"category": CATEGORY, "tags": [BUG, str(family or record.method)]},
         rules={"reduce_gold": True} if family == FEATURE else None)
 
@@ -90,7 +65,7 @@ def agents_candidates(root: Path) -> Reads:
             change = normalised(words["diff"])
             before = first.setdefault((record.repo_name, record.base_commit, change), item)
             name = f"{item}.{change[:8]}"
-            candidates.setdefault(name, candidate_in(record, words, name, AGENT))
+            candidates.setdefault(name, candidate_in(record, words, name, "agent"))
             if before != item:
                 same[name] = f"it is the same change as {before}"
         return candidates

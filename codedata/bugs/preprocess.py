@@ -79,18 +79,14 @@ class Preprocessed:
         if self.output and self.rows and self.output.resolve() == self.rows.resolve():
             raise Trouble("is the --input, too.", f"--output {self.output}", "Name another file.")
 
-    def step(self, stage: Stage, then: str) -> Stage:
+    def step(self, stage: Stage, **changes) -> Stage:
         """Return a stage of analyze.py as a step of bug_inject.py, with the same key in the ledger.
         --only may also name a repository by one of its candidates."""
         numbers = range(1, self.settings.bug.per_repo + 1)
         reads = replace(stage.reads, leads_to=lambda name: [f"{name}.{METHOD}-{n}"
                                                             for n in numbers])
         return replace(stage, reads=reads, title=f"bug_inject.{stage.name.partition('.')[2]}",
-                       then=f"bug_inject.py agent --steps {then}")
-
-    def written_after(self, stage: Stage) -> Stage:
-        """Return a stage that also writes rows when it ends."""
-        return replace(stage, finish=lambda: [*stage.finish(), *self.write()])
+                       **changes)
 
     def write(self) -> list[str]:
         """Write rows; return lines for the terminal."""

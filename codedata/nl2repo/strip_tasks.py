@@ -44,14 +44,7 @@ from codedata.tasks.prove.outcomes import GOOD, SURVIVES, known_results, time_li
 from codedata.tasks.prove.proof import CandidateProof, PatchProver
 from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules
 from codedata.tasks.screen.screening import Screener
-from codedata.tasks.stages import (
-    Screening,
-    candidate_stage,
-    candidates_in,
-    instruct_stage,
-    judged_in,
-    prove_stage,
-)
+from codedata.tasks.stages import Maker, Screening, judged_in
 from codedata.terminal import named
 from codedata.texts import fill, text_of
 
@@ -89,11 +82,6 @@ def task_documents(root: Path) -> Derived:
                 for id, one in whole.index.items() if all(map(texts.get, ["", *one["functions"]]))}
 
     return Derived(Store(root, RepoDocument), documents_of, place="document of all its functions")
-
-
-def tasks_of(root: Path) -> Store:
-    """Return the tasks of stripped patches, whose names begin with a repository's."""
-    return Store(root, Task, kind=STRIPPED_PATCH, derived=True)
 
 
 def candidate_in(found: Communities, one: ScreenedStrip) -> Candidate:
@@ -272,10 +260,10 @@ def strip_candidates(root: Path) -> Derived:
 def patches_stage(root: Path, environments: Derived) -> Stage:
     """Return the stage that writes the strips that passed screening to candidate/."""
     same = {"same": "base_commit"}
-    return candidate_stage(
-        root, "nl2repo.patches", Reads(strip_candidates(root), ("base_commit", "change", "config"),
-                                       made_by="nl2repo.screen"),
-        STRIPPED_PATCH, make=with_repository, also_reads=(
+    reads = Reads(strip_candidates(root), ("base_commit", "change", "config"),
+                  made_by="nl2repo.screen")
+    return Maker(root, STRIPPED_PATCH).candidate_stage(
+        "nl2repo.patches", reads, with_repository, also_reads=(
             Reads(Store(root, SourceCopy), ("files", "others"), made_by="nl2repo.extract", **same),
             Reads(Store(root, RepoMeta), ("licence",), made_by="nl2repo.meta", **same),
             judged_in(environments)),
@@ -284,20 +272,24 @@ def patches_stage(root: Path, environments: Derived) -> Stage:
 
 def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
     """Return the stage that proves stripped patches."""
-    tasks = tasks_of(root)
-    return prove_stage(
-        "nl2repo.proof", candidates_in(root, STRIPPED_PATCH), tasks, environments,
-        PatchProver(host, refusal=unrelated_tests), (coverage_reads(root),),
-        sum_up=lambda: [describe_strips(all_readable(root, Candidate, STRIPPED_PATCH),
-                                        tasks.names(), tasks.ledger.excluded)],
-        after=RELATIONSHIP, then="nl2repo.py --steps doc_part2,doc_part1,doc")
+    maker = Maker(root, STRIPPED_PATCH)
+
+    def sum_up() -> list[str]:
+        tasks = maker.tasks().open()
+        return [describe_strips(all_readable(root, Candidate, STRIPPED_PATCH), tasks.names(),
+                                tasks.ledger.excluded)]
+
+    return maker.prove_stage(
+        "nl2repo.proof", environments, PatchProver(host, refusal=unrelated_tests),
+        (coverage_reads(root),), sum_up=sum_up, after=RELATIONSHIP,
+        then="nl2repo.py --steps doc_part2,doc_part1,doc")
 
 
 def instructions_stage(root: Path) -> Stage:
     """Return the stage that writes the instructions of stripped patches."""
     texts = Reads(task_documents(root), ("functions", "text"), made_by="nl2repo.doc")
-    return instruct_stage(
-        tasks_of(root), "nl2repo.instruct", texts, instruction_of, ("tests",), after=RELATIONSHIP,
+    return Maker(root, STRIPPED_PATCH).instruct_stage(
+        "nl2repo.instruct", texts, instruction_of, ("tests",), after=RELATIONSHIP,
         then="export.py --formats nl2repo,harbor")
 
 

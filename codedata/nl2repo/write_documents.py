@@ -55,7 +55,7 @@ from codedata.suites.environments import Environments, labelled, open_environmen
 from codedata.suites.leftovers import activation
 from codedata.suites.source import LOOK_S
 from codedata.tasks.folder.task_folder import verifier_config
-from codedata.tasks.stages import candidates_in
+from codedata.tasks.stages import Maker
 from codedata.terminal import plural
 from codedata.texts import CONTROL, printable, storable, terminal_safe, text_of
 
@@ -102,7 +102,7 @@ class Subjects(Derived):
     the tasks' repositories, both by document name; "whole" lists repositories by name."""
 
     def __init__(self, root: Path, kind: str):
-        self._kind, self._patches = kind, candidates_in(root, STRIPPED_PATCH)
+        self._kind, self._patches = kind, Maker(root, STRIPPED_PATCH).candidates()
         self._copies, self._documents = Store(root, SourceCopy), Store(root, Document)
         # {repository: {id: {kind, functions, FAIL_TO_PASS}}} of the tasks
         self.patches: dict[str, Object] = {}

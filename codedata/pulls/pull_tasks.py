@@ -13,14 +13,14 @@ from codedata.code.entities import is_document, is_of_tests
 from codedata.code.patches import files_of, hunks_of, n_changed_lines
 from codedata.disk.store import Derived, Store
 from codedata.pulls.instructions import own_text, tells
-from codedata.records import PULL_REQUEST, SOLVES, Candidate, Commit, Task, candidate_of
+from codedata.records import PULL_REQUEST, SOLVES, Candidate, Commit, candidate_of
 from codedata.run.stage import Reads, Stage
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 from codedata.suites.repo_names import repo_name_of
 from codedata.tasks.prove.proof import PatchProver
-from codedata.tasks.stages import candidate_stage, candidates_in, prove_stage
+from codedata.tasks.stages import Maker
 
 MAX_FILES = 10       # files of code that a request may change
 MAX_LINES = 400      # lines of code that a request may add or remove
@@ -84,17 +84,13 @@ def candidates_stage(settings: Settings) -> Stage:
                  "told": tells(commit, own_text(commit)) or NOT_READ}
         return replace(candidate, config={**candidate.config, "about": about})
 
-    return candidate_stage(settings.root, "pr_tasks.candidates", pull_candidates(settings),
-                           PULL_REQUEST, make=with_told, after="prompt.py",
-                           then="pr_tasks.py --steps prove")
+    return Maker(settings.root, PULL_REQUEST).candidate_stage(
+        "pr_tasks.candidates", pull_candidates(settings), with_told, after="prompt.py",
+        then="pr_tasks.py --steps prove")
 
 
 def proof_stage(settings: Settings, host: SandboxFactory) -> Stage:
     """Return the stage that proves pull requests."""
-    root = settings.root
-    return prove_stage(
-        "pr_tasks.prove", candidates_in(root, PULL_REQUEST),
-        Store(root, Task, kind=PULL_REQUEST), Environments(root, unhealthy_too=True),
-        PatchProver(host),
-        after="pr_tasks.py --setup",
-        then="pr_tasks.py --steps instruct")
+    return Maker(settings.root, PULL_REQUEST).prove_stage(
+        "pr_tasks.prove", Environments(settings.root, unhealthy_too=True), PatchProver(host),
+        after="pr_tasks.py --setup", then="pr_tasks.py --steps instruct")

@@ -15,7 +15,7 @@ from codedata.pulls.pull_tasks import pull_request
 from codedata.records import BREAKS, BUG, Candidate, Commit, Environment, candidate_of, parse
 from codedata.run.stage import Stage, found_records
 from codedata.suites.repo_names import repo_name_of
-from codedata.tasks.stages import candidate_stage, judged_in
+from codedata.tasks.stages import Maker, judged_in
 
 # repo of a row of SWE-smith: swesmith/<owner>__<name>.<8 digits of the commit>
 SMITH = re.compile(r"[\w.-]+/(?P<name>[\w.-]+)\.(?P<commit>[0-9a-f]{8})")
@@ -32,9 +32,9 @@ def rows_stage(root: Path, spec: str, found: Iterable[tuple[str, dict | str]],
         return replace(candidate, base_commit=known,
                        config={**candidate.config, "base_commit": known})
 
-    return candidate_stage(
-        root, "prove.rows", found_records(Candidate, lambda: _candidates_in(found), spec), "",
-        make=make, also_reads=(replace(judged_in(environments), same=""),), then="prove.py")
+    return Maker(root).candidate_stage(
+        "prove.rows", found_records(Candidate, lambda: _candidates_in(found), spec), make,
+        also_reads=(replace(judged_in(environments), same=""),), then="prove.py")
 
 
 def _candidates_in(found: Iterable[tuple[str, dict | str]]) -> Iterator[tuple[str, dict | str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from codedata.bounded import inside
@@ -33,50 +33,71 @@ from codedata.tasks.screen.screening import WHOLE_SUITE, Found, Screener
 from codedata.terminal import plural, say
 
 
-def candidate_stage(root: Path, name: str, reads: Reads, kind: str,
-                    owns: Callable[[str], bool] = bool,
-                    make: Callable[..., Candidate] = lambda candidate: candidate, **more) -> Stage:
-    """Return the stage that writes a maker's candidates to candidate/. They have one kind, and
-    names that `owns` accepts."""
-    return Stage(name, make=make, is_local=True, per_limit=0, reads=reads,
-                 writes=Writes(candidates_in(root, kind, owns), optional=("tests", "instruction")),
-                 **more)
+@dataclass(frozen=True)
+class Maker:
+    """Select the candidates of a root that a script makes, and their tasks; make the stages that
+    all makers have."""
 
+    root: Path
+    kind: str = ""                       # of the candidates and tasks; "": all
+    owns: Callable[[str], bool] = bool   # whether a name belongs to one of them
 
-def candidates_in(root: Path, kind: str = "", owns: Callable[[str], bool] = bool) -> Store:
-    """Return the candidates of a root, all or only one kind, with names that `owns` accepts."""
-    return Store(root, Candidate, kind=kind, only=owns, derived=True)
+    def candidates(self) -> Store:
+        """Return the candidates."""
+        return Store(self.root, Candidate, kind=self.kind, only=self.owns, derived=True)
 
+    def tasks(self) -> Store:
+        """Return the tasks."""
+        return Store(self.root, Task, kind=self.kind, only=self.owns, derived=True)
 
-def prove_stage(name: str, candidates: Store, tasks: Store, environments: Derived,
-                prover: PatchProver, also_reads: tuple[Reads, ...] = (), **more) -> Stage:
-    """Return the stage that proves candidates, each with its environment, and writes their tasks.
-    It excludes a candidate that is refused, and writes the reason next to it. `also_reads` may have
-    the coverage of the environments."""
-    host = prover.factory
-    lost = [host.find_lost(IMAGES[kind]) for kind in ([tasks.kind] if tasks.kind else IMAGES)]
+    def candidate_stage(self, name: str, reads: Reads,
+                        make: Callable[..., Candidate] = lambda candidate: candidate, **more
+                        ) -> Stage:
+        """Return the stage that writes the candidates."""
+        return Stage(name, make=make, is_local=True, per_limit=0, reads=reads,
+                     writes=Writes(self.candidates(), optional=("tests", "instruction")), **more)
 
-    def make(candidate: Candidate, *joined) -> Task:
-        started, reason = time.monotonic(), ""
-        try:
-            with labelled(host, candidate.name, LABELS[candidate.kind]) as label:
-                task = prover.prove(candidate, label, *joined)
-        except Excluded as e:
-            reason = e.what
-            raise
-        finally:
-            note_refusal(candidates.root, candidate.name, reason)
-        return replace(task, proof={"seconds": round(time.monotonic() - started, 1), **task.proof})
+    def prove_stage(self, name: str, environments: Derived, prover: PatchProver,
+                    also_reads: tuple[Reads, ...] = (), **more) -> Stage:
+        """Return the stage that proves the candidates, each with its environment, and writes their
+        tasks. It excludes a candidate that is refused, and writes the reason next to it.
+        `also_reads` may have the coverage of the environments."""
+        kinds = [self.kind] if self.kind else IMAGES
+        lost = [prover.factory.find_lost(IMAGES[kind]) for kind in kinds]
 
-    def lacks(task: str) -> str:
-        whys = [why_lost(task) for why_lost in lost]
-        return whys[0] if all(whys) else ""
+        def make(candidate: Candidate, *joined) -> Task:
+            started, reason = time.monotonic(), ""
+            try:
+                with labelled(prover.factory, candidate.name, LABELS[candidate.kind]) as label:
+                    task = prover.prove(candidate, label, *joined)
+            except Excluded as e:
+                reason = e.what
+                raise
+            finally:
+                note_refusal(self.root, candidate.name, reason)
+            seconds = round(time.monotonic() - started, 1)
+            return replace(task, proof={"seconds": seconds, **task.proof})
 
-    return Stage(
-        name, make=make, writes=Writes(tasks, PROVEN_FIELDS, lacks=lacks),
-        reads=Reads(candidates, ("base_commit", "kind", "change", "tests", "rules")),
-        also_reads=(judged_in(environments), *also_reads),
-        identity={"proof": PROOF, **more.pop("identity", {})}, **more)
+        def lacks(task: str) -> str:
+            whys = [why_lost(task) for why_lost in lost]
+            return whys[0] if all(whys) else ""
+
+        return Stage(
+            name, make=make, writes=Writes(self.tasks(), PROVEN_FIELDS, lacks=lacks),
+            reads=Reads(self.candidates(), ("base_commit", "kind", "change", "tests", "rules")),
+            also_reads=(judged_in(environments), *also_reads),
+            identity={"proof": PROOF, **more.pop("identity", {})}, **more)
+
+    def instruct_stage(self, name: str, texts: Reads, instruction: Callable[..., str],
+                       stale_by: tuple[str, ...] = ("kind",), **more) -> Stage:
+        """Return the stage that writes the instructions of the tasks: instruction(task, its record
+        among the `texts`). An instruction is stale if a field in `stale_by` has changed.
+        Instructions edited by a user are kept."""
+        tasks = self.tasks()
+        return Stage(
+            name, make=lambda task, text: replace(task, instruction=instruction(task, text)),
+            is_local=True, reads=Reads(tasks, stale_by), also_reads=(texts,),
+            writes=Writes(tasks, ("instruction",)), **more)
 
 
 @in_driver
@@ -87,17 +108,6 @@ def note_refusal(root: Path, name: str, reason: str) -> None:
         write_atomic(path, f"{reason}\n".encode())
     else:
         path.unlink(missing_ok=True)
-
-
-def instruct_stage(tasks: Store, name: str, texts: Reads, instruction: Callable[..., str],
-                   stale_by: tuple[str, ...] = ("kind",), **more) -> Stage:
-    """Return the stage that writes the instructions of tasks: instruction(task, its record among
-    the `texts`). An instruction is stale if a field in `stale_by` has changed. Instructions edited
-    by a user are kept."""
-    return Stage(
-        name, make=lambda task, text: replace(task, instruction=instruction(task, text)),
-        is_local=True, reads=Reads(tasks, stale_by), also_reads=(texts,),
-        writes=Writes(tasks, ("instruction",)), **more)
 
 
 def judged_in(environments: Derived) -> Reads:

@@ -15,8 +15,9 @@ from codedata.bugs.choose import (
     choose,
     chosen_in,
 )
-from codedata.bugs.instances import bug_tasks
+from codedata.records import BUG
 from codedata.settings import BugSettings
+from codedata.tasks.stages import Maker
 
 WIDE = BugSettings(max_instances=1000, max_per_failing_set=1000)
 
@@ -152,8 +153,9 @@ def test_what_the_proof_has_refused_keeps_its_place(tmp_path):
     strict = BugSettings(**{**vars(WIDE), "max_instances": 2})
     first, _ = chosen_in(tmp_path, strict).store.open().names()
     (tmp_path / "task").mkdir()
-    bug_tasks(tmp_path).open().note(first, stage=STAGE, state="excluded", error="no", read="0",
-                                    instance_id="heron", settings="")
+    Maker(tmp_path, BUG).tasks().open().note(
+        first, stage=STAGE, state="excluded", error="no", read="0", instance_id="heron",
+        settings="")
     write_judged(tmp_path, "heron.2", [a_candidate(f"depth + {n}") for n in range(20)])
     assert first in chosen_in(tmp_path, strict).store.open().names()
 

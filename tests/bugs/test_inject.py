@@ -146,7 +146,7 @@ def test_bugs_of_a_repository_come_in_turn_and_a_failed_agent_is_asked_anew(
     harmless = act(edit("heron.py", "2 * depth", "depth * 2"), SUBMIT)
     scenes = [{"when": "birds/egret", "native": [
                   harmless, *(act(["submit", {"answer": f"Try {n}."}]) for n in range(4))]},
-              {"when": "another kind of bug", "native": [
+              {"when": "- crane.agent-1, in", "native": [
                   act(["get_hotspots", {}]), act(edit("heron.py", "'away'", "'here'"), SUBMIT,
                                                  after="earlier bug: crane.agent-1")]},
               {"native": [act(bash("sleep 1")), act(DEEP, SUBMIT)]}]

@@ -176,6 +176,14 @@ def test_rules_of_all_exports_hold_for_tasks(root):
     assert [row["licence"] for row in rows(root, "nl2repo")] == ["MIT"]
 
 
+def test_the_cards_count_the_tasks_of_each_tier(root):
+    for n, tier in enumerate(("real", "operator", "operator")):
+        write_task(root, a_bug(f"egret.x.{n:08x}", f"Egret {n} wades too deep.", tier=tier))
+    make(root)
+    assert "| operator (2 tasks), no tier (1 task), real (1 task) |" in card(root, "swesmith")
+    assert "| no tier (2 tasks), operator (2 tasks), real (1 task) |" in card(root, "harbor")
+
+
 def test_nothing_of_one_origin_is_in_both_splits(root):
     for name in ("crane", "egret", "ibis"):
         for n in range(7):

@@ -156,6 +156,8 @@ class TaskOrigins:
                 "masked": counted(_masked(export.rows)),
                 "audit": audit_section(audits, len(export.rows)),
                 "attempts": attempts_section([row.rates for row in export.rows if row.rates]),
+                "tiers": listed((about_text(row.task, "tier") or "no tier" for row in export.rows),
+                                "task"),
                 "licences": listed((licence_of(row.task) for row in export.rows), "task"),
                 "left_out": counted(self.left_out.counts(export.form.name))}
 
