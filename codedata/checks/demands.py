@@ -67,10 +67,11 @@ def with_demands(text: str, names: Iterable[str], tests: Mapping[str, bytes]) ->
     """Return a text, followed by the shortest import and the shortest other use of those `names`
     (as of missing_names()) in the test files that it lacks."""
     said, lines = squeezed(text), []
-    shown = sorted({*_uses_in(tests)}, key=lambda use: (-len(use[1]), use))
+    longest_first = sorted({*_uses_in(tests)}, key=lambda use: (-len(use[1]), use))
     for name in names:
         if name not in said:
-            uses = {" import " in code: code for used, code in shown if _has(used, name)}
+            uses = {" import " in code: code for used, code in longest_first
+                    if len(code) <= MAX_SHOWN and _has(used, name)}
             lines += uses.values() or [name]
     listed = "\n".join(f"- `{line}`" for line in dict.fromkeys(lines))
     return f"{text.rstrip()}\n\n{TITLE}\n\n{listed}\n" if lines else text
@@ -82,15 +83,13 @@ def _uses_in(tests: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
     for path, text in tests.items():
         nodes = _captured(path, language_of(path), text)
         for node in {*nodes.get("text", ())} - {*nodes.get("own", ())}:   # no docstrings
-            text = squeezed(node.text.decode())
-            if len(text) <= MAX_SHOWN:
-                yield text, f'"{text}"'
+            literal = squeezed(node.text.decode())
+            yield literal, f'"{literal}"'
         for node in nodes.get("used", ()):
             name = node.text.decode()
             while node.parent.type in PARTS and node.type not in WHOLES:
                 node = node.parent
-            code = squeezed(LITERAL.sub("…", node.text.decode()))
-            yield name, code if len(code) <= MAX_SHOWN else name
+            yield name, squeezed(LITERAL.sub("…", node.text.decode()))
 
 
 def _has(text: str, name: str) -> bool:
