@@ -1,37 +1,19 @@
 """Check without a model whether the text of a pull request can be a task's instruction.
 
-A text must have a few words, and contain everything that a solver could not guess: names that the
-tests use and the gold patch introduces, and the wording of messages. The languages' grammars find
-these in patches; without a grammar, a pattern finds literals. Not promised: that a passing text is
-sufficient, or that a name in a string is found.
+A text must have a few words, and contain everything that a solver could not guess: the names and
+wording that demands.py finds. Not promised: that a passing text is sufficient.
 """
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import chain
-from pathlib import PurePosixPath
-from textwrap import dedent
 
-from codedata.code.entities import (
-    LANGUAGES,
-    SourceFile,
-    captured,
-    is_document,
-    language_of,
-    query_of,
-)
+from codedata.code.entities import is_document
 from codedata.code.patches import hunks_of
 from codedata.texts import squeezed
 
 MAX_START = 200        # characters of a text to print
-MAX_LINES = 20_000     # lines to read of each patch
 WORD = re.compile(r"https?://\S+|([^\W\d]\w*)")
-# any three consecutive words of a line; two may be equal by chance
-WORDING = re.compile(r"(?<!\S)[^\w\s]*(?=(\w\S* \S+ \S*\w))")
-# for languages without a grammar; an apostrophe in a word begins no literal
-LITERAL = re.compile(r'''"((?:[^"\\\n]|\\.)*)"|`([^`]*)`|(?<!\w)'((?:[^'\\\n]|\\.)*)'(?!\w)''')
 # at the end: trailers, the row of dashes that GitHub puts before them, references to issues
 TRAILERS = re.compile(r"""(?:\n{1,9}(?:(?:[A-Z][\w-]{0,60}-(?:by|to|[Ii]d|[Oo]n)|Cc|Link):\ .+
     |-{9,}\ *|(?i:(?:
@@ -86,39 +68,3 @@ def changelog_entries(patch: str) -> str:
 def n_words(text: str) -> int:
     """Return the number of words in a text; addresses do not count."""
     return sum(map(bool, WORD.findall(text)))
-
-
-def names_brought(gold: str, tests: str) -> set[str]:
-    """Return the names that the test patch uses but does not define, and that the gold patch
-    defines or gives to a new file; plus the wording common to the literals of both. Some may also
-    be in the base."""
-    of_gold, of_tests = map(_names_in, (gold, tests))
-    said, wanted = ({*WORDING.findall("\n".join(one["text"] - one["own"]))}
-                    for one in (of_gold, of_tests))
-    return said & wanted | of_gold["given"] & of_tests["used"] - of_tests["own"]
-
-
-def _names_in(patch: str) -> dict[str, set[str]]:
-    """Return the names and literals in a patch's new text, by capture name in the language's query
-    (python_names.scm); a new file's name is in "given". Without a grammar, find only literals."""
-    names = defaultdict(set)
-    for hunk in hunks_of(patch, "", MAX_LINES):
-        if not hunk.old:
-            names["given"].add(PurePosixPath(hunk.path).stem)
-        known = language_of(hunk.path)
-        language = known or "python"   # other texts may have examples for doctest
-        queries = LANGUAGES[language].get("names")
-        if not (is_document(hunk.path) or (known and queries)):
-            names["text"] |= {*chain(*LITERAL.findall("\n".join(hunk.new)))}
-        if not queries:
-            continue
-        # also parse only the added lines: a cut statement above them may hide definitions
-        for new in (hunk.new, hunk.added):
-            lines = new if known else [line.lstrip()[4:] for line in new
-                                       if line.lstrip().startswith((">>> ", "... "))]
-            text = dedent("\n".join(lines)).encode()
-            found = captured(SourceFile(hunk.path, language, text, False),
-                             query_of(language, *queries))
-            for capture, nodes in found.items():
-                names[capture] |= {node.text.decode() for node in nodes}
-    return names

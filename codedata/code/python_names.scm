@@ -1,10 +1,11 @@
 ; Names in Python. @used: names that another file may define. @given: names that a file defines, or
-; that its callers write. @own: names that it defines, and docstrings. @text: string literals.
+; that its callers write. @own: names that it defines, and docstrings. @text: string literals. @module:
+; parts of the names of imported modules.
 
 (import_from_statement name: [
   (dotted_name (identifier) @used) (aliased_import name: (dotted_name (identifier) @used))])
-(import_from_statement module_name: (dotted_name (identifier) @used))
-(import_statement name: (dotted_name (identifier) @used))
+(import_from_statement module_name: (dotted_name (identifier) @module))
+(import_statement name: (dotted_name (identifier) @module))
 (attribute object: (identifier) @used)
 (attribute attribute: (identifier) @used)
 (call function: (identifier) @used)

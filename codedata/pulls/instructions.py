@@ -84,8 +84,8 @@ class TextWriter:
         own = own_text(commit)
         text, problems = self._with_script(task, commit, own), ["needs a text: it says nothing"]
         if not self._client:
-            broken_rules = request_problems(own, commit.new_names or (), self._min_words)
-            rule, _ = next(broken_rules, ("" if text else problems[0], ""))
+            too_short = request_problems(own, (), self._min_words)   # names are told later
+            rule, _ = next(too_short, ("" if text else problems[0], ""))
             if rule and text == own:   # no script was added
                 raise Excluded(rule)
             return text

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from codedata.checks.requests import names_brought
+from codedata.checks.demands import missing_names
 from codedata.code.entities import SourceFile, language_of
 from codedata.code.git import MAX_OUTPUT, clone_in, git_output, own_repository, run_git
 from codedata.code.operators.syntax import what_runs
@@ -76,18 +76,18 @@ def _runs_as_before(own: Path, path: str, patch: str) -> bool:
 def _new_names(own: Path, commit: Commit) -> list[str]:
     """Return the names and wording that a request adds, its tests use, and no file of a repository
     had before."""
-    if not (names := names_brought(commit.patch, commit.test_patch)):
-        return []
-    had = ""
-    try:
-        with git_output(own, "grep", "-whFI", "-f", "-", commit.base_commit,
-                        stdin="\n".join(names)) as lines:
-            had = lines.read(MAX_OUTPUT).decode(errors="replace")
-    except UnsafeArchive as e:
-        if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
-            raise
-    return sorted(name for name in names   # the matches that `git grep -o` prints do not overlap
-                  if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", had))
+    def lines_with(names: Iterable[str]) -> str:
+        had = ""
+        try:
+            with git_output(own, "grep", "-whFI", "-f", "-", commit.base_commit,
+                            stdin="\n".join(names)) as lines:
+                had = lines.read(MAX_OUTPUT).decode(errors="replace")
+        except UnsafeArchive as e:
+            if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
+                raise
+        return had
+
+    return missing_names(commit.patch, commit.test_patch, lines_with)
 
 
 def missing_environments(settings: Settings, clones: str, limit: int | None = None

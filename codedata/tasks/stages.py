@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from codedata.bounded import inside
+from codedata.checks.demands import with_demands
 from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Derived, Store, digest
 from codedata.driver import in_driver
@@ -25,7 +26,7 @@ from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import JUDGED_BY, labelled
-from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS
+from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS, hidden_in
 from codedata.tasks.prove.outcomes import GOOD, time_limit
 from codedata.tasks.prove.proof import IMAGES, LABELS, PatchProver
 from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules, first_run
@@ -91,11 +92,12 @@ class Maker:
     def instruct_stage(self, name: str, texts: Reads, instruction: Callable[..., str],
                        stale_by: tuple[str, ...] = ("kind",), **more) -> Stage:
         """Return the stage that writes the instructions of the tasks: instruction(task, its record
-        among the `texts`). An instruction is stale if a field in `stale_by` has changed.
-        Instructions edited by a user are kept."""
+        among the `texts`), and the names that the tests demand and it lacks. An instruction is
+        stale if a field in `stale_by` has changed. Instructions edited by a user are kept."""
         tasks = self.tasks()
         return Stage(
-            name, make=lambda task, text: replace(task, instruction=instruction(task, text)),
+            name, make=lambda task, text: replace(task, instruction=with_demands(
+                instruction(task, text), task.about.get("new_names") or (), hidden_in(task))),
             is_local=True, reads=Reads(tasks, stale_by), also_reads=(texts,),
             writes=Writes(tasks, ("instruction",)), **more)
 

@@ -91,10 +91,10 @@ def test_entries_in_a_changelog_are_words_of_a_request_that_solves_no_issue():
 
 def test_a_request_whose_text_a_rule_is_against_gets_one_only_from_a_model(tmp_path, fake_llm):
     nothing = replace(COMMIT, description="Merge commit from fork\n\nCo-authored-by: E <e@x>")
-    for commit, rule in ((nothing, "fewer than 8 words"),
-                         (replace(COMMIT, new_names=["wade_slowly"]), "lacks names or wording")):
-        with pytest.raises(Excluded, match=rule):
-            written(tmp_path, fake_llm, writer="own", commit=commit)
+    with pytest.raises(Excluded, match="fewer than 8 words"):
+        written(tmp_path, fake_llm, writer="own", commit=nothing)
+    assert written(tmp_path, fake_llm, writer="own",
+                   commit=replace(COMMIT, new_names=["wade_slowly"])) == f"{COMMIT.description}\n"
     assert written(tmp_path, fake_llm, f"<issue>{COMMIT.description}</issue>", found(),
                    commit=nothing) == f"{COMMIT.description}\n"
 

@@ -25,11 +25,12 @@ import json
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from statistics import mode
 
+from codedata.checks.demands import missing_names
 from codedata.code.entities import language_of
 from codedata.code.patches import diff_of
 from codedata.disk.store import digest
@@ -84,6 +85,8 @@ from codedata.verifier.junit import escaped_name
 TRIES = "codedata-bug-try/"
 LABELS = {BUG: "bug", STRIPPED_PATCH: "nl2repo", PULL_REQUEST: "pr"}   # prefixes of labels
 IMAGES = {kind: f"codedata-{label}/" for kind, label in LABELS.items()}   # prefixes of names
+# prints the lines of a tree that contain one of the names that follow
+GREP = "LC_ALL=C.UTF-8 grep -rhwFI --exclude-dir=.git -f - . <<'.'"
 STEPS = 6                 # number of steps of a proof, for messages
 ROW_RUNS = 3              # runs without a patch if no verification has found the flaky tests before
 RUNS_AFTER = 2            # runs with a solution
@@ -182,6 +185,7 @@ class CandidateProof:
         task = with_about(
             with_image(task, kept.name), **{
                 **self._described(bug, measured["symbols"]), "tests_visible": visible,
+                "new_names": self._new_names(image, gold, hidden),
                 "source_commit": self.environment.base_commit, "task_commit": image.base_commit,
                 "created_at": baseline.created_at})
         return proven(task, {"runs": [first.row, *rows], "log": first.log,
@@ -204,6 +208,18 @@ class CandidateProof:
         labels = config.get("labels", {})
         tags = [*filter(None, (about["language"], *labels.get("tags", [])))]
         return {**about, "labels": {**labels, "tags": tags}}
+
+    def _new_names(self, image: TaskImage, gold: str, tests: Files) -> list[str] | None:
+        """Return the names and wording that the tests demand and the image lacks: the candidate's,
+        if it has them; None if there are none."""
+        def lines_with(names: Iterable[str]) -> str:
+            workdir = self.host.workdir_of(image.name)
+            with self.host.open(image.name, self.label, workdir) as sandbox:
+                return sandbox.run("\n".join((GREP, *names, "."))).output
+
+        known = self.candidate.config.get("about", {}).get("new_names")
+        return (missing_names(gold, diff_of({}, tests), lines_with) or None
+                if known is None else known)
 
     def _excluded(self, reason: str) -> Excluded:
         return Excluded(reason, self.candidate.name)

@@ -1,0 +1,125 @@
+"""Find names and wording that tests demand and only the gold patch has, and tell those that an
+instruction lacks.
+
+The languages' grammars find them in patches; without a grammar, a pattern finds literals. Not
+promised: that a name in a string is found, or that a told name is enough to pass its tests.
+"""
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import PurePosixPath
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+from codedata.code.entities import (
+    LANGUAGES,
+    SourceFile,
+    captured,
+    is_document,
+    language_of,
+    query_of,
+)
+from codedata.code.patches import hunks_of
+from codedata.texts import squeezed
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+MAX_LINES = 20_000     # lines to read of each patch
+MAX_SHOWN = 160        # characters of a literal or a use; longer ones are not shown
+# any three consecutive words of a line; two may be equal by chance
+WORDING = re.compile(r"(?<!\S)[^\w\s]*(?=(\w\S* \S+ \S*\w))")
+# for languages without a grammar; an apostrophe in a word begins no literal
+LITERAL = re.compile(r'''"((?:[^"\\\n]|\\.)*)"|`([^`]*)`|(?<!\w)'((?:[^'\\\n]|\\.)*)'(?!\w)''')
+WHOLE = re.compile(r"\S*\w{3}\S*(?: \S+)*")   # a literal that both have
+# nodes of code that uses a name, up to the whole that is shown
+WHOLES = ("call", "call_expression", "import_from_statement")
+PARTS = (*WHOLES, "attribute", "member_expression", "selector_expression", "keyword_argument",
+         "argument_list", "arguments", "dotted_name", "aliased_import")
+TITLE = "The tests use these names and texts, which the code does not have yet:"
+
+
+def missing_names(gold: str, tests: str, lines_with: Callable[[Iterable[str]], str]) -> list[str]:
+    """Return the names and wording that a gold patch adds, its tests use, and no file had before.
+    lines_with(names) returns the lines of the earlier files that contain one of the names."""
+    names = names_brought(gold, tests)
+    had = lines_with(names) if names else ""
+    return sorted(name for name in names if not _has(had, name))
+
+
+def names_brought(gold: str, tests: str) -> set[str]:
+    """Return the names that the test patch uses but does not define, and that the gold patch
+    defines or gives to a new file; plus literals that both have, and wording common to the literals
+    of both. Some may also be in the base."""
+    of_gold, of_tests = map(_names_in, (gold, tests))
+    texts = [one["text"] - one["own"] for one in (of_gold, of_tests)]
+    said, wanted = ({*WORDING.findall("\n".join(one))} for one in texts)
+    same = {one for one in set.intersection(*texts) if WHOLE.fullmatch(one)}
+    modules = of_gold["file"] & of_tests["module"]
+    used = (of_gold["given"] | of_gold["file"]) & of_tests["used"] - of_tests["own"]
+    return said & wanted | same | used | modules
+
+
+def with_demands(text: str, names: Iterable[str], tests: Mapping[str, bytes]) -> str:
+    """Return a text, followed by the shortest import and the shortest other use of those `names`
+    (as of missing_names()) in the test files that it lacks."""
+    said, lines = squeezed(text), []
+    longest_first = sorted({*_uses_in(tests)}, key=lambda use: (-len(use[1]), use))
+    for name in names:
+        if name not in said:
+            uses = {" import " in code: code for used, code in longest_first
+                    if len(code) <= MAX_SHOWN and _has(used, name)}
+            lines += uses.values() or [name]
+    listed = "\n".join(f"- `{line}`" for line in dict.fromkeys(lines))
+    return f"{text.rstrip()}\n\n{TITLE}\n\n{listed}\n" if lines else text
+
+
+def _uses_in(tests: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+    """Yield (name, the import, call or attributes that use it, without literals) and (literal, the
+    literal in quotes) of test files."""
+    for path, text in tests.items():
+        nodes = _captured(path, language_of(path), text)
+        for node in {*nodes.get("text", ())} - {*nodes.get("own", ())}:   # no docstrings
+            literal = squeezed(node.text.decode())
+            yield literal, f'"{literal}"'
+        for node in nodes.get("used", ()):
+            name = node.text.decode()
+            while node.parent.type in PARTS and node.type not in WHOLES:
+                node = node.parent
+            yield name, squeezed(LITERAL.sub("…", node.text.decode()))
+
+
+def _has(text: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
+
+
+def _captured(path: str, language: str, text: bytes) -> dict[str, list[Node]]:
+    """Return {capture: nodes} of a file by its language's query of names; {} without a query."""
+    queries = LANGUAGES.get(language, {}).get("names")
+    return captured(SourceFile(path, language, text, False),
+                    query_of(language, *queries)) if queries else {}
+
+
+def _names_in(patch: str) -> dict[str, set[str]]:
+    """Return the names and literals in a patch's new text, by capture name in the language's query
+    (python_names.scm), and the names of new files as "file". Without a grammar, find only literals.
+    """
+    names = defaultdict(set)
+    for hunk in hunks_of(patch, "", MAX_LINES):
+        if not hunk.old:
+            names["file"].add(PurePosixPath(hunk.path).stem)
+        known = language_of(hunk.path)
+        language = known or "python"   # other texts may have examples for doctest
+        if not (is_document(hunk.path) or (LANGUAGES[language].get("names") and known)):
+            names["text"] |= {*chain(*LITERAL.findall("\n".join(hunk.new)))}
+        # also parse only the added lines: a cut statement above them may hide definitions
+        for new in (hunk.new, hunk.added):
+            lines = new if known else [line.lstrip()[4:] for line in new
+                                       if line.lstrip().startswith((">>> ", "... "))]
+            text = dedent("\n".join(lines)).encode()
+            for capture, nodes in _captured(hunk.path, language, text).items():
+                names[capture] |= {node.text.decode() for node in nodes}
+    return names
