@@ -1,16 +1,12 @@
 """Test the analysis of a repository: scores by coverage and by calls, import time, tests, files."""
 import json
-import subprocess
-import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 from conftest import REPO
 from line_tables import rows
-from root import read_json, write_json
+from root import read_json
 
-from codedata.analysis.__main__ import main
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
 from codedata.records import Coverage, parse
@@ -110,7 +106,10 @@ def test_without_coverage_scores_come_from_the_calls_and_say_so(project):
 def test_a_function_on_one_line_does_not_run_by_its_definition(project):
     (project / "shapes.py").write_text("def side(x): return x\n")
     measured = parse(Coverage, measured_in_sample() | {"import_lines": {"shapes.py": [1, 1]}}, "s")
-    assert not any(one["at_import"] for one in analysed(project, measured).entities)
+    (project / "broken.py").write_text("def f(:\n")
+    found = analysed(project, measured)
+    assert not any(one["at_import"] for one in found.entities)
+    assert "has syntax errors" in found.faults["broken.py"]
 
 
 def test_the_sample_is_what_the_samples_of_source_and_coverage_give():
@@ -133,42 +132,3 @@ b.py::test_y              |
 def test_the_function_of_a_test_is_found_by_its_name(name, entity):
     place = place_of(name, {"a/test_x.py", "a/other.py"})
     assert "::".join(filter(None, place)) == entity
-
-
-# alone -------------------------------------------------------------------------------------------
-
-def flags(project: Path, *words, name: str = "shapes") -> list[str]:
-    return [*map(str, ("--repo-path", project, "--repo-name", name, "--output-dir",
-                       project.parent / "out", *words))]
-
-
-def alone(*args, **kwargs):
-    return subprocess.run([sys.executable, "-m", "codedata.analysis", *flags(*args, **kwargs)],
-                          cwd=REPO, capture_output=True, text=True)
-
-
-def test_a_folder_is_analysed_alone_and_twice_to_the_same_bytes(project, tmp_path):
-    (project / "broken.py").write_text("def f(:\n")
-    report = tmp_path / "report.json"
-    write_json(report, [{"name": NAMES[0], "status": "PASSED"}])
-    words = ("--test-report", report)
-    done = alone(project, *words)
-    path = tmp_path / "out/shapes_analysis.json"
-    first = path.read_bytes()
-    assert (done.returncode, "broken.py: has syntax errors" in done.stderr) == (0, True)
-    assert alone(project, *words).returncode == 0 and path.read_bytes() == first
-    assert alone(project, name="../x").returncode == 2
-    assert "is not a folder" in alone(project / "nothing").stderr
-    found = json.loads(first)
-    assert [row["id"] for row in found["hotspots"]] == IDS[:2]
-    assert found["source"] == "static"
-
-
-@pytest.mark.parametrize("text, why", [
-    ("{}", "not a list"), ("[{}]", "not a list"), ("[", "cannot")])
-def test_a_wrong_report_is_refused_by_name(project, tmp_path, capsys, text, why):
-    (tmp_path / "r.json").write_text(text)
-    with pytest.raises(SystemExit) as end:
-        main(flags(project, "--test-report", tmp_path / "r.json"))
-    assert end.value.code == 2 and why in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
