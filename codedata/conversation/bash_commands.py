@@ -8,9 +8,6 @@ output goes.
 tree-sitter-bash parses the command (the extra `code`). Without it the style is "unknown", unless
 it is submit. Only the first MAX_BYTES are read, since the parser takes quadratic time for some
 texts.
-
-Loops and stalls are detected, too: commands that repeat earlier ones, or neither show nor change
-anything. A program does this because judges often miss a step that repeats one from many turns ago.
 """
 from __future__ import annotations
 
@@ -27,7 +24,6 @@ UNKNOWN = "unknown"
 INSTALL = "install the extra `code` of codedata"   # written to files, so without local paths
 MAX_BYTES = 10_000
 MAX_WORDS = 200    # in a simple command
-LAST = 10          # number of last turns to compare
 
 REDIRECTED = ">"   # pseudo-command for a redirection into a file
 OUTPUTS = {REDIRECTED, "tee"}
@@ -51,7 +47,6 @@ QUERY = """
     (file_redirect) @redirect
     (heredoc_body) @script
 """
-BLOCK = re.compile(r"^```(?:bash|sh)?[ \t]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "date", "whoami"}
 PIPELINE = {"pipeline", "redirected_statement", "heredoc_redirect"}
 NO_WORDS = {"variable_assignment", "variable_name", "herestring_redirect", "file_redirect"}
@@ -87,32 +82,6 @@ def hands_in(command: str) -> bool:
         return False
     before = command[:match.start()].strip(" \n;&|")
     return not before or action_style(before) == EXPLORE
-
-
-def repeated(command: str, messages: list[dict]) -> int:
-    """Return how many turns ago the agent last gave the same command, from 1 to LAST, else 0.
-
-    Also return 0 if an edit, or a command of unknown style, came in between: that is a reason to
-    repeat the command.
-    """
-    turns = [message["content"] for message in messages if message["role"] == "assistant"]
-    between: list[str] = []
-    for ago, turn in enumerate(reversed(turns[-LAST:]), 1):
-        blocks = BLOCK.findall(turn)
-        if any(block.split() == command.split() for block in blocks):
-            has_edit = any(action_style(block) in (EDIT, UNKNOWN) for block in between)
-            return 0 if has_edit else ago
-        between += blocks
-    return 0
-
-
-def stalls(command: str) -> bool:
-    """Return whether no part of the command can show or change anything, as in `sleep 1`.
-
-    Return False if the extra `code` is not installed.
-    """
-    programs = {program for program, *_ in simple_commands(command)}
-    return action_style(command) != SUBMIT and bool(programs) and programs <= IDLE
 
 
 def simple_commands(command: str) -> list[tuple[str, ...]]:

@@ -197,8 +197,6 @@ def counts(turns: ReportTurns) -> list[tuple[str, str]]:
             sum(row.leaks.found is None for row in rows),
         "without a leak judge's verdict (kept out of final/): run validate.py":
             sum(row.leaks.lacks_verdict for row in rows),
-        **{f"the {side} repeats a step or stalls": sum(side in row.repeats for row in rows)
-           for side in ("challenger", rival)},
         "score was edited: it is not what the verdicts give": len(turns.edited)}
     none = [kind for kind, n in numbers.items() if not n]
     return [*((kind, str(n)) for kind, n in numbers.items() if n), ("; ".join(none), "0")]

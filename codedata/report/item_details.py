@@ -67,7 +67,6 @@ def turn(row: TurnRow, turns: ReportTurns) -> Item:
         run := execution_of(turns.root, row.name, getattr(answer, FIELDS[side])))}
     pull = known(turns.commits, row.instance_id)
     about = {"instance": row.instance_id, "step": " → ".join(row.styles),
-             "repeats or stalls": " and ".join(row.repeats),
              "score": "edited: not what the verdicts give" if row.is_edited else "",
              "leaks": _leaks(row), "injections": row.injections or "none found"}
     cells = {"kind": "turn" if rival == "king" else f"turn against the {rival}",

@@ -18,8 +18,7 @@ MAX_FALSE_ALARMS = 0.05    # a leak judge is not trusted if the interval's lower
 
 def leak_sections(rows: list[TurnRow]) -> list[Section]:
     """Return the sections that have content, in the order of the report."""
-    unread = ("What the commands do is not known, nor are all that repeat or stall: the reader of "
-              f"bash is not installed: {INSTALL}")
+    unread = f"What the commands do is not known: the reader of bash is not installed: {INSTALL}"
     sections = [
         ("Leaks", _leaks(rows)),
         ("Steps", [unread] if any(UNKNOWN in row.styles for row in rows) else [])]

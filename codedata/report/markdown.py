@@ -48,9 +48,9 @@ def huge_markdown(prs: list[dict]) -> str:
 
 
 def _turns(rows: list[TurnRow]) -> Table:
-    columns = ["score", "turn", "bucket", "step", *METRICS, "repeats or stalls", "flags"]
+    columns = ["score", "turn", "bucket", "step", *METRICS, "flags"]
     lines = [[number(row.score), row.name,
               row.label or "-", " → ".join(row.styles), *by_metric(row.metrics),
-              " and ".join(row.repeats), ", ".join(row.flags)]
+              ", ".join(row.flags)]
              for row in rows]
-    return columns, lines, "rlll" + "r" * len(METRICS) + "ll"
+    return columns, lines, "rlll" + "r" * len(METRICS) + "l"

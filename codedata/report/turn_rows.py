@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codedata.conversation.bash_commands import EDIT, TEST, action_style, repeated, stalls
-from codedata.conversation.turn import commands_of, form_of, plain
+from codedata.conversation.bash_commands import EDIT, TEST, action_style
+from codedata.conversation.turn import commands_of, form_of
 from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
 from codedata.duel.executed import Execution, execution_of
@@ -48,7 +48,6 @@ class TurnRow:
     score: float | None
     metrics: dict[str, float]
     styles: tuple[str, str]   # action styles of the commands
-    repeats: tuple[str, ...]  # sides whose command is a repeat, or shows and changes nothing
     injections: list[Finding]   # passages that address the judge
     bucket: str               # directory of its bucket; "" if it has none
     instance_id: str = ""
@@ -190,16 +189,12 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns, is_edited:
 def _sides(name: str, answer: Answer, rival: str, root: Path) -> Object:
     """Return the fields of a row on its pair: the actions of the rival and of the challenger."""
     sides = [getattr(answer, SIDES[rival]) or "", answer.challenger or ""]
-    form, history = form_of(answer.messages, answer.tools), plain(answer.messages)
-    calls = [commands_of(form.read(side, answer.messages)) for side in sides]
-    commands = tuple(map("\n".join, calls))
+    form = form_of(answer.messages, answer.tools)
+    commands = tuple("\n".join(commands_of(form.read(side, answer.messages))) for side in sides)
     runs = [execution_of(root, name, side) for side in sides]
     return {
         "commands": commands,
         "styles": tuple(map(_style, commands, runs)),
-        "repeats": tuple(
-            side for side, of_side in zip((rival, "challenger"), calls, strict=True)
-            if any(of_side) and all(repeated(one, history) or stalls(one) for one in of_side)),
         "n_passed": tuple(len(run.passed) for run in runs) if all(runs) else None}
 
 

@@ -9,19 +9,11 @@ import re
 import subprocess
 import sys
 
-import pytest
 from conftest import REPO
 from fake_judges import validated as decide
 from root import turn_of
 
-from codedata.conversation.bash_commands import (
-    INSTALL,
-    LAST,
-    MAX_BYTES,
-    action_style,
-    repeated,
-    stalls,
-)
+from codedata.conversation.bash_commands import INSTALL, MAX_BYTES, action_style
 
 EXPLORE = r"""
 ls -la
@@ -558,25 +550,6 @@ def test_blanks_and_windows_line_ends_make_no_difference():
 def test_of_a_long_command_the_beginning_is_read():
     assert action_style("ls " + " " * (MAX_BYTES - 8) + "; rm a") == "edit"
     assert action_style("ls " + " " * MAX_BYTES + "; rm a") == "explore"
-
-
-@pytest.mark.parametrize("earlier, ago", [
-    (["make test"], 1), (["make  test\n"], 1), (["make test", "cat a", "ls"], 3),
-    (["make test", "rm a", "ls"], 0), (["make test", *["ls"] * (LAST - 1)], LAST),
-    (["make test", *["ls"] * LAST], 0), (["make"], 0), ([], 0)])
-def test_a_command_is_a_repeat_unless_there_was_an_edit(earlier, ago):
-    messages = [message for command in earlier
-                for message in ({"role": "assistant", "content": turn_of(command)},
-                                {"role": "user", "content": turn_of("make test")})]
-    assert repeated("make test", messages) == ago
-
-
-@pytest.mark.parametrize("command, is_idle", [
-    ("sleep 1", True), ("cd src && pwd; echo done", True), ("echo a > b", False),
-    ("echo $(cat a)", False),
-    ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", False), ("", False), ("ls", False)])
-def test_a_command_stalls_if_it_neither_shows_nor_changes_anything(command, is_idle):
-    assert stalls(command) == is_idle
 
 
 def test_without_the_reader_of_bash_there_is_a_report_that_names_it(tmp_path):

@@ -188,7 +188,7 @@ def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
 
 def a_row(i: int, score: float, **fields) -> TurnRow:
     row = {"name": f"t_{i}", "language": "python", "metrics": dict.fromkeys(METRICS, score),
-           "bucket": "final", "styles": ("explore", "edit"), "repeats": (), "injections": (),
+           "bucket": "final", "styles": ("explore", "edit"), "injections": (),
            "instance_id": f"i_{i}", "leaks": TurnLeaks(()), **fields}
     return TurnRow(score=score, **row)
 
