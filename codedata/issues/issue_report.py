@@ -5,7 +5,8 @@ A fact (issue_facts.py) is a script whose outcome the bug changes. The best fact
 containers confirm is the reproduction. If there is none, a model is asked for a script, which is
 run with the bug and with the fix. A second request, for the report, shows the reproduction, but
 neither the fix nor a test. Without a model, the report is made from the fact. Only bugs in Python
-have facts.
+have facts; without a model, a bug in another language gets a report from a failing test
+(failing_test.py).
 """
 from __future__ import annotations
 
@@ -22,10 +23,11 @@ from codedata.code.entities import Entity, SourceFile, Sources, all_entities, la
 from codedata.disk.store import digest
 from codedata.errors import Excluded, ItemFailed
 from codedata.issues.blame import blamed
+from codedata.issues.failing_test import failure_report
 from codedata.issues.issue_checks import Hidden, shown_output
 from codedata.issues.issue_facts import RECORDED, Difference, Differences
 from codedata.issues.issue_texts import report_text
-from codedata.issues.proven_bug import ProvenBug
+from codedata.issues.proven_bug import ProvenBug, no_report
 from codedata.leak.hidden import NAME
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask, part_in
@@ -55,12 +57,11 @@ LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # not an import
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # pytest's lines
 PATH_LINE = re.compile(r"^export PATH=.*$", re.MULTILINE)   # in a test script
-NOT_PYTHON = "without a model, only bugs in Python get one"
 NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
-TEXTS = 8                  # raise it when reports without a model change
+TEXTS = 9                  # raise it when reports without a model change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -195,13 +196,15 @@ class Reporter:
         with trees.open() as sandbox:
             readme, documented, known = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
+        if bug.language != PYTHON and not self._client:
+            title, text = failure_report(bug, documented, trees, draw)
+            return BugReport(bug.instance_id, bug.repo, text, {
+                "writer": "template", "kind": "failing_test", "case": RECORDED, "test": title})
         hidden = Hidden(bug, documented)
         differences = self._differences(trees, hidden)
         title, project = "(none)", {"project": bug.repo.rpartition("/")[2]}
         try:
-            reason = NO_FACT if bug.language == PYTHON else NOT_PYTHON
-            found, reproduction = _first_shown(differences, trees, reason,
-                                               self._tells_only_case)
+            found, reproduction = _first_shown(differences, trees, self._tells_only_case)
             with trees.open(is_fixed=True) as right, trees.open() as wrong:
                 run = Differences(right, wrong, bug.test_script).run
                 form, text = report_text(found, draw, project | known, blamed(found.right, run))
@@ -269,12 +272,12 @@ class Reporter:
             _packaged(AGAIN))
 
 
-def _first_shown(differences: list[Difference], trees: Trees, reason: str, tells_only_case: bool
+def _first_shown(differences: list[Difference], trees: Trees, tells_only_case: bool
                  ) -> tuple[Difference, Reproduction]:
     """Return the first difference that fresh containers reproduce exactly, with its reproduction.
-    Raise Excluded if there is none; without differences, for the given reason. The case of the only
-    failing test does not count without `tells_only_case`: knowing it is enough to pass the test."""
-    bug = trees.bug
+    Raise Excluded if there is none. The case of the only failing test does not count without
+    `tells_only_case`: knowing it is enough to pass the test."""
+    bug, reason = trees.bug, NO_FACT
     for one in differences:
         if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1 and not tells_only_case:
             reason = ONE_CASE
@@ -290,8 +293,7 @@ def _first_shown(differences: list[Difference], trees: Trees, reason: str, tells
         runs = (reproduction.fixed, one.right), (reproduction.bugged, one.wrong)
         if all(_ends_in(run, outcome) for run, outcome in runs):
             return one, reproduction
-    raise Excluded(f"no report: {reason}. --steps issue --issue-writer llm --refresh lets a model "
-                   "write it", bug.instance_id)
+    raise no_report(reason, bug)
 
 
 def _ends_in(run: ReproductionRun, outcome: Outcome) -> bool:

@@ -3,6 +3,7 @@
 import { relative, resolve } from "node:path";
 
 const MARKS = { "&": "&amp;", "<": "&lt;", '"': "&quot;", "\n": "&#10;" };
+const escaped = (text) => text.replace(/[&<"\n]/g, (one) => MARKS[one]);
 
 export default async function* report(events) {
   const open = [];   // names of the tests around the one that is reported
@@ -15,8 +16,9 @@ export default async function* report(events) {
     const file = data.file ? relative("", data.file) : itself;
     const names = [...open.slice(0, data.nesting), data.name];
     const name = file === itself && data.nesting === 0 ? file : [file, ...names].join(" > ");
-    const outcome = failed ? "<failure/>" : (data.skip ?? data.todo) === undefined ? "" : "<skipped/>";
-    yield `<testcase classname="test" name="${name.replace(/[&<"\n]/g, (one) => MARKS[one])}" `
+    const why = data.details.error?.failureType === "subtestsFailed" ? "" : String(data.details.error?.cause ?? "");
+    const outcome = failed ? `<failure message="${escaped(why)}"/>` : (data.skip ?? data.todo) === undefined ? "" : "<skipped/>";
+    yield `<testcase classname="test" name="${escaped(name)}" `
       + `time="${(data.details.duration_ms / 1000).toFixed(6)}">${outcome}</testcase>\n`;
   }
   yield "</testsuites>\n";
