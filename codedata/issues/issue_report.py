@@ -23,7 +23,7 @@ from codedata.code.entities import Entity, SourceFile, Sources, all_entities, la
 from codedata.disk.store import digest
 from codedata.errors import Excluded, ItemFailed
 from codedata.issues.blame import blamed
-from codedata.issues.failing_test import failure_report
+from codedata.issues.failing_test import Messages, failure_report, messages_in
 from codedata.issues.issue_checks import Hidden, shown_output
 from codedata.issues.issue_facts import RECORDED, Difference, Differences
 from codedata.issues.issue_texts import report_text
@@ -36,7 +36,7 @@ from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.suites.contexts import sources_in
-from codedata.suites.project_suite import run_script
+from codedata.suites.project_suite import READABLE, RESULTS, reports_in, run_script
 from codedata.suites.recorded_calls import Outcome
 from codedata.suites.source import apply_patch
 from codedata.suites.test_results import place_of
@@ -128,6 +128,17 @@ class Trees:
                 raise ItemFailed(error, image)
             yield sandbox
 
+    def failures(self, is_fixed: bool) -> Messages:
+        """Return the messages of the tests that fail in one of the trees, as a user may quote them.
+        """
+        begin_step("running the tests")
+        with self.open(is_fixed) as sandbox:
+            sandbox.put(self.bug.hidden, sandbox.workdir)
+            run_script(sandbox, self.bug.test_script, self.host.run_timeout_s,
+                       before=f"rm -rf {RESULTS}", after=READABLE)
+            return {title: shown_output(message, sandbox.workdir, "")
+                    for title, message in messages_in(reports_in(sandbox)[0]).items()}
+
     def show(self, language: str, script: str) -> Reproduction:
         """Return the reproduction that a script makes, after running it twice on both trees. Raise
         Rejected if its output does not depend on the bug, or differs between runs."""
@@ -197,7 +208,8 @@ class Reporter:
             readme, documented, known = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
         if bug.language != PYTHON and not self._client:
-            title, text = failure_report(bug, documented, trees, draw)
+            runs = [trees.failures(is_fixed) for is_fixed in (False, False, True)]
+            title, text = failure_report(bug, documented, runs, draw)
             return BugReport(bug.instance_id, bug.repo, text, {
                 "writer": "template", "kind": "failing_test", "case": RECORDED, "test": title})
         hidden = Hidden(bug, documented)

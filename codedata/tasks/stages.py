@@ -2,14 +2,15 @@
 the instructions of their tasks.
 
 A verdict of screening is kept in the reply log of its item immediately, so that a kill loses only
-the work in flight. A change that a warm sandbox cannot judge is judged by the whole suite in a
-fresh container. With `is_full`, every candidate is.
+the work in flight. A change in Python that a warm sandbox cannot judge is judged by the whole suite
+in a fresh container; one in another language, by the whole suite in a warm sandbox. With `is_full`,
+every candidate gets a fresh container.
 """
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,7 +29,13 @@ from codedata.suites.environments import JUDGED_BY, labelled
 from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS
 from codedata.tasks.prove.outcomes import GOOD, time_limit
 from codedata.tasks.prove.proof import IMAGES, LABELS, PatchProver
-from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules, first_run
+from codedata.tasks.prove.run_suite import (
+    FirstRun,
+    Screened,
+    ScreeningRules,
+    first_run,
+    warm_runs,
+)
 from codedata.tasks.screen.screening import WHOLE_SUITE, Found, Screener
 from codedata.terminal import plural, say
 
@@ -144,12 +151,14 @@ class Screening:
             warm = kept.missing()
             if warm and not note and not self._is_full:
                 screener = self._screener(environment, coverage, limit_s, label)
-                for found, in_doubt in screener.verdicts(warm):
-                    kept.add(found)
-                    kept.drop(in_doubt)
+                kept.take(screener.verdicts(warm))
                 note = screener.note
             if note and not self._is_full:
                 self._notes[environment.repo_name] = note
+            # Python may load stale bytecode of a file that changes twice in a second
+            warm = [diff for diff in kept.missing() if not self._is_full and ".py\n" not in diff]
+            begin_step("tests in a warm sandbox")
+            kept.take(warm_runs(environment, warm, self._host, label, self._rules, limit_s))
             for diff in kept.missing():
                 begin_step("tests in a fresh container")
                 try:
@@ -191,6 +200,12 @@ class KeptVerdicts:
     def missing(self) -> list[str]:
         """Return the diffs without a verdict."""
         return [diff for diff in self._keys if diff not in self.found]
+
+    def take(self, verdicts: Iterable[tuple[Found, list[str]]]) -> None:
+        """Keep verdicts as they arrive, and drop those in doubt."""
+        for found, in_doubt in verdicts:
+            self.add(found)
+            self.drop(in_doubt)
 
     def add(self, found: Found) -> None:
         """Keep verdicts."""

@@ -30,8 +30,22 @@ TASK = SimpleNamespace(
            "config.json": json.dumps({"FAIL_TO_PASS": ["t.py::test_mud_is_deep"]}).encode()},
     solution={"gold.patch": GOLD.encode()})
 REPORT = "Why 3?\n\n    wade_slowly(7)\n\nIt gives 3, I expected 2.\n"
-REPORTER = SimpleNamespace(
-    identity=dict, make=lambda task: SimpleNamespace(problem_statement=REPORT))
+WITH_REPORT = "python"
+
+
+class Reporter:
+    def __init__(self, language: str):
+        self._language = language
+
+    def identity(self) -> dict:
+        return {}
+
+    def make(self, task) -> SimpleNamespace:
+        if self._language != WITH_REPORT:
+            raise Excluded("no report")
+        return SimpleNamespace(problem_statement=REPORT)
+
+
 UNSAID = {"test": "test_mud_is_deep", "demand": "the name wade_slowly"}
 
 
@@ -45,7 +59,8 @@ def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = 
     settings = settings_for(fake_llm)
     settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
     with Models(settings) as models, item_calls(tmp_path) as calls:
-        text = TextWriter(settings, models, REPORTER).text_of(TASK, replace(commit, **fields))
+        commit = replace(commit, **fields)
+        text = TextWriter(settings, models, Reporter(commit.language)).text_of(TASK, commit)
     assert ("told" in calls.notes) == (writer == "llm")
     return text
 
@@ -104,11 +119,11 @@ def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
     texts = {own: f"{own}\n\n{body}", "": REPORT, f"{own} See _stride_below.": REPORT,
              f"{own} See wade().": f"{own} See wade().\n"}
     for said, text in texts.items():
-        assert text == written(tmp_path, fake_llm, writer="own", language="python",
+        assert text == written(tmp_path, fake_llm, writer="own", language=WITH_REPORT,
                                description=said)
     text = f"{own} wade_slowly(7) should give 2.\n"
     assert text == written(tmp_path, fake_llm, found(), f"<issue>{text}</issue>", found(),
-                           language="python")
+                           language=WITH_REPORT)
     assert all(body in request.text for request in fake_llm.requests[:2])
     assert "- a program has put its parts together" in fake_llm.requests[1].text
 
