@@ -33,20 +33,19 @@ VAGUE = re.compile(r"\b(?:true|false|truthy|falsy)\b")   # values that say littl
 Messages = dict[str, str]   # by title of a failing test, with its suites before " > "
 
 
-def failure_report(bug: ProvenBug, documented: frozenset[str], runs: Sequence[Messages],
-                   draw: random.Random) -> tuple[str, str]:
-    """Return (title of a failing test, the report with it). `runs` are two runs of the suite with
-    the bug and one with the fix. Raise Excluded if there is no message to show."""
+def failure_report(bug: ProvenBug, shown: str, runs: Sequence[Messages], draw: random.Random
+                   ) -> tuple[str, str]:
+    """Return (title of a failing test, the report with it). `shown` has the source and the tests:
+    the report names nothing that only the fix has. `runs` are two runs of the suite with the bug
+    and one with the fix. Raise Excluded if there is no message to show."""
     first, second, fixed = runs
-    hidden = Hidden(replace(bug, FAIL_TO_PASS=[]), documented)   # the title may be shown
-    # what only the tests have may be shown, too: they demand it
-    demanded = b"\n".join(bug.hidden.values()).decode(errors="replace")
+    hidden = Hidden(replace(bug, FAIL_TO_PASS=[]), frozenset())   # the title may be shown
     for title, message in sorted(first.items() & second.items(), key=_says_much):
         text = fill(draw.choice(FORMS["failing_test"]["forms"]), message=indented(message),
                     title=title.replace(" > ", " "), project=bug.repo.rpartition("/")[2])
         is_of_bug = title not in fixed and title.rpartition(" > ")[2] in "\n".join(bug.failing)
         if message and is_of_bug and len(message) <= MAX_BLOCK and (
-                not hidden.in_report(text, demanded)):
+                not hidden.in_report(text, shown)):
             return title, text
     raise no_report(NO_MESSAGE, bug)
 

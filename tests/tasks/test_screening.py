@@ -1,5 +1,6 @@
 """Test that screening shows what a whole suite in a fresh container would, and what a mutant may do
 to that."""
+from dataclasses import replace
 
 import pytest
 from line_tables import toml_beside
@@ -19,7 +20,7 @@ from codedata.code.patches import edits_of
 from codedata.llm.replies import ReplyLog, recording
 from codedata.run.talk import showing
 from codedata.tasks.prove.outcomes import time_limit
-from codedata.tasks.prove.run_suite import Screened, ScreeningRules
+from codedata.tasks.prove.run_suite import Screened, ScreeningRules, first_run, warm_runs
 from codedata.tasks.screen.covering_tests import CoveringTests
 from codedata.tasks.screen.screening import Screener
 from codedata.tasks.stages import KeptVerdicts
@@ -130,6 +131,22 @@ def test_a_sandbox_that_ends_costs_the_change_that_ends_it_and_no_verdict(wren):
         found = [*one.verdicts(diffs)]
     assert [one for judged, in_doubt in found
             for one in (*judged, *in_doubt)] == [diffs[0], diffs[2]]
+
+
+@pytest.mark.docker
+def test_whole_suites_in_one_sandbox_come_to_what_they_do_in_fresh_ones(wren):
+    environment = wren_environment(test_script=f"export PYTHONDONTWRITEBYTECODE=1\n{SCRIPT}")
+    rules = ScreeningRules(0.5)
+    diffs = [mutated(name) for name in ("swapped", "all memory", "a loop", "unnoticed", "no syntax",
+                                        "a full disk", "one test's error")]
+    found = [*warm_runs(environment, [*diffs, "no diff"], wren, RUN, rules, 20.0)]
+    assert [in_doubt for _, in_doubt in found if in_doubt] == []
+    for diff, warm in {diff: one for judged, _ in found for diff, one in judged.items()}.items():
+        fresh = first_run(environment, diff, wren, RUN, rules, 20.0).screened
+        assert replace(warm, how="full", seconds=fresh.seconds) == fresh
+    assert len(found) >= 7
+    diffs = [mutated("swapped"), wren_diff(DOUBLED, LEAKS)]
+    assert [*warm_runs(environment, diffs, wren, RUN, rules)][-1] == ({}, diffs)
 
 
 # without a sandbox -------------------------------------------------------------------------------
