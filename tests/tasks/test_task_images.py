@@ -140,11 +140,11 @@ def test_a_planted_solution_is_found_wherever_it_lies(factory, task):
 @pytest.mark.docker
 def test_no_build_of_a_changed_file_is_left_where_a_compiler_writes_other_lines(factory, base):
     name = "codedata-tests/heron:built"
-    commit(factory, base, r"""mkdir -p sea/dist land/src land/.out land/node_modules/.cache dist
+    commit(factory, base, r"""mkdir -p sea/dist land/src land/out land/node_modules/.cache dist
         touch {sea,land}/package.json land/src/{depth,tide}.js sea/dist/a.js dist/b.js
-        touch land/x.tsbuildinfo land/node_modules/.cache/depth
+        touch land/x.tsbuildinfo land/out/depth.mjs land/node_modules/.cache/depth
         echo 'export const d: number = 1' >land/src/depth.ts
-        printf '%s\n' dist/ .out/ '*.js' '*.tsbuildinfo' node_modules >>.gitignore
+        printf '%s\n' dist/ out/ '*.js' '*.tsbuildinfo' node_modules >>.gitignore
         git add .; git -c user.name=a -c user.email=a commit -qm three""", name)
     patch = diff_of({"land/src/depth.ts": b"export const d: number = 1\n"},
                     {"land/src/depth.ts": b"export const d: number = 2\n"})
