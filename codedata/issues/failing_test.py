@@ -14,14 +14,16 @@ from dataclasses import replace
 from textwrap import dedent
 from xml.etree import ElementTree
 
+from codedata.errors import Excluded
 from codedata.issues.issue_checks import Hidden
 from codedata.issues.issue_texts import FORMS, MAX_BLOCK, indented
-from codedata.issues.proven_bug import ProvenBug, no_report
+from codedata.issues.proven_bug import ProvenBug
 from codedata.texts import fill
 from codedata.verifier.junit import CONTROL, MOCHA, NODE, decoded
 from codedata.verifier.runner_output import ANSI
 
-NO_MESSAGE = "no report of its test runner has a message of a failing test that may be shown"
+NO_MESSAGE = ("no report: no report of its test runner has a message that may be shown. "
+              "--steps issue --issue-writer llm --refresh lets a model write it")
 UNREADABLE = ValueError, LookupError, TypeError, AttributeError, ElementTree.ParseError
 # the first frame of the stack or, in mocha's reports, the message once more with its type
 STACK = re.compile(r"^ *(?:at |❯ )|(?<=\n)\w*Error\b.*: ", re.MULTILINE)
@@ -40,19 +42,15 @@ def failure_report(bug: ProvenBug, shown: str, runs: Sequence[Messages], draw: r
     and one with the fix. Raise Excluded if there is no message to show."""
     first, second, fixed = runs
     hidden = Hidden(replace(bug, FAIL_TO_PASS=[]), frozenset())   # the title may be shown
-    for title, message in sorted(first.items() & second.items(), key=_says_much):
+    stable = sorted((VAGUE.search(message) is not None, len(message), title, message)
+                    for title, message in first.items() & second.items() if message)
+    for _, n_chars, title, message in stable:
         text = fill(draw.choice(FORMS["failing_test"]["forms"]), message=indented(message),
-                    title=title.replace(" > ", " "), project=bug.repo.rpartition("/")[2])
+                    title=title.replace(" > ", " "))
         is_of_bug = title not in fixed and title.rpartition(" > ")[2] in "\n".join(bug.failing)
-        if message and is_of_bug and len(message) <= MAX_BLOCK and (
-                not hidden.in_report(text, shown)):
+        if is_of_bug and n_chars <= MAX_BLOCK and not hidden.in_report(text, shown):
             return title, text
-    raise no_report(NO_MESSAGE, bug)
-
-
-def _says_much(failure: tuple[str, str]) -> tuple:
-    """Return the sort key of (title, message): values other than truth values come first."""
-    return VAGUE.search(failure[1]) is not None, len(failure[1]), failure
+    raise Excluded(NO_MESSAGE, bug.instance_id)
 
 
 def messages_in(files: Mapping[str, bytes]) -> Messages:
@@ -70,9 +68,8 @@ def messages_in(files: Mapping[str, bytes]) -> Messages:
 def _jest(text: str) -> Iterator[tuple[str, str]]:
     for file in json.loads(text)["testResults"]:
         for case in file["assertionResults"]:
-            if case["status"] == "failed":
-                yield (" > ".join([*case["ancestorTitles"], case["title"]]),
-                       case["failureMessages"][0])
+            for message in case["failureMessages"][:1]:
+                yield " > ".join([*case["ancestorTitles"], case["title"]]), message
 
 
 def _junit(text: str) -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ from codedata.issues.failing_test import Messages, failure_report, messages_in
 from codedata.issues.issue_checks import Hidden, shown_output
 from codedata.issues.issue_facts import RECORDED, Difference, Differences
 from codedata.issues.issue_texts import report_text
-from codedata.issues.proven_bug import ProvenBug, no_report
+from codedata.issues.proven_bug import ProvenBug
 from codedata.leak.hidden import NAME
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask, part_in
@@ -307,7 +307,8 @@ def _first_shown(differences: list[Difference], trees: Trees, tells_only_case: b
         runs = (reproduction.fixed, one.right), (reproduction.bugged, one.wrong)
         if all(_ends_in(run, outcome) for run, outcome in runs):
             return one, reproduction
-    raise no_report(reason, bug)
+    raise Excluded(f"no report: {reason}. --steps issue --issue-writer llm --refresh lets a model "
+                   "write it", bug.instance_id)
 
 
 def _ends_in(run: ReproductionRun, outcome: Outcome) -> bool:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from codedata.errors import Excluded
 from codedata.records import Files, Task
 from codedata.tasks.folder.task_folder import (
     GOLD,
@@ -54,9 +53,3 @@ class ProvenBug:
     def failing(self) -> list[str]:
         """Return the sorted names of the tests that fail with the bug, spelled as in env/."""
         return sorted(map(restored_name, self.FAIL_TO_PASS))
-
-
-def no_report(reason: str, bug: ProvenBug) -> Excluded:
-    """Return the error of a bug that gets no report without a model."""
-    return Excluded(f"no report: {reason}. --steps issue --issue-writer llm --refresh lets a model "
-                    "write it", bug.instance_id)

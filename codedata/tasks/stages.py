@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from codedata.bounded import inside
+from codedata.code.patches import diff_of
 from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Derived, Store, digest
 from codedata.driver import in_driver
@@ -25,17 +26,12 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
-from codedata.suites.environments import JUDGED_BY, labelled
+from codedata.suites.environments import JUDGED_BY, labelled, open_environment
+from codedata.suites.source import apply_patch
 from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS
-from codedata.tasks.prove.outcomes import GOOD, time_limit
+from codedata.tasks.prove.outcomes import ENDED, GOOD, SURVIVES, time_limit
 from codedata.tasks.prove.proof import IMAGES, LABELS, PatchProver
-from codedata.tasks.prove.run_suite import (
-    FirstRun,
-    Screened,
-    ScreeningRules,
-    first_run,
-    warm_runs,
-)
+from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules, run_in
 from codedata.tasks.screen.screening import WHOLE_SUITE, Found, Screener
 from codedata.terminal import plural, say
 
@@ -151,22 +147,40 @@ class Screening:
             warm = kept.missing()
             if warm and not note and not self._is_full:
                 screener = self._screener(environment, coverage, limit_s, label)
-                kept.take(screener.verdicts(warm))
+                for found, in_doubt in screener.verdicts(warm):
+                    kept.add(found)
+                    kept.drop(in_doubt)
                 note = screener.note
             if note and not self._is_full:
                 self._notes[environment.repo_name] = note
-            # Python may load stale bytecode of a file that changes twice in a second
-            warm = [diff for diff in kept.missing() if not self._is_full and ".py\n" not in diff]
-            begin_step("tests in a warm sandbox")
-            kept.take(warm_runs(environment, warm, self._host, label, self._rules, limit_s))
-            for diff in kept.missing():
-                begin_step("tests in a fresh container")
-                try:
-                    run = first_run(environment, diff, self._host, label, self._rules, limit_s)
-                except SandboxDied as e:
-                    run = FirstRun(Screened("crash", f"the suite ends its sandbox: {e.what}"))
-                kept.add({diff: run.screened})
+            self._run_suites(kept, environment, limit_s, label)
         return kept.found
+
+    def _run_suites(self, kept: KeptVerdicts, environment: Environment, limit_s: float, label: str
+                    ) -> None:
+        """Run the whole suite with each diff that has no verdict. If it is not Python, one sandbox
+        serves until a run does not end by itself. If its last run, without a diff, differs from
+        env/, the verdicts are in doubt, and each diff gets a fresh sandbox."""
+        is_warm, host, rules = not self._is_full, self._host, self._rules
+        limit_s = limit_s or time_limit(environment, host.run_timeout_s)
+        while diffs := kept.missing():
+            with open_environment(environment, host, label) as sandbox:
+                for diff in diffs:
+                    begin_step("tests in a container")
+                    try:
+                        run = run_in(sandbox, environment, diff, rules, limit_s)
+                    except SandboxDied as e:
+                        run = FirstRun(Screened("crash", f"the suite ends its sandbox: {e.what}"))
+                    kept.add({diff: run.screened})
+                    # Python may load stale bytecode of a file that changes twice in a second
+                    if not is_warm or ".py\n" in diff or run.screened.verdict in ENDED:
+                        break
+                    apply_patch(sandbox, diff_of(run.after, run.before))
+                else:
+                    unchanged = run_in(sandbox, environment, "", rules, limit_s).screened
+                    if unchanged.verdict != SURVIVES[0]:
+                        is_warm = False
+                        kept.drop(diffs)
 
     def _screener(self, environment: Environment, coverage: Coverage, limit_s: float, label: str
                   ) -> Screener:
@@ -200,12 +214,6 @@ class KeptVerdicts:
     def missing(self) -> list[str]:
         """Return the diffs without a verdict."""
         return [diff for diff in self._keys if diff not in self.found]
-
-    def take(self, verdicts: Iterable[tuple[Found, list[str]]]) -> None:
-        """Keep verdicts as they arrive, and drop those in doubt."""
-        for found, in_doubt in verdicts:
-            self.add(found)
-            self.drop(in_doubt)
 
     def add(self, found: Found) -> None:
         """Keep verdicts."""

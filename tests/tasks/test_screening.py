@@ -1,9 +1,10 @@
 """Test that screening shows what a whole suite in a fresh container would, and what a mutant may do
 to that."""
-from dataclasses import replace
 
 import pytest
 from line_tables import toml_beside
+from projects import Project
+from proof_heron import factory_of
 from screened_wren import (
     PLACE,
     RUN,
@@ -20,10 +21,10 @@ from codedata.code.patches import edits_of
 from codedata.llm.replies import ReplyLog, recording
 from codedata.run.talk import showing
 from codedata.tasks.prove.outcomes import time_limit
-from codedata.tasks.prove.run_suite import Screened, ScreeningRules, first_run, warm_runs
+from codedata.tasks.prove.run_suite import Screened, ScreeningRules
 from codedata.tasks.screen.covering_tests import CoveringTests
 from codedata.tasks.screen.screening import Screener
-from codedata.tasks.stages import KeptVerdicts
+from codedata.tasks.stages import KeptVerdicts, Screening
 
 DOUBLED = "    return 2 * n"
 MUTANTS = toml_beside(__file__, "screened.toml")
@@ -133,20 +134,34 @@ def test_a_sandbox_that_ends_costs_the_change_that_ends_it_and_no_verdict(wren):
             for one in (*judged, *in_doubt)] == [diffs[0], diffs[2]]
 
 
+SONG = Project("wren", files={"song.js": "twit\n"})
+SINGS = """song=$(cat song.js) mkdir -p /tmp/results; a= b=
+[[ $song != *sleep* ]] || sleep 99
+[[ $song == twit* ]] || a='<failure/>'
+[ ! -e /tmp/left ] || b='<failure/>'
+echo "<testsuite><testcase name='a'>$a</testcase><testcase name='b'>$b</testcase></testsuite>" \\
+    >/tmp/results/r.xml
+[[ $song != *leaves* ]] || touch /tmp/left
+[ -z "$a$b" ]"""
+
+
 @pytest.mark.docker
-def test_whole_suites_in_one_sandbox_come_to_what_they_do_in_fresh_ones(wren):
-    environment = wren_environment(test_script=f"export PYTHONDONTWRITEBYTECODE=1\n{SCRIPT}")
-    rules = ScreeningRules(0.5)
-    diffs = [mutated(name) for name in ("swapped", "all memory", "a loop", "unnoticed", "no syntax",
-                                        "a full disk", "one test's error")]
-    found = [*warm_runs(environment, [*diffs, "no diff"], wren, RUN, rules, 20.0)]
-    assert [in_doubt for _, in_doubt in found if in_doubt] == []
-    for diff, warm in {diff: one for judged, _ in found for diff, one in judged.items()}.items():
-        fresh = first_run(environment, diff, wren, RUN, rules, 20.0).screened
-        assert replace(warm, how="full", seconds=fresh.seconds) == fresh
-    assert len(found) >= 7
-    diffs = [mutated("swapped"), wren_diff(DOUBLED, LEAKS)]
-    assert [*warm_runs(environment, diffs, wren, RUN, rules)][-1] == ({}, diffs)
+@pytest.mark.parametrize(("songs", "verdicts", "n_opened"), [
+    (["twit tweet", "", "sleep", "hum"], ["survives", "good", "timeout", "good"], 2),
+    (["leaves", "twit tweet", "hum"], ["good", "survives", "good"], 4)])
+def test_changes_that_are_not_python_share_a_sandbox_until_one_spoils_it(
+        tmp_path, monkeypatch, songs, verdicts, n_opened):
+    SONG.make()
+    factory, opened = factory_of(), []
+    monkeypatch.setattr(factory, "open", lambda *args, _open=factory.open, **options: (
+        opened.append(args) or _open(*args, **options)))
+    environment = wren_environment(image_name=SONG.image, test_script=SINGS, test_case_result=[
+        {"name": name, "status": "passed"} for name in "ab"])
+    diffs = [SONG.diff("song.js", "twit", song) for song in songs]
+    with recording(ReplyLog(tmp_path, "screen", "wren")):
+        found = Screening("bug", ScreeningRules(0.5), factory).verdicts(
+            diffs, environment, None, "it is not Python", 5.0)
+    assert [found[diff].verdict for diff in diffs] == verdicts and len(opened) == n_opened
 
 
 # without a sandbox -------------------------------------------------------------------------------

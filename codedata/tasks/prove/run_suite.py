@@ -2,14 +2,12 @@
 cannot become a task, but not prove that it can: tasks/prove/proof.py makes further runs."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from codedata.code.entities import is_test_file
-from codedata.code.patches import diff_of
 from codedata.records import Environment, Object, Seconds
-from codedata.sandbox import Sandbox, SandboxDied
+from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.environments import open_environment
 from codedata.suites.project_suite import Run, run_suite
@@ -19,7 +17,6 @@ from codedata.tasks.prove.outcomes import (
     GOOD,
     PASSED,
     REFUSED,
-    SURVIVES,
     SuiteOutcome,
     broken_in,
     judged,
@@ -33,7 +30,6 @@ from codedata.terminal import named
 from codedata.texts import printable
 from codedata.verifier.suite import MARKS
 
-ENDED = "timeout", "crash"   # verdicts on suites that do not end by themselves
 LOG_CHARS = 6_000          # characters to keep from the end of a run's output
 
 
@@ -45,8 +41,7 @@ class Screened:
     reason: str              # the reason as a text for an agent to act on; "" if GOOD
     failing: list[str] = field(default_factory=list)   # tests that passed and now fail
     skipped: list[str] = field(default_factory=list)   # tests that passed and now are skipped
-    how: str = "full"        # swap | import: some tests in a warm sandbox; warm: all tests in one;
-                             # full: all tests in a fresh sandbox
+    how: str = "full"        # swap | import: in a warm sandbox; full: all tests
     n_run: int = 0           # number of tests that ran
     seconds: Seconds = 0.0   # duration of the run
     not_run: list[str] = field(default_factory=list)   # tests that the suite did not reach
@@ -123,12 +118,12 @@ def first_run(environment: Environment, patch: str, host: SandboxFactory, label:
     environment cannot be opened."""
     limit_s = limit_s or time_limit(environment, host.run_timeout_s)
     with open_environment(environment, host, label) as sandbox:
-        return _run_in(sandbox, environment, patch, rules, limit_s, graded)
+        return run_in(sandbox, environment, patch, rules, limit_s, graded)
 
 
-def _run_in(sandbox: Sandbox, environment: Environment, patch: str, rules: ScreeningRules,
-            limit_s: float, graded: Grading | None = None, how: str = "full") -> FirstRun:
-    """Run the suite in a sandbox, with a patch or, for "", without one."""
+def run_in(sandbox: Sandbox, environment: Environment, patch: str, rules: ScreeningRules,
+           limit_s: float, graded: Grading | None = None) -> FirstRun:
+    """Run the suite as first_run() in an open sandbox; for the patch "", without one."""
     known = graded.known if graded else known_results(environment)
     patch_files = apply_patch if graded and graded.may_patch_tests else patch_source
     before, after, reason = patch_files(sandbox, patch) if patch else ({}, {}, "")
@@ -140,38 +135,12 @@ def _run_in(sandbox: Sandbox, environment: Environment, patch: str, rules: Scree
     else:
         run = run_suite(sandbox, environment.test_script, limit_s)
         printed = run.text
-    shown = rules.screened(outcome_of(run, known), known, how, len(run.results))
+    shown = rules.screened(outcome_of(run, known), known, "full", len(run.results))
     is_read = graded and shown.verdict == GOOD and not was_ended(run)
     if is_read and (reason := misread(run, printed)):
         shown = replace(shown, verdict=REFUSED, reason=reason)
     log = printed.rpartition(MARKS[1])[2].strip()
     return FirstRun(shown, known, before, after, log[-LOG_CHARS:], row_of("changed", run, shown))
-
-
-def warm_runs(environment: Environment, patches: Sequence[str], host: SandboxFactory, label: str,
-              rules: ScreeningRules, limit_s: float = 0.0
-              ) -> Iterator[tuple[dict[str, Screened], list[str]]]:
-    """Run the whole suite with each patch in turn in one sandbox, where compilers keep what they
-    made. Yield ({patch: its result}, [patches whose results are in doubt]). A patch that ends the
-    sandbox has no result. After a run that was ended, the next patch gets a new sandbox. If a last
-    run without a patch differs from env/, all results from its sandbox are in doubt."""
-    limit_s = limit_s or time_limit(environment, host.run_timeout_s)
-    left = [*reversed(patches)]
-    while left:
-        seen: list[str] = []
-        with open_environment(environment, host, label) as sandbox, suppress(SandboxDied):
-            while left:
-                patch = left.pop()
-                run = _run_in(sandbox, environment, patch, rules, limit_s, how="warm")
-                yield {patch: run.screened}, []
-                seen.append(patch)
-                if run.screened.verdict in ENDED:
-                    break
-                if run.before or run.after:
-                    apply_patch(sandbox, diff_of(run.after, run.before))
-            unchanged = _run_in(sandbox, environment, "", rules, limit_s)
-            if unchanged.screened.verdict != SURVIVES[0]:
-                yield {}, seen
 
 
 def row_of(name: str, run: Run, shown: Screened) -> Object:
