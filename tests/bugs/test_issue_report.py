@@ -168,7 +168,7 @@ def test_a_bug_of_another_language_has_the_message_of_a_failing_test_or_a_model_
     assert report(more="[issue]\nwriter = 'template'\n", bugs=bugs) == 0
     bug = read_bug(tmp_path)
     assert bug["reproduction"]["test"] == "test_wades_up_to_the_knee[a b]"
-    assert "    …: ValueError: too deep: 31\n" in bug["problem_statement"]
+    assert "    E   ValueError: too deep: 31\n" in bug["problem_statement"]
     shell = "python3 -c 'import heron; print(heron.wade(33))'\n"
     more = "[issue]\nwriter = 'llm'\n"
     assert report(fenced(shell, "bash"), REPORTED, more=more, flags=["--refresh"]) == 0

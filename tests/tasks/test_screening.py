@@ -135,7 +135,7 @@ def test_a_sandbox_that_ends_costs_the_change_that_ends_it_and_no_verdict(wren):
 
 
 SONG = Project("wren", files={"song.js": "twit\n"})
-SINGS = """song=$(cat song.js) mkdir -p /tmp/results; a= b=
+SINGS = """song=$(cat song.js); mkdir -p /tmp/results; a= b=
 [[ $song != *sleep* ]] || sleep 99
 [[ $song == twit* ]] || a='<failure/>'
 [ ! -e /tmp/left ] || b='<failure/>'
