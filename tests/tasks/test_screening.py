@@ -136,7 +136,6 @@ def test_a_sandbox_that_ends_costs_the_change_that_ends_it_and_no_verdict(wren):
 
 SONG = Project("wren", files={"song.js": "twit\n"})
 SINGS = """song=$(cat song.js); mkdir -p /tmp/results; a= b=
-[[ $song != *sleep* ]] || sleep 99
 [[ $song == twit* ]] || a='<failure/>'
 [ ! -e /tmp/left ] || b='<failure/>'
 echo "<testsuite><testcase name='a'>$a</testcase><testcase name='b'>$b</testcase></testsuite>" \\
@@ -146,22 +145,17 @@ echo "<testsuite><testcase name='a'>$a</testcase><testcase name='b'>$b</testcase
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize(("songs", "verdicts", "n_opened"), [
-    (["twit tweet", "", "sleep", "hum"], ["survives", "good", "timeout", "good"], 2),
-    (["leaves", "twit tweet", "hum"], ["good", "survives", "good"], 4)])
-def test_changes_that_are_not_python_share_a_sandbox_until_one_spoils_it(
-        tmp_path, monkeypatch, songs, verdicts, n_opened):
+@pytest.mark.parametrize("first", ["hum", "leaves"])
+def test_changes_that_are_not_python_share_a_sandbox_unless_one_spoils_it(tmp_path, capsys, first):
     SONG.make()
-    factory, opened = factory_of(), []
-    monkeypatch.setattr(factory, "open", lambda *args, _open=factory.open, **options: (
-        opened.append(args) or _open(*args, **options)))
     environment = wren_environment(image_name=SONG.image, test_script=SINGS, test_case_result=[
         {"name": name, "status": "passed"} for name in "ab"])
-    diffs = [SONG.diff("song.js", "twit", song) for song in songs]
+    diffs = [SONG.diff("song.js", "twit", song) for song in (first, "twit tweet", "humming")]
     with recording(ReplyLog(tmp_path, "screen", "wren")):
-        found = Screening("bug", ScreeningRules(0.5), factory).verdicts(
-            diffs, environment, None, "it is not Python", 5.0)
-    assert [found[diff].verdict for diff in diffs] == verdicts and len(opened) == n_opened
+        found = Screening("bug", ScreeningRules(0.5), factory_of()).verdicts(
+            diffs, environment, None, "it is not Python")
+    assert [found[diff].verdict for diff in diffs] == ["good", "survives", "good"]
+    assert ("3 verdicts taken back" in capsys.readouterr().err) == (first == "leaves")
 
 
 # without a sandbox -------------------------------------------------------------------------------
