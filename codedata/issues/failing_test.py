@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from textwrap import dedent
 from xml.etree import ElementTree
 
@@ -27,10 +28,9 @@ NO_MESSAGE = ("no report: no report of its test runner has a message that may be
 UNREADABLE = ValueError, LookupError, TypeError, AttributeError, ElementTree.ParseError
 # the first frame of the stack or, in mocha's reports, the message once more with its type
 STACK = re.compile(r"^ *(?:at |❯ )|(?<=\n)\w*Error\b.*: ", re.MULTILINE)
-TAP = re.compile(
-    r"^ *# (?:Subtest: )?(?P<group>.+)|^(?P<indent> *)not ok \d+(?: -)? (?P<case>.+)\n *---\n"
-    r"(?: *name: .*\n)?(?P<text>(?:.*\n)*?)(?P=indent) {2,4}(?:at:|stack:|message:|\.\.\.)",
-    re.MULTILINE)
+NOT_OK, GROUP = (re.compile(pattern, re.MULTILINE) for pattern in (
+    r"^ *not ok \d+(?: -)? ", r"^ *# (?:Subtest: )?(.+)"))   # in TAP
+DETAILS_END = re.compile(r"^ {2,4}(?:at:|stack:|message:|\.\.\.)", re.MULTILINE)
 VAGUE = re.compile(r"\b(?:true|false|truthy|falsy)\b")   # values that say little
 Messages = dict[str, str]   # by title of a failing test, with its suites before " > "
 
@@ -86,7 +86,8 @@ def _junit(text: str) -> Iterator[tuple[str, str]]:
 
 def _tap(text: str) -> Iterator[tuple[str, str]]:
     group = ""
-    for match in TAP.finditer(text):
-        group = match["group"] or group
-        if match["case"]:
-            yield f"{group} > {match['case']}".removeprefix(" > "), match["text"]
+    for before, part in pairwise(NOT_OK.split(text)):
+        group = [group, *GROUP.findall(before)][-1]
+        title, _, details = part.partition("\n")
+        message = DETAILS_END.split(details)[0].partition("---\n")[2]
+        yield f"{group} > {title}".removeprefix(" > "), message
