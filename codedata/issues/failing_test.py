@@ -21,11 +21,12 @@ from codedata.issues.issue_texts import FORMS, MAX_BLOCK, indented
 from codedata.issues.proven_bug import ProvenBug
 from codedata.texts import fill
 from codedata.verifier.junit import CONTROL, MOCHA, NODE, decoded
-from codedata.verifier.runner_output import ANSI
+from codedata.verifier.runner_output import ANSI, MAX_JSON
 
 NO_MESSAGE = ("no report: no report of its test runner has a message that may be shown. "
               "--steps issue --issue-writer llm --refresh lets a model write it")
-UNREADABLE = ValueError, LookupError, TypeError, AttributeError, ElementTree.ParseError
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError,
+              ElementTree.ParseError)
 # the first frame of the stack or, in mocha's reports, the message once more with its type
 STACK = re.compile(r"^ *(?:at |❯ )|(?<=\n)\w*Error\b.*: ", re.MULTILINE)
 NOT_OK, GROUP = (re.compile(pattern, re.MULTILINE) for pattern in (
@@ -59,9 +60,9 @@ def messages_in(files: Mapping[str, bytes]) -> Messages:
     for path, data in files.items():
         read = {"xml": _junit, "json": _jest}.get(path.rpartition(".")[2], _tap)
         with suppress(*UNREADABLE):   # no stable message is in a torn report
-            for title, message in read(decoded(data)):
+            for title, message in read(decoded(data[:MAX_JSON])):
                 text = STACK.split(ANSI.sub("", message).strip("\n"), maxsplit=1)[0]
-                found[title] = dedent(text.removeprefix("Error: ")).strip("\n").rstrip()
+                found[title] = dedent(text).rstrip()
     return found
 
 
