@@ -5,7 +5,8 @@ A fact (issue_facts.py) is a script whose outcome the bug changes. The best fact
 containers confirm is the reproduction. If there is none, a model is asked for a script, which is
 run with the bug and with the fix. A second request, for the report, shows the reproduction, but
 neither the fix nor a test. Without a model, the report is made from the fact. Only bugs in Python
-have facts.
+have facts; without a model, a bug in another language gets a report from a failing test
+(failing_test.py).
 """
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from codedata.code.entities import Entity, SourceFile, Sources, all_entities, la
 from codedata.disk.store import digest
 from codedata.errors import Excluded, ItemFailed
 from codedata.issues.blame import blamed
+from codedata.issues.failing_test import Messages, failure_report, messages_in
 from codedata.issues.issue_checks import Hidden, shown_output
 from codedata.issues.issue_facts import RECORDED, Difference, Differences
 from codedata.issues.issue_texts import report_text
@@ -34,7 +36,7 @@ from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.suites.contexts import sources_in
-from codedata.suites.project_suite import run_script
+from codedata.suites.project_suite import READABLE, RESULTS, reports_in, run_script
 from codedata.suites.recorded_calls import Outcome
 from codedata.suites.source import apply_patch
 from codedata.suites.test_results import place_of
@@ -55,12 +57,11 @@ LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # not an import
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # pytest's lines
 PATH_LINE = re.compile(r"^export PATH=.*$", re.MULTILINE)   # in a test script
-NOT_PYTHON = "without a model, only bugs in Python get one"
 NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # in a request
-TEXTS = 8                  # raise it when reports without a model change
+TEXTS = 9                  # raise it when reports without a model change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -126,6 +127,17 @@ class Trees:
             if is_fixed and (error := apply_patch(sandbox, self.bug.patch)[2]):
                 raise ItemFailed(error, image)
             yield sandbox
+
+    def failures(self, is_fixed: bool) -> Messages:
+        """Return the messages of the tests that fail in one of the trees, as a user may quote them.
+        """
+        begin_step("running the tests")
+        with self.open(is_fixed) as sandbox:
+            sandbox.put(self.bug.hidden, sandbox.workdir)
+            run_script(sandbox, self.bug.test_script, self.host.run_timeout_s,
+                       before=f"rm -rf {RESULTS}", after=READABLE)
+            return {title: shown_output(message, sandbox.workdir, "")
+                    for title, message in messages_in(reports_in(sandbox)[0]).items()}
 
     def show(self, language: str, script: str) -> Reproduction:
         """Return the reproduction that a script makes, after running it twice on both trees. Raise
@@ -195,13 +207,18 @@ class Reporter:
         with trees.open() as sandbox:
             readme, documented, known = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
+            texts = [*(file.text for file in sources_in(sandbox).files), *bug.hidden.values()]
+        if bug.language != PYTHON and not self._client:
+            runs = [trees.failures(is_fixed) for is_fixed in (False, False, True)]
+            shown = b"\n".join(texts).decode(errors="replace")
+            title, text = failure_report(bug, shown, runs, draw)
+            return BugReport(bug.instance_id, bug.repo, text, {
+                "writer": "template", "kind": "failing_test", "case": RECORDED, "test": title})
         hidden = Hidden(bug, documented)
         differences = self._differences(trees, hidden)
         title, project = "(none)", {"project": bug.repo.rpartition("/")[2]}
         try:
-            reason = NO_FACT if bug.language == PYTHON else NOT_PYTHON
-            found, reproduction = _first_shown(differences, trees, reason,
-                                               self._tells_only_case)
+            found, reproduction = _first_shown(differences, trees, self._tells_only_case)
             with trees.open(is_fixed=True) as right, trees.open() as wrong:
                 run = Differences(right, wrong, bug.test_script).run
                 form, text = report_text(found, draw, project | known, blamed(found.right, run))
@@ -269,12 +286,12 @@ class Reporter:
             _packaged(AGAIN))
 
 
-def _first_shown(differences: list[Difference], trees: Trees, reason: str, tells_only_case: bool
+def _first_shown(differences: list[Difference], trees: Trees, tells_only_case: bool
                  ) -> tuple[Difference, Reproduction]:
     """Return the first difference that fresh containers reproduce exactly, with its reproduction.
-    Raise Excluded if there is none; without differences, for the given reason. The case of the only
-    failing test does not count without `tells_only_case`: knowing it is enough to pass the test."""
-    bug = trees.bug
+    Raise Excluded if there is none. The case of the only failing test does not count without
+    `tells_only_case`: knowing it is enough to pass the test."""
+    bug, reason = trees.bug, NO_FACT
     for one in differences:
         if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1 and not tells_only_case:
             reason = ONE_CASE

@@ -1,6 +1,6 @@
 """Write the instruction of a pull request's task: the issue that it solves, or its own description;
 if neither is good enough, with a script of a failing test and its outputs before and after the
-request, or a text by a model.
+request (in a language other than Python with the test's title and message), or a text by a model.
 
 The model first compares a text with the tests and the solution: do the tests demand something that
 the text does not state, and does the text reveal the solution? Only then does it write a new text,
@@ -19,7 +19,7 @@ from codedata.checks.requests import changelog_entries, own_words, request_probl
 from codedata.disk.store import digest
 from codedata.errors import Excluded
 from codedata.issues.issue_checks import LANGUAGE_WORDS
-from codedata.issues.issue_report import PYTHON, Reporter
+from codedata.issues.issue_report import Reporter
 from codedata.leak.hidden import NAME, parts_of_test
 from codedata.leak.leaked_facts import given_away, in_words
 from codedata.llm import Models, Reply
@@ -118,7 +118,7 @@ class TextWriter:
         names = [{*NAME.findall(one)} - LANGUAGE_WORDS for one in (
             text, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
         rules = request_problems(text, commit.new_names or (), self._min_words)
-        if commit.language != PYTHON or (set.intersection(*names) and not any(rules)):
+        if set.intersection(*names) and not any(rules):
             return text
         try:
             report = self._reporter.make(task).problem_statement

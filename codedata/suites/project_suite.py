@@ -113,7 +113,7 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
     else:
         done = run_script(sandbox, test_script, timeout_s, env, before=f"rm -rf {RESULTS}",
                           after=READABLE, beside=beside)
-        reports, limit = _reports(sandbox)
+        reports, limit = reports_in(sandbox)
     text = done.output.partition(f"\n{after_line}\n")[2] if after_line else ""
     return Run(done, parse(reports, text or done.output, limit))
 
@@ -163,7 +163,7 @@ def run_script(sandbox: Sandbox, script: str, timeout_s: float,
     return done
 
 
-def _reports(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
+def reports_in(sandbox: Sandbox) -> tuple[dict[str, bytes], list[Found]]:
     """Return ({path: content} of the files in RESULTS, an error case if they exceed a limit)."""
     with temporary_folder() as folder:
         try:

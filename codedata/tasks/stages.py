@@ -2,8 +2,9 @@
 the instructions of their tasks.
 
 A verdict of screening is kept in the reply log of its item immediately, so that a kill loses only
-the work in flight. A change that a warm sandbox cannot judge is judged by the whole suite in a
-fresh container. With `is_full`, every candidate is.
+the work in flight. A change in Python that a warm sandbox cannot judge is judged by the whole suite
+in a fresh container; one in another language, by the whole suite in a warm sandbox. With `is_full`,
+every candidate gets a fresh container.
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from codedata.bounded import inside
 from codedata.checks.demands import with_demands
+from codedata.code.patches import diff_of
 from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Derived, Store, digest
 from codedata.driver import in_driver
@@ -25,11 +27,12 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import SandboxDied
 from codedata.sandbox.factory import SandboxFactory
-from codedata.suites.environments import JUDGED_BY, labelled
+from codedata.suites.environments import JUDGED_BY, labelled, open_environment
+from codedata.suites.source import apply_patch
 from codedata.tasks.folder.task_folder import PROOF, PROVEN_FIELDS, hidden_in
-from codedata.tasks.prove.outcomes import GOOD, time_limit
+from codedata.tasks.prove.outcomes import ENDED, GOOD, SURVIVES, time_limit
 from codedata.tasks.prove.proof import IMAGES, LABELS, PatchProver
-from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules, first_run
+from codedata.tasks.prove.run_suite import FirstRun, Screened, ScreeningRules, run_in
 from codedata.tasks.screen.screening import WHOLE_SUITE, Found, Screener
 from codedata.terminal import plural, say
 
@@ -162,14 +165,34 @@ class Screening:
                 note = screener.note
             if note and not self._is_full:
                 self._notes[environment.repo_name] = note
-            for diff in kept.missing():
-                begin_step("tests in a fresh container")
-                try:
-                    run = first_run(environment, diff, self._host, label, self._rules, limit_s)
-                except SandboxDied as e:
-                    run = FirstRun(Screened("crash", f"the suite ends its sandbox: {e.what}"))
-                kept.add({diff: run.screened})
+            self._run_suites(kept, environment, limit_s, label)
         return kept.found
+
+    def _run_suites(self, kept: KeptVerdicts, environment: Environment, limit_s: float, label: str
+                    ) -> None:
+        """Run the whole suite with each diff that has no verdict. If it is not Python, one sandbox
+        serves until a run does not end by itself. If its last run, without a diff, differs from
+        env/, the verdicts are in doubt, and each diff gets a fresh sandbox."""
+        is_warm, host, rules = not self._is_full, self._host, self._rules
+        limit_s = limit_s or time_limit(environment, host.run_timeout_s)
+        while diffs := kept.missing():
+            with open_environment(environment, host, label) as sandbox:
+                for diff in diffs:
+                    begin_step("tests in a container")
+                    try:
+                        run = run_in(sandbox, environment, diff, rules, limit_s)
+                    except SandboxDied as e:
+                        run = FirstRun(Screened("crash", f"the suite ends its sandbox: {e.what}"))
+                    kept.add({diff: run.screened})
+                    # Python may load stale bytecode of a file that changes twice in a second
+                    if not is_warm or ".py\n" in diff or run.screened.verdict in ENDED:
+                        break
+                    apply_patch(sandbox, diff_of(run.after, run.before))
+                else:
+                    unchanged = run_in(sandbox, environment, "", rules, limit_s).screened
+                    if unchanged.verdict != SURVIVES[0]:
+                        is_warm = False
+                        kept.drop(diffs)
 
     def _screener(self, environment: Environment, coverage: Coverage, limit_s: float, label: str
                   ) -> Screener:

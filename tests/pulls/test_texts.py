@@ -30,8 +30,16 @@ TASK = SimpleNamespace(
            "config.json": json.dumps({"FAIL_TO_PASS": ["t.py::test_mud_is_deep"]}).encode()},
     solution={"gold.patch": GOLD.encode()})
 REPORT = "Why 3?\n\n    wade_slowly(7)\n\nIt gives 3, I expected 2.\n"
-REPORTER = SimpleNamespace(
-    identity=dict, make=lambda task: SimpleNamespace(problem_statement=REPORT))
+
+
+def reported(task) -> SimpleNamespace:
+    return SimpleNamespace(problem_statement=REPORT)
+
+
+def unreported(task) -> SimpleNamespace:
+    raise Excluded("no report")
+
+
 UNSAID = {"test": "test_mud_is_deep", "demand": "the name wade_slowly"}
 
 
@@ -39,13 +47,14 @@ def found(unsaid=(), told=()) -> str:
     return json.dumps({"unsaid": [*unsaid], "tells": [{"quote": one, "why": "w"} for one in told]})
 
 
-def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = COMMIT, **fields
-            ) -> str:
+def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = COMMIT,
+            make=unreported, **fields) -> str:
     fake_llm.script(*replies)
     settings = settings_for(fake_llm)
     settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
     with Models(settings) as models, item_calls(tmp_path) as calls:
-        text = TextWriter(settings, models, REPORTER).text_of(TASK, replace(commit, **fields))
+        writer_of_texts = TextWriter(settings, models, SimpleNamespace(identity=dict, make=make))
+        text = writer_of_texts.text_of(TASK, replace(commit, **fields))
     assert ("told" in calls.notes) == (writer == "llm")
     return text
 
@@ -104,11 +113,11 @@ def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
     texts = {own: f"{own}\n\n{body}", "": REPORT, f"{own} See _stride_below.": REPORT,
              f"{own} See wade().": f"{own} See wade().\n"}
     for said, text in texts.items():
-        assert text == written(tmp_path, fake_llm, writer="own", language="python",
+        assert text == written(tmp_path, fake_llm, writer="own", make=reported,
                                description=said)
     text = f"{own} wade_slowly(7) should give 2.\n"
     assert text == written(tmp_path, fake_llm, found(), f"<issue>{text}</issue>", found(),
-                           language="python")
+                           make=reported)
     assert all(body in request.text for request in fake_llm.requests[:2])
     assert "- a program has put its parts together" in fake_llm.requests[1].text
 

@@ -3,6 +3,8 @@ to that."""
 
 import pytest
 from line_tables import toml_beside
+from projects import Project
+from proof_heron import factory_of
 from screened_wren import (
     PLACE,
     RUN,
@@ -22,7 +24,7 @@ from codedata.tasks.prove.outcomes import time_limit
 from codedata.tasks.prove.run_suite import Screened, ScreeningRules
 from codedata.tasks.screen.covering_tests import CoveringTests
 from codedata.tasks.screen.screening import Screener
-from codedata.tasks.stages import KeptVerdicts
+from codedata.tasks.stages import KeptVerdicts, Screening
 
 DOUBLED = "    return 2 * n"
 MUTANTS = toml_beside(__file__, "screened.toml")
@@ -130,6 +132,30 @@ def test_a_sandbox_that_ends_costs_the_change_that_ends_it_and_no_verdict(wren):
         found = [*one.verdicts(diffs)]
     assert [one for judged, in_doubt in found
             for one in (*judged, *in_doubt)] == [diffs[0], diffs[2]]
+
+
+SONG = Project("wren", files={"song.js": "twit\n"})
+SINGS = """song=$(cat song.js); mkdir -p /tmp/results; a= b=
+[[ $song == twit* ]] || a='<failure/>'
+[ ! -e /tmp/left ] || b='<failure/>'
+echo "<testsuite><testcase name='a'>$a</testcase><testcase name='b'>$b</testcase></testsuite>" \\
+    >/tmp/results/r.xml
+[[ $song != *leaves* ]] || touch /tmp/left
+[ -z "$a$b" ]"""
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("first", ["hum", "leaves"])
+def test_changes_that_are_not_python_share_a_sandbox_unless_one_spoils_it(tmp_path, capsys, first):
+    SONG.make()
+    environment = wren_environment(image_name=SONG.image, test_script=SINGS, test_case_result=[
+        {"name": name, "status": "passed"} for name in "ab"])
+    diffs = [SONG.diff("song.js", "twit", song) for song in (first, "twit tweet", "humming")]
+    with recording(ReplyLog(tmp_path, "screen", "wren")):
+        found = Screening("bug", ScreeningRules(0.5), factory_of()).verdicts(
+            diffs, environment, None, "it is not Python")
+    assert [found[diff].verdict for diff in diffs] == ["good", "survives", "good"]
+    assert ("3 verdicts taken back" in capsys.readouterr().err) == (first == "leaves")
 
 
 # without a sandbox -------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from projects import make_lean
 
-from codedata.code.patches import added_runs
+from codedata.code.patches import added_runs, diff_of
 from codedata.errors import ItemFailed
 from codedata.sandbox.archives import Bounds, OverBounds
 from codedata.sandbox.factory import SandboxFactory
@@ -134,6 +134,23 @@ def test_a_planted_solution_is_found_wherever_it_lies(factory, task):
             if not any(line.startswith(f"{place} ") for line in lines)} == set()
     assert {*unread} == {"/opt/q", "/opt/b", "/opt/g.gz"}
     assert "git log --all shows 4 commits" in traces   # the task's, the branch's, two of the stash
+
+
+@pytest.mark.docker
+def test_no_build_of_a_changed_file_is_left_where_a_compiler_writes_other_lines(factory, base):
+    name = "codedata-tests/heron:built"
+    commit(factory, base, r"""mkdir -p sea/dist land/src land/out land/node_modules/.cache dist
+        touch {sea,land}/package.json land/src/{depth,tide}.js sea/dist/a.js dist/b.js
+        touch land/x.tsbuildinfo land/out/depth.mjs land/node_modules/.cache/depth
+        echo 'export const d: number = 1' >land/src/depth.ts
+        printf '%s\n' dist/ out/ '*.js' '*.tsbuildinfo' node_modules >>.gitignore
+        git add .; git -c user.name=a -c user.email=a commit -qm three""", name)
+    patch = diff_of({"land/src/depth.ts": b"export const d: number = 1\n"},
+                    {"land/src/depth.ts": b"export const d: number = 2\n"})
+    derive(factory, name, patch, f"{name}-task", RUN)
+    with factory.open(f"{name}-task", RUN) as sandbox:
+        left = sandbox.run("git ls-files -o -i --exclude-standard dist/b.js land sea").output
+    assert left.split() == ["dist/b.js", "land/src/tide.js", "sea/dist/a.js"]
 
 
 @pytest.mark.docker

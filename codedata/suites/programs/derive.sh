@@ -36,13 +36,27 @@ stale='(^|/)(__pycache__|htmlcov|\.(pytest|mypy|ruff)_cache|\.hypothesis)/|\.py[
 built='(^|/)build/|\.egg-info/.*\.(py|so)$'   # builds of the source itself, not of packages installed among its files
 { grep -zE "$stale" "$work/others" || true
   grep -zE "$built" "$work/others" | grep -zvE '(^|/)(node_modules|site-packages)/' || true; } | xargs -0r rm -f --
-# remove ignored build outputs that hold a line which the patch removes: the tests show whether they need them
+# remove ignored build outputs that hold a line which the patch removes: the tests show whether they need them. As compilers
+# rewrite lines, remove all outputs in the package of a changed file of JavaScript or TypeScript, and its compiled copies beside it
 sed -n 's/^-[[:blank:]]*\(.\{16,\}\)$/\1/p' "$patch" | sed '/^-- /d' >"$work/removed"
-outputs='(^|/)(dist|out|lib|es|esm|cjs|umd|target)/'
-{ grep -zE "$outputs" "$work/ignored" | grep -zvE '(^|/)(node_modules|site-packages)/' || true; } |
-    while IFS= read -r -d '' place; do
-        [ ! -s "$work/removed" ] || ! grep -rqFf "$work/removed" -- "$place" || rm -rf -- "$place"
+sed -nE 's,^(---|\+\+\+) [ab]/(.*\.)[cm]?[jt]sx?$,\2,p' "$patch" | sort -u >"$work/copies"   # starts of paths
+while IFS= read -r file; do
+    folder=$file
+    while [[ $folder == */* ]]; do
+        folder=${folder%/*}
+        [ ! -e "$folder/package.json" ] || break
     done
+    if [ -e "$folder/package.json" ]; then echo "$folder/"; else echo; fi
+done <"$work/copies" >"$work/packages"
+outputs='(^|/)(dist|out|lib|es|esm|cjs|umd|target|build|compiled|coverage|\.nyc_output|\.turbo)/|\.tsbuildinfo$'
+starts() { while IFS= read -r start; do [[ $1 != "$start"* ]] || return 0; done <"$work/$2"; return 1; }
+holds() { [ -s "$work/removed" ] && grep -rqFf "$work/removed" -- "$1"; }
+{ grep -zvE '(^|/)(node_modules|site-packages)/' "$work/ignored" || true; } | while IFS= read -r -d '' place; do
+    if starts "$place" copies || { [[ $place =~ $outputs ]] && { starts "$place" packages || holds "$place"; }; }; then
+        rm -rf -- "$place"
+    fi
+done
+[ ! -s "$work/copies" ] || find . -path '*/node_modules/.cache' -prune -exec rm -rf {} +   # of compilers
 rm -rf /var/log/apt/*.xz /tmp/results /tmp/pytest_cache /tmp/pytest-of-*
 { echo ~; cut -d: -f6 /etc/passwd; } | while IFS= read -r home; do
     rm -rf "$home"/.cache/{pip,uv,pypoetry,yarn} "$home"/.npm/_cacache

@@ -19,6 +19,7 @@ from codedata.verifier.suite import MARKS
 PASSED, FAILED = "passed", ("failed", "error")
 GOOD, REFUSED = "good", "refused"   # verdicts; judged() has others
 SURVIVES = "survives", "no test that passed before fails"
+ENDED = "timeout", "crash"   # verdicts on suites that do not end by themselves
 # Seconds for a run with a bug: MIN_RUN_S, plus USUAL_TIMES the suite's usual seconds, plus
 # FAILURE_S for each test, as reporting a failure takes long on a busy machine
 MIN_RUN_S = 60

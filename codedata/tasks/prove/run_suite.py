@@ -41,7 +41,7 @@ class Screened:
     reason: str              # the reason as a text for an agent to act on; "" if GOOD
     failing: list[str] = field(default_factory=list)   # tests that passed and now fail
     skipped: list[str] = field(default_factory=list)   # tests that passed and now are skipped
-    how: str = "full"        # swap | import: in a warm sandbox; full: all tests in a fresh sandbox
+    how: str = "full"        # swap | import: in a warm sandbox; full: all tests
     n_run: int = 0           # number of tests that ran
     seconds: Seconds = 0.0   # duration of the run
     not_run: list[str] = field(default_factory=list)   # tests that the suite did not reach
@@ -116,19 +116,25 @@ def first_run(environment: Environment, patch: str, host: SandboxFactory, label:
     """Run the whole suite with the patch, and compare the results with env/, or with `graded`.
     `limit_s` is the time limit; 0 means time_limit(). Raise ItemFailed or Excluded if the
     environment cannot be opened."""
-    known = graded.known if graded else known_results(environment)
     limit_s = limit_s or time_limit(environment, host.run_timeout_s)
     with open_environment(environment, host, label) as sandbox:
-        patch_files = apply_patch if graded and graded.may_patch_tests else patch_source
-        before, after, reason = patch_files(sandbox, patch)
-        if reason:
-            return FirstRun(Screened(REFUSED, reason))
-        if graded:
-            sandbox.put(graded.copies, ".")
-            run, printed = run_evaluation(sandbox, graded.script, limit_s)
-        else:
-            run = run_suite(sandbox, environment.test_script, limit_s)
-            printed = run.text
+        return run_in(sandbox, environment, patch, rules, limit_s, graded)
+
+
+def run_in(sandbox: Sandbox, environment: Environment, patch: str, rules: ScreeningRules,
+           limit_s: float, graded: Grading | None = None) -> FirstRun:
+    """Run the suite as first_run() in an open sandbox; for the patch "", without one."""
+    known = graded.known if graded else known_results(environment)
+    patch_files = apply_patch if graded and graded.may_patch_tests else patch_source
+    before, after, reason = patch_files(sandbox, patch) if patch else ({}, {}, "")
+    if reason:
+        return FirstRun(Screened(REFUSED, reason))
+    if graded:
+        sandbox.put(graded.copies, ".")
+        run, printed = run_evaluation(sandbox, graded.script, limit_s)
+    else:
+        run = run_suite(sandbox, environment.test_script, limit_s)
+        printed = run.text
     shown = rules.screened(outcome_of(run, known), known, "full", len(run.results))
     is_read = graded and shown.verdict == GOOD and not was_ended(run)
     if is_read and (reason := misread(run, printed)):

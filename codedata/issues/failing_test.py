@@ -1,0 +1,94 @@
+"""Write the report of a bug from the title of a failing test and the message in its runner's own
+report, which has the expected and the received value: for languages other than Python.
+
+A message counts if two runs with the bug report the same one, and the test passes with the fix.
+"""
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from textwrap import dedent
+from xml.etree import ElementTree
+
+from codedata.errors import Excluded
+from codedata.issues.issue_checks import Hidden
+from codedata.issues.issue_texts import FORMS, MAX_BLOCK, indented
+from codedata.issues.proven_bug import ProvenBug
+from codedata.texts import fill
+from codedata.verifier.junit import CONTROL, MOCHA, NODE, decoded
+from codedata.verifier.runner_output import ANSI, MAX_JSON
+
+NO_MESSAGE = ("no report: no report of its test runner has a message that may be shown. "
+              "--steps issue --issue-writer llm --refresh lets a model write it")
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError,
+              ElementTree.ParseError)
+# the first frame of the stack or, in mocha's reports, the message once more with its type
+STACK = re.compile(r"^ *(?:at |❯ )|(?<=\n)\w*Error\b.*: ", re.MULTILINE)
+NOT_OK, GROUP = (re.compile(pattern, re.MULTILINE) for pattern in (
+    r"^ *not ok \d+(?: -)? ", r"^ *# (?:Subtest: )?(.+)"))   # in TAP
+DETAILS_END = re.compile(r"^ {2,4}(?:at:|stack:|message:|\.\.\.)", re.MULTILINE)
+VAGUE = re.compile(r"\b(?:true|false|truthy|falsy)\b")   # values that say little
+Messages = dict[str, str]   # by title of a failing test, with its suites before " > "
+
+
+def failure_report(bug: ProvenBug, shown: str, runs: Sequence[Messages], draw: random.Random
+                   ) -> tuple[str, str]:
+    """Return (title of a failing test, the report with it). `shown` has the source and the tests:
+    the report names nothing that only the fix has. `runs` are two runs of the suite with the bug
+    and one with the fix. Raise Excluded if there is no message to show."""
+    first, second, fixed = runs
+    hidden = Hidden(replace(bug, FAIL_TO_PASS=[]), frozenset())   # the title may be shown
+    stable = sorted((VAGUE.search(message) is not None, len(message), title, message)
+                    for title, message in first.items() & second.items() if message)
+    for _, n_chars, title, message in stable:
+        text = fill(draw.choice(FORMS["failing_test"]["forms"]), message=indented(message),
+                    title=title.replace(" > ", " "))
+        is_of_bug = title not in fixed and title.rpartition(" > ")[2] in "\n".join(bug.failing)
+        if is_of_bug and n_chars <= MAX_BLOCK and not hidden.in_report(text, shown):
+            return title, text
+    raise Excluded(NO_MESSAGE, bug.instance_id)
+
+
+def messages_in(files: Mapping[str, bytes]) -> Messages:
+    """Return the messages of the failing tests in reports; some may be ""."""
+    found = {}
+    for path, data in files.items():
+        read = {"xml": _junit, "json": _jest}.get(path.rpartition(".")[2], _tap)
+        with suppress(*UNREADABLE):   # no stable message is in a torn report
+            for title, message in read(decoded(data[:MAX_JSON])):
+                text = STACK.split(ANSI.sub("", message).strip("\n"), maxsplit=1)[0]
+                found[title] = dedent(text).rstrip()
+    return found
+
+
+def _jest(text: str) -> Iterator[tuple[str, str]]:
+    for file in json.loads(text)["testResults"]:
+        for case in file["assertionResults"]:
+            for message in case["failureMessages"][:1]:
+                yield " > ".join([*case["ancestorTitles"], case["title"]]), message
+
+
+def _junit(text: str) -> Iterator[tuple[str, str]]:
+    root = ElementTree.fromstring(CONTROL.sub("?", text.replace("<!ENTITY", "")))
+    for case in root.iter("testcase"):
+        for failure in case.iter("failure"):
+            name = case.get("name", "")
+            if case.get("classname") == NODE:
+                name = name.partition(" > ")[2]   # without its file
+            elif root.get("name") == MOCHA:
+                name = f"{case.get('classname')} > {name}"
+            yield name, failure.text or failure.get("message", "")
+
+
+def _tap(text: str) -> Iterator[tuple[str, str]]:
+    group = ""
+    for before, part in pairwise(NOT_OK.split(text)):
+        group = [group, *GROUP.findall(before)][-1]
+        title, _, details = part.partition("\n")
+        message = DETAILS_END.split(details)[0].partition("---\n")[2]
+        yield f"{group} > {title}".removeprefix(" > "), message
