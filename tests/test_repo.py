@@ -93,7 +93,7 @@ def test_real_changes_come_first_then_agents_then_operators(repo, tmp_path):
         "pr_tasks.py --root", "analyze.py --root", "bug_inject.py agent", "bug_inject.py scale"]
     assert f"--prs git:{tmp_path}@{commits[0]}..{commits[1]} --setup" in called[1]
     assert ["--only x" in line for line in called[:5]] == [False, False, True, True, True]
-    assert '2 "real", 1 "agent", 0 "operator", 0 "stripped_patch"' in done.stderr.split("\n")[-2]
+    assert "2 real, 1 agent, 0 operator, 0 stripped_patch; in r" in done.stderr.split("\n")[-2]
     assert "pr_tasks.py" not in str(repo(".", "--root", "r", commit=commits[0])[1])
 
 
