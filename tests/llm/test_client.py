@@ -221,7 +221,7 @@ def test_what_nobody_reads_in_a_reply_may_have_any_shape(tmp_path, fake_llm, too
     assert (reply.text, reply.finish_reason, reply.model, call["tokens_out"]) == (TURN, "", "", 30)
 
 
-@pytest.mark.parametrize("code, says", [(400, "max_prompt_tokens"), (404, "--model"), (405, ""),
+@pytest.mark.parametrize("code, says", [(400, "max_prompt_tokens"), (404, "ends in /v1"), (405, ""),
                                         (413, "max_prompt_tokens"), (422, "field")])
 def test_a_refused_request_fails_its_item_at_once_and_says_what_to_mend(
         tmp_path, fake_llm, code, says):

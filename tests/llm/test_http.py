@@ -303,7 +303,8 @@ ALIKE = "the first items all failed alike: "
 # (number of prompts, [llm], the first replies, those behind them, exit code, numbers of requests,
 # answers and failed items, what is printed or in the errors; behind ! what is not)
 RUNS = {
-    "key": (12, {}, [], Status(401), 2, 1, 0, 0, "HTTP 401;left 12"),
+    "key": (12, {}, [], Status(401), 2, 1, 0, 0,
+            "HTTP 401;left 12;no key was sent: set QIANFAN_BEARER_TOKEN"),
     "key in mid-run": (12, {}, [OK, OK], Status(402), 1, 3, 2, 0, "HTTP 402;left 10"),
     "other key": (12, {}, [OK, OK], Status(403), 1, 3, 2, 0, "HTTP 403;left 10"),
     "flagged": (6, {}, [FLAGGED] * 4, OK, 1, 6, 2, 4, f"flagged it;violence;!{ALIKE}"),
