@@ -32,7 +32,8 @@ STACK = re.compile(r"^ *(?:at |❯ )|(?<=\n)\w*Error\b.*: ", re.MULTILINE)
 NOT_OK, GROUP = (re.compile(pattern, re.MULTILINE) for pattern in (
     r"^ *not ok \d+(?: -)? ", r"^ *# (?:Subtest: )?(.+)"))   # in TAP
 DETAILS_END = re.compile(r"^ {2,4}(?:at:|stack:|message:|\.\.\.)", re.MULTILINE)
-VAGUE = re.compile(r"\b(?:true|false|truthy|falsy)\b")   # values that say little
+# a message with an expected value that says more than a truth value
+CLEAR = re.compile(r"(?!.*\b(?:true|false|truthy|falsy)\b).*expected", re.DOTALL | re.IGNORECASE)
 Messages = dict[str, str]   # by title of a failing test, with its suites before " > "
 
 
@@ -43,7 +44,7 @@ def failure_report(bug: ProvenBug, shown: str, runs: Sequence[Messages], draw: r
     and one with the fix. Raise Excluded if there is no message to show."""
     first, second, fixed = runs
     hidden = Hidden(replace(bug, FAIL_TO_PASS=[]), frozenset())   # the title may be shown
-    stable = sorted((VAGUE.search(message) is not None, len(message), title, message)
+    stable = sorted((not CLEAR.match(message), len(message), title, message)
                     for title, message in first.items() & second.items() if message)
     for _, n_chars, title, message in stable:
         text = fill(draw.choice(FORMS["failing_test"]["forms"]), message=indented(message),

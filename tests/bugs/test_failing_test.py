@@ -27,7 +27,7 @@ def report(messages, second=None, fixed=(), shown="wade()") -> str:
 
 
 def test_the_clearest_message_is_shown_with_its_title():
-    text = report({"deep": "Expected: true\nReceived: false", TITLE: MESSAGE})
+    text = report({"deep": "Expected: true\nReceived: false", TITLE: MESSAGE, "eep": "Error: x"})
     assert "wade() to the knee" in text and "    Expected: 3\n    Received: 4" in text
 
 
