@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import pairwise
 from textwrap import dedent
 from xml.etree import ElementTree
 
@@ -29,9 +28,6 @@ UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError
               ElementTree.ParseError)
 # the first frame of the stack or, in mocha's reports, the message once more with its type
 STACK = re.compile(r"^ *(?:at |❯ )|(?<=\n)\w*Error\b.*: ", re.MULTILINE)
-NOT_OK, GROUP = (re.compile(pattern, re.MULTILINE) for pattern in (
-    r"^ *not ok \d+(?: -)? ", r"^ *# (?:Subtest: )?(.+)"))   # in TAP
-DETAILS_END = re.compile(r"^ {2,4}(?:at:|stack:|message:|\.\.\.)", re.MULTILINE)
 # a message with an expected value that says more than a truth value
 CLEAR = re.compile(r"(?!.*\b(?:true|false|truthy|falsy)\b).*expected", re.DOTALL | re.IGNORECASE)
 Messages = dict[str, str]   # by title of a failing test, with its suites before " > "
@@ -59,8 +55,8 @@ def messages_in(files: Mapping[str, bytes]) -> Messages:
     """Return the messages of the failing tests in reports; some may be ""."""
     found = {}
     for path, data in files.items():
-        read = {"xml": _junit, "json": _jest}.get(path.rpartition(".")[2], _tap)
-        with suppress(*UNREADABLE):   # no stable message is in a torn report
+        read = _junit if path.endswith(".xml") else _jest
+        with suppress(*UNREADABLE):   # torn reports and other files have no stable message
             for title, message in read(decoded(data[:MAX_JSON])):
                 text = STACK.split(ANSI.sub("", message).strip("\n"), maxsplit=1)[0]
                 found[title] = dedent(text).rstrip()
@@ -84,12 +80,3 @@ def _junit(text: str) -> Iterator[tuple[str, str]]:
             elif root.get("name") == MOCHA:
                 name = f"{case.get('classname')} > {name}"
             yield name, failure.text or failure.get("message", "")
-
-
-def _tap(text: str) -> Iterator[tuple[str, str]]:
-    group = ""
-    for before, part in pairwise(NOT_OK.split(text)):
-        group = [group, *GROUP.findall(before)][-1]
-        title, _, details = part.partition("\n")
-        message = DETAILS_END.split(details)[0].partition("---\n")[2]
-        yield f"{group} > {title}".removeprefix(" > "), message

@@ -117,7 +117,7 @@ class TextWriter:
         """
         names = [{*NAME.findall(one)} - LANGUAGE_WORDS for one in (
             text, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
-        rules = request_problems(text, commit.new_names or (), self._min_words)
+        rules = request_problems(text, task.new_names, self._min_words)
         if set.intersection(*names) and not any(rules):
             return text
         try:
@@ -130,7 +130,7 @@ class TextWriter:
     def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
         """Yield the faults of a text, by a rule or according to the model, and the places that
         reveal the solution."""
-        for rule, details in request_problems(text, commit.new_names or (), self._min_words):
+        for rule, details in request_problems(text, task.new_names, self._min_words):
             yield f"{rule}: {details}"
         found = ask(self._client, partial(_read, text),
                     _filled(READ, task, commit, text, form=json.dumps(FORM)), _packaged(AGAIN),

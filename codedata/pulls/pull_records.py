@@ -6,13 +6,11 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from codedata.checks.demands import missing_names
 from codedata.code.entities import SourceFile, language_of
-from codedata.code.git import MAX_OUTPUT, clone_in, git_output, own_repository, run_git
+from codedata.code.git import clone_in, own_repository, run_git
 from codedata.code.operators.syntax import what_runs
 from codedata.code.patches import files_of
 from codedata.disk.store import Store
@@ -36,7 +34,8 @@ def records_stage(settings: Settings, spec: str, clones: str,
     optional = tuple(field for field in Commit.__dataclass_fields__ if field not in NEEDED)
 
     def make(commit: Commit) -> Commit:
-        return _with_names(clones, commit)
+        _check_runs(clones, commit)
+        return commit
 
     return Stage("pr_tasks.records", make=make, is_local=True, per_limit=0,
                  reads=found_records(Commit, lambda: found, spec),
@@ -44,19 +43,17 @@ def records_stage(settings: Settings, spec: str, clones: str,
                  then="pr_tasks.py --setup")
 
 
-def _with_names(clones: str, commit: Commit) -> Commit:
-    """Return a record with its `new_names`; without a clone, the record itself. Raise Excluded if
-    the clone shows that it changes nothing that runs."""
+def _check_runs(clones: str, commit: Commit) -> None:
+    """Raise Excluded if a clone of its repository shows that a request changes nothing that runs.
+    """
     clone = clone_in(clones, commit.repo, commit.base_commit)
-    if not clone:
-        return commit
     request, refusal = pull_request(commit)
+    if not clone or refusal:
+        return
     with own_repository(clone) as own:
-        if not refusal and all(_runs_as_before(own, path, patch)
-                               for path, patch in files_of(request.change)):
+        if all(_runs_as_before(own, path, patch) for path, patch in files_of(request.change)):
             raise Excluded("it changes only names of files, layout, comments, docstrings and "
                            "annotations", commit.instance_id)
-        return replace(commit, new_names=_new_names(own, commit))
 
 
 def _runs_as_before(own: Path, path: str, patch: str) -> bool:
@@ -71,23 +68,6 @@ def _runs_as_before(own: Path, path: str, patch: str) -> bool:
         return False
     forms = {what_runs(SourceFile(path, language, text.encode(), is_test=False)) for text in texts}
     return len(forms) < 2 and "" not in forms
-
-
-def _new_names(own: Path, commit: Commit) -> list[str]:
-    """Return the names and wording that a request adds, its tests use, and no file of a repository
-    had before."""
-    def lines_with(names: Iterable[str]) -> str:
-        had = ""
-        try:
-            with git_output(own, "grep", "-whFI", "-f", "-", commit.base_commit,
-                            stdin="\n".join(names)) as lines:
-                had = lines.read(MAX_OUTPUT).decode(errors="replace")
-        except UnsafeArchive as e:
-            if not e.what.endswith("failed: "):   # git ends with 1 if it finds nothing
-                raise
-        return had
-
-    return missing_names(commit.patch, commit.test_patch, lines_with)
 
 
 def missing_environments(settings: Settings, clones: str, limit: int | None = None

@@ -52,9 +52,8 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
                 f"it changes more than {MAX_FILES} files of code": len(code) > MAX_FILES,
                 f"it changes more than {MAX_LINES} lines of code":
                     n_changed_lines(change) > MAX_LINES}
-    about = {"tier": "real", "new_names": commit.new_names}
     return candidate_of(
-        commit.instance_id, change, about, test_patch, repo=commit.repo,
+        commit.instance_id, change, {"tier": "real"}, test_patch, repo=commit.repo,
         environment=repo_name_of(commit.repo, commit.base_commit), base_commit=commit.base_commit,
         direction=SOLVES, method=PULL_REQUEST, licence=commit.licence,
         labels={"category": CATEGORY, "tags": ["swe"]}), next(

@@ -77,4 +77,3 @@ class Commit:
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
     licence: str | None = None      # the repository's, SPDX if the source has it
-    new_names: list[str] | None = None   # names in its tests that no file had; null: no clone

@@ -60,6 +60,12 @@ class Task:
         """Return our own data on the task: [metadata.codedata] of its task.toml."""
         return about_in(self.config)
 
+    @property
+    def new_names(self) -> list[str]:
+        """Return the names and wording that its tests demand and only its gold has."""
+        names = self.about.get("new_names")
+        return [*map(str, names)] if isinstance(names, list) else []
+
 
 class Proof(TypedDict, total=False):
     """Hold the results of the runs that prove a task: its proof.json. Kinds of tasks add fields."""

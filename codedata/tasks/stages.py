@@ -100,7 +100,7 @@ class Maker:
         tasks = self.tasks()
         return Stage(
             name, make=lambda task, text: replace(task, instruction=with_demands(
-                instruction(task, text), task.about.get("new_names") or (), hidden_in(task))),
+                instruction(task, text), task.new_names, hidden_in(task))),
             is_local=True, reads=Reads(tasks, stale_by), also_reads=(texts,),
             writes=Writes(tasks, ("instruction",)), **more)
 

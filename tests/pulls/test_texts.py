@@ -28,7 +28,8 @@ COMMIT = Commit("birds__heron-7", "birds/heron", "javascript", "0" * 40, "",
 TASK = SimpleNamespace(
     tests={"test.patch": TESTS.encode(),
            "config.json": json.dumps({"FAIL_TO_PASS": ["t.py::test_mud_is_deep"]}).encode()},
-    solution={"gold.patch": GOLD.encode()})
+    solution={"gold.patch": GOLD.encode()}, new_names=[])
+NAMED = SimpleNamespace(**{**vars(TASK), "new_names": ["wade_slowly"]})
 REPORT = "Why 3?\n\n    wade_slowly(7)\n\nIt gives 3, I expected 2.\n"
 
 
@@ -48,13 +49,13 @@ def found(unsaid=(), told=()) -> str:
 
 
 def written(tmp_path, fake_llm, *replies, writer: str = "llm", commit: Commit = COMMIT,
-            make=unreported, **fields) -> str:
+            task=TASK, make=unreported, **fields) -> str:
     fake_llm.script(*replies)
     settings = settings_for(fake_llm)
     settings = replace(settings, pr_tasks=replace(settings.pr_tasks, writer=writer))
     with Models(settings) as models, item_calls(tmp_path) as calls:
         writer_of_texts = TextWriter(settings, models, SimpleNamespace(identity=dict, make=make))
-        text = writer_of_texts.text_of(TASK, replace(commit, **fields))
+        text = writer_of_texts.text_of(task, replace(commit, **fields))
     assert ("told" in calls.notes) == (writer == "llm")
     return text
 
@@ -102,8 +103,7 @@ def test_a_request_whose_text_a_rule_is_against_gets_one_only_from_a_model(tmp_p
     nothing = replace(COMMIT, description="Merge commit from fork\n\nCo-authored-by: E <e@x>")
     with pytest.raises(Excluded, match="fewer than 8 words"):
         written(tmp_path, fake_llm, writer="own", commit=nothing)
-    assert written(tmp_path, fake_llm, writer="own",
-                   commit=replace(COMMIT, new_names=["wade_slowly"])) == f"{COMMIT.description}\n"
+    assert written(tmp_path, fake_llm, writer="own", task=NAMED) == f"{COMMIT.description}\n"
     assert written(tmp_path, fake_llm, f"<issue>{COMMIT.description}</issue>", found(),
                    commit=nothing) == f"{COMMIT.description}\n"
 
@@ -139,8 +139,7 @@ def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fa
 def test_a_text_that_an_export_would_leave_out_is_written_until_it_would_not(tmp_path, fake_llm):
     text = f"{COMMIT.description} See wade_slowly.\n"
     assert written(tmp_path, fake_llm, found(), "<issue>It sinks.</issue>", found(),
-                   f"<issue>{text}</issue>", found(),
-                   commit=replace(COMMIT, new_names=["wade_slowly"])) == text
+                   f"<issue>{text}</issue>", found(), task=NAMED) == text
     asked = [request.text for request in fake_llm.requests]
     assert "lacks names or wording that its tests use: wade_slowly" in asked[1]
     assert "it has fewer than 8 words: It sinks." in asked[3]

@@ -133,7 +133,7 @@ def test_a_gold_is_rewarded_in_any_order_on_any_day():
     assert len(prove_repeatable(Rewards(0, 0, 1, 1), b"", b"", [])) == 1
 
 
-def test_demands_are_looked_up_in_the_image_unless_the_candidate_has_them():
+def test_demands_are_looked_up_in_the_image():
     gold = diff_of({}, {"heron.py": b"def wade(): pass\n\n\ndef fly(): pass\n"})
 
     def opened(*_):
@@ -141,12 +141,10 @@ def test_demands_are_looked_up_in_the_image_unless_the_candidate_has_them():
         sandbox.put({"heron.py": b"fly = 1\n"}, sandbox.workdir)
         return sandbox
 
-    def names(**about) -> list[str]:
-        proof = CandidateProof(SimpleNamespace(config={"about": about}), None, None, None,
-                               SimpleNamespace(open=opened, workdir_of=str), "", None)
-        return proof._new_names(TaskImage("", ""), gold, {"test_heron.py": b"wade(fly())\n"})
-
-    assert [names(), names(new_names=[])] == [["wade"], []]
+    proof = CandidateProof(None, None, None, None,
+                           SimpleNamespace(open=opened, workdir_of=str), "", None)
+    tests = {"test_heron.py": b"wade(fly())\n"}
+    assert proof._new_names(TaskImage("", ""), gold, tests) == ["wade"]
 
 
 @pytest.mark.docker

@@ -208,9 +208,7 @@ def _problem(rules: ExportRules, task: Task, settings: ExportSettings) -> Proble
     problem = reasons[0] if reasons else task_problem(task, settings.secrets_in_tests)
     if problem or task.kind != PULL_REQUEST:
         return problem
-    names = task.about.get("new_names")
-    names = map(str, names) if isinstance(names, list) else ()
-    return next(request_problems(texts["task"], names, settings.min_words), None)
+    return next(request_problems(texts["task"], task.new_names, settings.min_words), None)
 
 
 def kinds_in(root: Path) -> set[str]:

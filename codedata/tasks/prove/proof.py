@@ -210,16 +210,14 @@ class CandidateProof:
         return {**about, "labels": {**labels, "tags": tags}}
 
     def _new_names(self, image: TaskImage, gold: str, tests: Files) -> list[str] | None:
-        """Return the names and wording that the tests demand and the image lacks: the candidate's,
-        if it has them; None if there are none."""
+        """Return the names and wording that the tests demand and the image lacks; None if there
+        are none."""
         def lines_with(names: Iterable[str]) -> str:
             workdir = self.host.workdir_of(image.name)
             with self.host.open(image.name, self.label, workdir) as sandbox:
                 return sandbox.run("\n".join((GREP, *names, "."))).output
 
-        known = self.candidate.config.get("about", {}).get("new_names")
-        return (missing_names(gold, diff_of({}, tests), lines_with) or None
-                if known is None else known)
+        return missing_names(gold, diff_of({}, tests), lines_with) or None
 
     def _excluded(self, reason: str) -> Excluded:
         return Excluded(reason, self.candidate.name)
