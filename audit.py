@@ -13,6 +13,7 @@ writes  audit/<id>.json        TaskAudit, and a line per attempt in _ledger.json
   python audit.py --root runs/mine --only 'heron.*' --checks strength,fairness
   python audit.py --root runs/mine --thorough       # ten runs of each gold under load
   python audit.py --root runs/theirs --tasks some-tasks/   # tasks from elsewhere; or FILE.parquet
+  python audit.py try task/heron.agent-1.0123abcd wrong.sh other.sh
 """
 import argparse
 from functools import partial
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from codedata.audit.audit_stage import CHECKS, audit_stage, checks_named
 from codedata.audit.others import copy_tasks
+from codedata.audit.tries import try_scripts
 from codedata.llm import Models
 from codedata.records import TaskAudit
 from codedata.run import cli, start
@@ -32,6 +34,8 @@ from codedata.terminal import say
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "sandbox")
     add = parser.add_argument_group("flags of audit.py").add_argument
+    add("word", nargs="?", choices=["try"], help="grade scripts of an agent")
+    add("paths", nargs="*", metavar="PATH", help="for try: a task's folder, and bash scripts")
     add("--checks", type=checks, metavar="CHECK,…",
         help=f"some of {', '.join(CHECKS)} (default: all but the slow ones; adversary and reading "
         "need [audit] model)")
@@ -43,6 +47,8 @@ def main(argv=None) -> int:
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings, options = cli.with_sandboxes(args)
+    if args.word:
+        return try_scripts(settings, parser, args.paths)
     if args.tasks:
         for line in copy_tasks(Path(args.tasks), settings.root, options.selection,
                                options.read_only):
@@ -51,7 +57,7 @@ def main(argv=None) -> int:
                             if (args.thorough or not check.is_thorough)
                             and (settings.audit.model or not check.texts)]
     return start.run_steps({"audit": partial(audit, args, settings, names)}, settings, options,
-                           [TaskAudit])
+                              [TaskAudit])
 
 
 def checks(text: str) -> tuple[str, ...]:

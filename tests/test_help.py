@@ -7,8 +7,8 @@ from conftest import REPO, run_script
 from codedata.__main__ import find_programs, list_words
 from codedata.run import cli
 
-WORDS = ["bug_inject.py agent", "bug_inject.py scale", "build_dp.py agents", "build_dp.py validate",
-         "check_judges.py probe", "check_judges.py sanity"]
+WORDS = ["audit.py try", "bug_inject.py agent", "bug_inject.py scale", "build_dp.py agents",
+         "build_dp.py validate", "check_judges.py probe", "check_judges.py sanity"]
 
 
 def flags_in(page: str) -> set[str]:

@@ -262,6 +262,25 @@ def test_cheats_are_made_of_the_files_that_a_tasks_tests_name(tmp_path):
                       "sound": set(), "played-back": {"sum.txt rewarded without sum.sh"}}
 
 
+# scripts that somebody tries ---------------------------------------------------------------------
+
+def test_scripts_are_graded_and_what_fails_is_shown(tmp_path):
+    task = a_task(tmp_path, "good")
+    for name, program in {"right.sh": PROGRAM, "wrong.sh": "print(19)\n"}.items():
+        (tmp_path / name).write_text(solve(program))
+    (tmp_path / "as.patch").write_text("--- a/wrong.sh\n+++ b/wrong.sh\n@@ -3,1 +3,1 @@\n"
+                                       "-print(19)\n+print(12)\n")
+    done = run_script("audit.py", tmp_path, *CA_FLAGS, "try", task, "right.sh", "gone.sh",
+                      "as.patch", "wrong.sh", timeout_s=100)
+    assert "AssertionError: assert '12' == '19'" in done.stderr
+    assert done.returncode == 1, done.stderr
+    assert "right.sh: reward 1," in done.stderr and "gone.sh: " in done.stderr
+    wrong = done.stderr.partition("wrong.sh: reward 0.3")[2]
+    assert "failed: test_words" in wrong and "failed: test_none" in wrong, done.stderr
+    assert "failed: test_numbers" not in wrong
+    assert "AssertionError: assert '19' == '12'" in wrong
+
+
 # a bug of a repository ---------------------------------------------------------------------------
 
 @pytest.fixture
