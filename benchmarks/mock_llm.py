@@ -4,7 +4,7 @@
   python benchmarks/mock_llm.py --port 8009 --latency 0.5 --error-rate 429:0.02,500:0.01
   python benchmarks/mock_llm.py --port 0 --tls            # https, by a certificate from openssl
 
-  POST /v1/chat/completions (or /chat/completions)   GET /v1/models   GET /stats
+  POST /v1/chat/completions (or /chat/completions)   GET /stats
 
 It needs only the standard library, and listens on 127.0.0.1. The first line on stdout is the
 address; with --tls, a second line names the certificate that clients must trust; the last line,
@@ -212,13 +212,12 @@ class Conn(asyncio.Protocol):
             return
         body, self.buf = bytes(self.buf[end + 4:need]), self.buf[need:]
         route = first.rsplit(" ", 1)[0].split("?")[0].replace(" /v1/", " /")
-        models = {"object": "list",
-                  "data": [{"id": m, "object": "model"} for m in ("mock", "mock-judge")]}
         if route == "POST /chat/completions":
             self.api.chat(self, body)
         else:
-            page = {"GET /stats": self.api.stats, "GET /models": lambda: models}.get(route)
-            self.send(200 if page else 404, page() if page else {"error": {"message": route}})
+            is_stats = route == "GET /stats"
+            self.send(200 if is_stats else 404,
+                      self.api.stats() if is_stats else {"error": {"message": route}})
 
     def send(self, status, out, extra="", drop=False):
         """Send an answer; return False if the client has gone."""

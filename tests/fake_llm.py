@@ -23,8 +23,8 @@ A reply is one of:
                             body
     a function              called with the Request, gives one of the above
 
-Every request is in `requests` with body, headers and time of arrival; those for the list of models
-are in `looks` alone, and get the reply `models`. GETs of a path in `files` are served with ranges.
+Every request is in `requests` with body, headers and time of arrival. GETs of a path in `files` are
+served with ranges.
 As a proxy it answers what it is asked, whatever the host (`path` is the whole URL then).
 `certificate=(cert, key)` makes it an HTTPS server. Nothing of the project is imported here.
 """
@@ -176,8 +176,6 @@ class FakeLLM:
                  certificate: tuple[str, str] | None = None):
         self.latency_s = latency_s            # for every answer; may be changed at any time
         self.files: dict[str, bytes] = {}     # what a GET of a path gives
-        self.models: object = Status(404)     # the reply to GETs of …/models
-        self.looks: list[Request] = []        # those GETs
         self.requests: list[Request] = []
         # requests whose completion was sent whole, with the client still there
         self.answered: list[Request] = []
@@ -255,16 +253,11 @@ class FakeLLM:
         with self._changed:
             self.in_flight += 1
             self.max_in_flight = max(self.max_in_flight, self.in_flight)
-            is_look = handler.path.partition("?")[0].endswith("/models")
-            n = -1 - len(self.looks) if is_look else len(self.requests)
-            request = Request(n, time.monotonic(), handler.command, handler.path,
+            request = Request(len(self.requests), time.monotonic(), handler.command, handler.path,
                               {k.lower(): v for k, v in handler.headers.items()}, raw,
                               self.in_flight)
-            (self.looks if is_look else self.requests).append(request)
-            if is_look:
-                reply = self.models
-            else:
-                reply = self._script.popleft() if self._script else self._default
+            self.requests.append(request)
+            reply = self._script.popleft() if self._script else self._default
             self._changed.notify_all()
         return request, reply
 

@@ -99,7 +99,6 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
         for type in n_agents:
             models.client(f"dp_{ROLES[type]}")
         models.check()
-        models.warn()
         options.before_work()
         desk = Commands(settings.root, settings.dp, TaskManager(dp, settings.dp.lease_s),
                         SandboxFactory(settings, models.stop),

@@ -25,7 +25,6 @@ from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.costs import Money
 from codedata.llm.http import FLAGGED, ONE_CHOICE, WRONG_SHAPE, Http, Tries, address, read_json
-from codedata.llm.preflight import about_key, warning
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.settings import NOT_SENT, Endpoint, ModelSpec, Settings
@@ -68,10 +67,13 @@ TIMES = re.compile(
 IN_THE_FIRST = {"tokens_in": 0, "tokens_out": 0, "tokens_cached": 0}
 ADVICE = {   # {HTTP status: advice}
     400: "Read the endpoint's message; for a request that is too long, set max_prompt_tokens.",
-    404: "Check --model and the base URL: --show-config tells which are used.",
+    404: "Check --model and the base URL, which mostly ends in /v1: --show-config tells which are "
+         "used.",
     413: "The request is too long: set max_prompt_tokens.",
     422: "The endpoint does not accept a field of the request; read its message.",
 }
+NO_KEY = ("set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env (OPENAI_API_KEY goes only to "
+          "OPENAI_BASE_URL and OpenAI's own address)")
 WAYS_OUT = """\
 Put the key into the environment or .env ({variable}; or OPENAI_API_KEY with OPENAI_BASE_URL), \
 or name another endpoint: --llm-base-url URL [--llm-auth-token KEY],
@@ -131,7 +133,8 @@ class Client(StaysInDriver):
         values = [value for name, value in endpoint.headers.items()
                   if name.lower() not in PUBLIC_HEADERS]
         if not endpoint.api_key and not endpoint.headers:
-            self._endpoint.about_key = about_key(endpoint)
+            withheld = endpoint.api_key.withheld
+            self._endpoint.about_key = f"no key was sent: {withheld or NO_KEY}"
         for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
@@ -462,14 +465,6 @@ class Models(StaysInDriver):
                               todo=PRICE_LINE.format(model=spec.model))
         if has_budget:
             self.money.add_up(self.settings.root)
-
-    def warn(self) -> None:
-        """Print, before the first call, the problems that the endpoints' lists of models show."""
-        for client in self._clients.values():
-            if client._is_embedded:
-                continue
-            if problem := warning(self.http, client.spec, client._headers):
-                client._say_once(problem)
 
     def __enter__(self):
         return self

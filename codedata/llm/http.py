@@ -37,7 +37,6 @@ from codedata.texts import printable
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
-LOOK_S = 10.0   # timeout of a GET that is tried once
 FLAGGED = "the endpoint flagged it: "   # prefix of the reason why a prompt is not answered
 # words of llama.cpp's HTTP 500 if a request asks for several choices
 ONE_CHOICE = "one completion choice"
@@ -171,9 +170,6 @@ class Http:
         self._without_proxy = _Pools(llm.workers, self.ssl_context)
         self._pools = _Pools(llm.workers, self.ssl_context, llm.proxy)
         self._endpoints = {}   # EndpointState by name
-        # look(url, headers) sends a GET once and returns (status, body); (status, reason) if the
-        # endpoint refused the request; (0, reason) if no answer came
-        self.look = lru_cache(self._look)
 
     def endpoint(self, name: str, limit: int) -> EndpointState:
         """Return the state of the endpoint `name`; create the state on first use."""
@@ -229,20 +225,10 @@ class Http:
             log.info("%s: %s; again in %.1f s", url, failure.problem, wait_s)
             self.wait(wait_s)
 
-    def _look(self, url: str, headers: tuple) -> tuple[int, bytes | str]:
-        try:
-            return self._attempt(url, EndpointState(1), lambda status, _, body: (status, body), 0,
-                                 {"headers": dict(headers)}, LOOK_S)
-        except _AttemptFailed as e:
-            return e.status or 0, "no answer in time" if e.is_timeout else e.problem
-        except Trouble as e:
-            return 0, e.what
-
-    def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict,
-                 timeout_s: float = 0.0):
+    def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict):
         """Send one request and return the decoded answer. Raise _AttemptFailed if there is no good
         answer."""
-        _limits.ends_at = time.monotonic() + (timeout_s or self.llm.call_timeout_s)
+        _limits.ends_at = time.monotonic() + self.llm.call_timeout_s
         _limits.max_bytes = max_bytes or MAX_REPLY_BYTES
         try:
             status, headers, body = self._exchange(url, **kwargs)

@@ -2,7 +2,6 @@
 import gzip
 import itertools
 import json
-import re
 import socket
 import ssl
 import subprocess
@@ -347,14 +346,13 @@ def test_a_run_fails_items_or_stops_and_goes_on_where_the_endpoint_is_well(
 
 
 @pytest.mark.parametrize("base_url, says", [
-    ("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1/models: connection failed: .*"
-                              "http://127.0.0.1:1/v1/chat/completions does not answer"),
+    ("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1/chat/completions does not answer"),
     ("localhost:80/v1", "base URL")])
-def test_an_address_that_nobody_has_is_named_before_the_first_call_and_stops_the_run_with_2(
+def test_an_address_that_nobody_has_is_named_and_stops_the_run_with_2(
         tmp_path, capsys, base_url, says):
     tmp_path.with_prompts(4).with_settings()
     assert run_here(king.main, tmp_path, "--llm-base-url", base_url) == 2
-    assert re.search(says, capsys.readouterr().err, re.DOTALL)
+    assert says in capsys.readouterr().err
     assert not ledger_lines(tmp_path / "answer", state="failed")
 
 
