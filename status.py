@@ -42,7 +42,7 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"),
           ("analyze", "coverage"), ("analyze", "analysis"), ("bug_inject scale", "bug/_config"),
           ("bug_inject agent --steps bug_issue", "bug"),
           (f"nl2repo --writer template --steps {NL2REPO}", "nl2repo"),
-          ("pr_tasks", "task/_lock.pull_request.*"), ("prove", "candidate/_lock.all"),
+          ("pr_tasks", "task/_lock.pull_request.*"), ("prove", "task/_lock.all"),
           ("build_dp agents", "dp/_seeds"),
           ("build_dp validate", "dp/*"), ("audit", "audit"), ("solve", "attempt"),
           ("export", "final"), ("export", "task/[!_.]*")]

@@ -1,5 +1,5 @@
-"""Find names and wording that tests demand and only the gold patch has, and tell those that an
-instruction lacks.
+"""Find names and wording that tests demand and only the gold patch has, and add the missing ones
+to an instruction.
 
 The languages' grammars find them in patches; without a grammar, a pattern finds literals. Not
 promised: that a name in a string is found, or that a told name is enough to pass its tests.

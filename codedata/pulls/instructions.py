@@ -1,6 +1,6 @@
-"""Write the instruction of a pull request's task: the issue that it solves, or its own description;
-if neither is good enough, with a script of a failing test and its outputs before and after the
-request (in a language other than Python with the test's title and message), or a text by a model.
+"""Write the instruction of a pull request's task: the issue that it solves, or its own description.
+If neither is good enough, add a script of a failing test and its outputs before and after the
+request (in other languages than Python, the test's title and message), or let a model write it.
 
 The model first compares a text with the tests and the solution: do the tests demand something that
 the text does not state, and does the text reveal the solution? Only then does it write a new text,

@@ -168,8 +168,9 @@ class States:
         older, newer = self.reads, joined
         if joined.made_by != ORIGIN:
             older, newer = joined, self.reads
+        script = older.made_by.partition(".")[0]
         return (f"{older.place} is of another {joined.same.replace('_', ' ')} than "
-                f"{newer.place}: {older.made_by.partition('.')[0]}.py makes it again")
+                f"{newer.place}: {f'{script}.py makes' if script else 'make'} it again")
 
     def _held_back(self, item: Item) -> Item:
         """Return the item: waiting if it has to be made but an earlier stage failed, excluded if a

@@ -76,8 +76,9 @@ def test_a_refused_connection_is_tried_again_till_the_endpoint_is_up():
 @pytest.mark.long
 def test_waits_between_tries_grow_from_retry_wait_s(fake_llm):
     fake_llm.script(*[Status(500)] * 3)
-    ask(http(), fake_llm.base_url)
-    assert all(gap >= least for gap, least in zip(fake_llm.gaps(), (0.08, 0.16, 0.32), strict=True))
+    ask(http(retry_wait_s=0.1), fake_llm.base_url)
+    # half of the waits, since a busy server may be late to see a request
+    assert all(gap > least for gap, least in zip(fake_llm.gaps(), (0.04, 0.08, 0.16), strict=True))
 
 
 @pytest.mark.parametrize("headers", [{"X-Team": "Größe €"}, {"X-Team": "a\nb"}],
