@@ -1,5 +1,6 @@
-"""Choose the bugs that `bug_inject.py scale` writes, from the good candidates: within the caps of
-[bug], in an order drawn by SEED.
+"""Choose the bugs that `bug_inject.py scale` writes, from the good candidates, in an order drawn by
+SEED. Caps limit the bugs of a repository and of a set of failing tests ([bug]), and of a function
+and an operator (constants).
 
 Bugs are taken in rounds, one bug of each function a round. In a round, these come last: bugs that
 more than MAX_FAILING tests notice, and bugs of functions with more than MAX_SURVIVORS survivors. A
@@ -135,7 +136,7 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
     fit under the caps together with these. Take only the first of equal changes, and no
     survivor."""
     order = in_order([*candidates])
-    alone = _added((), order, settings)   # first the choice of a run without interruption
+    alone = _added((), order, settings)   # if nothing were kept; its bugs come next
     return _added(_added((good for good in order if good.name in kept), alone, settings),
                   order, settings)
 
@@ -154,7 +155,7 @@ def _added(taken: Iterable[GoodCandidate], order: list[GoodCandidate],
             heappush(queue, (counts["symbol", good.place], n, good))
         elif good.change not in by_change and all(counts[cap] < most for cap, most in caps.items()):
             by_change[good.change] = good
-            counts.update([*caps])   # once in each group
+            counts.update([*caps])   # add 1 to the count of each group
     return [*by_change.values()]
 
 

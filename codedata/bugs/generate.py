@@ -2,8 +2,9 @@
 
 All edits of its files are found at once and put into an order drawn by a seed: functions and
 operators alternate. A file of candidates is a slice of that order, and only the candidates that it
-needs are checked. No code is run. Left out are changes that do not parse, change no syntax, or look
-artificial (giveaways.py) and, if coverage is known, changes of lines that no test or import runs.
+needs are checked. No code is run. Left out are changes that do not parse, change no syntax, look
+artificial (giveaways.py), or equal an earlier change. If coverage is known, changes of lines that
+no test or import runs are left out, too.
 """
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ BATCH = 40                 # candidates in a file
 PER_TASK = 4               # with --limit N, candidates made and screened for each task
 NOTHING = "has no source that an operator changes."
 MAX_KEPT = 3               # repositories whose candidates are kept in memory
-EVERY = 25                 # an operator makes about one in this many candidates if others are left
+# an operator makes at most about one in this many candidates, if others are left
+EVERY = 25
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -59,7 +61,8 @@ class BatchItem(BugConfig):
 
 def batch_items(root: Path) -> Derived:
     """Return the items <repo_name>.<number>: each is a repository's config with the number of one
-    of its files of candidates. Files with other names count as kept, not as orphans."""
+    of its files of candidates. A file whose last part has other characters than letters and digits,
+    such as an agent's (.agent-3), counts as kept, not as an orphan."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
         n_batches = -(-config.max_candidates // BATCH)
         return {f"{repo_name}.{k}": BatchItem(**vars(config), part=k)
@@ -109,12 +112,13 @@ class SelectedSources:
 
 
 class ProgramCache:
-    """Keep the candidates of a few repositories; one thread at a time draws a repository's."""
+    """Keep the candidates of a few repositories. Only one thread at a time draws the candidates of
+    a repository."""
 
     def __init__(self, host: SandboxFactory):
         self._host = host
         self._locks: dict[str, threading.Lock] = {}   # by repository
-        # {repository: (its candidates so far, the others)}, the last used at the end
+        # {repository: (candidates so far, iterator over further ones)}, the last used at the end
         self._made: dict[str, tuple[list[ProposedChange], Iterator[ProposedChange]]] = {}
 
     def candidates(self, n: int, config: BugConfig, environment: Environment,
@@ -180,7 +184,7 @@ class SiteEdit:
 
 
 def draw(program: SelectedSources, config: BugConfig) -> Iterator[ProposedChange]:
-    """Yield as many candidates as a config asks for, in the order of its seed, all different."""
+    """Yield different candidates in the order of a config's seed, at most its max_candidates."""
     changes = [edit for file in program.files for edit in _edits(file, program)]
     unchanged = cache(syntax_of)
     seen: set[str] = set()
@@ -203,7 +207,12 @@ def draw(program: SelectedSources, config: BugConfig) -> Iterator[ProposedChange
 
 
 def _edits(file: SourceFile, program: SelectedSources) -> Iterator[SiteEdit]:
-    """Yield the edits of a file whose lines tests or imports run; without coverage, all edits."""
+    """Yield the edits of a file that are on lines that run; without coverage, all edits.
+
+    A statement in a function must run in a test or at import, a statement outside of functions at
+    import. For an edit of a `def` line, or by an operator that counts whole functions, a test must
+    run a line of the function's body.
+    """
     functions = [one for one in entities_of(file, tree_of(file)) if one.kind != "class"]
     tests, imports = ((lines or {}).get(file.path, 0) for lines in (program.tests, program.imports))
     for edit in unique_edits(file):
@@ -218,8 +227,8 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[SiteEdit]:
 
 
 def in_order(sites: list[SiteEdit], seed: int) -> list[SiteEdit]:
-    """Sort sites so that their functions alternate. While other operators are left, about one of
-    EVERY sites has the same operator."""
+    """Sort sites so that their functions alternate. While other operators are left to fill gaps,
+    at most about one in EVERY of the sites so far has the same operator."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator.name for site in sites)
     # sites of a common operator wait longer, so all operators are equally likely to be first

@@ -64,7 +64,7 @@ def _signs(language: str, text: str) -> Counter:
 
 @lru_cache
 def _rules(language: str) -> list[tuple]:
-    """Return the (name, query) of each rule of a language."""
+    """Return the (message, query) of each rule of a language."""
     from tree_sitter import Query
     rules = toml_of(__package__, "giveaways.toml").get(FAMILY.get(language, language), [])
     return [(rule["says"], Query(grammar(language), rule["query"])) for rule in rules]
@@ -94,7 +94,8 @@ def _shape(line: str) -> str:
 
 
 def _regular(rows: list[str]) -> set[tuple]:
-    """Return {(column, how each of its words differs from the next)} of rows of one shape."""
+    """Return {(number, step)} of each column of words whose step from row to row is the same, such
+    as 1 between numbers. The rows have one shape."""
     return {(n, *steps) for n, column in enumerate(zip(*map(PARTS.findall, rows), strict=False))
             if len(steps := {int(b) - int(a) if (a + b).isdigit() else (a == b, a < b)
                              for a, b in pairwise(column)}) == 1}

@@ -91,7 +91,8 @@ class CodeMap:
         return [f"{n:6}\t{line}" for n, line in enumerate(lines[first:], first + 1)]
 
     def _tests_of(self, id: str) -> list[str]:
-        """Return the number of tests that ran a symbol, and a line for each of the first tests."""
+        """Return the number of tests that ran a symbol, and lines for the tests that run the fewest
+        functions, or one line that says that no coverage was measured."""
         if self._masks:
             masks = (mask for one, mask in self._masks.items() if f"{one}.".startswith(f"{id}."))
             which = reduce(or_, masks, 0)
