@@ -2,8 +2,8 @@
 
   python -m codedata.tasks check task/mine
 
-reads   FOLDER/                 a task as in docs/tasks.md, made by codedata or by others writes
-nothing
+reads   FOLDER/                 a task as in docs/tasks.md, made by codedata or by others
+writes  nothing
 
 Nothing is run, so no container engine is needed. Exit codes: 0 no fault, 1 faults, 2 usage.
 """

@@ -22,8 +22,8 @@ def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
 
 def rates_of(outcomes: list[AttemptOutcome]) -> Object:
     """Return {model, attempts, solved, rate, interval, is_cut} of an agent's attempts at a task.
-    `interval` is the 95 % interval of the rate: Wilson's or, if [solve] until has ended the
-    attempts (`is_cut`), the interval of that design."""
+    `interval` is the 95 % interval of the rate. `is_cut`: the attempts have reached [solve] until,
+    so by_both() computes `interval`, not wilson()."""
     n, solved = len(outcomes), sum(one["status"] == SOLVED for one in outcomes)
     is_cut = has_enough(outcomes, outcomes[-1]["until"])
     interval = by_both(solved, n - solved, *outcomes[-1]["until"]) if is_cut else wilson(

@@ -43,8 +43,8 @@ class Maker:
     all makers have."""
 
     root: Path
-    kind: str = ""                       # of the candidates and tasks; "": all
-    owns: Callable[[str], bool] = bool   # whether a name belongs to one of them
+    kind: str = ""                       # kind of the candidates and tasks; "": all kinds
+    owns: Callable[[str], bool] = bool   # whether the name of a candidate or task is the script's
 
     def candidates(self) -> Store:
         """Return the candidates."""

@@ -56,7 +56,8 @@ OF_SUITE = {"FAIL_TO_PASS": "list[str]", "PASS_TO_PASS": "list[str]", "canary": 
 
 
 def faults_of(folder: Path) -> list[Fault]:
-    """Return the faults of a task's folder. If task.toml is wrong, return only its faults."""
+    """Return the faults of a task's folder. If parts cannot be read, return only these faults; if
+    task.toml is wrong, return only its faults."""
     if folder.is_symlink() or not folder.is_dir():
         return [Fault("", "is not a folder", "Name a folder of task/.")]
     fields, faults = _read_parts(folder)
@@ -175,7 +176,7 @@ def _weights(task: Task, config: Object) -> Iterator[Fault]:
                     "Give the tests weights above 0 with a sum of 1.")
     try:
         tree = ast.parse(text_in(task.tests, TEST_FILE))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # too complex
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # the last two: too deep
         yield Fault(f"tests/{TEST_FILE}", f"is not Python: {printable(str(e))}", "Correct it.")
         return
     tests = {node.name for node in ast.walk(tree) if isinstance(
@@ -204,9 +205,9 @@ def _suite(task: Task, config: Object) -> Iterator[Fault]:
 
 
 def _hidden(task: Task) -> Iterator[Fault]:
-    """Check that tests/test.patch creates exactly the hidden tests. If the image has an earlier
-    version or a part of a file, the patch must turn it into the hidden test. Tasks with visible
-    tests have no such patch.
+    """Check that tests/test.patch changes exactly the files of the hidden tests, and that the new
+    lines of each hunk occur in the hidden test. The patch may create a file, or change an earlier
+    version or a part of it that the image has. Tasks with visible tests have no such patch.
     """
     hidden, patch = hidden_in(task), text_in(task.tests, TEST_PATCH)
     if not patch and task.about.get("tests_visible"):

@@ -17,20 +17,24 @@ PROGRAMS = ("test.sh", "verify.py", "processes.py")
 OF_WEIGHTED = (*PROGRAMS, "weighted_tests.py")
 OF_SUITE = (*PROGRAMS, "suite.py", "agent_work.py", "junit.py")
 OF_OTHER_REPORTS = ("runner_output.py",)
-PATTERNS = "patterns.json"   # patterns of printed lines
-READS = ("junit", "reports", "output")   # where results are read; each includes the previous ones
+PATTERNS = "patterns.json"   # regular expressions for the lines that test runners print
+# sources of test results: JUnit files, reports of all formats, printed lines; each value includes
+# the sources of the values before it
+READS = ("junit", "reports", "output")
 ROOM = "codedata.verifier"
-# the package's name in tests/: another one would change the bytes that proofs cover
+# the name that programs in tests/ use for ROOM: a change would edit the files that proofs cover
 SHIPPED_AS = "codedata.tasks.verifier"
-TEST_SHARE = 0.9          # share of the verifier's time; the rest is for writing a reward of 0
+# share of the verifier's time limit; if the tests use it up, the rest is for writing a reward of 0
+TEST_SHARE = 0.9
 TestFiles = dict[str, str]   # text by path below tests/
 # (lines of a script, the last one an expression; the kind of its outcome; the outcome)
 Case = tuple[list[str], str, str]
 CASES = "cases"           # the folder of scripts next to the tests
-CASE_S, CASES_S = 60, 300   # seconds of one such script, and of all, while 30 other processes are
-                            # busy
-KEPT = "test_still_"      # a test with such a name may pass in the untouched image
-MAX_KEPT = 0.25           # share of the reward, for all of them
+# time limits in seconds for one of these scripts, and for all together; long enough if 30 other
+# processes are busy
+CASE_S, CASES_S = 60, 300
+KEPT = "test_still_"      # prefix of a test that may pass in the untouched image
+MAX_KEPT = 0.25           # largest share of the reward for all KEPT tests together
 
 
 def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
@@ -47,9 +51,11 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
     """Return all files of tests/ for a project's test script. The verifier puts the hidden tests,
     {path: text in UTF-8}, into the work directory, Programs as executable. `config` may set: `user`
     ("": the user of the verifier), `timeout_s` (0: no limit), FAIL_TO_PASS and PASS_TO_PASS
-    (escaped names), `canary` (the folder of a test that has to fail), `counts` (the files of an
-    agent's archive that count; None: all but tests), `collect` (the script that makes a missing
-    archive), `label` (of an archive by that script; one with another label was made by the agent).
+    (escaped names), `canary` (the folder for tests that have to fail; "": none), `counts` (the
+    files of an agent's archive to take, in addition to new modules; None: all sources, without
+    tests and settings of test runners), `collect` (the script that makes a missing archive),
+    `label` (the first bytes of an archive made by that script; an archive that begins with other
+    bytes was made by the agent).
 
     `reads` is one of READS: "reports" for reports of all formats, "output" for reports or, without
     them, printed lines, as test_results.parse() reads them. Only with "output" can a tested program

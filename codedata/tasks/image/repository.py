@@ -52,9 +52,9 @@ class SuiteVerifier:
     test_patch: str             # creates the same files; "" if the agent sees them
     fail_to_pass: Sequence[str]   # names from junit.escaped_name()
     pass_to_pass: Sequence[str]
-    counts: tuple[str, ...] | None = None   # files of an agent's work; None: all but tests
+    counts: tuple[str, ...] | None = None   # as in suite_tests()
     user: str = USERS[0]
-    canary: str = ""            # the folder of a test that must fail; "": no such test
+    canary: str = ""            # the folder for tests that have to fail; "": none
     cases: Sequence[Case] = ()  # scripts that a reward needs in addition to the tests
     steering: Sequence[str] = ()   # files that steer tests, taken as the gold changes them
 

@@ -10,7 +10,8 @@ from codedata.code.entities import SourceFile, entities_of, tree_of
 from codedata.suites.source import Files
 
 COPY = "test_examples_of_"   # prefix of a hidden file that pytest runs as one doctest
-# pytest has imported each module that it collects doctests from
+# A copy of examples begins with this code, which gives it the names of its module. The module is in
+# sys.modules, since pytest imports each module that it collects doctests from.
 IN_MODULE = b""">>> import sys; file = str(getfixture('request').fspath.dirpath('%b'))
 >>> for module in [*sys.modules.values()]:
 ...     if getattr(module, '__file__', '') == file:
@@ -18,22 +19,22 @@ IN_MODULE = b""">>> import sys; file = str(getfixture('request').fspath.dirpath(
 
 """
 EXAMPLE = re.compile(rb"^\s*>>> ", re.MULTILINE)
-# around docstrings, not in examples
+# a line's first triple quotes, unless it is a line of an example: these delimit docstrings
 QUOTES = re.compile(rb"""^(?!\s*(?:>>>|\.\.\.) )(.*?)["']{3}""", re.MULTILINE)
-# a doctest of a document
+# the name of a doctest in a document
 DOCUMENT = re.compile(rf"(?!.*{COPY})\S*?([^/.:\s]+\.(?:rst|md|txt))(?:::\1)?")
 WORDS = re.compile(rb"\w+").findall
 CONSTANT = re.compile(rb"(\w+)(?:: [^=\n]*)? = ")   # at the start of a statement
 USED = rb"(?<!def )\b(?:%b)\b[\"'(,)\]]"   # a name in code, or as a whole string
-# NULs replace the cut part; before it blank lines and comments, after it the rest of its line and
-# comments
+# NULs, which replace a part that is cut, with the blank lines and comments before them. After them,
+# the rest of their line and indented comments are cut, too.
 CUT = rb"(?:\n[ \t\r]*){0,9}(?:\n[ \t]*#.*){0,40}(?:\n[ \t]*)?\0+.*(?:\n[ \t]+#.*)*"
 
 
 def without_tests(path: str, text: bytes, names: set[bytes]) -> bytes:
     """Return a test file without the tests of these qualified names, and without helpers, constants
-    and classes that are then unused. Return b"" if it lacks one of the tests, or if the remainder
-    has no test, or uses one of them. Imports stay."""
+    and classes that are then unused. Imports stay. Return b"" if the file lacks one of the
+    named tests, or if the remaining text has no test or uses a removed test."""
     tree = tree_of(file := SourceFile(path, "python", text, True))
     parts = [(one.name.encode(), one.start, one.end) for one in entities_of(file, tree)]
     parts += [(found[1], *node.byte_range) for node in tree.root_node.children

@@ -39,7 +39,7 @@ class SuiteOutcome:
     timed_out: bool = False
     exit_code: int = 0
     truncated_at: str = ""       # the last test before a runner stopped early
-    last_lines: Collection[str] = ()   # last printed lines of a suite that was ended
+    last_lines: Collection[str] = ()   # last printed lines of a suite that was killed
     same_error: str = ""         # why ScreeningRules.drops_same_error refuses the patch
 
 

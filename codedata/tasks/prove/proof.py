@@ -90,9 +90,9 @@ GREP = "LC_ALL=C.UTF-8 grep -rhwFI --exclude-dir=.git -f - . <<'.'"
 STEPS = 6                 # number of steps of a proof, for messages
 ROW_RUNS = 3              # runs without a patch if no verification has found the flaky tests before
 RUNS_AFTER = 2            # runs with a solution
-TIMES_AFTER, MORE_S = 3, 30   # the run before a solution: at most this many times the run after,
-                              # plus seconds; ending its processes and reading its results may take
-                              # as long again
+# The run without a solution may take TIMES_AFTER times as long as the longest run with it, plus
+# MORE_S seconds. MORE_S more are for ending its processes and reading its results.
+TIMES_AFTER, MORE_S = 3, 30
 
 
 # cases(run with the change, proof) returns (the cases that a reward needs in addition to

@@ -41,11 +41,13 @@ class Screened:
     reason: str              # the reason as a text for an agent to act on; "" if GOOD
     failing: list[str] = field(default_factory=list)   # tests that passed and now fail
     skipped: list[str] = field(default_factory=list)   # tests that passed and now are skipped
-    how: str = "full"        # swap | import: in a warm sandbox; full: all tests
+    # "swap" or "import": a process of a warm sandbox got the changed functions, or imported the
+    # changed files; "full": the whole suite ran on the changed source
+    how: str = "full"
     n_run: int = 0           # number of tests that ran
     seconds: Seconds = 0.0   # duration of the run
     not_run: list[str] = field(default_factory=list)   # tests that the suite did not reach
-    is_cut: bool = False     # the suite was ended before its end
+    is_cut: bool = False     # the suite was killed before it ended
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class ScreeningRules:
     """Hold the rules for calling a change good."""
 
     max_broken_share: float        # limit for failing tests, as a share of the tests that passed
-    ignores_skipped: bool = False  # tests that the change makes skipped do not count
-    drops_same_error: bool = False   # refuse a change if all of several tests that run a changed
-                                     # line end in one type of error: it shows where the change is
-    counts_missing: bool = False   # tests that no longer run count as failing; if a suite does not
-                                   # end, only the tests that ran count
+    ignores_skipped: bool = False  # do not count tests that the change makes skipped.
+    # Refuse a change if several tests run a changed line and all of them end in the same type of
+    # error, since this shows where the change is. Only the screening in warm sandboxes checks it.
+    drops_same_error: bool = False
+    # Tests that no longer run count as failing. If a suite does not end, only the tests that ran
+    # count, and the test that was running, as failing.
+    counts_missing: bool = False
 
     def screened(self, outcome: SuiteOutcome, known: Mapping[str, str], how: str,
                  n_run: int) -> Screened:
@@ -76,13 +80,13 @@ class ScreeningRules:
 
 @dataclass(frozen=True, slots=True)
 class Grading:
-    """Hold an evaluation script with results that graders can read, to run instead of env/'s test
-    script, and the known results to compare with instead of the results in env/."""
+    """Replace the test script and the results in env/: run the evaluation script, whose results
+    graders can read, and compare its results with `known`."""
 
     script: str                # an evaluation script
     known: Mapping[str, str]   # statuses without a patch, of the tests that count
     copies: Files = field(default_factory=dict)   # doctests, to be put into the source
-    may_patch_tests: bool = False
+    may_patch_tests: bool = False   # the patch may change tests
 
 
 @dataclass(frozen=True, slots=True)

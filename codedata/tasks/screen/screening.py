@@ -45,8 +45,8 @@ MIN_S = 2.0                # minimum limit of a change's process, in seconds of 
 START_S = 120              # seconds for a driver to start, in addition to a run of the suite
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
 MAX_LEFT_OUT = 0.05        # share of tests whose results may differ in a forked process
-MIN_SAME = 2               # minimum of tests that end in one type of error, for a change to be
-                           # refused
+MIN_SAME = 2               # for fewer tests, a change is not refused because all of them end in
+                           # the same type of error
 READ_EVERY_S = 2.0         # interval of reading the driver's answers
 WHOLE_SUITE = "the whole suite runs for each candidate"
 
@@ -72,7 +72,9 @@ class DriverAnswer:
     """Hold one answer of the driver, on a change that begins or has ended."""
 
     i: int                   # index of the change
-    how: str                 # begun | swap | import | suite: only the whole suite can judge it
+    # "begun": not yet judged; "swap" or "import": a process got the changed functions, or imported
+    # the changed files; "suite": only the whole suite can judge the change
+    how: str
     is_done: bool = False    # whether its process has run the requested tests
     timed_out: bool = False
     signal: int = 0          # the signal that ended the process
@@ -97,8 +99,8 @@ class Unscreenable(Exception):
 class UnchangedRun:
     """Hold a run of all tests without a change, in a forked process."""
 
-    ids: dict[str, str]          # by name, of tests that pass in env/ and here; in suite order
-    seconds: dict[str, float]    # seconds of each
+    ids: dict[str, str]          # {name: id} of tests that pass in env/ and here; in suite order
+    seconds: dict[str, float]    # {id: seconds} of the tests
     left_out: list[str]          # tests that pass in env/ but not here
     touched: list[str]           # files and folders that the run changes
     modules: list[str]           # imported modules outside the project
