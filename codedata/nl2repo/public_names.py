@@ -17,7 +17,7 @@ def names_by_patch(tests: Mapping[str, Iterable[str]], project: Codebase,
                    coverage: Coverage) -> dict[str, list[str]]:
     """Return {id of a patch: the sorted names that its FAIL_TO_PASS tests use}; `tests` are these
     tests by id of the patch. A name counts, private or not, if a source that is not a test defines
-    it."""
+    it; names of the language, such as `__init__`, do not count."""
     defined = {name.rpartition(".")[2] for names in project.names.values() for name in names}
     lines = {test["name"]: masks for test, masks in
              zip(coverage.tests, lines_by_test(coverage), strict=True)}

@@ -1,9 +1,10 @@
 """Find the functions that can be stripped, and strip them. To strip a function means to replace its
-body by `raise NotImplementedError`, and by a `yield` in a generator. Signature, decorators,
+body by `raise NotImplementedError`, followed by a `yield` in a generator. Signature, decorators,
 docstring and line ends stay the same, byte by byte.
 
 A function can be stripped if it is written in Python, is not inside another function, and runs in
-tests but not at import. If it ran at import, stripping it would break the collection of tests.
+tests but not at import. If it ran at import, stripping it would break the collection of tests. A
+trivial function or a mere declaration is not stripped (why_not()).
 """
 from __future__ import annotations
 
@@ -47,8 +48,9 @@ COMMENT_LINE = re.compile(rb"(?:\r?\n[ \t]*)*\r?\n([ \t]*)#[^\r\n]*")
 
 class Strippable:
     """Hold the functions of a repository that can be stripped, and the reason for each of the other
-    functions. With `from_empty`, all of the repository's source is removed, and the class holds the
-    functions to document.
+    functions. With `from_empty`, whole files are removed (emptied()), and the class holds the
+    functions to document. These also include trivial functions, declarations, and functions that
+    run at import.
     """
 
     def __init__(self, sources: Sources, coverage: Coverage, from_empty: bool = False):
@@ -128,7 +130,8 @@ class Strippable:
 
     def emptied(self) -> tuple[Files, Files]:
         """Return the files to remove, and no files in their place. These are the files that run
-        outside of any test, and all other source files in or below their folders."""
+        outside of any test and, if such a file is in a folder, all other source files in or below
+        this folder."""
         own = {path: file.text for path, file in sorted(self.files.items()) if not file.is_test}
         ran = own.keys() & self._import_lines.keys()
         folders = tuple(f"{dirname(path)}/" for path in ran if "/" in path)
@@ -235,8 +238,8 @@ def cut_of(text: bytes, one: Entity, body: Node) -> tuple[int, int, bytes]:
 
 def _start_of(text: bytes, body: Node, line: int) -> int:
     """Return the start of the bytes to replace: the line after the docstring, or after the
-    signature if there is no docstring. If the first statement begins on an earlier line, return
-    `line`, the start of that line."""
+    signature if there is no docstring. It is never after `line`, the start of the line on which the
+    first statement begins."""
     first = _parts_of(body)[0]
     colon = [child for child in body.parent.children if child.type == ":"][-1]
     before = first if _is_docstring(first) else colon

@@ -85,8 +85,8 @@ def task_documents(root: Path) -> Derived:
 
 
 def candidate_in(found: Communities, one: ScreenedStrip) -> Candidate:
-    """Return a screened strip of a repository as a candidate. Not graded are the tests that a
-    stripped body skips. Graded are the changed files of an agent's work."""
+    """Return a screened strip of a repository as a candidate. Tests that any stripped body
+    makes skipped are not graded. Of an agent's work, the stripped files count."""
     kind, diff = one["kind"], one["diff"]
     return candidate_of(
         one["id"], diff, {"functions": one["functions"]}, repo=found.repo,
@@ -100,8 +100,8 @@ def candidate_in(found: Communities, one: ScreenedStrip) -> Candidate:
 
 def with_repository(candidate: Candidate, copy: SourceCopy, meta: RepoMeta,
                     environment: Environment) -> Candidate:
-    """Return a candidate with the licence of its repository. Not graded are also the tests outside
-    of test files, such as doctests."""
+    """Return a candidate with the licence of its repository. Tests outside of test files, such as
+    doctests, are not graded, either."""
     paths, config = {*copy.files, *copy.others}, candidate.config
     outside = [test for test in known_results(environment)
                if (path := place_of(test, paths)[0]) and not is_test_file(path)]
@@ -158,9 +158,10 @@ def instruction_of(task: Task, text: TaskDocument) -> str:
 
 def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
                     limit: int | None, from_empty: bool) -> Stage:
-    """Return the stage that screens the candidates of nl2repo.relationship; with a limit of tasks,
-    the first PER_TASK for each and those screened before. If an earlier run has screened fewer,
-    screen them again. Without the bodies, a test must fail, and all tests must still be collected.
+    """Return the stage that screens the candidates of nl2repo.relationship. With a limit of tasks,
+    it screens the first PER_TASK × `limit` candidates, or as many as an earlier run if that was
+    more. If an earlier run has screened fewer, it screens again. Without the bodies, a test must
+    fail, and all tests must still be collected.
     """
     found, max_screened = Store(root, Communities), limit and PER_TASK * limit
     is_short = any(len(one.screened or ()) < len(one.candidates[:max_screened])

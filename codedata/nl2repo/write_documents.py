@@ -84,7 +84,8 @@ class Subject:
     function: str                        # its id; "": the repository
     source: str | None = None            # digest of its source
     patches: Object | None = None        # {id: {kind, functions, FAIL_TO_PASS}}
-    documents: Object | None = None      # {name: {subject, text, api, checks}}, project's first
+    # {name: {subject, text, api, checks}}, the project's document first
+    documents: Object | None = None
 
     @property
     def instance_id(self) -> str:
