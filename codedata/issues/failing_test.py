@@ -1,5 +1,5 @@
-"""Write the report of a bug from the title of a failing test and the message in its runner's own
-report, which has the expected and the received value: for languages other than Python.
+"""Write the report of a bug in a language other than Python: from the title of a failing test, and
+the message with the expected and the received value in the report of the test runner.
 
 A message counts if two runs with the bug report the same one, and the test passes with the fix.
 """
@@ -35,9 +35,9 @@ Messages = dict[str, str]   # by title of a failing test, with its suites before
 
 def failure_report(bug: ProvenBug, shown: str, runs: Sequence[Messages], draw: random.Random
                    ) -> tuple[str, str]:
-    """Return (title of a failing test, the report with it). `shown` has the source and the tests:
-    the report names nothing that only the fix has. `runs` are two runs of the suite with the bug
-    and one with the fix. Raise Excluded if there is no message to show."""
+    """Return (title of a failing test, the report with it). `shown` is the source with the bug, and
+    the tests: the report uses no name of the fix that is missing there. `runs` are two runs of the
+    suite with the bug and one with the fix. Raise Excluded if there is no message to show."""
     first, second, fixed = runs
     hidden = Hidden(replace(bug, FAIL_TO_PASS=[]), frozenset())   # the title may be shown
     stable = sorted((not CLEAR.match(message), len(message), title, message)
@@ -56,7 +56,7 @@ def messages_in(files: Mapping[str, bytes]) -> Messages:
     found = {}
     for path, data in files.items():
         read = _junit if path.endswith(".xml") else _jest
-        with suppress(*UNREADABLE):   # torn reports and other files have no stable message
+        with suppress(*UNREADABLE):   # skip files that are cut short or are no reports
             for title, message in read(decoded(data[:MAX_JSON])):
                 text = STACK.split(ANSI.sub("", message).strip("\n"), maxsplit=1)[0]
                 found[title] = dedent(text).rstrip()

@@ -1,7 +1,8 @@
 """Write the report of a bug without a model: a title, a script, and its outcomes in the two trees.
 
-A form (issue_forms.toml) is a text with holes. A form and its phrases are drawn from forms whose
-holes all have a part. Parts come from the two runs, and from known.sh's facts about the project.
+A form (issue_forms.toml) is a text with holes, and a part is the text for one hole. Parts come from
+the two runs, and from known.sh's facts about the project. A form and its phrases are drawn only if
+there is a part for each of their holes.
 Whether the style of a form suits the project is not checked.
 """
 from __future__ import annotations

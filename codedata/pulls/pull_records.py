@@ -22,7 +22,8 @@ from codedata.sandbox.archives import UnsafeArchive
 from codedata.settings import Settings
 from codedata.suites.environments import Environments
 
-BLOBS = re.compile(r"^index (\w+)\.\.(\w+)", re.MULTILINE)   # names of a file's contents
+# hashes of a file's content before and after
+BLOBS = re.compile(r"^index (\w+)\.\.(\w+)", re.MULTILINE)
 NEEDED = ("instance_id", "repo", "patch")   # other fields of a record may be empty
 
 
@@ -57,8 +58,8 @@ def _check_runs(clones: str, commit: Commit) -> None:
 
 
 def _runs_as_before(own: Path, path: str, patch: str) -> bool:
-    """Return whether a repository's files before and after a patch differ only in what does not
-    run; False if it lacks one of them."""
+    """Return whether a patch of one file keeps all code that runs; False if the file's language is
+    unknown, or if the repository lacks one of the two versions or one cannot be parsed."""
     language = language_of(path)
     if not language:
         return False
@@ -73,9 +74,10 @@ def _runs_as_before(own: Path, path: str, patch: str) -> bool:
 def missing_environments(settings: Settings, clones: str, limit: int | None = None
                          ) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return ({name of an environment: its row for env_setup}, {the same name: the pull requests
-    that need it}) of the missing environments. If there are more than `limit`, take the newest: the
-    tools of old ones may be gone. The oldest rows come first, so that later ones can start from the
-    image of an ancestor. The source is a clone that has the commit, if `clones` is one or has one.
+    that need it}) of the missing environments. If there are more than `limit`, only the newest get
+    rows, since the tools of old ones may be gone; None and 0 mean no limit. The oldest rows come
+    first, so that later ones can start from the image of an ancestor. A row names its source if
+    clone_in() finds a clone with the commit in `clones`.
     """
     commits, found = Store(settings.root, Commit).open(), Environments(settings.root, True).open()
     requests = pull_candidates(settings)

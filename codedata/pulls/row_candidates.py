@@ -46,8 +46,8 @@ def _candidates_in(found: Iterable[tuple[str, dict | str]]) -> Iterator[tuple[st
 
 
 def _fields(row: Commit) -> dict | str:
-    """Return the fields of a row's candidate, or why it is refused. Without tests, the reverse of
-    its patch is the bug."""
+    """Return the fields of a row's candidate, or why it is refused. If a row has no test patch,
+    the candidate is a bug: the reverse of the row's patch."""
     if row.test_patch:
         candidate, refusal = pull_request(row)
     else:

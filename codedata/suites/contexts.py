@@ -104,7 +104,8 @@ def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Itera
             to: Path) -> ObservedRun:
     """Run an unchanged test script once; return the run with the lines of the sources that each
     test executed. Put data files, notes and reports into the folder `to`. Raise ItemFailed if the
-    run takes longer than `timeout_s`, or if its pytest cannot be measured."""
+    run takes longer than `timeout_s`, or its pytest cannot be measured. Raise it, too, if data
+    files or notes cannot be read, or no report names a measured test."""
     source = sandbox.run("pwd -P").output.strip()
     settings = json.dumps({"source": source}).encode()
     with placed_plugin(sandbox, "contexts", {"settings.json": settings}) as variables:
@@ -176,7 +177,8 @@ def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int
     """Yield (context, path, mask of lines) from a data file of coverage.py. Raise ItemFailed for
     any other file, or above a limit. Each million steps of SQLite takes one item from `steps`;
     reading fails when `steps` is used up."""
-    room = file.stat().st_size   # an intact file has each set of lines once
+    # the bytes of all sets of lines: an intact file refers to each set once, so they fit into it
+    room = file.stat().st_size
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1",
                                      uri=True)) as db:
@@ -197,8 +199,8 @@ def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int
 
 
 def _check_tables(db: sqlite3.Connection) -> None:
-    """Raise sqlite3.Error if a table is a view or has computed columns, which could use any amount
-    of time and memory."""
+    """Raise sqlite3.Error if a table or column is missing, or if a table is a view or has computed
+    columns, which could use any amount of time and memory."""
     for table, columns in TABLES.items():
         kinds = [*db.execute("SELECT type FROM sqlite_master WHERE name = ?", (table,))]
         rows = [*db.execute(f"PRAGMA table_xinfo({table})")]
@@ -242,7 +244,8 @@ def add_lines(lines: Masks, more: Masks) -> None:
 
 
 def runnable(file: SourceFile) -> int:
-    """Return the mask of the first lines of a Python file's statements."""
+    """Return the mask of the first lines of a Python file's statements that run: docstrings, other
+    constants, `global` and `nonlocal` do not."""
     found = captured(file, query_of(LANGUAGE, "python_statements.scm"))
     nothing = {node.id for node in found.get("nothing", [])}
     lines = {node.start_point.row + 1 for node in found.get("statement", [])
