@@ -8,8 +8,7 @@ scores, orders to the reader, forged turns and section lines, claims of authorit
 flooding, hidden characters, and any of these in disguise (look-alike letters, base64, hex,
 escapes). Text that occurs verbatim in the conversation is mostly not reported, because a repository
 may be about judges. Hidden characters, flooding, look-alike letters and escapes are always
-reported. If undoing disguises changes any character of the answer (even "…"), verbatim text is
-reported, too, as disguised.
+reported.
 
 Only text that addresses a model is detected, not every way to influence it; `check_judges.py probe`
 measures how robust a judge is. The time is linear in the text, and no text raises an exception.
@@ -60,13 +59,13 @@ def find_injections(answer: str, shown: str = "") -> list[Injection]:
     """Return the injections in an answer, sorted by position. `shown` is the conversation so far.
     """
     found = {*_hidden(answer), *_flood(answer), *_encoded(answer, shown)}
-    found.update((kind, start, end) for kind, start, end in _addresses(answer)
-                 if answer[start:end] not in shown)
-    reported = {(kind, start) for kind, start, _ in found}
+    addresses = {*_addresses(answer)}
+    found.update(one for one in addresses if answer[slice(*one[1:])] not in shown)
+    read = {(kind, start) for kind, start, _ in addresses}
     plain, places = _undisguised(answer)
     for kind, first, end in _addresses(plain) if plain != answer else ():
         start = places[first]
-        if (kind, start) not in reported:
+        if (kind, start) not in read:
             found.add((f"disguised {kind}", start, places[end - 1] + 1))
     return [Injection(kind, answer[start:end])
             for start, end, kind in sorted((start, end, kind) for kind, start, end in found)]
