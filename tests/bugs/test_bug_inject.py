@@ -38,8 +38,8 @@ def a_report(printed: str) -> list[str]:
 
 
 SCENES = [   # the first whose `when` stands in the task
-    {"when": "before, each into a clean copy", "native": an_agent(THIRDS)},
-    {"when": "hand it in with submit", "native": an_agent(DEEP)},
+    {"when": "none yet", "native": an_agent(DEEP)},
+    {"when": "hand it in with submit", "native": an_agent(THIRDS)},
     {"when": THIRDS, "text": a_reproduction("heron.wade(3)")},
     {"when": DEEP, "text": a_reproduction("heron.wade(20)")},
     {"when": "heron.wade(3)", "text": a_report("5")},
