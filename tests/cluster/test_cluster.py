@@ -235,10 +235,12 @@ def test_workers_without_containers_start_on_a_machine_each_the_driver_s_first(e
 def test_an_agent_whose_worker_dies_goes_on_where_it_was_and_nothing_of_it_is_left(
         cluster, root, marsh_image):
     write_marsh(root, "crane")
-    scenes = [{"when": "another kind of bug", "native": [
-        act(["get_hotspots", {}]), act(edit("heron.py", "'away'", "'here'"), SUBMIT,
-                                       after="earlier bug: crane.agent-1"), act(DEEP, SUBMIT)]},
-              {"native": [act(bash("sleep 1")), act(bash("sleep 2")), act(DEEP, SUBMIT)]}]
+    scenes = [{"when": "none yet", "native": [
+        act(bash("sleep 1")), act(bash("sleep 2")), act(DEEP, SUBMIT)]},
+              {"native": [
+                  act(["get_hotspots", {}]),
+                  act(edit("heron.py", "'away'", "'here'"), SUBMIT,
+                      after="earlier bug: crane.agent-1"), act(DEEP, SUBMIT)]}]
     with Scenario({"scenes": scenes}) as model:
         process = start(cluster, "bug_inject.py", root, "agent", "--steps", "inject", *CA_FLAGS,
                         "--workers", 2, "--llm-base-url", model.base_url)
