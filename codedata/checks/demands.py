@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import PurePosixPath
 from textwrap import dedent
@@ -42,18 +42,10 @@ PARTS = (*WHOLES, "attribute", "member_expression", "selector_expression", "keyw
 TITLE = "The tests use these names and texts, which the code does not have yet:"
 
 
-def missing_names(gold: str, tests: str, lines_with: Callable[[Iterable[str]], str]) -> list[str]:
-    """Return the names and wording that a gold patch adds, its tests use, and no file had before.
-    lines_with(names) returns the lines of the earlier files that contain one of the names."""
-    names = names_brought(gold, tests)
-    had = lines_with(names) if names else ""
-    return sorted(name for name in names if not _has(had, name))
-
-
 def names_brought(gold: str, tests: str) -> set[str]:
     """Return the names that the test patch uses but does not define, and that the gold patch
     defines or gives to a new file; plus literals that both have, and wording common to the literals
-    of both. Some may also be in the base."""
+    of both. Some may also be in the base: see lacking()."""
     of_gold, of_tests = map(_names_in, (gold, tests))
     texts = [one["text"] - one["own"] for one in (of_gold, of_tests)]
     said, wanted = ({*WORDING.findall("\n".join(one))} for one in texts)
@@ -63,9 +55,15 @@ def names_brought(gold: str, tests: str) -> set[str]:
     return said & wanted | same | used | modules
 
 
+def lacking(names: Iterable[str], files: Iterable[SourceFile]) -> list[str]:
+    """Return the names and wording that no file has."""
+    texts = "\n".join(file.text.decode(errors="replace") for file in files)
+    return sorted(name for name in names if not _has(texts, name))
+
+
 def with_demands(text: str, names: Iterable[str], tests: Mapping[str, bytes]) -> str:
     """Return a text, followed by the shortest import and the shortest other use of those `names`
-    (as of missing_names()) in the test files that it lacks."""
+    (as of lacking()) in the test files that it lacks."""
     said, lines = squeezed(text), []
     longest_first = sorted({*_uses_in(tests)}, key=lambda use: (-len(use[1]), use))
     for name in names:

@@ -207,9 +207,10 @@ class Reporter:
         with trees.open() as sandbox:
             readme, documented, known = _look(sandbox)
             code = _code(sandbox, bug) if self._client else ""
-            texts = [*(file.text for file in sources_in(sandbox).files), *bug.hidden.values()]
         if bug.language != PYTHON and not self._client:
             runs = [trees.failures(is_fixed) for is_fixed in (False, False, True)]
+            with trees.open() as sandbox:
+                texts = [*(file.text for file in sources_in(sandbox).files), *bug.hidden.values()]
             shown = b"\n".join(texts).decode(errors="replace")
             title, text = failure_report(bug, shown, runs, draw)
             return BugReport(bug.instance_id, bug.repo, text, {

@@ -273,17 +273,16 @@ def patches_stage(root: Path, environments: Derived) -> Stage:
 
 def proof_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
     """Return the stage that proves stripped patches."""
-    maker = Maker(root, STRIPPED_PATCH)
-
     def sum_up() -> list[str]:
-        tasks = maker.tasks().open()
+        tasks = stage.writes.store
         return [describe_strips(all_readable(root, Candidate, STRIPPED_PATCH), tasks.names(),
                                 tasks.ledger.excluded)]
 
-    return maker.prove_stage(
+    stage = Maker(root, STRIPPED_PATCH).prove_stage(
         "nl2repo.proof", environments, PatchProver(host, refusal=unrelated_tests),
         (coverage_reads(root),), sum_up=sum_up, after=RELATIONSHIP,
         then="nl2repo.py --steps doc_part2,doc_part1,doc")
+    return stage
 
 
 def instructions_stage(root: Path) -> Stage:

@@ -1,7 +1,8 @@
 """Check the names and texts that are found in tests and gold patches, and how they are told."""
 import pytest
 
-from codedata.checks.demands import missing_names, names_brought, with_demands
+from codedata.checks.demands import lacking, names_brought, with_demands
+from codedata.code.entities import SourceFile
 from codedata.code.patches import diff_of
 
 PYTHON = ("class Heron:\n    def wade(self, depth_cm):\n        pass\n", """\
@@ -135,7 +136,7 @@ The tests use these names and texts, which the code does not have yet:
 def test_names_that_the_code_had_before_are_no_demands():
     gold = diff_of({}, {"heron.py": b"def wade(mud): raise Mud('The water is deep', 'no-mud')\n"})
     tests = diff_of({}, {"test_h.py": b"f(wade(mud=Mud()), 'The water is deep', 'no-mud', 'is')"})
-    found = [missing_names(gold, tests, lambda names, had=had: had) for had in (
-        "", "waders wade_on", "to wade; The water is; no-mud")]
+    found = [lacking(names_brought(gold, tests), [SourceFile("heron.py", "python", had, False)])
+             for had in (b"", b"waders wade_on", b"to wade; The water is; no-mud")]
     every = ["The water is", "The water is deep", "mud", "no-mud", "wade", "water is deep"]
     assert found == [every, every, ["The water is deep", "water is deep"]]

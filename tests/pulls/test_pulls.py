@@ -156,8 +156,10 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
     assert done.returncode == 0, done.stderr
     store = Store(tmp_path, Task, kind=PULL_REQUEST).open()
     assert [*store.names()] == [ID, "birds__heron-9"]
-    for name, failing in ((ID, ["plumbline"]), ("birds__heron-9", ["nest", "rest"])):
+    for name, failing, names in ((ID, ["plumbline"], ["plumbline"]),
+                                 ("birds__heron-9", ["nest", "rest"], ["nest"])):
         task = store.read(name)
+        assert task.new_names == names
         config = verifier_config(task)
         assert config["FAIL_TO_PASS"] == [f"tests/test_heron.py::test_{one}" for one in failing]
         assert len(config["PASS_TO_PASS"]) == len(CASES) + 1

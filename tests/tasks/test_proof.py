@@ -1,7 +1,6 @@
 """Test that a bug is proven by runs, and that its image gives graders what the proof says."""
 import re
 import subprocess
-from types import SimpleNamespace
 
 import pytest
 from heron_environment import TEST_SCRIPT
@@ -25,12 +24,10 @@ from proof_heron import heron as heron  # a fixture
 from steps_seen import StepsSeen
 
 from codedata.bugs.held_out import HeldOutCases
-from codedata.code.patches import diff_of
 from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded
 from codedata.records import SOLVES, STRIPPED_PATCH, Task
 from codedata.run.talk import showing
-from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker import engine
 from codedata.tasks.folder.eval_script import printed_results, run_evaluation, script_of
 from codedata.tasks.folder.task_folder import (
@@ -43,10 +40,10 @@ from codedata.tasks.folder.task_folder import (
     text_in,
     verifier_config,
 )
-from codedata.tasks.image.task_image import TaskImage, check_task_image
+from codedata.tasks.image.task_image import check_task_image
 from codedata.tasks.prove.gold_grades import NotRewarded, prove_gold, prove_repeatable
 from codedata.tasks.prove.grader import Grade, grader_of
-from codedata.tasks.prove.proof import CandidateProof, PatchProver
+from codedata.tasks.prove.proof import PatchProver
 from codedata.tasks.prove.run_suite import ScreeningRules, first_run
 from codedata.texts import fill
 from codedata.verifier.junit import restored_name
@@ -131,20 +128,6 @@ def test_a_gold_is_rewarded_in_any_order_on_any_day():
     assert prove_repeatable(Rewards(1, 1), b"", b"", []) == []
     # where the clock cannot be shifted it is for the review
     assert len(prove_repeatable(Rewards(0, 0, 1, 1), b"", b"", [])) == 1
-
-
-def test_demands_are_looked_up_in_the_image():
-    gold = diff_of({}, {"heron.py": b"def wade(): pass\n\n\ndef fly(): pass\n"})
-
-    def opened(*_):
-        sandbox = open_sandbox("local")
-        sandbox.put({"heron.py": b"fly = 1\n"}, sandbox.workdir)
-        return sandbox
-
-    proof = CandidateProof(None, None, None, None,
-                           SimpleNamespace(open=opened, workdir_of=str), "", None)
-    tests = {"test_heron.py": b"wade(fly())\n"}
-    assert proof._new_names(TaskImage("", ""), gold, tests) == ["wade"]
 
 
 @pytest.mark.docker

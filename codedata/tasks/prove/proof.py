@@ -25,12 +25,12 @@ import json
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from statistics import mode
 
-from codedata.checks.demands import missing_names
+from codedata.checks.demands import lacking, names_brought
 from codedata.code.entities import language_of
 from codedata.code.patches import diff_of
 from codedata.disk.store import digest
@@ -50,6 +50,7 @@ from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.sandbox.images.registry import image_name
+from codedata.suites.contexts import sources_in
 from codedata.suites.environments import JUDGED_BY, image_of
 from codedata.suites.project_suite import Run
 from codedata.suites.source import Files, apply_patch, is_text
@@ -85,8 +86,6 @@ from codedata.verifier.junit import escaped_name
 TRIES = "codedata-bug-try/"
 LABELS = {BUG: "bug", STRIPPED_PATCH: "nl2repo", PULL_REQUEST: "pr"}   # prefixes of labels
 IMAGES = {kind: f"codedata-{label}/" for kind, label in LABELS.items()}   # prefixes of names
-# prints the lines of a tree that contain one of the names that follow
-GREP = "LC_ALL=C.UTF-8 grep -rhwFI --exclude-dir=.git -f - . <<'.'"
 STEPS = 6                 # number of steps of a proof, for messages
 ROW_RUNS = 3              # runs without a patch if no verification has found the flaky tests before
 RUNS_AFTER = 2            # runs with a solution
@@ -210,14 +209,14 @@ class CandidateProof:
         return {**about, "labels": {**labels, "tags": tags}}
 
     def _new_names(self, image: TaskImage, gold: str, tests: Files) -> list[str] | None:
-        """Return the names and wording that the tests demand and the image lacks; None if there
-        are none."""
-        def lines_with(names: Iterable[str]) -> str:
-            workdir = self.host.workdir_of(image.name)
-            with self.host.open(image.name, self.label, workdir) as sandbox:
-                return sandbox.run("\n".join((GREP, *names, "."))).output
-
-        return missing_names(gold, diff_of({}, tests), lines_with) or None
+        """Return the names and wording that the tests demand and no source in the image has; None
+        if there are none."""
+        names = names_brought(gold, diff_of({}, tests))
+        if not names:
+            return None
+        host = self.host
+        with host.open(image.name, self.label, host.workdir_of(image.name)) as sandbox:
+            return lacking(names, sources_in(sandbox).files) or None
 
     def _excluded(self, reason: str) -> Excluded:
         return Excluded(reason, self.candidate.name)
