@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from doctest import DocTestParser
+from functools import cache
 from itertools import islice, product, zip_longest
 from pathlib import PurePosixPath
 from textwrap import indent
@@ -25,7 +26,6 @@ from codedata.suites.test_results import place_of
 from codedata.tasks.prove.hidden_tests import COPY
 
 Names = dict[str, ast.stmt]   # {name: the statement that defines it}
-MAX_TESTS = 40             # tests that are read
 MAX_ROWS = 6               # sets of parameters tried for a test's id
 MAX_UNROLLED = 20          # turns of a loop
 MAX_SCRIPTS = 60           # scripts per test
@@ -33,6 +33,7 @@ MAX_DEPTH = 6              # nested calls of helpers
 MAX_LINE, MAX_SHORT = 90, 20   # characters of an expression after substitution; of a literal
 FRAMEWORK = re.compile(r"\b(?:pytest|nose|hypothesis|unittest(?!\.mock| import mock)|monkeypatch|"
                        r"capsys|caplog|recwarn|mocker)\b")
+PARAMETER = "request.param"   # in a fixture
 EXAMPLES = "test"          # the function whose body is a doctest's examples
 SET_UP = ("setUpClass", "setup_class", "setUp", "setup_method")
 RAISES = ("raises", "assertRaises", "assertRaisesRegex")
@@ -55,18 +56,19 @@ BLOCKS = ast.With | ast.For | ast.If | ast.Try
 IMPORTS = ast.Import | ast.ImportFrom
 
 
-def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Mapping[str, str]
-                  ) -> list[ReplayJob]:
+def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Mapping[str, str],
+                  as_examples: bool = False) -> list[ReplayJob]:
     """Return jobs that run the scripts made from tests (pytest ids), alternating between tests.
-    `files` are the test files, {path: text}; `sources` are other files, which may have doctests."""
-    found = []
-    for test in islice(tests, MAX_TESTS):
+    `files` are the test files, {path: text}; `sources` are other files, which may have doctests.
+    `as_examples` leaves out scripts that end in an assertion's comparison, or print nothing."""
+    found, read = [], _TestFiles(files)
+    for test in tests:
         test = COPIED.sub(r"\1\3::\2\3.*", test)   # all doctests of a source
         path, name = place_of(test, files)
         with suppress(SyntaxError, ValueError, RecursionError, LookupError):
-            given = files if path else {"": _doctest(*place_of(test, sources), sources)}
-            found.append([*islice(_Test(test, path, name or EXAMPLES, given).scripts(),
-                                  MAX_SCRIPTS)])
+            given = read if path else _TestFiles({"": _doctest(*place_of(test, sources), sources)})
+            scripts = _Test(test, path, name or EXAMPLES, given, as_examples).scripts()
+            found.append([*islice(scripts, MAX_SCRIPTS)])
     scripts = [one for turn in zip_longest(*found) for one in turn if one]
     return [ReplayJob([*lines], last) for lines, last in dict.fromkeys(scripts)]
 
@@ -110,20 +112,22 @@ def _is_needless(nodes: Sequence[ast.stmt], at: int, has_last: bool) -> bool:
 class _Test:
     """Make the scripts of a test."""
 
-    def __init__(self, test: str, path: str, name: str, files: Mapping[str, str]):
-        self._label = f"-{test.partition('[')[2][:-1]}-"
+    def __init__(self, test: str, path: str, name: str, files: _TestFiles, as_examples: bool):
+        self._label, self._as_examples = f"-{test.partition('[')[2][:-1]}-", as_examples
         self._names: Names = {**FIXTURES}
         for folder in reversed(PurePosixPath(path).parents):
-            if str(folder / "conftest.py") in files:
-                self._names |= _names_in(str(folder / "conftest.py"), files)
-        self._names |= _names_in(path, files)
+            if str(folder / "conftest.py") in files.texts:
+                self._names |= files.names_in(str(folder / "conftest.py"))
+        self._names |= files.names_in(path)
         *owners, name = name.split(".")
         decorators = []
         for owner in owners:
             node = self._names[owner]
             decorators += node.decorator_list
-            self._names |= _names_of_class(node, self._names)
+            self._names |= files.names_of_class(node, self._names)
         self._node = self._names[name]
+        self._body = [one for one in self._node.body if not isinstance(one, ast.FunctionDef)]
+        self._names |= {one.name: one for one in self._node.body if one not in self._body}
         self._decorators = [*decorators, *self._node.decorator_list]
 
     def scripts(self) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -131,7 +135,7 @@ class _Test:
         for row in islice(self._rows(), MAX_ROWS):
             names = [*SET_UP, *(arg.arg for arg in self._node.args.args if arg.arg not in row)]
             body = [one for name in names for one in self._given_by(name)]
-            body += _filled(self._node.body, row)
+            body += _filled(self._body, row)
             for before, last in self._checked(body, []):
                 yield from self._script(before, last)
 
@@ -154,6 +158,14 @@ class _Test:
         for row in product(*sides):
             yield {key: value for one in row for key, value in one.items()}
 
+    def _parameter(self, fixture: ast.FunctionDef) -> list[ast.expr]:
+        """Return [the parameter of a fixture that the test's id means], [] if it has none."""
+        given = [one.value for node in fixture.decorator_list if isinstance(node, ast.Call)
+                 for one in node.keywords if one.arg == "params"]
+        values = [(f"-{_part(fixture.name, value, n)}-" in self._label, value) for one in given
+                  for n, value in enumerate(getattr(self._value(one), "elts", []))]
+        return [value for _, value in sorted(values, key=lambda one: not one[0])[:1]]
+
     def _value(self, node: ast.expr) -> ast.expr:
         """Return the value that the file assigns to a name, or the expression itself."""
         given = self._names.get(node.id) if isinstance(node, ast.Name) else None
@@ -165,7 +177,9 @@ class _Test:
         if not isinstance(node, ast.FunctionDef):
             return []
         given = [one for arg in node.args.args for one in self._given_by(arg.arg)]
-        return [*given, *_up_to_return(node.body, [ast.Name(name, ast.Store())])]
+        body = [_Filled({PARAMETER: one}).visit(copy.deepcopy(part))
+                for one in self._parameter(node) for part in node.body] or node.body
+        return [*given, *_up_to_return(body, [ast.Name(name, ast.Store())])]
 
     def _checked(self, body: list[ast.stmt], before: list[ast.stmt]
                  ) -> Iterator[tuple[list[ast.stmt], ast.expr | None]]:
@@ -181,11 +195,12 @@ class _Test:
         """Yield the results of _checked() for one assertion or other statement."""
         expression = node.value if isinstance(node, ast.Expr) else node
         if _is_assertion(expression):
-            yield from ((before, one) for one in _asserted(expression))
+            yield from ((before, one) for one in _asserted(expression)
+                        if not (self._as_examples and isinstance(one, ast.Compare)))
         elif not isinstance(expression, ast.Constant):
             if isinstance(node, ast.Assign | ast.Expr):
                 yield before, node.value
-            if _loaded(node):
+            if _loaded(node) and not self._as_examples:
                 yield [*before, node], None
             before.append(node)
 
@@ -196,15 +211,17 @@ class _Test:
         helper = self._names.get(_text(call.func)) if isinstance(call, ast.Call) else None
         if not isinstance(helper, ast.FunctionDef) or helper.decorator_list or depth == MAX_DEPTH:
             return [node]
-        ends = [one for one in ast.walk(helper) if isinstance(one, ast.Return | ast.Yield)]
-        if ends not in ([], helper.body[-1:]):
+        body = _without_try(helper.body)
+        ends = [end for one in body for end in ast.walk(one)
+                if isinstance(end, ast.Return | ast.Yield)]
+        if ends not in ([], body[-1:]):
             return [node]
         args = [one.arg for one in helper.args.args]
         defaults = helper.args.defaults
         values = dict(zip(args[len(args) - len(defaults):], defaults, strict=True))
         values |= dict(zip(args, call.args, strict=False))
         values |= {one.arg: one.value for one in call.keywords if one.arg}
-        body = _up_to_return(_filled(helper.body, values), getattr(node, "targets", []))
+        body = _up_to_return(_filled(body, values), getattr(node, "targets", []))
         return [part for one in body for part in self._unfolded(one, depth + 1)]
 
     def _in_block(self, node: ast.stmt, before: list[ast.stmt]) -> Iterator[tuple]:
@@ -278,22 +295,45 @@ def _doctest(path: str, name: str, sources: Mapping[str, str]) -> str:
     return f"{''.join(lines)}def {EXAMPLES}():\n{indent(code, ' ')}"
 
 
-def _names_in(path: str, files: Mapping[str, str], depth: int = 0) -> Names:
-    """Return the definitions at the top level of a test file, and of the test files that it imports
-    from. Relative imports become absolute. The key of `from x import *` is its text."""
-    names: Names = {}
-    for node in ast.parse(files[path]).body:
-        if isinstance(node, ast.ImportFrom) and node.level:
-            package = PurePosixPath(path.removeprefix("src/")).parts[:-node.level]
-            module = ".".join(filter(None, (*package, node.module)))
-            node = ast.ImportFrom(module, node.names, 0) if module else ast.Import(node.names)
-        other = _imported_file(node, files)
-        bound = _bound(node)
-        if other and depth < MAX_DEPTH:
-            names |= _names_in(other, files, depth + 1)
-        else:
-            names |= dict.fromkeys([_text(node)] if "*" in bound else bound, node)
-    return names
+class _TestFiles:
+    """Look up the definitions in test files, {path: text}. Each file and class is read once."""
+
+    def __init__(self, texts: Mapping[str, str]):
+        self.texts = texts
+        self.names_in = cache(self._names_in)
+        self._of_classes: dict[ast.ClassDef, Names] = {}
+
+    def _names_in(self, path: str, depth: int = 0) -> Names:
+        """Return the definitions at the top level of a test file, and of the test files that it
+        imports from. Relative imports become absolute. The key of `from x import *` is its text."""
+        names: Names = {}
+        for node in ast.parse(self.texts[path]).body:
+            if isinstance(node, ast.ImportFrom) and node.level:
+                package = PurePosixPath(path.removeprefix("src/")).parts[:-node.level]
+                module = ".".join(filter(None, (*package, node.module)))
+                node = (ast.ImportFrom(module, node.names, 0) if module
+                        else ast.Import(node.names))
+            other = _imported_file(node, self.texts)
+            bound = _bound(node)
+            if other and depth < MAX_DEPTH:
+                names |= self.names_in(other, depth + 1)
+            else:
+                names |= dict.fromkeys([_text(node)] if "*" in bound else bound, node)
+        return names
+
+    def names_of_class(self, node: ast.ClassDef, names: Names) -> Names:
+        """Return the definitions of a test class and its bases, as statements outside of a
+        class."""
+        if node not in self._of_classes:
+            found = self._of_classes[node] = {}
+            for base in node.bases:
+                owner = names.get(_word(base))
+                if isinstance(owner, ast.ClassDef) and owner is not node:
+                    found |= self.names_of_class(owner, names)
+            for one in copy.deepcopy(node.body):
+                one = _Unselfed().visit(one)
+                found |= dict.fromkeys(_bound(one), one)
+        return self._of_classes[node]
 
 
 def _imported_file(node: ast.stmt, files: Mapping[str, str]) -> str:
@@ -303,19 +343,6 @@ def _imported_file(node: ast.stmt, files: Mapping[str, str]) -> str:
     module = f"/{node.module.replace('.', '/')}"
     return next((path for path in files
                  if f"/{path}".endswith((f"{module}.py", f"{module}/__init__.py"))), "")
-
-
-def _names_of_class(node: ast.ClassDef, names: Names) -> Names:
-    """Return the definitions of a test class and its bases, as statements outside of a class."""
-    found: Names = {}
-    for base in node.bases:
-        owner = names.get(_word(base))
-        if isinstance(owner, ast.ClassDef) and owner is not node:
-            found |= _names_of_class(owner, names)
-    for one in copy.deepcopy(node.body):
-        one = _Unselfed().visit(one)
-        found |= dict.fromkeys(_bound(one), one)
-    return found
 
 
 def _bound(node: ast.stmt) -> set[str]:
@@ -358,9 +385,14 @@ class _Filled(ast.NodeTransformer):
         is_read = isinstance(node.ctx, ast.Load) and node.id in self._values
         return copy.deepcopy(self._values[node.id]) if is_read else node
 
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if PARAMETER in self._values and _text(node) == PARAMETER:
+            return copy.deepcopy(self._values[PARAMETER])
+        return self.generic_visit(node)
+
 
 class _Folded(ast.NodeTransformer):
-    """Replace `if True:` by its body."""
+    """Replace `if True:` and `if 1 == 1:` by its body."""
 
     def visit_If(self, node: ast.If | ast.IfExp) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)
@@ -369,6 +401,13 @@ class _Folded(ast.NodeTransformer):
         return (node.body if node.test.value else node.orelse) or ast.Pass()
 
     visit_IfExp = visit_If
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        self.generic_visit(node)
+        match node:
+            case ast.Compare(ast.Constant(left), [ast.Eq()], [ast.Constant(right)]):
+                return ast.Constant(left == right)
+        return node
 
 
 def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.stmt]:
@@ -385,6 +424,12 @@ def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.st
         else:
             direct[name] = value
     return [*given, *(_Filled(direct).visit(copy.deepcopy(one)) for one in body)]
+
+
+def _without_try(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements of a function; if the last one catches errors, what it tries instead:
+    a script may show the error."""
+    return [*body[:-1], *body[-1].body] if isinstance(body[-1], ast.Try) else body
 
 
 def _up_to_return(body: list[ast.stmt], targets: list[ast.expr]) -> list[ast.stmt]:
