@@ -34,7 +34,7 @@ from codedata import records
 from codedata.analysis.analyse import analysis_stage
 from codedata.analysis.measure import coverage_stage
 from codedata.nl2repo.communities import communities_stage
-from codedata.nl2repo.recorded_facts import facts_stage
+from codedata.nl2repo.facts import facts_stage
 from codedata.nl2repo.sources import extract_stage, meta_stage
 from codedata.nl2repo.strip_tasks import (
     instructions_stage,

@@ -102,6 +102,6 @@ def test_ctrl_c_reaches_no_program_that_was_started():
                 if is_ours and "start_new_session" not in [one.arg for one in call.keywords]:
                     yield call.lineno
     outside = [path for path in MODULES   # of containers
-               if path.name not in ("shadowed.py", "replay_calls.py")
+               if path.name not in ("shadowed.py", "replay_scripts.py")
                and room(module_of(path)) != "verifier"]
     assert faults_in(outside, started) == []

@@ -8,7 +8,7 @@ from scaled import a_candidate, write_judged
 import bug_inject
 import ch
 from codedata.disk.store import Store
-from codedata.nl2repo.recorded_facts import facts_about
+from codedata.nl2repo.facts import facts_about
 from codedata.records import Answer, BugReport, RepoFacts, variant
 
 

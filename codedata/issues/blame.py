@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from codedata.suites.recorded_calls import Outcome, ReplayJob
+from codedata.suites.replayed_scripts import Outcome, ReplayJob
 
 FOREIGN = sys.stdlib_module_names | {"pytest"}    # modules that are not the project's
 OF_MODULE = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z])")

@@ -4,10 +4,10 @@ outcome differs between the two trees, and similar cases that no test has. In Py
 A script of a hidden test would show a case of that test. So one of its literals is replaced; the
 new script counts if its outcome differs between the trees in the same way.
 
-The held-out cases of a verifier must not refuse a right repair. So only literals of recorded calls
+The held-out cases of a verifier must not refuse a right repair. So only literals of tests' scripts
 change: to values that the tests use for the same argument, or to similar values of the same type
 and sign. In a text, only letters and digits change. No private name is called, and the outcome must
-have the kind and type of the recorded call.
+have the kind and type that the test's own script gives.
 """
 from __future__ import annotations
 
@@ -21,26 +21,25 @@ from itertools import islice
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
 from codedata.errors import Excluded
-from codedata.issues.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
+from codedata.issues.scripts_of_tests import CAUGHT, scripts_in, tidied
 from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
-from codedata.suites import recorded_calls
-from codedata.suites.contexts import sources_in
+from codedata.suites import replayed_scripts
 from codedata.suites.project_suite import NONE
-from codedata.suites.recorded_calls import Event, Outcome, ReplayJob, jobs_of, literals, named
+from codedata.suites.replayed_scripts import Outcome, ReplayJob, literals
 from codedata.suites.source import Files
 from codedata.tasks.folder.tests_folder import Case
 from codedata.verifier.suite import is_expected
 
-CASES = 3                  # raise it when other held-out cases are found
-MAX_RECORDED, MAX_TRIED = 40, 200   # calls; variants of them
+CASES = 4                  # raise it when other held-out cases are found
+MAX_FIRST, MAX_TRIED = 100, 200   # scripts of failing tests; variants of them
+MAX_TESTS = 40             # failing tests that are read
 MAX_DRAWN = 20             # literals drawn from a line; values and words drawn for a literal
 MAX_CHANGED, MAX_EQUAL = 60, 30   # cases that the bug changes, and others
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
-NOT_RECORDED = "no call of a failing test was recorded"
-NO_SCRIPT = "failing tests call only private names, or use objects that no script can make"
-NO_CALL = "no recorded call shows the bug in time"
+NO_SCRIPT = "failing tests call only private names, or no script can be made of them"
+NO_CALL = "no script of a failing test shows the bug in time"
 NO_OTHER = "no call with other values, as tests give them, shows the bug in time"
 # the innermost open call of a text that is cut inside its arguments: (callee, arguments before the
 # last one, keyword of the last one)
@@ -50,14 +49,14 @@ CLOSED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[([{][^()[\]{}'"]*[)
 WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # added by a replay
 MAX_JOBS = 400             # scripts of a bug
 KINDS = ("value", "warns", "returns", "silent", "raises", "fails", "other_error")
-MAX_BASES = 6              # differences that are shortened and varied
+MAX_BASES = 6              # differences that are shortened and varied for a text
+CASE_BASES = 12            # the same for cases
 MAX_VARIED = 24            # varied cases tried for one difference
 MAX_LINES = 6              # lines before the last one: longer scripts come later
 REPLAY_S = 90
 VARIED, RECORDED = "varied", "recorded"
 MAX_SHOWN = 1_000          # characters of an outcome shown to a model
 DIGITS = re.compile(r"\d+")
-PARTS = re.compile(r"(?:\.py)?::|/")   # separators in a test's id; some reports have dots instead
 WORDS, LETTERS = re.compile(r"[A-Za-z]{3,}"), re.compile("[A-Za-z]+")
 
 
@@ -107,13 +106,13 @@ class Differences:
     """Find the differences of one bug in two sandboxes, `right` and `wrong`."""
 
     def __init__(self, right: Sandbox, wrong: Sandbox, test_script: str,
-                 replay: Callable = recorded_calls.replay):
+                 replay: Callable = replayed_scripts.replay):
         self._trees, self._script, self._replay_in = (right, wrong), test_script, replay
 
     def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
         """Return the differences that the given tests show, to report in this order: varied cases
         before recorded ones. `hidden` are files of tests that are not in the trees."""
-        jobs = self._jobs(tests, hidden)[:MAX_JOBS]
+        jobs = scripts_in(self._trees[0], tests[:MAX_TESTS], hidden)[:MAX_JOBS]
         begin_step("running scripts of the tests")
         # a NameError means that a definition is missing from the script
         shown = [one for one in self._differing(jobs, RECORDED) if one.right.type != "NameError"]
@@ -123,19 +122,12 @@ class Differences:
         if not pruned:
             return []
         begin_step("running other cases")
-        known = known_in([], jobs)
+        known = known_in(jobs)
         tried = [_job(one) for base in pruned
                  for _, one in islice(resembling(base.right, *known), MAX_VARIED)]
         kinds = [one.outcomes for one in pruned]
         varied = [one for one in self._differing(tried, VARIED) if one.outcomes in kinds]
         return sorted([*varied, *pruned], key=lambda one: one.rank)
-
-    def _jobs(self, tests: Sequence[str], hidden: Files) -> list[ReplayJob]:
-        """Return scripts made from the statements of the tests."""
-        every = sources_in(self._trees[0]).files
-        tested, others = ({file.path: file.text.decode(errors="replace") for file in every
-                           if file.is_test == is_test} for is_test in (True, False))
-        return jobs_of_tests(tests, tested | hidden, others)
 
     def _pruned(self, bases: Sequence[Difference]) -> list[Difference]:
         """Return the differences with shorter scripts: only the lines that the outcome needs in
@@ -149,23 +141,22 @@ class Differences:
             shorter.append(ReplayJob(*tidied(*script)))
         return sorted(self._differing(shorter, RECORDED), key=lambda one: one.rank) or [*bases]
 
-    def held_out(self, events: Iterable[Event], tests: Iterable[str]
+    def held_out(self, failing: Sequence[ReplayJob], others: Sequence[ReplayJob]
                  ) -> tuple[list[Case], Object]:
-        """Return (cases that no test has, entries for proof.json), from the `events` of a suite of
-        which some tests fail. Raise Excluded if wrong repairs that pass the tests also pass the
-        cases: repairs that are right only for tested calls, or only for the tested values of one
+        """Return (cases that no test has, entries for proof.json), from scripts of failing tests
+        and of the others. Raise Excluded if wrong repairs that pass the tests also pass the cases:
+        repairs that are right only for tested calls, or only for the tested values of one
         argument."""
-        begin_step("running calls of the failing tests")
-        names = {PARTS.sub(".", test) for test in tests}
-        first = [event for event in events if PARTS.sub(".", event.test) in names]
-        jobs = jobs_of([*first, *events], {event.of for event in first})
-        bases = [right for right, wrong in self._outcomes(jobs[:MAX_RECORDED])
-                 if wrong and wrong.shown != right.shown]
-        if not bases:
-            reasons = (first, NOT_RECORDED), (jobs, NO_SCRIPT), (bases, NO_CALL)
-            return [], {"cases": {"none": next(why for found, why in reasons if not found)}}
+        begin_step("running scripts of the failing tests")
+        jobs = [job for job in failing if job.is_public][:MAX_FIRST]
+        shown = [Difference(right, wrong, RECORDED) for right, wrong in self._outcomes(jobs)
+                 if wrong and wrong.shown != right.shown and right.type != "NameError"]
+        if not shown:
+            return [], {"cases": {"none": NO_CALL if jobs else NO_SCRIPT}}
+        begin_step("shortening the scripts")
+        bases = [one.right for one in self._pruned(shown[:CASE_BASES])]
         begin_step("running other cases")
-        known = known_in(events, jobs)
+        known = known_in([*failing, *others, *map(_job, bases)])
         tried = {one.program: (slot, one) for base in bases for slot, one in islice(
             resembling(base, *known, edits=True), MAX_TRIED // len(bases))}
         found = []   # (slot, right outcome, whether the bug changes it)
@@ -175,7 +166,7 @@ class Differences:
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.shown])))
         killed = {slot for slot, _, is_changed in found if is_changed}
         strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
-        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # + 1 for recorded calls
+        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # + 1 for the tests' own
             raise Excluded(WEAK)
         random.Random(1).shuffle(found)
         changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]
@@ -221,17 +212,13 @@ def _job(script: Outcome) -> ReplayJob:
 
 # cases -------------------------------------------------------------------------------------------
 
-def known_in(events: Iterable[Event], jobs: Iterable[ReplayJob]
-             ) -> tuple[dict[str, dict], set[str]]:
-    """Return ({argument: {repr of a literal: the literal}} of recorded calls and of jobs, the code
-    of the jobs as a replay writes it)."""
-    slots = defaultdict(dict)
-    code = [event.expr or "" for event in events]
-    code += [one for job in jobs for one in (*job.lines, job.last)]
-    for one in dict.fromkeys(code):
+def known_in(jobs: Iterable[ReplayJob]) -> tuple[dict[str, dict], set[str]]:
+    """Return ({argument: {repr of a literal: the literal}}, the code of each script)."""
+    slots, scripts = defaultdict(dict), [[*job.lines, job.last] for job in jobs]
+    for one in dict.fromkeys(line for script in scripts for line in script):
         for start, _, value in literals(one):
             slots[_slot(one, start)][repr(value)] = value
-    return slots, {_code_of(named(Outcome(job.lines, job.last, "", "", ""))) for job in jobs}
+    return slots, {"\n".join(script) for script in scripts}
 
 
 def _slot(code: str, start: int) -> str:

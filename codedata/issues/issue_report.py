@@ -37,7 +37,7 @@ from codedata.sandbox import Sandbox, SandboxDied
 from codedata.sandbox.factory import WORKDIR, SandboxFactory
 from codedata.suites.contexts import sources_in
 from codedata.suites.project_suite import READABLE, RESULTS, reports_in, run_script
-from codedata.suites.recorded_calls import Outcome
+from codedata.suites.replayed_scripts import Outcome
 from codedata.suites.source import apply_patch
 from codedata.suites.test_results import place_of
 from codedata.texts import fill, text_of, toml_of

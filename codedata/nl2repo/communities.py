@@ -18,7 +18,7 @@ from codedata.analysis.analyse import coverage_reads
 from codedata.code.entities import branches_of
 from codedata.disk.store import Store
 from codedata.errors import Excluded
-from codedata.nl2repo.recorded_facts import facts_about, is_describable
+from codedata.nl2repo.facts import facts_about, is_describable
 from codedata.nl2repo.sources import sources_of
 from codedata.nl2repo.strip import EMPTY, Strippable
 from codedata.records import (

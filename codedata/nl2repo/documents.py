@@ -1,6 +1,6 @@
 """Write the content of documents without a model, and print content as Markdown.
 
-A function is described by its signature, its docstring and its facts (recorded_facts.py), never by
+A function is described by its signature, its docstring and its facts (facts.py), never by
 a line of its body, or by guesses from reading it. The document may not suffice to rewrite the body.
 """
 from __future__ import annotations
@@ -17,7 +17,7 @@ from posixpath import basename, dirname
 from codedata.code.calls import LANGUAGE
 from codedata.code.entities import read_sources
 from codedata.errors import Excluded
-from codedata.nl2repo.recorded_facts import facts_about, shown_facts
+from codedata.nl2repo.facts import facts_about, shown_facts
 from codedata.nl2repo.sources import readme_of
 from codedata.nl2repo.strip import python_tree
 from codedata.records import Analysis, Object, RecordedFact, RepoMeta

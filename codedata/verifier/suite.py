@@ -236,9 +236,9 @@ def answers_of(config: dict, cases: str) -> list:
     user = other_user(config["user"])
     with tempfile.TemporaryDirectory() as place, tempfile.NamedTemporaryFile() as log:
         os.chmod(place, 0o777)
-        for name in ("jobs.json", "replay_calls.py"):
+        for name in ("jobs.json", "replay_scripts.py"):
             os.chmod(shutil.copyfile(os.path.join(cases, name), os.path.join(place, name)), 0o644)
-        line = f"{config['activation']}exec python3 {place}/replay_calls.py {place}"
+        line = f"{config['activation']}exec python3 {place}/replay_scripts.py {place}"
         command = ["bash", "-c", line]
         if user:
             command = ["env", *variables(user, os.path.join(place, "home")), *command]

@@ -6,7 +6,7 @@ import pytest
 from line_tables import toml_beside
 
 from codedata.issues.blame import blamed
-from codedata.suites.recorded_calls import Outcome
+from codedata.suites.replayed_scripts import Outcome
 
 CASES = toml_beside(__file__, "blame_cases.toml")
 

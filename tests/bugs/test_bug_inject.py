@@ -16,8 +16,7 @@ from codedata.disk.store import Store
 from codedata.records import Task
 from codedata.tasks.folder.task_folder import image_of
 
-# no calls are recorded: test_held_out_cases.py is about them
-PROJECT = Project("heron", files={"pytest.ini": "[pytest]\naddopts = -p no:codedata_calls\n"})
+PROJECT = Project("heron")
 DEEP, THIRDS = "2 * depth + (depth > 14)", "2 * depth - (depth % 3 == 0)"
 ROW = ("repo", "repo_name", "image_name", "base_commit", "test_case_result")
 def an_agent(new: str) -> list[dict]:

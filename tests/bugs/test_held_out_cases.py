@@ -22,16 +22,14 @@ from codedata.issues.issue_facts import (
     NO_CALL,
     NO_OTHER,
     NO_SCRIPT,
-    NOT_RECORDED,
     WEAK,
     Differences,
     known_in,
     resembling,
 )
 from codedata.records import Rules
-from codedata.sandbox import SandboxDied
 from codedata.sandbox.docker import engine
-from codedata.suites.recorded_calls import Event, Outcome, jobs_of
+from codedata.suites.replayed_scripts import Outcome, ReplayJob
 from codedata.tasks.folder.task_folder import image_of
 from codedata.tasks.folder.tests_folder import case_files
 from codedata.tasks.prove.grader import Grader
@@ -40,18 +38,19 @@ from codedata.tasks.prove.run_suite import ScreeningRules, first_run
 from codedata.verifier.suite import is_expected
 
 
-def event(n, expr, test="t"):
-    uses = [*map(int, re.findall(r"r(\d+)\.", expr))]
-    return Event(n, test, "call", expr, expr.partition("(")[0], [], uses, "", "int", "")
+def script(code):
+    *lines, last = code.split("; ")
+    return ReplayJob(lines, last)
 
 
-def found_in(right, wrong, events, test="t"):
+def found_in(right, wrong, failing, others=()):
     """Return the held-out cases of functions without the bug and with it."""
     def replay(tree, jobs, *_, **__):
         return [Outcome(job.lines, job.last, "value", "int", str(eval(job.last, tree)))
                 for job in jobs]
 
-    return Differences(right, wrong, "", replay).held_out(events, [test])
+    return Differences(right, wrong, "", replay).held_out(
+        *([*map(script, some)] for some in (failing, others)))
 
 
 def cases_of(patch, run, environment, **sandbox):
@@ -67,10 +66,8 @@ m.cut('a, b', 3)
 m.cut(min(1, 2), 6)
 m.sizes([10, 20], 5)
 m.each(7)
-m.Nest(6)
-r7.count(1)
-m.Nest('r1', 5)
-r9.count(1)
+m.Nest(6).count(1)
+r1 = m.Nest('r1', 5); r1.count(1)
 m.sizes([20], 0)"""
 NEAR = """a number keeps the sign before it and is near
 m.move(None, 'k', -2)
@@ -156,11 +153,9 @@ r1 = m.Nest('r1', 5); r1.count(1)
 
 @pytest.mark.parametrize("rule", NEAR.split("\n\n"))
 def test_variants_are_near_what_tests_give_an_argument_and_are_no_tested_calls(rule):
-    events = [event(*one) for one in enumerate(CALLS.split("\n"))]
     _, code, *variants = rule.split("\n")
-    *lines, last = code.split("; ")
-    base = Outcome(lines, last, "value", "str", "")
-    found = resembling(base, *known_in(events, jobs_of(events)))
+    base = Outcome(*vars(script(code)).values(), "value", "str", "")
+    found = resembling(base, *known_in(map(script, CALLS.split("\n"))))
     codes = {"; ".join([*one.lines, one.last]) for _, one in found}
     assert [one for one in variants if (one[2:] in codes) == (one[0] == "-")] == []
 
@@ -176,21 +171,20 @@ def test_a_long_script_has_few_variants_each_once_in_an_order_of_its_own(code):
     assert 99 < len({*first} - {code}) == len(first) < 999
 
 
-@pytest.mark.parametrize("name", ["tests/test_m.py::A::test_x[a/b]", "tests.test_m.A::test_x[a/b]"])
-def test_the_calls_of_a_failing_test_are_found_by_each_name_of_it_and_before_any_limit(name):
-    trees = {"f": abs, "g": abs}, {"f": lambda n: n + (n < 100), "g": abs}
-    events = [event(n, f"f({n})", "other") for n in range(100, 600)]
-    events += [event(n, f"{'fg'[n > 700]}({n % 99})", "tests/test_m.py::A::test_x[a/b]")
-               for n in range(800, 699, -1)]
-    cases, entries = found_in(*trees, events, name)
-    assert entries["strength"] == {"killed": 2, "tried": 2} and (["f(8)"], "value", "8") in cases
-    assert not found_in(*trees, events, "test_x")[0]
+def test_scripts_of_failing_tests_become_cases_with_the_values_of_all_tests():
+    trees = {"f": max, "g": abs}, {"f": lambda a, b: max(a, b) + 1, "g": abs}
+    cases, entries = found_in(*trees, ["g(7)", "f(50, 1)"], ["f(600, 2)", "f(700, 3)", "f(50, 3)"])
+    assert entries["strength"] == {"killed": 3, "tried": 3}
+    assert (["f(600, 1)"], "value", "600") in cases and (["f(50, 2)"], "value", "50") in cases
+    called = {code for (code,), *_ in cases}
+    assert not called & {"f(50, 1)", "f(50, 3)", "f(600, 2)"}   # tests have these calls
+    assert not any(code.startswith("g") for code in called)     # it does not show the bug
 
 
 def test_a_bug_that_only_tested_values_show_is_kept_and_one_that_one_argument_shows_is_weak():
     def cases(wrong):
         right = {"f": lambda a, *rest: a}
-        return found_in(right, {"f": wrong}, [event(1, "f(50, 6, 7, 8)")])
+        return found_in(right, {"f": wrong}, ["f(50, 6, 7, 8)"])
 
     alike, about = cases(lambda *given: 0 if given == (50, 6, 7, 8) else given[0])
     assert about == {"cases": {"none": NO_OTHER, "equal": len(alike)}}
@@ -209,14 +203,10 @@ def test_a_held_out_text_has_other_letters_and_digits_in_the_shape_of_a_test_s()
 
 def test_no_case_calls_a_private_name_and_the_reason_why_there_is_none_is_true():
     trees = {"_f": abs, "g": abs}, {"_f": lambda n: 0, "g": abs}
-    for events, reason in (([], NOT_RECORDED), ([event(1, "_f(8)")], NO_SCRIPT),
-                           ([event(1, "g(8)")], NO_CALL)):
-        assert found_in(*trees, events) == ([], {"cases": {"none": reason}})
+    for failing, reason in (([], NO_SCRIPT), (["_f(8)"], NO_SCRIPT), (["g(8)"], NO_CALL)):
+        assert found_in(*trees, failing) == ([], {"cases": {"none": reason}})
 
 
-FULL = """if [ -e /tmp/codedata-calls ]; then   # while calls are recorded
-head -c 300M /dev/zero >/tmp/full; sleep 60; fi
-"""
 VALUES = """{'b': 1, 'a': (2.0,)} == {'a': (2.0000000000001,), 'b': 1}
 {'b': True, 'a': 0} == {'a': 0, 'b': True}
 <Fare 3> == <Fare 3>
@@ -279,12 +269,9 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
 
 
 @pytest.mark.docker
-def test_what_nothing_else_can_show_has_no_cases_and_a_dead_sandbox_says_nothing(heron):
+def test_what_nothing_else_can_show_has_no_cases(heron):
     """In fly(), which takes nothing, nothing can vary."""
     patch = diff('    return "away"', '    return "home"')
     run = first_run(environment_of(), patch, factory_of(), RUN, ScreeningRules(0.5))
     assert cases_of(patch, run, environment_of()) == (
         [], {"cases": {"none": NO_OTHER, "equal": 0}})
-    full = environment_of(test_script=f"{FULL}{environment_of().test_script}")
-    with pytest.raises(SandboxDied, match="over the disk limit"):
-        cases_of(patch, run, full, disk_limit="100MB")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from line_tables import toml_beside
 
 from codedata.issues.issue_texts import FORMS, HOLE, report_text
-from codedata.suites.recorded_calls import Outcome
+from codedata.suites.replayed_scripts import Outcome
 
 CASES = toml_beside(__file__, "issue_text_cases.toml")
 

@@ -3,7 +3,6 @@ import subprocess
 
 import pytest
 from conftest import edit, ledger_lines, run_script
-from heron_environment import TEST_SCRIPT
 from proof_heron import BROKEN, BUG, BUG_LINE, GOLD_LINE, HERON, diff, write_root
 from proof_heron import heron as heron  # a fixture
 from proven import bugs_in
@@ -44,9 +43,8 @@ def read_task(root, name: str) -> Task:
 
 @pytest.fixture
 def root(heron, tmp_path):
-    """Make a root with heron's environment and analysis; the images of its bugs go in the end. No
-    calls are recorded: test_held_out_cases.py is about them."""
-    write_root(tmp_path, test_script=TEST_SCRIPT.replace("-q", "-q -p no:codedata_calls"))
+    """Make a root with heron's environment and analysis; the images of its bugs go in the end."""
+    write_root(tmp_path)
     yield tmp_path
     for name in bugs_in(tmp_path):
         engine.connect().remove_image(f"codedata-bug/{name}", force=True)

@@ -3,7 +3,7 @@ import pytest
 
 from codedata.issues.issue_facts import RECORDED, Difference
 from codedata.issues.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
-from codedata.suites.recorded_calls import Outcome, ReplayJob
+from codedata.suites.replayed_scripts import Outcome, ReplayJob
 
 FILES = {
     "tests/conftest.py": "import pytest\n\n@pytest.fixture\ndef nest():\n    eggs = [2]\n"

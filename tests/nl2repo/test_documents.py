@@ -18,7 +18,7 @@ from codedata.nl2repo.documents import (
     public_api,
     used_in,
 )
-from codedata.nl2repo.recorded_facts import MAX_SHOWN
+from codedata.nl2repo.facts import MAX_SHOWN
 from codedata.records import RepoMeta
 
 BROOK = '''"""Brooks, and how they run."""

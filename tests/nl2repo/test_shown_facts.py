@@ -12,7 +12,7 @@ from root import read_json, write_json
 from stripped import TEMPLATE, a_fact, steps
 
 from codedata.disk.store import Store, all_readable
-from codedata.nl2repo.recorded_facts import facts_about, is_describable, shown_facts
+from codedata.nl2repo.facts import facts_about, is_describable, shown_facts
 from codedata.nl2repo.strip_tasks import TaskDocument, instruction_of
 from codedata.records import Candidate, RepoFacts, Task, parse
 from codedata.tasks.folder.task_folder import image_of, verifier_config
@@ -55,18 +55,21 @@ from tern import band, days, leg, legs
 
 def test_leg():
     assert leg(30, 10) == 1.0
-    assert [leg(miles) for miles in range(0, 400, 20)] == list(range(20))
+    for miles in (0, 20, 50, 300):
+        assert leg(miles) == miles / 20
     with pytest.raises(ValueError):
         leg(-1)
 
 
-def test_band():
-    assert {band(weight) for weight in range(60, 180, 10)} == {"light", "fit", "heavy"}
+@pytest.mark.parametrize("weight, kind", [(60, "light"), (100, "fit"), (170, "heavy")])
+def test_band(weight, kind):
+    assert band(weight) == kind
 
 
 def test_legs():
     assert legs([1, 0]) == 1
-    assert [days(text) for text in ("1,2", "3")] == [[1, 2], [3]]
+    for text, found in (("1,2", [1, 2]), ("3", [3])):
+        assert days(text) == found
 '''
 PROJECT = Project("tern", files={"tern.py": TERN, "test_tern.py": TESTS})
 LEG = "tern.py::leg"
@@ -83,7 +86,7 @@ for path in ("/logs/verifier/reward.txt", "/logs/verifier/cases.json", "/tests/c
         raise SystemExit(path)
     except OSError:
         pass
-if program.endswith("replay_calls.py") and not os.fork():
+if program.endswith("replay_scripts.py") and not os.fork():
     os.setsid()
     os.closerange(0, 100)
     folder = os.path.dirname(program)
@@ -167,7 +170,7 @@ def test_a_repository_becomes_documents_with_facts_and_tasks_and_no_code_forges_
     assert done.returncode == 0, done.stderr
     assert "left out: 1 function: too few facts" in done.stderr
     first = facts_of(root)
-    assert len(first.facts) > 20 and first.measured["changed"] == []
+    assert len(first.facts) > 12
     told = {one["code"][-1]: one["told"] for one in first.facts}
     for text in ("", "?!"):
         wrong = f"ValueError: invalid literal for int() with base 10: {text!r}"

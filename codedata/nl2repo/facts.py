@@ -1,11 +1,12 @@
-"""Record the facts of a repository, and choose the facts that a function's document shows: the step
-`facts` of nl2repo.py. A call with a text in tests is also tried with the empty text and with a
-broken one.
+"""Find the facts of a repository, and choose the facts that a function's document shows: the step
+`facts` of nl2repo.py. A fact is a script made from a test, with its outcome. A call with a text is
+also tried with the empty text and with a broken one.
 """
 from __future__ import annotations
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,21 +14,21 @@ from pathlib import Path
 from codedata.checks.secrets import credential_in
 from codedata.code.entities import Entity, all_entities
 from codedata.disk.store import Derived, Store
-from codedata.errors import Excluded
+from codedata.issues.scripts_of_tests import scripts_in
 from codedata.nl2repo.sources import sources_of
-from codedata.records import Coverage, Environment, RecordedFact, RepoFacts, SourceCopy
+from codedata.records import Environment, RecordedFact, RepoFacts, SourceCopy
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import mask_of
 from codedata.suites.environments import JUDGED_BY, labelled, open_environment
-from codedata.suites.recorded_calls import Outcome, ReplayJob, distinct, jobs_of, record, replay
-from codedata.suites.test_results import counts
-from codedata.tasks.prove.outcomes import PASSED, known_results, time_limit
+from codedata.suites.replayed_scripts import Outcome, ReplayJob, distinct, replay
+from codedata.tasks.prove.outcomes import PASSED, known_results
 from codedata.texts import CONTROL
 
-FACTS = 2                  # raise it when other facts are recorded
+FACTS = 3                  # raise it when other facts are found
 REPLAY_S = 900             # seconds for all scripts of a repository
+MAX_OF_CALLEE = 40         # scripts of one callee
 # Facts with one or two outcomes show 51 % of the small faults in a function's body; facts with more
 # outcomes 74 %; a docstring shows none of them (22 functions of isodate and simpleeval)
 MAX_SHOWN, MIN_OUTCOMES = 12, 3
@@ -39,46 +40,47 @@ TRIED = "(''", "'?!'"      # the empty text, and a broken one
 
 
 def facts_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
-    """Return the step that records the facts of repositories."""
+    """Return the step that finds the facts of repositories."""
     return Stage(
-        "nl2repo.facts", make=partial(record_facts, root, host), identity={"facts": FACTS},
+        "nl2repo.facts", make=partial(find_facts, root, host), identity={"facts": FACTS},
         reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
         also_reads=(Reads(Store(root, SourceCopy), ("files",), made_by="nl2repo.extract",
-                      same="base_commit"),
-                Reads(Store(root, Coverage), ("contexts",), optional=True, same="base_commit")),
+                      same="base_commit"),),
         writes=Writes(Store(root, RepoFacts)),
         after="nl2repo.py --steps extract", then="nl2repo.py --steps relationship")
 
 
-def record_facts(root: Path, host: SandboxFactory, environment: Environment, copy: SourceCopy,
-                 coverage: Coverage | None) -> RepoFacts:
-    """Return the facts of a repository. Tests whose outcome changes while calls are recorded give
-    none. Raise Excluded if it is known that calls of its tests cannot be recorded."""
+def find_facts(root: Path, host: SandboxFactory, environment: Environment, copy: SourceCopy
+               ) -> RepoFacts:
+    """Return the facts of a repository, from its tests that always pass."""
     name, started = environment.repo_name, time.monotonic()
-    if coverage and coverage.contexts == "none":
-        raise Excluded(f"its calls cannot be recorded: {coverage.reason}.", name)
-    limit_s = 5 * time_limit(environment, host.run_timeout_s)
+    passed = [test for test, status in known_results(environment).items() if status == PASSED]
     with (labelled(host, name, "nl2repo") as label,
           open_environment(environment, host, label) as sandbox):
-        begin_step("tests, with their calls recorded")
-        run, events = record(sandbox, environment.test_script, limit_s)
-        begin_step("running the calls again")
-        jobs = jobs_of(events)
+        begin_step("reading its tests")
+        jobs = _some_of_each_callee(scripts_in(sandbox, passed, as_examples=True))
         jobs += text_jobs(jobs)
+        begin_step("running scripts of its tests")
         outcomes = replay(sandbox, jobs, environment.test_script, prune=True, total_s=REPLAY_S)
     found = distinct(one for one in outcomes
-                     if one and not credential_in([one.program, one.text])
+                     if one and one.direct and one.type != "NameError"
+                     and not credential_in([one.program, one.text])
                      and not CONTROL.search(one.program + one.text))
     entities = all_entities(sources_of(root, name))[0]
-    status = run.statuses
-    changed = [test for test, before in known_results(environment).items()
-               if before == PASSED and status.get(test) != PASSED]
     return RepoFacts(
         environment.repo, name, environment.base_commit,
         [fact_of(one, entities) for one in found],
-        {"tests": counts(run.results), "events": len(events), "scripts": len(jobs),
-         "suite_seconds": run.seconds, "changed": sorted(changed)},
-        round(time.monotonic() - started, 1))
+        {"tests": len(passed), "scripts": len(jobs)}, round(time.monotonic() - started, 1))
+
+
+def _some_of_each_callee(jobs: Iterable[ReplayJob]) -> list[ReplayJob]:
+    """Return the scripts with public names, at most MAX_OF_CALLEE of those whose last expressions
+    call the same name first."""
+    of_callees = defaultdict(list)
+    for job in jobs:
+        if job.is_public:
+            of_callees[(CALLED.search(job.last) or [job.last])[0]].append(job)
+    return [job for found in of_callees.values() for job in found[:MAX_OF_CALLEE]]
 
 
 def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:

@@ -1,17 +1,16 @@
 """Run scripts in a sandbox, each in its own process, and record the outcomes of their last
 expressions.
 
-    python3 replay_calls.py FOLDER
+    python3 replay_scripts.py FOLDER
 
 FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
 all; and `jobs`. A job has the `lines` of a script; its `last` expression, or "" where the last line
-may raise and nothing is printed; the outcome that was `recorded`, or null; and whether its lines
-are to be pruned. Each of three processes imports the project once and forks for each script: with
-another seed for hashes, in another working directory, the third with a clock 400 days later.
-FOLDER/answers.json gets for each job its script and outcome, if this is as recorded and the same in
-all three processes, or null. It runs on Python 3.9 and later and imports nothing from its package.
+may raise and nothing is printed; and whether its lines are to be pruned. Each of three processes
+imports the project once and forks for each script: with another seed for hashes, in another working
+directory, the third with a clock 400 days later. FOLDER/answers.json gets for each job its script
+and outcome, if this is the same in all three processes, or null. It runs on Python 3.9 and later
+and imports nothing from its package.
 """
-import collections
 import datetime
 import dis
 import gc
@@ -48,13 +47,13 @@ def main(folder):
 def answered(job, workers):
     """Return the answer to a job (its script, pruned if wanted, with its outcome) or None."""
     lines = job["lines"]
-    first = workers[0].run(lines, job["last"], job["recorded"])
-    if first["kind"] not in ("value", "raises") or not first.get("agrees", True):
+    first = workers[0].run(lines, job["last"])
+    if first["kind"] not in ("value", "raises"):
         return None
     last = first["last"]
     if job["prune"]:
         lines = pruned(lines, last, first, workers[0])
-    runs = [worker.run(lines, last, None, observe=worker is workers[0]) for worker in workers]
+    runs = [worker.run(lines, last, observe=worker is workers[0]) for worker in workers]
     is_same = all(told(run) == told(first) for run in runs)
     return {**runs[0], "lines": lines, "last": last} if is_same else None
 
@@ -70,7 +69,7 @@ def pruned(lines, last, outcome, worker):
     while size:
         for at in range(len(lines) - size, -size, -size):
             fewer = lines[:max(at, 0)] + lines[at + size:]
-            if trials and told(worker.run(fewer, last, None)) == told(outcome):
+            if trials and told(worker.run(fewer, last)) == told(outcome):
                 lines = fewer
             trials = max(0, trials - 1)
         size //= 2
@@ -93,9 +92,9 @@ class Worker:
             [sys.executable, os.path.abspath(__file__), "serve"], env=self.env,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
-    def run(self, lines, last, recorded, observe=False):
+    def run(self, lines, last, observe=False):
         """Return the outcome of a script."""
-        line = json.dumps([lines, last, recorded, observe]) + "\n"
+        line = json.dumps([lines, last, observe]) + "\n"
         if time.monotonic() > self.end:
             return {"kind": "late"}
         try:
@@ -210,7 +209,7 @@ def answer_in_child(script, given, end):
         os._exit(0)
 
 
-def outcome_of(lines, last, recorded, observe, source):
+def outcome_of(lines, last, observe, source):
     """Return the outcome of a script: the kind is value, raises, opaque or fails."""
     names, ran, is_last = {"__name__": "__main__"}, Ran(source), False
     if observe:
@@ -236,15 +235,11 @@ def outcome_of(lines, last, recorded, observe, source):
         found = {"kind": "raises" if is_last else "fails", "type": type(error).__name__,
                  "text": message_of(error)[:MAX_TEXT], "last": last,
                  "mro": [one.__name__ for one in type(error).__mro__]}
-        if recorded is not None:
-            found["agrees"] = recorded["raised"] == found["type"]
     else:
         sys.settrace(None)
         sys.setprofile(None)
         found = {"kind": "value", "type": type(value).__name__, "text": text[:MAX_TEXT],
                  "last": last, "as_printed": str(value) == text}
-        if recorded is not None:
-            found["agrees"] = not recorded["raised"] and is_recorded(value, recorded)
         if len(text) > MAX_TEXT or " object>" in text:
             found["kind"] = "opaque"
     if " at 0x" in found["text"] or source in found["text"]:
@@ -256,18 +251,6 @@ def outcome_of(lines, last, recorded, observe, source):
 def message_of(error):
     """Return the text of an exception, without the path in that of an ImportError."""
     return str(error).replace(" ({})".format(getattr(error, "path", None)), "")
-
-
-def is_recorded(value, recorded):
-    """Return whether a value equals the recorded one, as far as this was recorded."""
-    if recorded["result"] is None:
-        return recorded["type"] == type(value).__name__ or type(value) is list
-    names = dict(vars(collections), collections=collections, datetime=datetime)
-    try:
-        before = eval(recorded["result"], names)
-    except Exception:
-        return False
-    return before == value or before != before or (type(value) is list and sorted(before) == value)
 
 
 class Ran:

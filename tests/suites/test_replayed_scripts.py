@@ -1,0 +1,141 @@
+"""Check that scripts run with a project, each in a process of its own, without a container."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from root import read_json
+
+from codedata.suites import replayed_scripts
+from codedata.suites.replayed_scripts import ReplayJob, given_to_run
+from codedata.texts import text_of
+
+SOURCE = '''
+import datetime, os, random, time
+
+class Nest:
+    def __init__(self, *eggs): self.eggs = list(eggs)
+    def add(self, egg): self.eggs.append(egg)
+    def each(self): return (egg.upper() for egg in self.eggs)
+    def kinds(self): return set(self.eggs)
+
+def echo(value): return value
+def refuse(depth): raise ValueError(f"too deep: {depth}")
+def day(): return datetime.date.today().isoformat()
+def year(): return datetime.datetime.now().year + time.localtime().tm_year
+def roll(): return random.random()
+def hashed(text): return hash(text)
+def here(): return os.getcwd()
+def own_path(): return __file__
+def lost(): raise OSError(__file__)
+def order(text): return [*{*text.split()}]
+'''
+
+
+def run_program(*words: object, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True,
+                          timeout=200, **options)
+
+
+def project(folder: Path, **files: str) -> Path:
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seconds=3, total_s=150):
+    """Return the outcomes of jobs, as replay() does in a sandbox."""
+    place.mkdir()
+    (place / "jobs.json").write_text(json.dumps(
+        given_to_run(str(source), jobs, seconds, total_s, prune)))
+    (place / "replay.py").write_text(text_of("codedata.suites.programs", "replay_scripts.py"))
+    done = run_program(place / "replay.py", place, cwd=source)
+    assert done.returncode == 0 and done.stdout == "", done
+    answers = read_json(place / "answers.json")
+    return [replayed_scripts._outcome(one) for one, _ in zip(answers, jobs, strict=True)]
+
+
+def test_a_script_keeps_the_lines_that_its_outcome_needs(tmp_path):
+    source = project(tmp_path / "source", heron=SOURCE)
+    lines = ["from heron import Nest, echo", "nest = Nest('a')", "echo(1)", "nest.add('b')",
+             "nest.add('b')", "Nest()"]
+    each, kinds, wrong = replayed(source, tmp_path / "place", [ReplayJob(lines, last) for last in (
+        "nest.each()", "nest.kinds()", "nest.sizes()")], prune=True)
+    assert (each.lines, each.last, each.shown) == (
+        [*lines[:2], *lines[3:5]], "list(nest.each())", "['A', 'B', 'B']")
+    assert (kinds.last, kinds.shown) == ("sorted(nest.kinds())", "['a', 'b']")
+    assert len(kinds.lines) == 3   # one nest.add('b') is enough
+    assert wrong.shown == "AttributeError: 'Nest' object has no attribute 'sizes'"
+    assert {path for path, _ in each.direct} == {"heron.py"} == {*each.ran}
+
+
+@pytest.mark.parametrize("last", [
+    "day()", "year()", "roll()", "hashed('a')", "here()", "own_path()", "lost()",
+    "order('a b c d e f g h i j')", "echo(object())", "echo('/tmp/x')", "echo([1] * 9999)"])
+def test_what_varies_or_nobody_may_show_has_no_outcome(tmp_path, last):
+    source = project(tmp_path / "source", heron=SOURCE)
+    jobs = [ReplayJob(["from heron import *"], one) for one in (last, "refuse(3)")]
+    found, raised = replayed(source, tmp_path / "place", jobs)
+    assert found is None and raised.shown == "ValueError: too deep: 3"
+
+
+@pytest.mark.parametrize(("script", "is_public"), [
+    ("f(1)", True), ("__file__", True), ("f(_=1)", True), ("nest._peek()", False),
+    ("f(_depth=1)", False), ("from heron import _inner", False), ("f(", False)])
+def test_a_script_is_public_if_all_its_names_are(script, is_public):
+    assert ReplayJob([], script).is_public == ReplayJob([script], "").is_public == is_public
+
+
+def test_hostile_scripts_are_bounded_and_what_comes_after_them_still_runs(tmp_path):
+    source = project(tmp_path / "source", heron='''
+import os, signal, sys, time
+class Endless:
+    def __repr__(self):
+        while True: pass
+class Large:
+    def __repr__(self): return "x" * 10**8
+class Deep:
+    def __repr__(self): return repr(self)
+class Rude:
+    def __repr__(self): os._exit(3)
+class Wrong(Exception):
+    def __str__(self): return 3
+def wrong(): raise Wrong
+def end(): sys.exit(0)
+def fork():
+    if not os.fork():
+        os.setsid()
+        time.sleep(30)
+    return 1
+def kill(): os.kill(os.getppid(), signal.SIGKILL)
+def shut(): os.closerange(3, 256)
+def write():
+    for number in range(256):
+        try: os.write(number, b'{"kind": "value", "text": "forged"}\\n')
+        except OSError: pass
+def fine(): return print("fine") or 1
+''')
+    words = ["Endless()", "Large()", "Rude()", "Deep()", "wrong()", "end()", "kill()", "shut()",
+             "write()", "fork()", "fine()", "fine(", "'\\ud800'"]
+    jobs = [ReplayJob(["from heron import *"], word) for word in words]
+    found = replayed(source, tmp_path / "place", jobs, seconds=1)
+    told = {word: one.shown for word, one in zip(words, found, strict=True) if one}
+    assert told.pop("fork()") == told.pop("fine()") == "1"
+    assert told.keys() <= {"fine(", "'\\ud800'"}
+
+
+def test_a_script_that_prints_nothing_ends_as_its_last_line_does(tmp_path):
+    source = project(tmp_path / "source", heron="def part(n): return 1 // n\n")
+    jobs = [ReplayJob(["import heron", *(f"heron.part({n})" for n in numbers)], "")
+            for numbers in ("1", "10", "01")]
+    fine, raised, broken = replayed(source, tmp_path / "place", jobs)
+    assert (fine.shown, fine.program) == ("", "import heron\nheron.part(1)\n")
+    assert raised.type == "ZeroDivisionError" and broken is None
+
+
+def test_a_module_that_never_ends_its_import_takes_the_time_that_is_given_and_no_more(tmp_path):
+    source = project(tmp_path / "source", heron="while True: pass\n")
+    job = ReplayJob(["import heron"], "heron.x")
+    assert replayed(source, tmp_path / "place", [job] * 9, total_s=3) == [None] * 9
