@@ -6,7 +6,7 @@ Eight steps. Only doc_part2 and doc_part1 ask a model; with --writer template th
   extract        a copy of the source
   coverage       the lines that each test runs: analyze.py's step
   meta           the project's metadata
-  facts          recorded calls of the tests: the examples in documents made without a model
+  facts          scripts made from the tests, and their outcomes: examples in documents
   relationship   analysis, communities, screen, patches, proof: patches that the tests detect
   doc_part2      a document for each function of a task
   doc_part1      a document for the project

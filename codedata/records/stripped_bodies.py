@@ -33,12 +33,12 @@ class RecordedFact(TypedDict):
 
 @dataclass(frozen=True)
 class RepoFacts(OfRepository):
-    """Hold the facts of a repository: nl2repo/_facts/<repo_name>.json. A fact is a call from the
-    repository's tests, as a standalone script with its outcome."""
+    """Hold the facts of a repository: nl2repo/_facts/<repo_name>.json. A fact is a script made
+    from a test of the repository, with its outcome."""
 
     directory = "nl2repo/_facts"
     facts: list[RecordedFact]
-    measured: Object         # {tests, events, scripts, suite_seconds, changed}
+    measured: Object         # {tests, scripts}
     seconds: Seconds
 
 
