@@ -25,7 +25,7 @@ class HeldOutCases:
     """Find the cases of candidates. The scripts of a suite are made once."""
 
     def __init__(self):
-        self._scripts: dict[str, list[ReplayJob]] = {}   # of the stable tests, by repository
+        self._scripts: dict[str, list[ReplayJob]] = {}   # stable tests, by repository
         self._locks = defaultdict(threading.Lock)   # one reading of a suite at a time
 
     def of(self, run: FirstRun, proof: CandidateProof) -> tuple[list[Case], Object]:
