@@ -74,8 +74,8 @@ def find_facts(root: Path, host: SandboxFactory, environment: Environment, copy:
 
 
 def _some_of_each_callee(jobs: Iterable[ReplayJob]) -> list[ReplayJob]:
-    """Return the scripts with public names, at most MAX_OF_CALLEE for each name that is called first
-    in last expressions."""
+    """Return the scripts with public names, at most MAX_OF_CALLEE of each name that a last line
+    calls first."""
     of_callees = defaultdict(list)
     for job in jobs:
         if job.is_public:

@@ -248,7 +248,7 @@ def test_scripts_of_cases_cannot_read_what_has_to_come_of_them():
 @pytest.mark.docker
 def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
     """Grade the gold, another right repair, and wrong ones that the tests of heron reward."""
-    task = prove(environment_of(), BUG, cases=HeldOutCases().of)
+    task = prove(environment_of(), BUG, "i.held.1", HeldOutCases().of)
     expected = json.loads(content_of(task.tests["cases/expected.json"]))
     assert len(expected) == sum(task.proof["cases"].values())
     assert task.proof["strength"]["killed"] > 1
