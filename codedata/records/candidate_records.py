@@ -88,9 +88,9 @@ class Candidate:
         direction, faults = data["config"]["direction"], []
         if direction not in KIND_OF:
             faults.append(f"`direction` is not one of {', '.join(KIND_OF)}")
-        if data["kind"] not in PROVEN_KINDS:
+        elif data["kind"] not in PROVEN_KINDS:
             faults.append(f"`kind` is not one of {', '.join(PROVEN_KINDS)}")
-        if (data["kind"] == PULL_REQUEST) != (direction == SOLVES):
+        elif (data["kind"] == PULL_REQUEST) != (direction == SOLVES):
             faults.append(f"`kind` {data['kind']} does not go with that `direction`")
         if direction == SOLVES and not data.get("tests"):
             faults.append("a solution needs a tests.patch")

@@ -41,7 +41,8 @@ def print_reasons(reasons: list[str]) -> None:
 
 
 def _first_line(text: str, max_chars: int = 120) -> str:
-    return text.partition("\n")[0][:max_chars]
+    line = text.partition("\n")[0]
+    return line if len(line) <= max_chars else f"{line[:max_chars - 1]}…"
 
 
 def plan_line(plan, reads: str, writes: str) -> str:
