@@ -53,7 +53,12 @@ def fixture():
     import tempfile
     return pathlib.Path(tempfile.mkdtemp())
 """
-FIXTURES = {name: ast.parse(FOLDER).body[0] for name in ("tmp_path", "tmpdir")}
+KNOWN = {name: ast.parse(FOLDER).body[0] for name in ("tmp_path", "tmpdir")} | {
+    "os": ast.parse("import os").body[0]}   # what every test may use
+# {call of pytest's `monkeypatch`: a statement that does the same with its arguments}
+PATCHES = {"setenv": "os.environ[{0}] = {1}", "delenv": "os.environ.pop({0}, None)",
+           "setattr": "setattr({0}, {1}, {2})", "setitem": "{0}[{1}] = {2}",
+           "chdir": "os.chdir({0})"}
 COPIED = re.compile(rf"((?:src\.)?([\w.]*)){COPY}(\w+)\.txt.*")
 SHOWN = ast.Call | ast.Compare | ast.Name | ast.Attribute | ast.Subscript | ast.BinOp | ast.UnaryOp
 BLOCKS = ast.With | ast.For | ast.If | ast.Try
@@ -83,7 +88,7 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Map
             given = read if path else _TestFiles({"": _doctest(*place_of(test, sources), sources)})
             scripts = _Test(test, path, name or EXAMPLES, given, as_examples).scripts()
             found.append([*islice(scripts, MAX_SCRIPTS)])
-    scripts = [one for turn in zip_longest(*found) for one in turn if one]
+    scripts = [one for turn in zip_longest(*found) for one in turn if one and any(one)]
     return [ReplayJob([*lines], last) for lines, last in dict.fromkeys(scripts)]
 
 
@@ -91,7 +96,8 @@ def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
     """Return a script with the imports that it uses, without branches never taken and needless
     names: aliases of other names, short literals used once, and values that only the last
     expression uses, if the line before assigns them."""
-    nodes = _Folded().visit(ast.parse("\n".join([*lines, last]))).body
+    nodes = [node for node in _Folded().visit(ast.parse("\n".join([*lines, last]))).body
+             if not isinstance(node, ast.Pass)]
     for at in reversed(range(len(nodes) - 1)):
         if _is_needless(nodes, at, bool(last)):
             filled = _Filled({nodes[at].targets[0].id: nodes[at].value})
@@ -128,7 +134,7 @@ class _Test:
 
     def __init__(self, test: str, path: str, name: str, files: _TestFiles, as_examples: bool):
         self._label, self._as_examples = f"-{test.partition('[')[2][:-1]}-", as_examples
-        self._names: Names = {**FIXTURES}
+        self._names: Names = {**KNOWN}
         for folder in reversed(PurePosixPath(path).parents):
             if str(folder / "conftest.py") in files.texts:
                 self._names |= files.names_in(str(folder / "conftest.py"))
@@ -321,7 +327,7 @@ class _TestFiles:
         """Return the definitions at the top level of a test file, and of the test files that it
         imports from. Relative imports become absolute. The key of `from x import *` is its text."""
         names: Names = {}
-        for node in ast.parse(self.texts[path]).body:
+        for node in _Unpatched().visit(ast.parse(self.texts[path])).body:
             if isinstance(node, ast.ImportFrom) and node.level:
                 package = PurePosixPath(path.removeprefix("src/")).parts[:-node.level]
                 module = ".".join(filter(None, (*package, node.module)))
@@ -371,6 +377,20 @@ def _bound(node: ast.stmt) -> set[str]:
 
 def _imported(alias: ast.alias) -> str:
     return alias.asname or alias.name.partition(".")[0]
+
+
+class _Unpatched(ast.NodeTransformer):
+    """Replace calls of `monkeypatch` by plain statements, and `import a, b` by two statements."""
+
+    def visit_Import(self, node: ast.Import) -> list[ast.stmt]:
+        return [ast.Import([one]) for one in node.names]
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        match node.value:
+            case ast.Call(ast.Attribute(ast.Name("monkeypatch"), word), args) if word in PATCHES:
+                with suppress(IndexError):
+                    return ast.parse(PATCHES[word].format(*map(_text, args))).body[0]
+        return node
 
 
 class _Unselfed(ast.NodeTransformer):

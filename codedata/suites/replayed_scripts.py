@@ -37,14 +37,17 @@ class ReplayJob:
 
     @property
     def is_public(self) -> bool:
-        """Return whether the script has only public names."""
+        """Return whether the script has only public names, and others that it defines itself."""
         try:
             tree = ast.parse("\n".join([*self.lines, self.last]))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return False
-        names = (getattr(node, kind, None) for node in ast.walk(tree)
+        nodes = [*ast.walk(tree)]
+        own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        names = (getattr(node, kind, None) for node in nodes
                  for kind in ("attr", "id", "arg", "name", "module"))
-        parts = [part for name in names if isinstance(name, str) for part in name.split(".")]
+        parts = [part for name in names if isinstance(name, str) and name not in own
+                 for part in name.split(".")]
         return not any(part[:1] == "_" and not part.endswith("__") and part.strip("_")
                        for part in parts)
 

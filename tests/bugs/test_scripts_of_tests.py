@@ -6,8 +6,20 @@ from codedata.issues.scripts_of_tests import CAUGHT, jobs_of_tests, tidied
 from codedata.suites.replayed_scripts import Outcome, ReplayJob
 
 FILES = {
-    "tests/conftest.py": "import pytest\n\n@pytest.fixture\ndef nest():\n    eggs = [2]\n"
-                         "    yield eggs\n    eggs.clear()\n",
+    "tests/conftest.py": """import pytest, heron
+
+@pytest.fixture
+def nest():
+    eggs = [2]
+    yield eggs
+    eggs.clear()
+
+@pytest.fixture(params=['low', 'high'])
+def tide(request, monkeypatch):
+    if request.param == 'high':
+        monkeypatch.setenv('TIDE', '9')
+    return heron.Tide(request.param)
+""",
     "tests/base.py": """import unittest
 import heron
 
@@ -70,6 +82,14 @@ def test_sides(is_left):
     left.see(b)
     assert b.x() == left.wade("x")
 
+def test_tide(tide):
+    def depth(n):
+        try:
+            return wade(tide, n)
+        except ValueError:
+            return None
+    assert depth(3) == 4
+
 class TestBird(Base):
     def test_deep(self):
         self.deep("x")
@@ -115,6 +135,9 @@ def scripts(test: str) -> list[str]:
     ("TestBird::test_deep", "import heron\n> heron.Bird().wade('x')"),
     ("TestBird::test_deep", "import heron\n> heron.Bird().wade('y')"),
     ("test_state", "from heron import fly\nfly([2])"),
+    ("test_tide[high]", "import os\nimport heron\nfrom heron import wade\n"
+     "os.environ['TIDE'] = '9'\n> wade(heron.Tide('high'), 3)"),
+    ("test_tide[low]", "import heron\nfrom heron import wade\n> wade(heron.Tide('low'), 3)"),
     ("test_sides[True]", "from heron import Bird\none = Bird()\nother = Bird()\n"
      "a, b = (one, other)\na.see(b)\n> a.wade('x')"),
     ("test_sides[True]", "from heron import Bird\nBird()")])
@@ -122,6 +145,14 @@ def test_a_test_becomes_scripts_without_its_framework(test, script):
     found = scripts(test)
     assert script in found
     assert not [one for one in found if "pytest" in one or "self" in one or "Check" in one]
+
+
+def test_examples_compare_nothing_with_what_the_test_expects_and_end_in_a_value():
+    tests = ["tests/test_bird.py::test_rows[a-1]", "tests/test_bird.py::test_warns"]
+    every = jobs_of_tests(tests, FILES, {})
+    examples = jobs_of_tests(tests, FILES, {}, as_examples=True)
+    assert sorted(examples, key=every.index) == [
+        job for job in every if job.last and "==" not in job.last]
 
 
 def test_only_the_parameters_that_the_id_names_are_filled_in_and_other_tests_are_no_scripts():
