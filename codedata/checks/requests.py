@@ -45,8 +45,8 @@ def request_problems(text: str, new_names: Iterable[str], min_words: int
 def own_words(message: str) -> str:
     """Return a commit's message without lines added by git and its host; may be ""."""
     text = _without_squash_list(TRAILERS.sub("", message.strip()))
-    text = re.sub(r"\A(?:Merge .*|(.*?) \(#\d+\))$", r"\1", text, flags=re.MULTILINE)
-    return OF_BOTS.sub("", text).strip()
+    text = OF_BOTS.sub("", re.sub(r"\AMerge .*", "", text)).strip()
+    return re.sub(r"\A(.*) \(#\d+\)$", r"\1", text, flags=re.MULTILINE)
 
 
 def _without_squash_list(text: str) -> str:

@@ -113,12 +113,12 @@ class TextWriter:
 
     def _with_script(self, task: Task, commit: Commit, text: str) -> str:
         """Return a request's own text. Add a script of a failing test with its outputs before and
-        after the request, if a rule is against the text, or it names nothing that its tests use.
-        """
+        after the request, if a rule is against the text, or it is a title only, or it names nothing
+        that its tests use."""
         names = [{*NAME.findall(one)} - LANGUAGE_WORDS for one in (
             text, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
         rules = request_problems(text, task.new_names, self._min_words)
-        if set.intersection(*names) and not any(rules):
+        if "\n" in text and set.intersection(*names) and not any(rules):
             return text
         try:
             report = self._reporter.make(task).problem_statement

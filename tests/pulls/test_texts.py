@@ -73,7 +73,7 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
      "Herons sink\n\nIn mud: deep."),
     ("Sink\n\nIt closes #3.\n\nCo-authored-by: E <e@x>\nCLoses https://x.org/a/pull/7\nFixes #5",
      "Sink\n\nIt closes #3."),
-    ("Merge pull request #7 from birds/mud\n\nHerons sink", "Herons sink"),
+    ("Merge pull request #7 from birds/mud\n\nHerons sink (#7)", "Herons sink"),
     ("Fix: sinking", "Fix: sinking"),
     ("Merge pull request #7 from birds/mud\n\nFIX: sinking\n\nNote: deep mud raises MudError",
      "FIX: sinking\n\nNote: deep mud raises MudError"),
