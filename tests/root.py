@@ -116,12 +116,12 @@ def files_under(folder: Path) -> dict[str, bytes]:
 
 
 def read_json(path: Path):
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(path.read_text())
 
 
 def json_lines(path: Path) -> list:
     """Return the rows of a JSON lines file, [] where there is none."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = path.read_text() if path.exists() else ""
     return [json.loads(line) for line in text.split("\n") if line]
 
 
@@ -206,8 +206,7 @@ class Root(type(Path())):
         """
         more = more if "[leak]" in more else f"{NO_LEAK_JUDGE}\n{more}"
         lines = [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **(llm or {})}.items()]
-        (self / "chain.toml").write_text("[llm]\n" + "\n".join(lines) + "\n" + more,
-                                         encoding="utf-8")
+        (self / "chain.toml").write_text("[llm]\n" + "\n".join(lines) + "\n" + more)
         return self
 
     def with_model(self, fake, more: str = "", **llm) -> Root:

@@ -25,7 +25,7 @@ from codedata.errors import RunStopped, Trouble
 from codedata.llm import Models
 from codedata.run.talk import showing
 
-PAGE = (REPO / "docs/agents.md").read_text(encoding="utf-8")
+PAGE = (REPO / "docs/agents.md").read_text()
 EXAMPLE = '''
 from codedata import Agent, LLMServerHTTP, SandboxLocal, SCRIPT_BASH_FUNC, ToolBashExecutor
 sandbox = SandboxLocal(python_bin="python3", scripts=[SCRIPT_BASH_FUNC])

@@ -259,7 +259,7 @@ def test_paths_are_from_where_bash_is(sandbox):
 def test_what_is_created_is_what_was_given(sandbox, tmp_path, text):
     create_file(sandbox, "a/b.txt", text)
     sandbox.get(f"{sandbox.workdir}/a/b.txt", tmp_path)
-    assert (tmp_path / "b.txt").read_text(encoding="utf-8") == text
+    assert (tmp_path / "b.txt").read_text() == text
 
 
 # tests -------------------------------------------------------------------------------------------

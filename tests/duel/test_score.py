@@ -23,7 +23,7 @@ from codedata.settings import DuelSettings
 
 RULES = DuelSettings(min_instances=0)
 WORDS = {"C": ("challenger", 1), "K": ("king", 0), "D": ("draw", 0.5)}
-BY_HAND = (Path(__file__).parent / "score_cases.txt").read_text(encoding="utf-8")
+BY_HAND = (Path(__file__).parent / "score_cases.txt").read_text()
 
 
 def by_hand(heading: str) -> list:

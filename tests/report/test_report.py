@@ -54,7 +54,7 @@ def made(root, verdicts: dict, panel=("a",), steps: dict | None = None, more: st
 
 
 def report_text(root) -> str:
-    return (root / "report/report.md").read_text(encoding="utf-8")
+    return (root / "report/report.md").read_text()
 
 
 def run_without_effect(root, *flags) -> str:
@@ -68,7 +68,7 @@ def run_without_effect(root, *flags) -> str:
 def tables(root, file="report/report.md") -> dict[str, list[dict[str, str]]]:
     """Return {heading: rows of the tables below it, as {column: cell}}, without escapes."""
     found, rows, columns = {}, [], None
-    for line in (root / file).read_text(encoding="utf-8").split("\n"):
+    for line in (root / file).read_text().split("\n"):
         if line.startswith("#"):
             rows = found.setdefault(line.lstrip("# "), [])
         cells = [unescape(re.sub(r"\\(.)", r"\1", cell.strip()))
