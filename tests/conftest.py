@@ -56,11 +56,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEY = "sk-test-4f9a1c77b2"   # a key that must turn up nowhere
-SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_BEARER_TOKEN",
-                 "OPENAI_API_KEY", "OPENAI_BASE_URL", "PIPELINE_PROXY",
-                 "HF_TOKEN", "HUGGINGFACE_API_KEY", "GITHUB_TOKEN", "GITHUB_API_URL",
-                 "REQUESTS_CA_BUNDLE", "DUEL_MODE", "DUEL_HOW", "DUEL_SOURCE", "HTTP_PROXY",
-                 "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+SETTINGS_FROM = """CHUTES_API_KEY CHUTES_BASE_URL LLM_BASE_URL QIANFAN_BEARER_TOKEN
+    OPENAI_API_KEY OPENAI_BASE_URL PIPELINE_PROXY HF_TOKEN HUGGINGFACE_API_KEY GITHUB_TOKEN
+    GITHUB_API_URL REQUESTS_CA_BUNDLE DUEL_MODE DUEL_HOW DUEL_SOURCE
+    HTTP_PROXY HTTPS_PROXY ALL_PROXY http_proxy https_proxy all_proxy"""
+
+
 def pytest_addoption(parser):
     parser.addoption("--root", default="runs", help="the folder that the demos filled (-m demo)")
 
@@ -114,7 +115,7 @@ def _nothing_of_the_user(tmp_path, monkeypatch):
     folder.
     """
     monkeypatch.chdir(tmp_path)
-    for name in SETTINGS_FROM:
+    for name in SETTINGS_FROM.split():
         monkeypatch.delenv(name, raising=False)
 
 

@@ -69,19 +69,24 @@ LIKE = {"package__json": '{"version": "1", "devDependencies": {"mocha": "1", "es
         "uv__lock": "1", "gen__js": "1", "setup__py": "1"}
 
 
-# what the next commit changes | whether it asks for nothing else
-@pytest.mark.parametrize("file, old, new, like", [
-    ("uv__lock", "1", "2", True), ("package__json", '"version": "1"', '"version": "2"', True),
-    ("package__json", ', "eslint": "1"', "", True), ("package__json", '"eslint"', '"x"', False),
-    ("package__json", '"mocha": "1", ', "", True), ("package__json", '"1"}', '"2"}', True),
-    ("package__json", '"lint"', '"install"', False), ("gen__js", "1", "2", False),
-    ("setup__py", "1", "2", False),
-    ("pyproject__toml", "]\n", ']\ndependencies = ["six"]\n', False)])
+# what the next commit changes: a file, old, new | whether it asks for nothing else
+@pytest.mark.parametrize("file, old, new, like", rows("""
+uv__lock        | 1              | 2                      | alike
+package__json   | "version": "1" | "version": "2"         | alike
+package__json   | , "eslint": "1" |                       | alike
+package__json   | "eslint"       | "x"                    |
+package__json   | "mocha": "1",  |                        | alike
+package__json   | "1"}           | "2"}                   | alike
+package__json   | "lint"         | "install"              |
+gen__js         | 1              | 2                      |
+setup__py       | 1              | 2                      |
+pyproject__toml | version = "1.0" | dependencies = ["six"] |
+"""))
 def test_a_commit_asks_for_no_more_than_another(package, file, old, new, like):
     files = LIKE | {"pyproject__toml": (package / "pyproject.toml").read_text()}
     facts = read_facts(write(package, **files))
     changed = write(package, **files | {file: files[file].replace(old, new)})
-    assert (read_facts(changed).asked <= facts.asked) == like
+    assert (read_facts(changed).asked <= facts.asked) == bool(like)
 
 
 # what a repository says --------------------------------------------------------------------------
@@ -378,8 +383,7 @@ def test_a_debian_package_is_named_by(recipe, row):
 @pytest.mark.parametrize("log", [
     "E   assert 1 == 2", "ModuleNotFoundError: No module named 'heron.fast'\n"
     "E   ImportError: No module named 'test_heron'",
-    "E   Exception: must ``pip install egret[art]`` to draw"],
-    ids=["nothing", "its own module", "an extra of another project"])
+    "E   Exception: must ``pip install egret[art]`` to draw"])
 def test_a_log_that_shows_nothing_new_teaches_nothing(package, log):
     write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\n'
                                    'art = ["pillow>=9"]\n')

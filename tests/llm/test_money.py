@@ -226,7 +226,7 @@ def test_earlier_calls_whose_price_is_known_by_now_count_in_a_budget(tmp_path, f
     assert fake_llm.n_requests == 3
 
 
-@pytest.mark.parametrize("compacted", [False, True], ids=["", "compacted"])
+@pytest.mark.parametrize("compacted", [False, True])
 def test_earlier_calls_without_usage_are_unknown_not_free(tmp_path, fake_llm, priced, compacted):
     tmp_path.with_prompts(2)
     fake_llm.script(Say(TURN, usage=None))
