@@ -256,19 +256,6 @@ def test_a_refused_request_fails_its_item_at_once_and_says_what_to_mend(
     assert fake_llm.n_requests == 2
 
 
-def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
-    tmp_path.with_prompts(1)
-    tmp_path.with_settings({"model": "wrong"},
-                           '[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n'
-                           f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}/"\n'
-                           'headers = { "X-Team" = "data" }\n')
-    assert run_here(king.main, tmp_path) == 0
-    request = fake_llm.requests[0]
-    assert (request.body["model"], request.body["temperature"]) == ("own", 0.5)
-    assert request.headers["x-team"] == "data"
-    assert request.path == "/v1/chat/completions"
-
-
 # kept replies ------------------------------------------------------------------------------------
 
 def test_after_a_kill_rejected_replies_are_tries_and_spoilt_ones_are_paid(

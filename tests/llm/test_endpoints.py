@@ -45,7 +45,8 @@ def openrouter(request: Request):
     whole = completion(request)["choices"]
     if "task 3" in request.last and len(whole) > 1:
         whole[0] |= {"finish_reason": "error", "error": {"code": 502, "message": "upstream"}}
-    return completion(request, *whole) if request.body["provider"] == "a" else Status(400)
+    is_ours = request.body["provider"] == "a" and request.headers["x-team"] == "data"
+    return completion(request, *whole) if is_ours else Status(400)
 
 
 def vllm(request: Request):
@@ -78,6 +79,7 @@ extra_body = { provider = "a" }
 [endpoints.openrouter]
 base_url = "{url}/api/v1"
 api_key_env = "OPENROUTER_API_KEY"
+headers = { X-Team = "data" }
 """
 VLLM = """[king]
 samples = 3
