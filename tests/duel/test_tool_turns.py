@@ -207,6 +207,13 @@ def test_a_result_is_never_cut_off_from_its_call():
         assert messages[-1]["tool_call_id"] == "d8"
 
 
+WRONG = """{"messages": [{"role": "user"}]}
+{"messages": [{"role": "user", "content": 3}]}
+{"tools": [3]}
+{"assistant": {"content": "a", "tool_calls": [{}]}}
+{"assistant": 3}"""
+
+
 def test_records_without_tools_are_written_and_compared_as_before():
     fields = {"instance_id": "a", "messages": HISTORY[:1], "assistant": "x"}
     assert "tools" not in values_of(Answer(**fields))
@@ -214,8 +221,7 @@ def test_records_without_tools_are_written_and_compared_as_before():
     read = partial(parse, Prompt, where="p.json")
     base = {**fields, "repo": "r", "language": "l", "turn": 0}
     assert read({**base, "messages": HISTORY}).tools is None
-    for field, wrong in (("messages", [{"role": "user"}]), ("tools", [3]),
-                         ("messages", [{"role": "user", "content": 3}]),
-                         ("assistant", {"content": "a", "tool_calls": [{}]}), ("assistant", 3)):
+    for wrong in map(json.loads, WRONG.splitlines()):
+        field, = wrong
         with pytest.raises(BrokenRecord, match=f"`{field}`"):
-            read({**base, field: wrong})
+            read({**base, **wrong})
