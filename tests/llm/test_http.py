@@ -80,14 +80,13 @@ def test_waits_between_tries_grow_from_retry_wait_s(fake_llm):
     assert all(gap > least for gap, least in zip(fake_llm.gaps(), (0.04, 0.08, 0.16), strict=True))
 
 
-@pytest.mark.parametrize("headers", [{"X-Team": "Größe €"}, {"X-Team": "a\nb"}],
-                         ids=["not latin-1", "line end"])
-def test_a_header_that_cannot_be_sent_is_trouble_not_a_bug(fake_llm, headers):
+@pytest.mark.parametrize("value", ["Größe €", "a\nb"])
+def test_a_header_that_cannot_be_sent_is_trouble_not_a_bug(fake_llm, value):
     """requests raises ValueErrors of its own before anything is sent."""
     client = http()
     with pytest.raises(Trouble):
         client.send(fake_llm.base_url, client.endpoint("x", 1), lambda *_: None, data=b"{}",
-                    headers=headers)
+                    headers={"X-Team": value})
 
 
 def test_never_more_calls_in_flight_than_the_endpoint_allows_and_connections_are_used_again(
