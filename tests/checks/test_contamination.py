@@ -86,9 +86,9 @@ def kinds(benchmarks: Benchmarks, *texts: str, **fields: str) -> list[str]:
     return [hit.kind for hit in hits_of(benchmarks, *texts, **fields)]
 
 
-def added(*lines: str, path: str = "x.py") -> str:
+def added(*lines: str) -> str:
     """Return a patch that adds lines."""
-    return f"--- a/{path}\n+++ b/{path}\n@@ -1,0 +1,{len(lines)} @@\n" + "".join(
+    return f"--- a/x.py\n+++ b/x.py\n@@ -1,0 +1,{len(lines)} @@\n" + "".join(
         f"+{line}\n" for line in lines)
 
 
