@@ -49,16 +49,12 @@ def root(tmp_path, fake_llm):
     return tmp_path
 
 
-def text_of(request) -> str:
-    return json.dumps(request.body)
-
-
 def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     run_main(king.main, root)
     first, single = (request.body for request in fake_llm.requests[:2])
     assert json.dumps(first["tools"]) == json.dumps(TOOLS)   # in the order that models know
     assert first["messages"][2]["tool_calls"] == HISTORY[2]["tool_calls"]
-    assert "thought apart" not in text_of(fake_llm.requests[0])
+    assert "thought apart" not in json.dumps(first)
     assert first["parallel_tool_calls"] and "parallel_tool_calls" not in single
     assert "one or more calls of the tools" in first["messages"][-1]["content"]
     assert "exactly one call of one of the tools" in single["messages"][-1]["content"]
