@@ -34,8 +34,7 @@ from codedata.suites.project_suite import run_script, run_suite
 from codedata.suites.test_results import parse
 from codedata.texts import tomllib
 
-LOGS, PROJECTS, NODE = (toml_beside(__file__, f"{name}.toml")
-                        for name in ("logs", "projects", "node"))
+LOGS, PROJECTS = (toml_beside(__file__, name) for name in ("logs.toml", "projects.toml"))
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -521,7 +520,7 @@ def test_the_runner_is_found_behind_linters_and_coverage():
                     "-O output=/tmp/results/mocha-1.xml)")
 
 
-@pytest.mark.parametrize("row", NODE["runner"], ids=lambda row: row["command"])
+@pytest.mark.parametrize("row", LOGS["runner"], ids=lambda row: row["command"])
 def test_a_runner_is_asked_for_a_report(row):
     assert [step.line(1) for step in chain({"test": row["command"]}, "test")] == [row["line"]]
 
@@ -648,7 +647,7 @@ def test_only_the_dependency_that_brings_a_copy_of_the_project_keeps_it(tmp_path
     assert not (tmp_path / "node_modules/other/node_modules").exists()
 
 
-@pytest.mark.parametrize("row", NODE["project"])
+@pytest.mark.parametrize("row", LOGS["project"])
 def test_a_project_is_installed_as_its_people_do_and_then_without_its_lock(tmp_path, row):
     lines = row["lines"]
     write_files(tmp_path, {path: text.replace("LONG", "#" * 2_000_000)

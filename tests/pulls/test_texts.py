@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import item_calls, settings_for
-from line_tables import toml_beside
 
 from codedata.code.patches import diff_of
 from codedata.errors import Excluded, ItemFailed
@@ -69,10 +68,27 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
     assert own_text(replace(COMMIT, issue="It sinks. ")) == "It sinks.\n"
 
 
-@pytest.mark.parametrize("row", toml_beside(__file__, "own_texts.toml")["text"])
-def test_what_git_and_its_host_have_added_is_no_part_of_a_text(row):
-    text = own_text(replace(COMMIT, description=row["description"]))
-    assert text == (f"{row['left']}\n" if row["left"] else "")
+@pytest.mark.parametrize(("description", "text"), [
+    ("Herons sink (#7)\n\nIn mud: deep.\n\nCo-authored-by: E <e@x>\nChange-Id: I12",
+     "Herons sink\n\nIn mud: deep."),
+    ("Sink\n\nIt closes #3.\n\nCo-authored-by: E <e@x>\nCLoses https://x.org/a/pull/7\nFixes #5",
+     "Sink\n\nIt closes #3."),
+    ("Merge pull request #7 from birds/mud\n\nHerons sink", "Herons sink"),
+    ("Fix: sinking", "Fix: sinking"),
+    ("Merge pull request #7 from birds/mud\n\nFIX: sinking\n\nNote: deep mud raises MudError",
+     "FIX: sinking\n\nNote: deep mud raises MudError"),
+    ("Sink (#7)\n\n* Sink\nlow\n\n* wip\n\n* fix\n\nMud\nis deep.\n\n* one\n* more\n\n---------\n\n"
+     "Signed-off-by: E <e@x>", "Sink\n\n* Sink\nlow\n\nMud\nis deep.\n\n* one\n* more"),
+    ("Merge pull request #7 from birds/mud\n\nSink\n\n----------\nDeep.\nBy mud-tidy[bot]\n\n"
+     "for more, see https://pre-commit.ci\n(cherry picked)", "Sink\n\nDeep.\n\n(cherry picked)"),
+    ("Merge branch 'mud'\n\n# Conflicts:\n#\tsrc/mud.py\n#\ttests/mud.py", ""),
+    ("Raise mud\n\nBumps [mud](https://x.org) from 1.0 to 2.\nIt is deep.",
+     "Raise mud\n\nIt is deep."),
+    ("[pre-commit.ci] autoupdate\n\nhooks", "[pre-commit.ci] autoupdate\n\nhooks"),
+    ("Sink\n\n* They sink.", "Sink\n\n* They sink."),
+    ("Sink\n\nThus:\n\n* They\n\n* sink", "Sink\n\nThus:\n\n* They\n\n* sink")])
+def test_what_git_and_its_host_have_added_is_no_part_of_a_text(description, text):
+    assert own_text(replace(COMMIT, description=description)) == (f"{text}\n" if text else "")
 
 
 def test_entries_in_a_changelog_are_words_of_a_request_that_solves_no_issue():
