@@ -43,7 +43,7 @@ from browser import chromium, show  # noqa: E402, F401  fixtures
 from fake_llm import HANG, FakeLLM  # noqa: E402
 from heron_environment import heron_image  # noqa: E402, F401  fixture
 from heron_project import image_name, repository, source  # noqa: E402, F401  fixtures
-from root import QUICK, Root, read_json, write_json  # noqa: E402
+from root import QUICK, Root, read_json, write_files, write_json  # noqa: E402
 
 import king  # noqa: E402
 from codedata.llm.costs import Money  # noqa: E402
@@ -56,11 +56,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 KEY = "sk-test-4f9a1c77b2"   # a key that must turn up nowhere
-SETTINGS_FROM = ("CHUTES_API_KEY", "CHUTES_BASE_URL", "LLM_BASE_URL", "QIANFAN_BEARER_TOKEN",
-                 "OPENAI_API_KEY", "OPENAI_BASE_URL", "PIPELINE_PROXY",
-                 "HF_TOKEN", "HUGGINGFACE_API_KEY", "GITHUB_TOKEN", "GITHUB_API_URL",
-                 "REQUESTS_CA_BUNDLE", "DUEL_MODE", "DUEL_HOW", "DUEL_SOURCE", "HTTP_PROXY",
-                 "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+SETTINGS_FROM = """CHUTES_API_KEY CHUTES_BASE_URL LLM_BASE_URL QIANFAN_BEARER_TOKEN
+    OPENAI_API_KEY OPENAI_BASE_URL PIPELINE_PROXY HF_TOKEN HUGGINGFACE_API_KEY GITHUB_TOKEN
+    GITHUB_API_URL REQUESTS_CA_BUNDLE DUEL_MODE DUEL_HOW DUEL_SOURCE
+    HTTP_PROXY HTTPS_PROXY ALL_PROXY http_proxy https_proxy all_proxy"""
+
+
 def pytest_addoption(parser):
     parser.addoption("--root", default="runs", help="the folder that the demos filled (-m demo)")
 
@@ -114,7 +115,7 @@ def _nothing_of_the_user(tmp_path, monkeypatch):
     folder.
     """
     monkeypatch.chdir(tmp_path)
-    for name in SETTINGS_FROM:
+    for name in SETTINGS_FROM.split():
         monkeypatch.delenv(name, raising=False)
 
 
@@ -147,15 +148,11 @@ def answered_root(_answered, tmp_path):
 @pytest.fixture
 def heron(tmp_path):
     """Write a module with two tests, and its row in ROOT/repos.jsonl; return ROOT."""
-    folder = tmp_path / "heron"
-    folder.mkdir()
-    (folder / "heron.py").write_text("def wade():\n    return 'slowly'\n")
-    (folder / "test_heron.py").write_text(
+    return write_files(tmp_path, {
+        "heron/heron.py": "def wade():\n    return 'slowly'\n", "heron/test_heron.py":
         "import heron\n\ndef test_wade():\n    assert heron.wade() == 'slowly'\n\n"
-        "def test_name():\n    assert heron.__name__ == 'heron'\n")
-    row = {"repo": "birds/heron", "reformat_path": "heron", "stars": 3}
-    (tmp_path / "repos.jsonl").write_text(json.dumps(row) + "\n")
-    return tmp_path
+        "def test_name():\n    assert heron.__name__ == 'heron'\n",
+        "repos.jsonl": '{"repo": "birds/heron", "reformat_path": "heron", "stars": 3}\n'})
 
 
 # running scripts ---------------------------------------------------------------------------------

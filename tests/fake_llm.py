@@ -172,9 +172,8 @@ def part_of(whole: bytes | None, request: Request) -> Status:
 class FakeLLM:
     """Run the server, as a context manager; `port` to come up where something else was."""
 
-    def __init__(self, port: int = 0, latency_s: float = 0.0,
-                 certificate: tuple[str, str] | None = None):
-        self.latency_s = latency_s            # for every answer; may be changed at any time
+    def __init__(self, port: int = 0, certificate: tuple[str, str] | None = None):
+        self.latency_s = 0.0                  # for every answer; may be changed at any time
         self.files: dict[str, bytes] = {}     # what a GET of a path gives
         self.requests: list[Request] = []
         # requests whose completion was sent whole, with the client still there

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from projects import make_lean
+from root import write_files
 
 from codedata.sandbox import open_sandbox
 
@@ -23,9 +24,8 @@ def source(tmp_path):
 
 def write_source(folder: Path) -> Path:
     """Write a small module with a test, as a folder without a history."""
-    (folder / "tests").mkdir(parents=True)
-    (folder / "heron.py").write_text("def wade():\n    return 'slowly'\n")
-    (folder / "tests" / "test_heron.py").write_text("import heron\n")
+    write_files(folder, {"heron.py": "def wade():\n    return 'slowly'\n",
+                         "tests/test_heron.py": "import heron\n"})
     add_test(folder, "def test_wade():\n    assert heron.wade() == 'slowly'")
     return folder
 

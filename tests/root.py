@@ -116,12 +116,12 @@ def files_under(folder: Path) -> dict[str, bytes]:
 
 
 def read_json(path: Path):
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(path.read_text())
 
 
 def json_lines(path: Path) -> list:
     """Return the rows of a JSON lines file, [] where there is none."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = path.read_text() if path.exists() else ""
     return [json.loads(line) for line in text.split("\n") if line]
 
 
@@ -157,21 +157,12 @@ def entry(judge: str, order: str, values, rival: str = "king", **fields) -> dict
             "usage": {}, "seconds": 1.0, "marker": "", **fields}
 
 
-def a_duel(accepted: bool = True, judges=("j",), **fields) -> dict:
-    """Return _duel.json: an outcome of judges who all say the same."""
-    metrics = dict.fromkeys(METRICS, 60.0)
-    if isinstance(judges, tuple):
-        judges = {name: {"score": 60.0, "parse_rate": 0.97, "metrics": metrics, "model": name}
-                  for name in judges}
-    return {"mode": "king", "order": "both", "challenger_score": 60.0, "king_score": 40.0,
-            "margin": 20.0, "lcb": 16.0,
-            "interval": [15.5, 24.25], "instances": 55,
-            "parsed_frac": 0.9, "accepted": accepted,
-            "reasons": [] if accepted else ["margin 1.00 is below 2"], "win_margin": 2.0,
-            "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5, "min_turns": 5,
-            "resamples": 10000, "turns": 60, "turns_parsed": 54, "turns_judged": 60,
-            "metrics": metrics, "judges": judges, "panel": {},
-            "missing_answers": 0, "turns_left": 0, **fields}
+DUEL = json.loads("""{
+    "mode": "king", "order": "both", "challenger_score": 60.0, "king_score": 40.0, "margin": 20.0,
+    "lcb": 16.0, "interval": [15.5, 24.25], "instances": 55, "parsed_frac": 0.9, "win_margin": 2.0,
+    "gate_alpha": 0.05, "seed": 0, "min_valid_turn_frac": 0.5, "min_turns": 5, "resamples": 10000,
+    "turns": 60, "turns_parsed": 54, "turns_judged": 60, "panel": {}, "missing_answers": 0,
+    "turns_left": 0}""")   # a part of _duel.json
 
 
 class Root(type(Path())):
@@ -206,8 +197,7 @@ class Root(type(Path())):
         """
         more = more if "[leak]" in more else f"{NO_LEAK_JUDGE}\n{more}"
         lines = [f"{key} = {json.dumps(value)}" for key, value in {**QUICK, **(llm or {})}.items()]
-        (self / "chain.toml").write_text("[llm]\n" + "\n".join(lines) + "\n" + more,
-                                         encoding="utf-8")
+        (self / "chain.toml").write_text("[llm]\n" + "\n".join(lines) + "\n" + more)
         return self
 
     def with_model(self, fake, more: str = "", **llm) -> Root:
@@ -307,9 +297,15 @@ class Root(type(Path())):
             "score": meant.score, "parse_ok": meant.score is not None, "metrics": meant.metrics,
             "reason": "", "judges": judges, **fields})
 
-    def with_duel(self, **fields) -> Root:
-        """Write ROOT/score/_duel.json."""
-        return self.with_json("score/_duel", a_duel(**fields))
+    def with_duel(self, accepted: bool = True, judges=("j",), **fields) -> Root:
+        """Write ROOT/score/_duel.json: an outcome of judges who all say the same."""
+        metrics = dict.fromkeys(METRICS, 60.0)
+        if isinstance(judges, tuple):
+            judges = {name: {"score": 60.0, "parse_rate": 0.97, "metrics": metrics, "model": name}
+                      for name in judges}
+        reasons = [] if accepted else ["margin 1.00 is below 2"]
+        return self.with_json("score/_duel", {**DUEL, "accepted": accepted, "reasons": reasons,
+                                              "metrics": metrics, "judges": judges, **fields})
 
     def with_turn(self, name: str, bucket: str = "final", score: float | None = None,
                   repo: str = "ann/one", licence: str | None = "MIT", **fields) -> Root:

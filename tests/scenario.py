@@ -36,7 +36,7 @@ class Scenario(FakeLLM):
         super().__init__()
         is_read = isinstance(scenario, dict)
         self.scenario = scenario if is_read else json.loads(
-            (SCENARIOS / scenario).read_text(encoding="utf-8"))
+            (SCENARIOS / scenario).read_text())
         self.always(self._play)
 
     def _play(self, request: Request):

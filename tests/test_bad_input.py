@@ -50,7 +50,7 @@ fi
 """
 
 
-@pytest.mark.parametrize("n_threads", [1, 8], ids=["no worker", "some workers"])
+@pytest.mark.parametrize("n_threads", [1, 8])   # no worker, some
 def test_a_machine_that_gives_no_more_threads_is_trouble_and_what_is_in_flight_is_kept(
         tmp_path, run, fake_llm, n_threads):
     tmp_path.with_prompts(60)

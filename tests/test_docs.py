@@ -18,7 +18,7 @@ PAGES = [name for name in listed if not NOT_OURS.match(name)]
 
 
 def read(name: str) -> str:
-    return (REPO / name).read_text(encoding="utf-8")
+    return (REPO / name).read_text()
 
 
 def anchors(text: str) -> set[str]:
@@ -31,11 +31,11 @@ def anchors(text: str) -> set[str]:
 def broken_links(page) -> list[str]:
     """Return the links of a page that lead to no file, or to no heading of it."""
     broken = []
-    for link in LINK.findall(FENCED.sub("", page.read_text(encoding="utf-8"))):
+    for link in LINK.findall(FENCED.sub("", page.read_text())):
         place, _, anchor = link.partition("#")
         target = page.parent / place if place else page
         leads = target.exists() and (not anchor
-                                     or anchor in anchors(target.read_text(encoding="utf-8")))
+                                     or anchor in anchors(target.read_text()))
         if not leads and not re.match("https?:", link):
             broken.append(link)
     return broken

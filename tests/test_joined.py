@@ -98,16 +98,22 @@ def test_a_step_that_failed_stops_those_behind_it_also_where_its_record_is_optio
     assert not given and "left out: 1 (analyze.analysis failed: too slow)" in printed
 
 
-@pytest.mark.parametrize(("rule", "per_limit", "n"), [("", 1, 1), ("", 0.1, 1), ("", 2, 2),
-                                                      ("", 0, 2), ("no", 1, 2)])
+@pytest.mark.parametrize(("rule", "per_limit", "n"), rows("""
+   | 1   | 1
+   | 0.1 | 1
+   | 2   | 2
+   | 0   | 2
+no | 1   | 2
+"""))
 def test_a_limit_counts_what_no_rule_leaves_out_and_a_stage_may_make_more_for_each(
         root, run, rule, per_limit, n):
     for part in ("env", "coverage"):
         record = read_json(root / f"{part}/spanset.json")
         write_json(root / f"{part}/tern.json", {**record, "repo_name": "tern"})
-    given, printed = run("--limit", 1, "--workers", 1, by_rule=rule, per_limit=per_limit)
-    assert len(given) == n and ("wrote 1, left out 1 by a rule" in printed) == bool(rule)
-    assert ("1 more item to do" in printed) == (n == 1)
+    given, printed = run("--limit", 1, "--workers", 1, by_rule=rule,
+                         per_limit=float(per_limit))
+    assert len(given) == int(n) and ("wrote 1, left out 1 by a rule" in printed) == bool(rule)
+    assert ("1 more item to do" in printed) == (n == "1")
 
 
 def test_records_of_different_commits_are_not_put_together_and_what_is_needed_is_waited_for(

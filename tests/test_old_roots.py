@@ -2,6 +2,7 @@
 use instead. Its records are read and left alone."""
 import pytest
 from conftest import run_here
+from line_tables import rows
 from root import write_json
 from scaled import a_candidate, write_judged
 
@@ -12,21 +13,25 @@ from codedata.nl2repo.facts import facts_about
 from codedata.records import Answer, BugReport, RepoFacts, variant
 
 
-@pytest.mark.parametrize(("main", "words", "line", "todo"), [
-    (bug_inject.main, "scale", "[bug]\nprefer = 'hard'", "Take it out: the caps of [bug]"),
-    (bug_inject.main, "scale", "[bug]\nmax_model_candidates = 9", "Take it out: scale asks no"),
-    (ch.main, "", "[challenger]\nleak_retries = 3", "Take it out: a turn with a leak"),
-    (ch.main, "", "[duel]\nagreement = true", "Take it out: [challenger] how"),
-    (ch.main, "", "[challenger]\nhow = 'placebo'", "Take it out: informed is the default"),
-    (ch.main, "", "[king]\nheaders = { X = 'a' }", "Set them in the endpoint's table"),
-    (ch.main, "", "[judge]\nmodels = [{ model = 'a', headers = {} }]", "Set them in the endpoint"),
-    (ch.main, "--how placebo", "", "docs/duel.md has what"),
-    (bug_inject.main, "scale --strategy history", "", "Real changes become tasks with"),
-    (bug_inject.main, "scale --strategy rewrite", "", "A model makes bugs with bug_inject")])
+# a script with its flags | a setting | what is said
+@pytest.mark.parametrize("command, setting, todo", rows("""
+bug_inject scale | [bug] prefer = 'hard'             | Take it out: the caps of [bug]
+bug_inject scale | [bug] max_model_candidates = 9    | Take it out: scale asks no
+ch               | [challenger] leak_retries = 3     | Take it out: a turn with a leak
+ch               | [duel] agreement = true           | Take it out: [challenger] how
+ch               | [challenger] how = 'placebo'      | Take it out: informed is the default
+ch               | [king] headers = { X = 'a' }      | Set them in the endpoint's table
+ch               | [judge] models = [{ model = 'a', headers = {} }] | Set them in the endpoint
+ch --how placebo                    | | docs/duel.md has what
+bug_inject scale --strategy history | | Real changes become tasks with
+bug_inject scale --strategy rewrite | | A model makes bugs with bug_inject
+"""))
 def test_what_is_gone_is_refused_with_what_to_use_instead(
-        tmp_path, capsys, main, words, line, todo):
-    (tmp_path / "chain.toml").write_text(line)
-    assert run_here(main, tmp_path, *words.split(), "--status") == 2
+        tmp_path, capsys, command, setting, todo):
+    (tmp_path / "chain.toml").write_text(setting.replace("] ", "]\n", 1))
+    script, *flags = command.split()
+    main = {"ch": ch, "bug_inject": bug_inject}[script].main
+    assert run_here(main, tmp_path, *flags, "--status") == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"Version 0.2.0 was the last one with it. {todo}" in said
 

@@ -8,6 +8,7 @@ import a_task
 import pytest
 from conftest import REPO, run_script
 from heron_environment import an_environment
+from heron_project import git
 from proven import write_bug
 from proven_strip import write_strip
 from root import write_files
@@ -77,15 +78,11 @@ def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(rep
 
 
 def test_real_changes_come_first_then_agents_then_operators(repo, tmp_path):
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-c", "user.name=w", "-c", "user.email=w@w", *words],
-                              cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-
-    git("init", "-q")
+    git(tmp_path, "init", "-q")
     commits = []
     for n in range(2):
-        git("commit", "-q", "--allow-empty", "-m", str(n))
-        commits.append(git("rev-parse", "HEAD").strip())
+        git(tmp_path, "commit", "-q", "--allow-empty", "-m", str(n))
+        commits.append(git(tmp_path, "rev-parse", "HEAD"))
     for k, line in enumerate(['tier = "real"', 'tier = "agent"', 'tier = "real"']):
         write_files(tmp_path, {f"r/task/{k}/task.toml": f"{line}\n"})
     done, called = repo(".", "--root", "r", commit=commits[1], model=0)

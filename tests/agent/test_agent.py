@@ -25,7 +25,7 @@ from codedata.errors import RunStopped, Trouble
 from codedata.llm import Models
 from codedata.run.talk import showing
 
-PAGE = (REPO / "docs/agents.md").read_text(encoding="utf-8")
+PAGE = (REPO / "docs/agents.md").read_text()
 EXAMPLE = '''
 from codedata import Agent, LLMServerHTTP, SandboxLocal, SCRIPT_BASH_FUNC, ToolBashExecutor
 sandbox = SandboxLocal(python_bin="python3", scripts=[SCRIPT_BASH_FUNC])
@@ -129,21 +129,20 @@ def test_a_tool_that_stops_ends_the_run_and_what_stood_behind_it_is_not_run(sand
 
 @pytest.mark.parametrize("limit, error",
                          [({"max_tokens": 300}, "max_tokens is reached: 360 of 300"),
-                          ({"max_seconds": 0.05}, "max_seconds is reached"),
                           ({"max_usd": 0.005}, "max_usd is reached: 0.006 of 0.005")],
-                         ids=["tokens", "seconds", "usd"])
+                         ids=["tokens", "usd"])
 def test_a_limit_is_a_tool_stop_that_names_it(tmp_path, sandbox, limit, error):
     tmp_path.with_settings(more=PRICE)
     result = play("endless", sandbox, **limit)
-    assert result.status == "tool_stop" and error in result.error
-    assert result.iterations == 3 or "max_seconds" in limit
-    assert result.usage["cost_usd"] == pytest.approx(0.002 * result.iterations)
+    check(result, status="tool_stop", iterations=3)
+    assert error in result.error and result.usage["cost_usd"] == pytest.approx(0.006)
 
 
 def test_the_limit_of_seconds_ends_a_running_command(sandbox):
     started = time.monotonic()
     result = play(scene(bash("echo begun; sleep 60")), sandbox, max_seconds=2)
     assert time.monotonic() - started < 30 and result.cause == "seconds"
+    assert result.status == "tool_stop" and "max_seconds is reached" in result.error
     assert "begun" in result.messages[-1]["content"]
 
 
@@ -231,17 +230,11 @@ def test_every_malformed_call_is_answered_with_what_was_wrong_and_counted(sandbo
     assert answered == [call["id"] for call in calls][:-1]   # all but submit
 
 
-def test_one_bad_call_among_good_ones_is_the_only_one_that_is_not_run(sandbox):
+def test_one_bad_call_among_good_ones_is_the_only_one_that_is_not_run_and_ends_nothing(sandbox):
     calls = [["bash", {"command": "echo one"}], ["bsh", {}], ["bash", {"command": "echo three"}]]
-    result = play(scene({"calls": calls}, SUBMIT), sandbox)
-    assert result.malformed == 1
-    assert ["one" in o or "three" in o for o in observations(result)] == [True, False, True]
-
-
-def test_a_reply_with_one_good_call_is_no_malformed_one(sandbox):
-    result = play(scene({"calls": [["bsh", {}], ["bash", {"command": "true"}]]}), sandbox,
-                  max_iterations=12)
+    result = play(scene({"calls": calls}), sandbox, max_iterations=12)
     check(result, status="max_iteration", malformed=12)
+    assert ["one" in o or "three" in o for o in observations(result)] == [True, False, True] * 12
 
 
 @pytest.mark.parametrize("protocol", ["native", "text"])

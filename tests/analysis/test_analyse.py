@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 from conftest import REPO
 from line_tables import rows
-from root import read_json
+from root import read_json, write_files
 
 from codedata.analysis.analyse import analysis_of
 from codedata.code.entities import read_sources
@@ -55,11 +55,7 @@ NAMES = ["tests/test_shapes.py::test_area", "tests/test_shapes.py::TestVolume::t
 
 @pytest.fixture
 def project(tmp_path):
-    folder = tmp_path / "project"
-    (folder / "tests").mkdir(parents=True)
-    (folder / "shapes.py").write_text(SOURCE)
-    (folder / "tests/test_shapes.py").write_text(TESTS)
-    return folder
+    return write_files(tmp_path / "project", {"shapes.py": SOURCE, "tests/test_shapes.py": TESTS})
 
 
 def measured_in_sample() -> dict:

@@ -7,6 +7,7 @@ import pytest
 from a_datapoint import write_approved
 from a_task import a_datapoint
 from conftest import run_script
+from line_tables import rows
 from setups import CA_FLAGS
 
 from codedata.audit.audit_stage import has_ended
@@ -55,15 +56,16 @@ def an_audited(gold: Grade, *grades: Grade) -> Audited:
 
 # the script --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("flags, said", [
-    (["--checks", "gold,fast"], "no check: fast"),
-    (["--sandbox", "local"], "builds no images"),
-    (["--sandbox", "local", "try", "none", "a.sh"], "task.toml: is missing"),
-    (["try", "none"], "try takes the folder")])
+@pytest.mark.parametrize("flags, said", rows("""
+--checks gold,fast            | no check: fast
+--sandbox local               | builds no images
+--sandbox local try none a.sh | task.toml: is missing
+try none                      | try takes the folder
+"""))
 def test_wrong_usage_is_named_before_a_container_starts(tmp_path, flags, said):
     (tmp_path / "none/tests").mkdir(parents=True)
     (tmp_path / "a.sh").write_text("true\n")
-    done = run_script("audit.py", tmp_path, *CA_FLAGS, *flags)
+    done = run_script("audit.py", tmp_path, *CA_FLAGS, *flags.split())
     assert done.returncode == 2 and said in done.stderr
 
 

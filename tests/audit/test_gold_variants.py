@@ -134,15 +134,10 @@ def test_neighbours_are_one_cluster():
         [1, 3], [5, 8], [8], [9]]
 
 
-@pytest.mark.parametrize("path, text, line, made", [
-    ("a.py", "if x:\n    y = [\n        1]\n", 3,
-     "if x:\n    __import__('os')._exit(97)\n    y = [\n        1]\n"),
-    ("a.js", "f(\n  1);\n", 1, "process.exit(97);\nf(\n  1);\n"),
-    ("run", "#!/bin/sh\n  ls\n", 2, "#!/bin/sh\n  kill -9 $$\n  ls\n"),
-    ("a.py", "if x:\n    y()\nelif z:\n    y()\n", 3, None),   # no statement is possible before it
-    ("a.sql", "SELECT 1;\n", 1, None)])
-def test_a_program_ends_before_a_statement(path, text, line, made):
-    assert ends_before(path, text.encode(), line) == (made and made.encode())
+@pytest.mark.parametrize("case", LINES["ends"])
+def test_a_program_ends_before_a_statement(case):
+    made = ends_before(case["path"], case["text"].encode(), case["line"])
+    assert made == (case["made"].encode() if "made" in case else None)
 
 
 PYTHON = """#!/usr/bin/env python3

@@ -68,9 +68,8 @@ ROW = {"instance_id": "acme__settings-12", "repo": "acme/settings", "base_commit
 SWE_ROW = BenchmarkRow("bench", ROW["instance_id"], (ROW["instance_id"],), STATEMENT, ROW["repo"],
                        COMMIT, PATCH, TEST_PATCH)
 SWE = Benchmarks([SWE_ROW])
-OTHER_WORDS = ["the", "agent", "looks", "at", "files", "of", "its", "own", "and", "finds",
-               "nothing", "odd", "in"]
-OTHER_TEXT = " ".join(random.Random(1).choices(OTHER_WORDS, k=900)) + "\n"
+OTHER_WORDS = "the agent looks at files of its own and finds nothing odd in"
+OTHER_TEXT = " ".join(random.Random(1).choices(OTHER_WORDS.split(), k=900)) + "\n"
 
 
 def a_sample(*texts: str, instance_id: str = "", repo: str = "", base_commit: str = "",
@@ -87,9 +86,9 @@ def kinds(benchmarks: Benchmarks, *texts: str, **fields: str) -> list[str]:
     return [hit.kind for hit in hits_of(benchmarks, *texts, **fields)]
 
 
-def added(*lines: str, path: str = "x.py") -> str:
+def added(*lines: str) -> str:
     """Return a patch that adds lines."""
-    return f"--- a/{path}\n+++ b/{path}\n@@ -1,0 +1,{len(lines)} @@\n" + "".join(
+    return f"--- a/x.py\n+++ b/x.py\n@@ -1,0 +1,{len(lines)} @@\n" + "".join(
         f"+{line}\n" for line in lines)
 
 
@@ -289,16 +288,15 @@ def test_what_is_no_benchmark_is_refused_with_its_name(tmp_path, name, content, 
         Benchmarks.load([tmp_path if name == "instruction.md" else path])
 
 
-def test_a_parquet_file_of_other_columns_is_refused(tmp_path):
-    path = write(tmp_path / "a.parquet", [{"prompt": "x"}])
-    with pytest.raises(Trouble, match=r"has the columns prompt.*instance_id"):
-        Benchmarks.load([path])
-
-
-def test_a_parquet_file_with_a_text_in_bytes_is_refused(tmp_path):
+@pytest.mark.parametrize("columns, reported", rows("""
+'x' as prompt                              | has the columns prompt.*instance_id
+'x' as instance_id, 'diff'::blob as patch  | has bytes as `patch`
+"""))
+def test_a_parquet_file_of_other_columns_or_with_a_text_in_bytes_is_refused(
+        tmp_path, columns, reported):
     path = tmp_path / "a.parquet"
-    duckdb.sql(f"copy (select 'x' as instance_id, 'diff'::blob as patch) to '{path}'")
-    with pytest.raises(Trouble, match="has bytes as `patch`"):
+    duckdb.sql(f"copy (select {columns}) to '{path}'")
+    with pytest.raises(Trouble, match=reported):
         Benchmarks.load([path])
 
 

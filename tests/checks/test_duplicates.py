@@ -59,18 +59,13 @@ def test_everything_as_similar_as_the_threshold_is_listed_and_nothing_else(thres
     assert planted >= 60 and len(listed) >= planted
 
 
-def run_python(program: str, *folders, **env: str) -> str:
-    here = Path(__file__).parent
-    path = os.pathsep.join(map(str, (*folders, REPO, REPO / "tests", here)))
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                          check=True, env={**os.environ, "PYTHONPATH": path, **env}).stdout
-
-
 def test_another_process_finds_the_same():
     program = ("from test_duplicates import copies\n"
                "from codedata.checks.duplicates import near_duplicates\n"
                "print(near_duplicates(copies(40, 60)))")
-    printed = {run_python(program, PYTHONHASHSEED=seed) for seed in "12"}
+    path = os.pathsep.join(map(str, (REPO, REPO / "tests", Path(__file__).parent)))
+    printed = {subprocess.check_output([sys.executable, "-c", program], text=True, env={
+        **os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed}) for seed in "12"}
     assert printed == {f"{near_duplicates(copies(40, 60))}\n"}
 
 

@@ -68,17 +68,7 @@ def test_the_other_text_is_untouched_and_the_places_are_right():
         {"GitHub token": 2})
 
 
-@pytest.mark.parametrize("text, masked", [   # the names in braces are filled in
-    ('api_key = "{GITHUB}"', 'api_key = "[masked: GitHub token]"'),   # its own shape names it
-    ('headers = {{"X-Api-Key": "{VALUE}"}}', 'headers = {{"X-Api-Key": "[masked: API key]"}}'),
-    ("postgres://app:{VALUE}@db-1.else.dev/x",
-     "postgres://app:[masked: password in a URL]@db-1.else.dev/x"),
-    # İ: two characters in lower case
-    ('İİİ PASSWORD = "{VALUE}" İ', 'İİİ PASSWORD = "[masked: password]" İ'),
-    # n is no part of the key
-    (r'{{"out": "a\n{GITHUB}\nb"}}', r'{{"out": "a\n[masked: GitHub token]\nb"}}'),
-    ("xn{GITHUB}", "xn{GITHUB}"),
-])
+@pytest.mark.parametrize("text, masked", CASES["exact"])
 def test_exactly_the_secret_is_masked(text, masked):
     assert mask(text.format(**globals()))[0] == masked.format(**globals())
 

@@ -30,7 +30,7 @@ SCONTROL = '#!/bin/sh\n[ "$*" = "show hostnames n[1-3]" ] && printf "127.0.0.%s\
 @pytest.fixture(scope="module")
 def manifest() -> dict:
     """Return the documents of the manifest by kind."""
-    text = (REPO / "samples/cluster/raycluster.yaml").read_text(encoding="utf-8")
+    text = (REPO / "samples/cluster/raycluster.yaml").read_text()
     return {document["kind"]: document for document in yaml.safe_load_all(text)}
 
 
@@ -47,7 +47,7 @@ def test_claims_and_pods_of_the_manifest_have_the_fields_of_their_kinds_and_all_
 
 def test_the_manifest_starts_nodes_of_the_locked_ray_with_the_room_of_their_engine(manifest):
     spec = manifest["RayCluster"]["spec"]
-    lock = (REPO / "requirements.lock").read_text(encoding="utf-8")
+    lock = (REPO / "requirements.lock").read_text()
     assert re.search(r"^ray==(\S+)", lock, re.MULTILINE)[1] == spec["rayVersion"]
     workers, = spec["workerGroupSpecs"]
     params = workers["rayStartParams"]

@@ -562,6 +562,6 @@ def test_without_the_reader_of_bash_there_is_a_report_that_names_it(tmp_path):
     program = ("import sys; sys.modules['tree_sitter'] = None; import report; "
                "report.main(['--root', sys.argv[1]])")
     subprocess.run([sys.executable, "-c", program, tmp_path], cwd=REPO, check=True)
-    text = (tmp_path / "report/report.md").read_text(encoding="utf-8")
+    text = (tmp_path / "report/report.md").read_text()
     assert "| unknown → unknown |" in text and "| king |" in text and INSTALL in text
-    assert INSTALL in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert INSTALL in (tmp_path / "index.html").read_text()

@@ -1,5 +1,6 @@
 """Test which commands count as the same step."""
 import pytest
+from line_tables import rows
 
 from codedata.conversation.steps import same_step, same_turn
 from codedata.conversation.tool_calls import Effect
@@ -43,10 +44,15 @@ def test_no_command_is_another_step():
     assert not same_step("", "ls") and not same_step("ls", "")
 
 
-@pytest.mark.parametrize(("one", "other", "is_same"), [
-    ("ls look", "look ls", True), ("ls", "ls look", False), ("ls look", "ls ls", False),
-    ("edit-a edit-b ls", "edit-b ls edit-a", True), ("edit-a next-a", "next-a edit-a", False),
-    ("edit-a test", "test edit-a", False), ("ls unknown", "ls unknown", False)])
+@pytest.mark.parametrize(("one", "other", "is_same"), rows("""
+ls look          | look ls          | same
+ls               | ls look          |
+ls look          | ls ls            |
+edit-a edit-b ls | edit-b ls edit-a | same
+edit-a next-a    | next-a edit-a    |
+edit-a test      | test edit-a      |
+ls unknown       | ls unknown       |
+"""))
 def test_calls_are_the_same_in_any_order_but_edits_of_one_file_in_theirs(one, other, is_same):
     def edit(path: str, new: str) -> Effect:
         return Effect("replace", path=path, edits=(("x", new, "only"),))
@@ -54,4 +60,4 @@ def test_calls_are_the_same_in_any_order_but_edits_of_one_file_in_theirs(one, ot
                "test": Effect("run", "pytest"), "edit-a": edit("a.py", "y"),
                "next-a": edit("a.py", "z"), "edit-b": edit("b.py", "y"), "unknown": None}
     turns = [[effects[name] for name in names.split()] for names in (one, other)]
-    assert same_turn(*turns) == same_turn(*turns[::-1]) == is_same
+    assert same_turn(*turns) == same_turn(*turns[::-1]) == bool(is_same)

@@ -3,7 +3,7 @@ import json
 import subprocess
 
 import pytest
-from line_tables import toml_beside
+from line_tables import rows, toml_beside
 from tool_turns import asks, call, result
 
 from codedata.conversation.tool_calls import (
@@ -149,13 +149,18 @@ def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():
     assert editor["required"] == ["command", "path"]
 
 
-@pytest.mark.parametrize("agent, name, is_its", [
-    ("Claude Code", "execute_bash", False), ("ATIF: claude-code", "execute_bash", False),
-    ("Claude Code", "MultiEdit", True), ("Codex", "shell_command", True),
-    ("OpenHands", "terminal", True), ("rows", "execute_bash", True)])
+@pytest.mark.parametrize("agent, name, is_its", rows("""
+Claude Code       | execute_bash  |
+ATIF: claude-code | execute_bash  |
+Claude Code       | MultiEdit     | its own
+Codex             | shell_command | its own
+OpenHands         | terminal      | its own
+rows              | execute_bash  | its own
+"""))
 def test_a_known_agent_has_no_tool_of_another_one(agent, name, is_its):
     calls = [asks(call("Bash", {"command": "ls"}))] * 2 + [asks(call(name, {}))]
-    assert (name in [one["function"]["name"] for one in default_tools(agent, calls)[0]]) == is_its
+    assert (name in [one["function"]["name"] for one in default_tools(agent, calls)[0]]) == bool(
+        is_its)
 
 
 def test_a_conversation_with_calls_is_read_as_texts():

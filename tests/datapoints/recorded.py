@@ -29,12 +29,11 @@ APPROVE = ("approve_datapoint", {"category": "Debugging", "tags": "python",
                                  "languages": "python"})
 
 
-def record(folder: Path, type: str, subject: str, *turns, task: str = "") -> None:
-    """Write the trajectory of a task, by default as agents are told it; a turn is (tool,
-    arguments), a list of these, or a text."""
+def record(folder: Path, type: str, subject: str, *turns) -> None:
+    """Write the trajectory of a task; a turn is (tool, arguments), a list of these, or a text."""
     ids = itertools.count(1)
     messages = [{"role": "system", "content": ""},
-                {"role": "user", "content": task or f"Your task: {type} of {subject}."}]
+                {"role": "user", "content": f"Your task: {type} of {subject}."}]
     for turn in turns:
         message = {"role": "assistant", "content": turn if isinstance(turn, str) else None}
         if not isinstance(turn, str):

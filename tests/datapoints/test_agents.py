@@ -262,12 +262,10 @@ def test_a_builder_finds_what_an_earlier_try_has_staged(tmp_path):
     assert material(task, desk)["datapoint"] == staged
 
 
-@pytest.mark.parametrize(("passes", "n", "outside", "end", "interval"), [
-    (0, 8, False, 1, 0.32), (6, 8, False, 0, 0.41), (7, 8, True, 0, 0.53), (0, 100, True, 1, 0.04)])
-def test_wilsons_interval_decides_what_goes_back(passes, n, outside, end, interval):
-    rates = {"interval": wilson(passes / n, n)}
-    assert is_outside(rates, "backend") == outside
-    assert rates["interval"][end] == pytest.approx(interval, abs=0.01)
+@pytest.mark.parametrize(("passes", "n", "outside"), [
+    (0, 8, False), (6, 8, False), (7, 8, True), (0, 100, True)])
+def test_wilsons_interval_decides_what_goes_back(passes, n, outside):
+    assert is_outside({"interval": wilson(passes / n, n)}, "backend") == outside
 
 
 def test_rooms_let_in_as_many_as_there_are_and_a_stop_ends_the_wait():

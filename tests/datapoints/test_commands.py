@@ -31,8 +31,8 @@ from codedata.tasks.folder.task_folder import task_problem
 STEPS = {"os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree", "shutil.copytree"}
 
 
-def tool(root, *words, code: int = 0, timeout_s: int = 60) -> dict:
-    done = run_script("build_dp.py", root, "tool", *words, timeout_s=timeout_s)
+def tool(root, *words, code: int = 0) -> dict:
+    done = run_script("build_dp.py", root, "tool", *words)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout) if code < 2 else {"error": done.stderr}
 

@@ -21,6 +21,14 @@ def played(tmp_path, fake_llm, *commands, more: str = AGREE, n: int = 1, code: i
     run_main(king.main, tmp_path, code=code)
 
 
+def picks(rival: str):
+    """Return a reply that picks this command's answer of two, the other one being LOOKS[0]'s."""
+    def reply(request) -> str:
+        is_first = request.last.index(rival) < request.last.index(LOOKS[0])
+        return json.dumps({"why": "it builds", "choice": 1 if is_first else 2})
+    return reply
+
+
 def test_a_turn_whose_blind_answers_agree_leaves_the_duel_by_name(tmp_path, fake_llm):
     played(tmp_path, fake_llm, *LOOKS, *LOOKS[:2], "cat src/b.py", n=2)
     asked = fake_llm.requests
@@ -29,8 +37,7 @@ def test_a_turn_whose_blind_answers_agree_leaves_the_duel_by_name(tmp_path, fake
     assert [*read_json(tmp_path / "answer/_samples/prompts_2_1_1.json")["samples"]] == [
         turn_of(command, "I look.") for command in LOOKS[1:]]
     fake_llm.requests.clear()
-    fake_llm.always(lambda request: json.dumps({"why": "", "choice": 2 - (
-        request.last.index("cat src/b.py") < request.last.index(LOOKS[0]))}))
+    fake_llm.always(picks("cat src/b.py"))
     for _ in range(2):   # the second time nothing is asked
         printed = run_main(ch.main, tmp_path)
     assert len(fake_llm.requests) == 2
@@ -83,9 +90,7 @@ def test_a_sample_that_takes_the_kings_step_is_no_rival_and_the_record_says_what
         tmp_path, fake_llm):
     played(tmp_path, fake_llm, LOOKS[0], LOOKS[1], "make", more='[challenger]\nhow = "chosen"\n')
     fake_llm.requests.clear()
-    fake_llm.always(lambda request: json.dumps(
-        {"why": "it builds", "choice": 2 - (request.last.index("make") < request.last.index(
-            LOOKS[0]))}))
+    fake_llm.always(picks("make"))
     assert "chooses by reading only" in run_main(ch.main, tmp_path)
     first, second = (request.last for request in fake_llm.requests)
     assert first.index(LOOKS[0]) < first.index("make") and (

@@ -50,8 +50,7 @@ def test_a_judge_is_shown_the_conversation_and_two_answers_and_never_whose_they_
     for request in fake_llm.requests:
         system, user = request.messages
         assert (system["role"], user["role"]) == ("system", "user")
-        assert system["content"] == (REPO / "codedata/duel/judge.md").read_text(
-            encoding="utf-8")
+        assert system["content"] == (REPO / "codedata/duel/judge.md").read_text()
         assert "judge" in system["content"] and "MODEL 1 and MODEL 2" in system["content"]
         schema = request.body["response_format"]["json_schema"]["schema"]
         assert set(schema["properties"]) == {"reason", *METRICS}

@@ -23,7 +23,7 @@ from codedata.settings import DuelSettings
 
 RULES = DuelSettings(min_instances=0)
 WORDS = {"C": ("challenger", 1), "K": ("king", 0), "D": ("draw", 0.5)}
-BY_HAND = (Path(__file__).parent / "score_cases.txt").read_text(encoding="utf-8")
+BY_HAND = (Path(__file__).parent / "score_cases.txt").read_text()
 
 
 def by_hand(heading: str) -> list:
@@ -75,11 +75,14 @@ def turns_of(turns: str, panel: str, order: str = "both") -> list:
 
 # ---- one verdict
 
-@pytest.mark.parametrize("order, rival, verdict", [
-    # MODEL 1 was the king: 1 is the king's, 2 the challenger's
-    ("king_first", "king", "KCDKC"), ("challenger_first", "king", "CKDCK"),
-    ("king_first", "reference", "KCDKC"),
-    ("reference_first", "reference", "KCDKC"), ("challenger_first", "reference", "CKDCK")])
+@pytest.mark.parametrize("order, rival, verdict", rows("""
+# MODEL 1 was the king: 1 is the king's, 2 the challenger's
+king_first       | king      | KCDKC
+challenger_first | king      | CKDCK
+king_first       | reference | KCDKC
+reference_first  | reference | KCDKC
+challenger_first | reference | CKDCK
+"""))
 def test_picks_become_sides_and_values(order, rival, verdict):
     picks = dict(zip(METRICS, (1, 2, 0, 1, 2), strict=True))
     sides = [rival if letter == "K" else WORDS[letter][0] for letter in verdict]

@@ -49,16 +49,12 @@ def root(tmp_path, fake_llm):
     return tmp_path
 
 
-def text_of(request) -> str:
-    return json.dumps(request.body)
-
-
 def test_a_duel_of_calls_sends_the_tools_and_takes_the_call(root, fake_llm):
     run_main(king.main, root)
     first, single = (request.body for request in fake_llm.requests[:2])
     assert json.dumps(first["tools"]) == json.dumps(TOOLS)   # in the order that models know
     assert first["messages"][2]["tool_calls"] == HISTORY[2]["tool_calls"]
-    assert "thought apart" not in text_of(fake_llm.requests[0])
+    assert "thought apart" not in json.dumps(first)
     assert first["parallel_tool_calls"] and "parallel_tool_calls" not in single
     assert "one or more calls of the tools" in first["messages"][-1]["content"]
     assert "exactly one call of one of the tools" in single["messages"][-1]["content"]
@@ -207,6 +203,13 @@ def test_a_result_is_never_cut_off_from_its_call():
         assert messages[-1]["tool_call_id"] == "d8"
 
 
+WRONG = """{"messages": [{"role": "user"}]}
+{"messages": [{"role": "user", "content": 3}]}
+{"tools": [3]}
+{"assistant": {"content": "a", "tool_calls": [{}]}}
+{"assistant": 3}"""
+
+
 def test_records_without_tools_are_written_and_compared_as_before():
     fields = {"instance_id": "a", "messages": HISTORY[:1], "assistant": "x"}
     assert "tools" not in values_of(Answer(**fields))
@@ -214,8 +217,7 @@ def test_records_without_tools_are_written_and_compared_as_before():
     read = partial(parse, Prompt, where="p.json")
     base = {**fields, "repo": "r", "language": "l", "turn": 0}
     assert read({**base, "messages": HISTORY}).tools is None
-    for field, wrong in (("messages", [{"role": "user"}]), ("tools", [3]),
-                         ("messages", [{"role": "user", "content": 3}]),
-                         ("assistant", {"content": "a", "tool_calls": [{}]}), ("assistant", 3)):
+    for wrong in map(json.loads, WRONG.splitlines()):
+        field, = wrong
         with pytest.raises(BrokenRecord, match=f"`{field}`"):
-            read({**base, field: wrong})
+            read({**base, **wrong})

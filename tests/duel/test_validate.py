@@ -50,8 +50,6 @@ def test_three_answers_in_three_scores_and_the_duel_out(tmp_path, fake_llm):
     assert outcome == outcome | {
         "challenger_score": 75, "king_score": 25, "margin": 50, "accepted": True, "mode": "king",
         "order": "both", "turns": 3, "turns_parsed": 3}
-    judges = outcome["judges"]
-    assert {name: judge["score"] for name, judge in judges.items()} == {"a": 100, "b": 50}
     assert all(word in printed for word in ("accepted", "margin 50.00", "report.py"))
 
 

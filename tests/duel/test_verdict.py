@@ -6,7 +6,7 @@ import random
 import re
 
 import pytest
-from line_tables import toml_beside
+from line_tables import rows, toml_beside
 
 from codedata.duel.verdict import METRICS, Verdict, parse_verdict
 
@@ -82,27 +82,28 @@ def test_what_stands_for_a_pick(literal, expected):
     assert picks_of(parse_verdict(one(literal))) == expected
 
 
-# content, reasoning, finish_reason, the picks
-PLACES = [
-    (PLAIN, "", "stop", "12021"),
-    (PLAIN, OTHER, "stop", "12021"),
-    (PLAIN, OTHER, "length", "12021"),          # cut behind the verdict: it is there
-    ("", OTHER, "stop", "11111"),
-    (" \n", f"{PLAIN} {NESTED} {one('3')}", "stop", "11111"),   # the reasoning is read the same way
-    ("", OTHER, "length", "none"),                # cut while thinking: a draft is no verdict
-    (" \n", OTHER, "content_filter", "none"),
-    # the endpoint does not say that it stopped by itself
-    ("", OTHER, "", "none"),
-    ("no JSON here", OTHER, "stop", "none"),      # the content is not blank, so it is what counts
-    (SMALL, OTHER, "stop", "none"),
-    (one("3"), OTHER, "stop", "none"),
-    ("{", OTHER, "stop", "none"),
-    ("", "", "stop", "none"),
-]
-
-
-@pytest.mark.parametrize("content, reasoning, finish_reason, expected", PLACES)
+@pytest.mark.parametrize("content, reasoning, finish_reason, expected", rows(f"""
+{PLAIN}      |         | stop           | 12021
+{PLAIN}      | {OTHER} | stop           | 12021
+# cut behind the verdict: it is there
+{PLAIN}      | {OTHER} | length         | 12021
+             | {OTHER} | stop           | 11111
+# the reasoning is read the same way
+blank        | {PLAIN} {NESTED} {one("3")} | stop | 11111
+# cut while thinking: a draft is no verdict
+             | {OTHER} | length         | none
+blank        | {OTHER} | content_filter | none
+# the endpoint does not say that it stopped by itself
+             | {OTHER} |                | none
+# the content is not blank, so it is what counts
+no JSON here | {OTHER} | stop           | none
+{SMALL}      | {OTHER} | stop           | none
+{one("3")}   | {OTHER} | stop           | none
+{{           | {OTHER} | stop           | none
+             |         | stop           | none
+"""))
 def test_where_the_verdict_is_looked_for(content, reasoning, finish_reason, expected):
+    content = content.replace("blank", " \n")
     assert picks_of(parse_verdict(content, reasoning, finish_reason)) == expected
 
 

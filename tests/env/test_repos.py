@@ -39,7 +39,7 @@ def test_a_repository_becomes_a_healthy_environment_with_the_first_recipe(name):
     found = planned(name)
     verified = found.verified
     assert verified.ok and verified.healthy, verified.cause
-    assert (verified.n_passed, verified.n_cases) == HEALTHY[name][:2] and len(found.attempts) == 1
+    assert [verified.n_passed, verified.n_cases] == HEALTHY[name][:2] and len(found.attempts) == 1
     assert HEALTHY[name][2] in {case["name"] for case in verified.results}
     assert not verified.flaky and not verified.needs_network
 

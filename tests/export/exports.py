@@ -48,7 +48,7 @@ def left_out(root: Path) -> dict[str, str]:
 
 
 def card(root: Path, form: str = "dpo") -> str:
-    return (root / "export" / form / "README.md").read_text(encoding="utf-8")
+    return (root / "export" / form / "README.md").read_text()
 
 
 def manifest(root: Path, form: str = "dpo") -> dict:
@@ -57,4 +57,4 @@ def manifest(root: Path, form: str = "dpo") -> dict:
 
 def config(root: Path, name: str = "tally") -> dict:
     """Return the task.toml of an exported task."""
-    return tomllib.loads((root / f"export/harbor/{name}/task.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((root / f"export/harbor/{name}/task.toml").read_text())

@@ -1,4 +1,6 @@
 """Check the figures of audits in exports: in task.toml, in manifests, on cards, as rules."""
+import json
+
 import pytest
 from a_task import BUG_ID, STRIP_ID, a_bug, a_datapoint, a_strip, edited, write_task
 from conftest import edit
@@ -9,19 +11,24 @@ from root import write_files
 from codedata.disk.layouts import files_digest
 from codedata.records import Object, Task, TaskAudit
 from codedata.tasks.folder.task_folder import audited_digest
+from codedata.texts import tomllib
 
 SECRET = "survivor-of-the-gold"
-FIGURES = {
+FIGURES = json.loads("""{
     "gold": {"runs": 4, "rewarded": 4}, "cheats": {"tried": 20, "rewarded": 0},
     "strength": {"possible": 30, "tried": 20, "killed": 18, "places": 2},
     "fairness": {"rewrites": 3, "accepted": 3, "texts": 1, "unseen": 1},
     "rivals": {"right": 2, "wrong": 1, "wrong accepted": 1},
-    "flakes": {"runs": 10, "failed": 0, "at_most": "edited"}, "answer": {}}
-EXPORTED = {
-    "worst": "review", "gold": {"runs": 4, "rewarded": 4}, "cheats": {"tried": 20, "rewarded": 0},
-    "strength": {"tried": 20, "killed": 18}, "rewrites": {"tried": 3, "accepted": 3},
-    "rivals": {"right": 2, "right_refused": 0, "wrong": 1, "wrong_accepted": 1},
-    "flakes": {"runs": 10, "failed": 0, "at_most": 0.259}}
+    "flakes": {"runs": 10, "failed": 0, "at_most": "edited"}, "answer": {}}""")
+EXPORTED = tomllib.loads("""
+worst = "review"
+gold = {runs = 4, rewarded = 4}
+cheats = {tried = 20, rewarded = 0}
+strength = {tried = 20, killed = 18}
+rewrites = {tried = 3, accepted = 3}
+rivals = {right = 2, right_refused = 0, wrong = 1, wrong_accepted = 1}
+flakes = {runs = 10, failed = 0, at_most = 0.259}
+""")
 
 
 def write_audit(root, task: Task, results: dict | None = None, **figures: Object) -> None:

@@ -156,7 +156,7 @@ def test_an_edited_instruction_is_exported_with_its_secrets_masked_and_one_line_
     assert [rows(root, name)[0]["problem_statement"] for name in OF_BUGS] == [masked] * 2
     assert rows(root, "nl2repo")[0]["document"] == f"# heron\n\n{masked}"
     told = root / "export/harbor" / BUG_ID / "instruction.md"
-    assert told.read_text(encoding="utf-8") == masked
+    assert told.read_text() == masked
 
 
 def test_rules_of_all_exports_hold_for_tasks(root):

@@ -39,10 +39,11 @@ OTHER_WORDS = turn_of("git grep -n cable", "The length is off by the constant of
 WON = [1, 1, 1, 1, 1]
 
 
-def said(*quotes: str, kind: str = "cause", hedged: int = 0) -> str:
+def said(*quotes: str) -> str:
     """Return a leak judge's reply."""
-    findings = [{"quote": quote, "kind": kind, "why": "nothing has shown it"} for quote in quotes]
-    return json.dumps({"findings": findings, "hedged_claims": hedged, "leak": bool(quotes)})
+    findings = [{"quote": quote, "kind": "cause", "why": "nothing has shown it"}
+                for quote in quotes]
+    return json.dumps({"findings": findings, "hedged_claims": 0, "leak": bool(quotes)})
 
 
 def is_leak_request(request) -> bool:
@@ -53,11 +54,9 @@ def candidate(request) -> str:
     return request.text.partition(" candidate]]\n")[2].partition("\n[[")[0]
 
 
-def finds(*leaky: str, quote: str = "cable"):
-    """Play a leak judge that finds `quote` in these turns."""
-    def answer(request):
-        return said(quote) if candidate(request) in leaky else said()
-    return answer
+def finds(*leaky: str):
+    """Play a leak judge that finds the word cable in these turns."""
+    return lambda request: said("cable") if candidate(request) in leaky else said()
 
 
 def play(fake, judge, *turns) -> None:

@@ -20,6 +20,7 @@ from conftest import (
 )
 from fake_judges import verdict
 from fake_llm import ABSENT, HTML, OK, Say, Status, truncated
+from line_tables import rows
 from root import json_lines, read_json
 
 import ch
@@ -76,7 +77,7 @@ def partial(root):
 
 # what is in a reply ------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("key, header", [(KEY, f"Bearer {KEY}"), ("", None)], ids=["key", "no key"])
+@pytest.mark.parametrize("key, header", [(KEY, f"Bearer {KEY}"), ("", None)])
 def test_a_request_carries_model_messages_sampling_and_the_key(tmp_path, fake_llm, key, header):
     answered(fake_llm, tmp_path, key=key, model="some/model", temperature=0.3, max_tokens=77)
     [request] = fake_llm.requests
@@ -138,40 +139,63 @@ def test_thinking_that_used_up_max_tokens_is_called_truncated(tmp_path, fake_llm
     assert run_king(tmp_path, fake_llm) == 1 and "max_tokens" in failure(tmp_path)
 
 
-def usage_of(tokens_in, tokens_out, details=ABSENT) -> dict:
-    usage = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out}
-    return usage if details is ABSENT else {**usage, "prompt_tokens_details": details}
-
-
-@pytest.mark.parametrize("usage, tokens", [
-    (usage_of(7, 3), (7, 3, 0)), (usage_of(7.0, 3.0), (7, 3, 0)),
-    (usage_of(7, 3, {"cached_tokens": 5}), (7, 3, 5)),
-    *((usage_of(7, 3, details), (7, 3, 0)) for details in (None, [], "none")),
-    *((usage_of(*pair), (None, None, 0))
-      for pair in [("7", True), (10**399, -3), (float("nan"), float("inf"))]),
-    (usage_of(7, 10**18, {"cached_tokens": 10**300}), (7, None, 0)),
-    *((usage, (None, None, 0)) for usage in (None, ABSENT, {}, [], "x")),
-])
+# a reply's usage: IN, OUT and OF are its keys | tokens in, out and cached that are booked
+@pytest.mark.parametrize("usage, tokens", rows("""
+{IN: 7, OUT: 3}                          | 7 3 0
+{IN: 7.0, OUT: 3.0}                      | 7 3 0
+{IN: 7, OUT: 3, OF: CACHED 5}}           | 7 3 5
+{IN: 7, OUT: 3, OF: null}                | 7 3 0
+{IN: 7, OUT: 3, OF: []}                  | 7 3 0
+{IN: 7, OUT: 3, OF: "none"}              | 7 3 0
+{IN: "7", OUT: true}                     | None None 0
+{IN: HUGE, OUT: -3}                      | None None 0
+{IN: NaN, OUT: Infinity}                 | None None 0
+{IN: 7, OUT: 1000000000000000000, OF: CACHED HUGE}} | 7 None 0
+null                                     | None None 0
+absent                                   | None None 0
+{}                                       | None None 0
+[]                                       | None None 0
+"x"                                      | None None 0
+"""))
 def test_usage_in_every_shape(tmp_path, fake_llm, usage, tokens):
     """It is booked under the model that was asked for: the served name may add a date."""
+    for word, text in {"IN:": '"prompt_tokens":', "OUT:": '"completion_tokens":',
+                       "OF:": '"prompt_tokens_details":', "CACHED": '{"cached_tokens":',
+                       "HUGE": "1" + "0" * 300}.items():
+        usage = usage.replace(word, text)
+    usage = ABSENT if usage == "absent" else json.loads(usage)
     fake_llm.script(Say(TURN, usage=usage, model="m-2024-05-01"))
     reply, [call] = answered(fake_llm, tmp_path)
     assert (reply.text, call["model"]) == (TURN, "m")
-    assert (call["tokens_in"], call["tokens_out"], call["tokens_cached"]) == tokens
+    booked = call["tokens_in"], call["tokens_out"], call["tokens_cached"]
+    assert [*map(str, booked)] == tokens.split()
 
 
-@pytest.mark.parametrize("body", [
-    {"error": {"message": "overloaded"}},
-    *({"choices": choices}
-      for choices in [[], None, {}, [None], ["x"], [[]], [{"message": None}], [{"message": "x"}],
-                      [{}], *([{"message": {"content": content}}]
-                              for content in ([{"text": 7}], [["x"]], ["x"], {}, 7))]),
-    *(Status(200, body) for body in ["[]", "null", "", HTML.body, b"\xff\xfe{", "[" * 100_000]),
-], ids=short)
+NO_COMPLETIONS = """{"error": {"message": "overloaded"}}
+{"choices": []}
+{"choices": null}
+{"choices": {}}
+{"choices": [null]}
+{"choices": ["x"]}
+{"choices": [[]]}
+{"choices": [{"message": null}]}
+{"choices": [{"message": "x"}]}
+{"choices": [{}]}
+{"choices": [{"message": {"content": [{"text": 7}]}}]}
+{"choices": [{"message": {"content": [["x"]]}}]}
+{"choices": [{"message": {"content": ["x"]}}]}
+{"choices": [{"message": {"content": {}}}]}
+{"choices": [{"message": {"content": 7}}]}
+[]
+null"""
+
+
+@pytest.mark.parametrize("body", [*NO_COMPLETIONS.split("\n"), "", HTML.body, b"\xff\xfe{",
+                                  "[" * 100_000], ids=short)
 def test_a_body_that_is_no_completion_is_asked_again_then_fails_the_item(tmp_path, fake_llm, body):
-    fake_llm.script(body)
+    fake_llm.script(Status(200, body))
     assert "THOUGHT" in answered(fake_llm, tmp_path)[0].text
-    fake_llm.always(body)
+    fake_llm.always(Status(200, body))
     with pytest.raises(HttpTrouble, match="without a chat completion"):
         answered(fake_llm, tmp_path / "2", retry_max=1)
     assert fake_llm.n_requests == 4
@@ -180,7 +204,7 @@ def test_a_body_that_is_no_completion_is_asked_again_then_fails_the_item(tmp_pat
 def spoilt(**message) -> dict:
     choice = {"message": {"content": TURN, **message}, "finish_reason": {}}
     return {"choices": [choice], "model": ["m"],
-            "usage": usage_of(70, 30)}
+            "usage": {"prompt_tokens": 70, "completion_tokens": 30}}
 
 
 def test_a_reply_of_the_wrong_shape_is_a_failed_call_that_stays_in_the_ledger(tmp_path, fake_llm):
@@ -230,19 +254,6 @@ def test_a_refused_request_fails_its_item_at_once_and_says_what_to_mend(
     assert run_king(tmp_path, fake_llm) == 1 and len(answers(tmp_path)) == 1
     assert re.search(f"HTTP {code}.*because", failure(tmp_path)) and says in failure(tmp_path)
     assert fake_llm.n_requests == 2
-
-
-def test_roles_may_have_their_own_endpoint_and_model(tmp_path, fake_llm):
-    tmp_path.with_prompts(1)
-    tmp_path.with_settings({"model": "wrong"},
-                           '[king]\nendpoint = "mine"\nmodel = "own"\ntemperature = 0.5\n'
-                           f'[endpoints.mine]\nbase_url = "{fake_llm.base_url}/"\n'
-                           'headers = { "X-Team" = "data" }\n')
-    assert run_here(king.main, tmp_path) == 0
-    request = fake_llm.requests[0]
-    assert (request.body["model"], request.body["temperature"]) == ("own", 0.5)
-    assert request.headers["x-team"] == "data"
-    assert request.path == "/v1/chat/completions"
 
 
 # kept replies ------------------------------------------------------------------------------------

@@ -60,10 +60,9 @@ def test_cost_is_by_price_a_million_tokens_in_out_and_cached(price, tokens, usd)
     assert money.cost("m", *counts) == pytest.approx(float(usd))
 
 
-@pytest.mark.parametrize("model, tokens",
-                         [("other", (1, 1)), ("M", (1, 1)), ("m", (None, 1)), ("m", (1, None))])
-def test_a_cost_that_is_not_known_is_none_never_0(model, tokens):
-    assert Money({"m": Price(1.0, 1.0)}).cost(model, *tokens) is None
+def test_a_cost_that_is_not_known_is_none_never_0():
+    for known in (("other", 1, 1), ("M", 1, 1), ("m", None, 1), ("m", 1, None)):
+        assert Money({"m": Price(1.0, 1.0)}).cost(*known) is None, known
 
 
 def test_usage_seconds_and_cost_of_each_call_stand_in_the_ledger_and_on_screen(
@@ -87,8 +86,6 @@ def test_an_unknown_price_is_null_in_the_ledger_and_unknown_on_screen(tmp_path, 
     assert run_here(king.main, tmp_path, *flags_for(fake_llm)) == 0
     printed = capsys.readouterr().err
     assert "unknown" in printed and "$" not in printed and costs(tmp_path) == [None, None]
-    calls = [call for line in ledger_lines(tmp_path / "answer") for call in line["calls"]]
-    assert [call["cost_usd"] for call in calls] == [None, None]
 
 
 def test_what_comes_is_estimated_by_what_the_same_models_took_for_items_before(
@@ -226,7 +223,7 @@ def test_earlier_calls_whose_price_is_known_by_now_count_in_a_budget(tmp_path, f
     assert fake_llm.n_requests == 3
 
 
-@pytest.mark.parametrize("compacted", [False, True], ids=["", "compacted"])
+@pytest.mark.parametrize("compacted", [False, True])
 def test_earlier_calls_without_usage_are_unknown_not_free(tmp_path, fake_llm, priced, compacted):
     tmp_path.with_prompts(2)
     fake_llm.script(Say(TURN, usage=None))

@@ -7,6 +7,7 @@ from conftest import run_script
 from fake_judges import run_main
 from heron_environment import CASES, HERON, TEST_SCRIPT, TESTS, an_environment
 from in_place import SOLVED, graded_in_place
+from line_tables import rows
 from root import write_files, write_json
 
 import pr_tasks
@@ -62,16 +63,18 @@ def test_a_patch_without_heads_of_git_is_refused_as_such(field, heads):
     assert refusal == "a patch lacks heads of git, diff --git a/FILE b/FILE"
 
 
-@pytest.mark.parametrize(("files", "reason"), [
-    ({"a.py": ("a\n", "b\n")}, "it changes no tests"),
-    ({"tests/test_a.py": ("a\n", "b\n")}, "it changes no code"),
-    ({**{f"{n}.py": ("", "b\n") for n in range(10)}, "test_a.py": ("", "b\n")}, ""),
-    ({**{f"{n}.py": ("", "b\n") for n in range(11)}, "test_a.py": ("", "b\n")},
-     "it changes more than 10 files of code"),
-    ({"a.py": ("a\n", "b\n" * 399), "test_a.py": ("", "b\n")}, ""),
-    ({"a.py": ("a\n", "b\n" * 400), "test_a.py": ("", "b\n")},
-     "it changes more than 400 lines of code")])
-def test_a_request_that_can_be_no_task_is_refused_by_name(files, reason):
+# number of files of code, the lines that each adds to one that it removes | those of tests
+@pytest.mark.parametrize(("n_files", "n_lines", "n_tests", "reason"), rows("""
+1  | 1   | 0 | it changes no tests
+0  | 1   | 1 | it changes no code
+10 | 1   | 1 |
+11 | 1   | 1 | it changes more than 10 files of code
+1  | 399 | 1 |
+1  | 400 | 1 | it changes more than 400 lines of code
+"""))
+def test_a_request_that_can_be_no_task_is_refused_by_name(n_files, n_lines, n_tests, reason):
+    files = {f"{n}.py": ("a\n", "b\n" * int(n_lines)) for n in range(int(n_files))}
+    files |= {f"tests/test_{n}.py": ("", "b\n") for n in range(int(n_tests))}
     assert pull_request(parse(Commit, record(files), ""))[1] == reason
 
 

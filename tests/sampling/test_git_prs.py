@@ -207,15 +207,18 @@ def test_a_diff_that_is_too_large_costs_its_commit_and_bytes_that_are_no_utf8_do
     assert git(clone, "write-tree") == git(clone, "rev-parse", "HEAD~1^{tree}")
 
 
+PROGRAMS = """core.fsmonitor core.pager core.sshCommand gpg.program diff.external diff.x.command
+    diff.x.textconv filter.x.smudge filter.x.clean core.alternateRefsCommand alias.log
+    alias.diff-tree"""
+
+
 def test_no_program_that_a_clone_names_is_run(clone, tmp_path):
     mark = tmp_path / "ran"
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {mark}\ncat\n")
     program.chmod(0o755)
     whole = [*cut_rows(str(clone), instance_ids=asked())]
-    for name in ("core.fsmonitor", "core.pager", "core.sshCommand", "gpg.program", "diff.external",
-                 "diff.x.command", "diff.x.textconv", "filter.x.smudge", "filter.x.clean",
-                 "core.alternateRefsCommand", "alias.log", "alias.diff-tree"):
+    for name in PROGRAMS.split():
         git(clone, "config", name, str(program))
     for name, value in {"log.showSignature": "true", "core.hooksPath": str(tmp_path)}.items():
         git(clone, "config", name, value)

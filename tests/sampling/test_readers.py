@@ -24,7 +24,7 @@ from codedata.sampling.trajectories import Hub, open_source
 from codedata.settings import Exclude, PromptSettings
 
 EXAMPLES = dict(re.findall(r"^```json (\S+)\n(.*?)^```$",
-                           (REPO / "docs" / "data.md").read_text(encoding="utf-8"),
+                           (REPO / "docs" / "data.md").read_text(),
                            re.MULTILINE | re.DOTALL))
 CONVERSATION = [("system", "You fix bugs."), ("user", "Mend it."), ("assistant", "I look."),
                 ("tool", "setup.cfg")]

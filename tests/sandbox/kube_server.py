@@ -132,8 +132,7 @@ class KubeServer:
             "apiVersion": "v1", "kind": "Config", "current-context": "tests",
             "clusters": [{"name": "c", "cluster": {"server": self.url}}],
             "users": [{"name": "u", "user": {"token": self.token}}],
-            "contexts": [{"name": "tests", "context": {"cluster": "c", "user": "u"}}]}),
-                                   encoding="utf-8")
+            "contexts": [{"name": "tests", "context": {"cluster": "c", "user": "u"}}]}))
         return self
 
     def __exit__(self, *_) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually
+from line_tables import rows
 
 from codedata.disk.layouts import write_files
 from codedata.errors import Interrupted, ItemFailed
@@ -166,14 +167,18 @@ def test_what_only_buildkit_reads_is_rewritten_for_the_builder_that_is_there(api
     assert '\n$HOME "q" \\\ntab\nran\n1 $x\n2\n' in done.log
 
 
-@pytest.mark.parametrize("step, named", [
-    ("RUN --mount=type=cache,target=/x --mount=type=secret,id=x true", "type=secret"),
-    ("RUN --mount=type=ssh true", "type=ssh"), ("RUN --mount=target=/x true", "target=/x"),
-    ("RUN --mount=type=bind,from=a,target=/x true", "type=bind"),
-    ("RUN --network=host <<E\ntrue\nE", "--network=host"),
-    ("RUN --security=insecure true", "--security"), ("COPY <<E /x\n$HOME\nE", "<<E"),
-    ("RUN 2<<E cat\nE", "2<<E")])
+@pytest.mark.parametrize("step, named", rows(r"""
+RUN --mount=type=cache,target=/x --mount=type=secret,id=x true | type=secret
+RUN --mount=type=ssh true                                      | type=ssh
+RUN --mount=target=/x true                                     | target=/x
+RUN --mount=type=bind,from=a,target=/x true                    | type=bind
+RUN --network=host <<E\ntrue\nE                                | --network=host
+RUN --security=insecure true                                   | --security
+COPY <<E /x\n$HOME\nE                                          | <<E
+RUN 2<<E cat\nE                                                | 2<<E
+"""))
 def test_what_a_rewrite_would_change_is_refused_by_name(step, named):
+    step = step.replace(r"\n", "\n")
     fault = read_dockerfile(rewritten(f"FROM a\n{step}")[0])[1]
     assert fault.startswith("line 2") and named in fault
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import projects
 import pytest
 from conftest import REPO, eventually, run_script
 
@@ -50,8 +51,7 @@ def started(root: Path, code: str, **env) -> subprocess.Popen:
 
 
 def docker(*words: str) -> list[str]:
-    return subprocess.run(["docker", *words], capture_output=True, text=True,
-                          check=True).stdout.split()
+    return projects.docker(*words).split()
 
 
 def reaped_in(root: Path, **which) -> set[str]:

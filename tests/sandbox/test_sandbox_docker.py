@@ -288,7 +288,7 @@ def test_a_folder_too_deep_for_the_engine_goes_with_its_container(api, capsys):
 
 @pytest.mark.parametrize("when",
                          ["box = SandboxDocker(run_label=sys.argv[1]); full(); box.run('true')",
-                          "full(); SandboxDocker(run_label=sys.argv[1])"], ids=["command", "start"])
+                          "full(); SandboxDocker(run_label=sys.argv[1])"])
 def test_a_machine_without_a_thread_to_spare_is_stopped_and_keeps_no_container(api, when):
     code = ("import sys, threading\nfrom codedata.errors import MachineStopped\n"
             "from codedata.sandbox.docker.container import SandboxDocker\n"

@@ -68,7 +68,7 @@ def run(script: str, root: Path, *flags) -> None:
 
 
 def export(root: Path, *flags) -> Path:
-    (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n", encoding="utf-8")
+    (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n")
     run("export.py", root, *flags)
     return root / "export"
 
@@ -220,7 +220,7 @@ def test_whole_trajectories_teach_the_turns_and_no_result(train, qwen, tmp_path)
 def test_no_message_is_given_the_keys_of_others(tool_exports, tmp_path, format):
     """Read a set of text turns and tool turns, as a folder and as lines."""
     lines = tool_exports / format / "train.jsonl"
-    written = [*map(json.loads, lines.read_text(encoding="utf-8").splitlines())]
+    written = [*map(json.loads, lines.read_text().splitlines())]
     for place in ([str(tool_exports / format)], ["json", None, None, str(lines)]):
         assert [*load_dataset(*place, cache_dir=str(tmp_path), split="train")] == written
     assert {row["tools"] is None for row in written} == {True, False}
