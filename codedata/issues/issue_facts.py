@@ -169,6 +169,7 @@ class Differences:
         if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # + 1 for the tests' own
             raise Excluded(WEAK)
         random.Random(1).shuffle(found)
+        found.sort(key=lambda one: one[1].kind == "raises")   # messages are not compared
         changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]
         equal = [one for _, one, is_changed in found if not is_changed][:MAX_EQUAL]
         about = {"cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
