@@ -112,8 +112,8 @@ class TextWriter:
         return ask(self._client, read, request, _packaged(AGAIN))
 
     def _with_script(self, task: Task, commit: Commit, text: str) -> str:
-        """Return a request's own text. Add a script of a failing test, with both outputs, to a mere
-        title, to a text that a rule is against, and to one that names nothing of the tests."""
+        """Return a request's own text. Add a script of a failing test with both outputs, unless the
+        text has more than a title, keeps the rules, and names something that the tests use."""
         names = [{*NAME.findall(one)} - LANGUAGE_WORDS for one in (
             text, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
         rules = request_problems(text, task.new_names, self._min_words)
