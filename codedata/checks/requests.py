@@ -46,7 +46,8 @@ def own_words(message: str) -> str:
     """Return a commit's message without lines added by git and its host; may be ""."""
     text = _without_squash_list(TRAILERS.sub("", message.strip()))
     text = OF_BOTS.sub("", re.sub(r"\AMerge .*", "", text)).strip()
-    return re.sub(r"\A(.*) \(#\d+\)$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"\A(.*) \(#\d+\)$", r"\1", text, flags=re.MULTILINE)
+    return TRAILERS.sub("", text)   # those before the list of commits
 
 
 def _without_squash_list(text: str) -> str:

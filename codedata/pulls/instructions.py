@@ -117,7 +117,7 @@ class TextWriter:
         names = [{*NAME.findall(one)} - LANGUAGE_WORDS for one in (
             text, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
         rules = request_problems(text, task.new_names, self._min_words)
-        if "\n" in text and set.intersection(*names) and not any(rules):
+        if "\n" in text.strip() and set.intersection(*names) and not any(rules):
             return text
         try:
             report = self._reporter.make(task).problem_statement

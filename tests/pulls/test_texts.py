@@ -77,6 +77,7 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
     ("Fix: sinking", "Fix: sinking"),
     ("Merge pull request #7 from birds/mud\n\nFIX: sinking\n\nNote: deep mud raises MudError",
      "FIX: sinking\n\nNote: deep mud raises MudError"),
+    ("Sink (#7)\n\n* Sink\n\nCloses #5\n\n* Update changelog\n\n* wip", "Sink"),
     ("Sink (#7)\n\n* Sink\nlow\n\n* wip\n\n* fix\n\nMud\nis deep.\n\n* one\n* more\n\n---------\n\n"
      "Signed-off-by: E <e@x>", "Sink\n\n* Sink\nlow\n\nMud\nis deep.\n\n* one\n* more"),
     ("Merge pull request #7 from birds/mud\n\nSink\n\n----------\nDeep.\nBy mud-tidy[bot]\n\n"
@@ -111,7 +112,8 @@ def test_a_request_whose_text_a_rule_is_against_gets_one_only_from_a_model(tmp_p
 def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
     own, body = COMMIT.description, REPORT.partition("\n\n")[2]
     texts = {own: f"{own}\n\n{body}", "": REPORT, f"{own} See _stride_below.": REPORT,
-             f"{own} See wade().": f"{own} See wade().\n"}
+             f"{own} See wade().": f"{own} See wade().\n\n{body}",   # a title only
+             f"{own}\n\nSee wade().": f"{own}\n\nSee wade().\n"}
     for said, text in texts.items():
         assert text == written(tmp_path, fake_llm, writer="own", make=reported,
                                description=said)
