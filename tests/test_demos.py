@@ -106,7 +106,7 @@ def test_each_pull_request_became_a_task_in_an_image_without_a_history(left):
         said = f"{title.rpartition(' (#')[0]}\n{body}\n"   # without its number
         assert task.instruction.startswith(said)
         of_changelog = task.instruction.removeprefix(said).strip()
-        assert of_changelog in (root / "berthbook/CHANGELOG.md").read_text(), id
+        assert of_changelog and of_changelog in (root / "berthbook/CHANGELOG.md").read_text(), id
         assert faults_of(root / f"task/{id}") == []
         log = in_image(task.config["environment"]["docker_image"],
                        "git log --all --format=%s; git status --short")

@@ -21,11 +21,12 @@ from itertools import islice
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
 from codedata.errors import Excluded
-from codedata.issues.scripts_of_tests import CAUGHT, scripts_in, tidied
+from codedata.issues.scripts_of_tests import CAUGHT, jobs_of_tests, texts_of, tidied
 from codedata.records import Object
 from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.suites import replayed_scripts
+from codedata.suites.contexts import sources_in
 from codedata.suites.project_suite import NONE
 from codedata.suites.replayed_scripts import Outcome, ReplayJob, literals
 from codedata.suites.source import Files
@@ -112,7 +113,8 @@ class Differences:
     def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
         """Return the differences that the given tests show, to report in this order: varied cases
         before recorded ones. `hidden` are files of tests that are not in the trees."""
-        jobs = scripts_in(self._trees[0], tests[:MAX_TESTS], hidden)[:MAX_JOBS]
+        tested, others = texts_of(sources_in(self._trees[0]))
+        jobs = jobs_of_tests(tests[:MAX_TESTS], tested | hidden, others)[:MAX_JOBS]
         begin_step("running scripts of the tests")
         # a NameError means that a definition is missing from the script
         shown = [one for one in self._differing(jobs, RECORDED) if one.right.type != "NameError"]
@@ -215,11 +217,11 @@ def _job(script: Outcome) -> ReplayJob:
 
 def known_in(jobs: Iterable[ReplayJob]) -> tuple[dict[str, dict], set[str]]:
     """Return ({argument: {repr of a literal: the literal}}, the code of each script)."""
-    slots, scripts = defaultdict(dict), [[*job.lines, job.last] for job in jobs]
-    for one in dict.fromkeys(line for script in scripts for line in script):
+    slots, jobs = defaultdict(dict), [*jobs]
+    for one in dict.fromkeys(line for job in jobs for line in (*job.lines, job.last)):
         for start, _, value in literals(one):
             slots[_slot(one, start)][repr(value)] = value
-    return slots, {"\n".join(script) for script in scripts}
+    return slots, {*map(_code_of, jobs)}
 
 
 def _slot(code: str, start: int) -> str:
@@ -231,7 +233,7 @@ def _slot(code: str, start: int) -> str:
     return f"{match[1]} {match[3] or match[2].count(',')}" if match else ""
 
 
-def _code_of(script: Outcome) -> str:
+def _code_of(script: Outcome | ReplayJob) -> str:
     """Return the code of a script without the call that a replay puts around its last line."""
     return WRAPPED.sub(r"\1", "\n".join([*script.lines, script.last]))
 

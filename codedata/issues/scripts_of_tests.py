@@ -21,11 +21,8 @@ from pathlib import PurePosixPath
 from textwrap import indent
 
 from codedata.code.call_values import BUILT_IN
-from codedata.sandbox import Sandbox
-from codedata.suites.contexts import sources_in
-from codedata.suites.project_suite import NONE
+from codedata.code.entities import Sources
 from codedata.suites.replayed_scripts import UNTOLD, ReplayJob
-from codedata.suites.source import Files
 from codedata.suites.test_results import place_of
 from codedata.tasks.prove.hidden_tests import COPY
 
@@ -65,14 +62,10 @@ BLOCKS = ast.With | ast.For | ast.If | ast.Try
 IMPORTS = ast.Import | ast.ImportFrom
 
 
-def scripts_in(sandbox: Sandbox, tests: Collection[str], hidden: Files = NONE,
-               as_examples: bool = False) -> list[ReplayJob]:
-    """Return the scripts of tests in a sandbox, and in files of tests that it lacks (`hidden`), as
-    jobs_of_tests() makes them."""
-    every = sources_in(sandbox).files
-    tested, others = ({file.path: file.text.decode(errors="replace") for file in every
-                       if file.is_test == is_test} for is_test in (True, False))
-    return jobs_of_tests(tests, tested | hidden, others, as_examples)
+def texts_of(sources: Sources) -> list[dict[str, str]]:
+    """Return [test files, other files] of a project, each {path: text}, for jobs_of_tests()."""
+    return [{file.path: file.text.decode(errors="replace") for file in sources.files
+             if file.is_test == is_test} for is_test in (True, False)]
 
 
 def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Mapping[str, str],

@@ -14,7 +14,7 @@ from pathlib import Path
 from codedata.checks.secrets import credential_in
 from codedata.code.entities import Entity, all_entities
 from codedata.disk.store import Derived, Store
-from codedata.issues.scripts_of_tests import scripts_in
+from codedata.issues.scripts_of_tests import jobs_of_tests, texts_of
 from codedata.nl2repo.sources import sources_of
 from codedata.records import Environment, RecordedFact, RepoFacts, SourceCopy
 from codedata.run.stage import Reads, Stage, Writes
@@ -23,7 +23,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import mask_of
 from codedata.suites.environments import JUDGED_BY, labelled, open_environment
 from codedata.suites.replayed_scripts import Outcome, ReplayJob, distinct, replay
-from codedata.tasks.prove.outcomes import PASSED, known_results
+from codedata.tasks.prove.outcomes import known_results, passed_in
 from codedata.texts import CONTROL
 
 FACTS = 3                  # raise it when other facts are found
@@ -54,19 +54,19 @@ def find_facts(root: Path, host: SandboxFactory, environment: Environment, copy:
                ) -> RepoFacts:
     """Return the facts of a repository, from its tests that always pass."""
     name, started = environment.repo_name, time.monotonic()
-    passed = [test for test, status in known_results(environment).items() if status == PASSED]
+    passed, sources = passed_in(known_results(environment)), sources_of(root, name)
+    begin_step("reading its tests")
+    jobs = _some_of_each_callee(jobs_of_tests(passed, *texts_of(sources), as_examples=True))
+    jobs += text_jobs(jobs)
+    begin_step("running scripts of its tests")
     with (labelled(host, name, "nl2repo") as label,
           open_environment(environment, host, label) as sandbox):
-        begin_step("reading its tests")
-        jobs = _some_of_each_callee(scripts_in(sandbox, passed, as_examples=True))
-        jobs += text_jobs(jobs)
-        begin_step("running scripts of its tests")
         outcomes = replay(sandbox, jobs, environment.test_script, prune=True, total_s=REPLAY_S)
     found = distinct(one for one in outcomes
                      if one and one.direct and one.type != "NameError"
                      and not credential_in([one.program, one.text])
                      and not CONTROL.search(one.program + one.text))
-    entities = all_entities(sources_of(root, name))[0]
+    entities = all_entities(sources)[0]
     return RepoFacts(
         environment.repo, name, environment.base_commit,
         [fact_of(one, entities) for one in found],

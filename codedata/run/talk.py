@@ -41,8 +41,7 @@ def print_reasons(reasons: list[str]) -> None:
 
 
 def _first_line(text: str, max_chars: int = 120) -> str:
-    line = text.partition("\n")[0]
-    return line if len(line) <= max_chars else f"{line[:max_chars - 1]}…"
+    return printable(text.partition("\n")[0], max_chars)
 
 
 def plan_line(plan, reads: str, writes: str) -> str:

@@ -68,6 +68,7 @@ m.sizes([10, 20], 5)
 m.each(7)
 m.Nest(6).count(1)
 r1 = m.Nest('r1', 5); r1.count(1)
+list(m.each(8))
 m.sizes([20], 0)"""
 NEAR = """a number keeps the sign before it and is near
 m.move(None, 'k', -2)
@@ -140,6 +141,7 @@ a tested call is left out as a replay shows it
 list(m.each(6))
 + list(m.each(5))
 - list(m.each(7))
+- list(m.each(8))
 
 a tested call of an object is left out
 m.Nest(5).count(1)

@@ -176,7 +176,7 @@ def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_amo
     assert all("(exit code 0)\nside 2 was run" in r.text for r in asked)
 
 
-def test_five_turns_of_one_instance_are_one_piece_of_evidence(root, fake_llm):
+def test_too_few_instances_with_a_verdict_are_no_evidence(root, fake_llm):
     root.with_model(fake_llm, SETTINGS.replace("min_instances = 1", "min_instances = 4"))
     asks(root, fake_llm)
     reasons = read_json(root / "score/_duel.json")["reasons"]

@@ -55,7 +55,7 @@ def test_a_candidate_makes_the_rules_of_its_proof_stricter_and_never_looser(loos
 
 @pytest.mark.parametrize(("config", "fault"), [
     (CONFIG.replace("method", "way"), "`config`.method is missing"),
-    (CONFIG.replace("breaks", "mends"), "`direction` is not one of breaks, solves"),
+    (CONFIG.replace("breaks", "mends"), "Candidate: `direction` is not one of breaks, solves.\n"),
     (f'kind = "datapoint"\n{CONFIG}', "`kind` is not one of bug, stripped_patch, pull_request"),
     (f'kind = "pull_request"\n{CONFIG}', "`kind` pull_request does not go with that `direction`"),
     (CONFIG.replace("breaks", "solves"), "a solution needs a tests.patch"),

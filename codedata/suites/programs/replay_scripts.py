@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 
+KNOWN = ("value", "raises")   # kinds of outcomes that are answers
 MAX_TEXT = 4000
 MAX_ANSWER = 400000
 SEEDS = ("0", "1", "2")
@@ -46,16 +47,17 @@ def main(folder):
 
 def answered(job, workers):
     """Return the answer to a job (its script, pruned if wanted, with its outcome) or None."""
-    lines = job["lines"]
-    first = workers[0].run(lines, job["last"])
-    if first["kind"] not in ("value", "raises"):
-        return None
-    last = first["last"]
+    lines, last = job["lines"], job["last"]
     if job["prune"]:
+        first = workers[0].run(lines, last)
+        if first["kind"] not in KNOWN:
+            return None
         lines = pruned(lines, last, first, workers[0])
-    runs = [worker.run(lines, last, observe=worker is workers[0]) for worker in workers]
-    is_same = all(told(run) == told(first) for run in runs)
-    return {**runs[0], "lines": lines, "last": last} if is_same else None
+    first = workers[0].run(lines, last, observe=True)
+    if first["kind"] not in KNOWN:
+        return None
+    is_same = all(told(worker.run(lines, last)) == told(first) for worker in workers[1:])
+    return {**first, "lines": lines} if is_same else None
 
 
 def told(outcome):

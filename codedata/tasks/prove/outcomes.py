@@ -64,6 +64,11 @@ def ignored_tests(environment: Environment) -> set[str]:
     return {*environment.flaky, *map(str, environment.verified.get("needs_network") or [])}
 
 
+def passed_in(statuses: Mapping[str, str]) -> list[str]:
+    """Return the tests that passed."""
+    return [test for test, status in statuses.items() if status == PASSED]
+
+
 def check_drift(environment: Environment, statuses: Mapping[str, str],
                 ignored: Collection[str] = ()) -> None:
     """Raise ItemFailed if statuses differ from env/, Excluded if no test passes."""
@@ -117,7 +122,7 @@ def judged(outcome: SuiteOutcome, known: Mapping[str, str],
     else (one word for the reason, the reason)."""
     statuses = outcome.statuses
     lost = {*outcome.lost} - known.keys()
-    passed = [test for test, status in known.items() if status == PASSED]
+    passed = passed_in(known)
     gone = [test for test in passed if statuses.get(test) not in (PASSED, *FAILED)]
     n_broken = sum(statuses.get(test) in FAILED for test in passed)
     troubles = [

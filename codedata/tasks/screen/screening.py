@@ -32,7 +32,7 @@ from codedata.suites.contexts import sources_in
 from codedata.suites.environments import open_environment
 from codedata.suites.project_suite import CRASHED, PLUGINS, place_plugin, run_script
 from codedata.suites.source import is_text
-from codedata.tasks.prove.outcomes import PASSED, SuiteOutcome, known_results
+from codedata.tasks.prove.outcomes import SuiteOutcome, known_results, passed_in
 from codedata.tasks.prove.run_suite import Screened, ScreeningRules
 from codedata.tasks.screen.covering_tests import CoveringTests
 from codedata.terminal import named
@@ -116,7 +116,7 @@ class Screener(ClosesAtExit):
         self.environment, self.known = environment, known_results(environment)
         self._coverage, self._limit_s = coverage, limit_s
         self._host, self._label, self._rules = host, label, rules
-        self._passed = sorted(name for name, status in self.known.items() if status == PASSED)
+        self._passed = sorted(passed_in(self.known))
         self._open = ExitStack()
         self._sandbox: Sandbox | None = None
         self._is_fresh = False                 # whether nothing has been judged in the sandbox
