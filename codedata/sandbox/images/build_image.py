@@ -191,11 +191,11 @@ def _watched(api, token: str, limits: BuildLimits,
 
 
 def _is_full(api, id: str, pids: int) -> bool:
-    """Set a container's limit of processes, and return whether it has reached the limit."""
+    """Set a container's limit of processes. Return whether it had as many before."""
     with suppress(requests.RequestException, ValueError):   # the container may have ended
         place = f"{api.base_url}/v{api.api_version}/containers/{id}"
-        api.post(f"{place}/update", json={"PidsLimit": pids}, timeout=SILENT_S)
         found = api.get(f"{place}/stats", params={"stream": "0", "one-shot": "1"}, timeout=SILENT_S)
+        api.post(f"{place}/update", json={"PidsLimit": pids}, timeout=SILENT_S)
         return (found.json().get("pids_stats") or {}).get("current", 0) >= pids
     return False
 
