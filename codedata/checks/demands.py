@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from pathlib import PurePosixPath
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -35,6 +35,8 @@ WORDING = re.compile(r"(?<!\S)[^\w\s]*(?=(\w\S* \S+ \S*\w))")
 # for languages without a grammar; an apostrophe in a word begins no literal
 LITERAL = re.compile(r'''"((?:[^"\\\n]|\\.)*)"|`([^`]*)`|(?<!\w)'((?:[^'\\\n]|\\.)*)'(?!\w)''')
 WHOLE = re.compile(r"\S*\w{3}\S*(?: \S+)*")   # a literal that both have
+# a place in a format that values fill: of %, str.format, an f-string or a template
+SLOT = re.compile(r"%(?:\(\w+\))?[-+.\d]*[sdrifgx]|\$?\{[^{}]*\}")
 # nodes of code that uses a name, up to the whole that is shown
 WHOLES = ("call", "call_expression", "import_from_statement")
 PARTS = (*WHOLES, "attribute", "member_expression", "selector_expression", "keyword_argument",
@@ -44,15 +46,15 @@ TITLE = "The tests use these names and texts, which the code does not have yet:"
 
 def names_brought(gold: str, tests: str) -> set[str]:
     """Return the names that the test patch uses but does not define, and that the gold patch
-    defines or gives to a new file; plus literals that both have, and wording common to the literals
-    of both. Some may also be in the base: see lacking()."""
+    defines or gives to a new file; plus literals that both have, wording common to the literals of
+    both, and literals that fill a new format. Some may also be in the base: see lacking()."""
     of_gold, of_tests = map(_names_in, (gold, tests))
     texts = [one["text"] - one["own"] for one in (of_gold, of_tests)]
     said, wanted = ({*WORDING.findall("\n".join(one))} for one in texts)
     same = {one for one in set.intersection(*texts) if WHOLE.fullmatch(one)}
     modules = of_gold["file"] & of_tests["module"]
     used = (of_gold["given"] | of_gold["file"]) & of_tests["used"] - of_tests["own"]
-    return said & wanted | same | used | modules
+    return said & wanted | same | used | modules | {*_filled(texts[1], gold)}
 
 
 def lacking(names: Iterable[str], files: Iterable[SourceFile]) -> list[str]:
@@ -73,6 +75,20 @@ def with_demands(text: str, names: Iterable[str], tests: Mapping[str, bytes]) ->
             lines += uses.values() or [name]
     listed = "\n".join(f"- `{line}`" for line in dict.fromkeys(lines))
     return f"{text.rstrip()}\n\n{TITLE}\n\n{listed}\n" if lines else text
+
+
+def _filled(texts: Iterable[str], gold: str) -> Iterator[str]:
+    """Yield, for each format that a patch adds or changes, the shortest text that may come of it.
+    """
+    old, new = set(), set()
+    for hunk in hunks_of(gold, "", MAX_LINES):
+        old.update(*LITERAL.findall("\n".join(hunk.old)))
+        new.update(*LITERAL.findall("\n".join(hunk.added)))
+    shortest_first = sorted(texts, key=lambda text: (len(text), text))
+    for parts in map(SLOT.split, new - old):
+        if len(parts) > 1 and re.search(r"\w{3}", "".join(parts)):
+            pattern = re.compile(".+".join(map(re.escape, parts)))
+            yield from islice(filter(pattern.fullmatch, shortest_first), 1)
 
 
 def _uses_in(tests: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:

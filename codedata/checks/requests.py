@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 
 from codedata.code.entities import is_document
 from codedata.code.patches import hunks_of
@@ -59,11 +60,15 @@ def _without_squash_list(text: str) -> str:
 
 
 def changelog_entries(patch: str) -> str:
-    """Return the entries that a patch adds to changelogs, without headings; may be ""."""
-    added = "\n\n".join("\n".join(hunk.added) for hunk in hunks_of(patch)
-                        if is_document(hunk.path) and CHANGELOG.search(hunk.path))
+    """Return the entries that a patch adds to changelogs, without headings and entries that it only
+    rewords; may be ""."""
+    hunks = [hunk for hunk in hunks_of(patch)
+             if is_document(hunk.path) and CHANGELOG.search(hunk.path)]
+    removed = [line for hunk in hunks for line in hunk.old if line not in hunk.new]
+    added = "\n\n".join("\n".join(hunk.added) for hunk in hunks)
     entries = (one.strip("\n") for one in ENTRIES.split(added))
-    return "\n".join(one for one in entries if n_words(one) >= MIN_ENTRY)
+    return "\n".join(one for one in entries
+                     if n_words(one) >= MIN_ENTRY and not get_close_matches(one, removed))
 
 
 def n_words(text: str) -> int:

@@ -20,7 +20,7 @@ from codedata.disk.store import digest
 from codedata.errors import Excluded
 from codedata.issues.issue_checks import LANGUAGE_WORDS
 from codedata.issues.issue_report import Reporter
-from codedata.leak.hidden import NAME, parts_of_test
+from codedata.leak.hidden import parts_of_test
 from codedata.leak.leaked_facts import given_away, in_words
 from codedata.llm import Models, Reply
 from codedata.llm.asking import Rejected, ask, object_in, part_in
@@ -34,6 +34,7 @@ from codedata.texts import fill, printable, squeezed, text_of
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
+LONG_NAME = re.compile(r"[^\W\d]\w{3,}")   # shorter ones may be words like "the"
 MAX_CHARS = 40_000       # for each patch in a request to the model
 MAX_LISTED = 40          # failing tests in a request to the model
 _packaged = partial(text_of, __package__)
@@ -114,7 +115,7 @@ class TextWriter:
     def _with_script(self, task: Task, commit: Commit, text: str) -> str:
         """Return a request's own text. Add a script of a failing test with both outputs, unless the
         text has more than a title, keeps the rules, and names something that the tests use."""
-        names = [{*NAME.findall(one)} - LANGUAGE_WORDS for one in (
+        names = [{*LONG_NAME.findall(one)} - LANGUAGE_WORDS for one in (
             text, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
         rules = request_problems(text, task.new_names, self._min_words)
         if "\n" in text.strip() and set.intersection(*names) and not any(rules):

@@ -79,7 +79,8 @@ func TestWade(t *testing.T) {
 @pytest.mark.parametrize(("suffix", "texts", "names"), [
     ("py", PYTHON, {"MUD", "MudError", "legs", "slowly", "Heron", "wade", "mud is too",
                    "is too deep", "max_depth_cm"}),
-    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade", "legs", "too deep in"}),
+    ("ts", TYPESCRIPT, {"MUD", "slowly", "wade", "legs", "too deep in",
+                       "too deep in mud"}),
     ("rs", RUST, {"mud is not", "is not dynamic"}),
     ("rb", RUBY, {"the mud is"}),
     ("go", GO, {"Mud", "Heron", "wade", "mud is too"})])
@@ -98,6 +99,18 @@ def test_names_of_new_modules_and_in_examples_of_a_text_are_found():
                b"    >>> old.Reed()\n    >>> MIRE.real")
     assert names_brought(gold, diff_of({}, {"tests/marsh.doctest": example})) == {
         "marsh", "MUD", "Reed", "MIRE"}
+
+
+def test_texts_that_come_of_a_new_format_are_found():
+    old = b"def wade(n, mud):\n    fail('the mud is %s' % mud)\n    fail(f'no {mud} is deep')\n"
+    gold = diff_of({"heron.py": old, "reed.py": b""}, {
+        "heron.py": old.replace(b"the mud", b"this mud").replace(b"    fail(f", b"    f(f"),
+        "reed.py": b"'<Reed {}, {!r:>3}>'.format(n, mud)\n'%(n)s'\n", "marsh.ts": b"`${n} rushes`"})
+    texts = ["the mud is wet", "this mud is wet", "this mud is w", "no sea is deep",
+             "<Reed 1, 'x'>", "7 rushes", "7"]
+    tests = diff_of({}, {"test_heron.py": f"check({', '.join(map(repr, texts))})".encode()})
+    assert names_brought(gold, tests) == {
+        "this mud is", "this mud is w", "<Reed 1, 'x'>", "7 rushes"}
 
 
 def test_a_text_is_told_the_demands_that_it_lacks_as_the_tests_use_them():

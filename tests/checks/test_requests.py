@@ -17,10 +17,10 @@ def test_a_text_is_left_out_by_the_first_rule_that_applies(titles, rule):
         assert not [*request_problems(title, ["wadeSlowly"], 0)]
 
 
-def test_the_entries_that_a_patch_adds_to_changelogs_are_found_without_headings():
-    old = b"1.0\n---\n\n* Herons wade through the mud.\n"
+def test_the_entries_that_a_patch_adds_to_changelogs_are_found_without_headings_and_edits():
+    old = b"1.0\n---\n\n* Herons wade through the mud.\n* Storks eat frogs of the reeds.\n"
     new = (b"1.1 (2024-05-01)\n---\n\nBug fixes:\n\n* Herons no longer sink\n  in mud.\n"
-           b"* Tidy up.\n\n" + old)
+           b"* Tidy up.\n\n" + old.replace(b"the reeds", b"green reeds"))
     patch = diff_of({"CHANGES.rst": old, "mud.py": b""}, {
         "CHANGES.rst": new, "newsfragments/7.fix.md": b"Herons fly over the mud.\n",
         "mud.py": b"'Herons wade in changelogs.'\n", "docs/mud.md": b"Herons wade in the mud.\n"})

@@ -20,7 +20,7 @@ from steps_seen import StepsSeen
 from codedata.code.patches import edits_of
 from codedata.llm.replies import ReplyLog, recording
 from codedata.run.talk import showing
-from codedata.tasks.prove.outcomes import time_limit
+from codedata.tasks.prove.outcomes import SuiteOutcome, time_limit
 from codedata.tasks.prove.run_suite import Screened, ScreeningRules
 from codedata.tasks.screen.covering_tests import CoveringTests
 from codedata.tasks.screen.screening import Screener
@@ -159,6 +159,13 @@ def test_changes_that_are_not_python_share_a_sandbox_unless_one_spoils_it(tmp_pa
 
 
 # without a sandbox -------------------------------------------------------------------------------
+
+def test_before_a_request_tests_that_are_skipped_or_did_not_run_count_as_failing():
+    known = dict.fromkeys(("wades", "flies", "sinks", "eats"), "passed") | {"swims": "skipped"}
+    before = SuiteOutcome({"wades": "skipped", "sinks": "passed", "eats": "failed"})
+    screened = ScreeningRules(0.9, counts_missing=True).screened(before, known, "", 3)
+    assert (screened.verdict, screened.failing) == ("good", ["eats", "flies", "wades"])
+
 
 def test_tests_are_chosen_by_function_likeliest_first():
     coverage = wren_coverage(name=["Bird.name", "Wren.name", "doubled"])

@@ -101,11 +101,11 @@ def was_ended(run: Run) -> bool:
 def without_missing(outcome: SuiteOutcome,
                     known: Mapping[str, str]) -> tuple[SuiteOutcome, list[str]]:
     """Return (the outcome before a pull request, the tests with unknown results). In the outcome,
-    tests that did not run count as errors, since they may not even be collected. If the suite does
-    not end, the test that hangs or dies is an error, and the tests that the suite did not reach
-    have unknown results."""
+    tests that were skipped or did not run count as errors, since they may not even be collected. If
+    the suite does not end, the test that hangs or dies is an error, and the tests that the suite
+    did not reach have unknown results."""
     missing = [test for test, status in known.items()
-               if status == PASSED and test not in outcome.statuses]
+               if status == PASSED and outcome.statuses.get(test, "skipped") == "skipped"]
     failing = missing
     if outcome.last_lines:
         failing = [test for test in missing
