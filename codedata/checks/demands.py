@@ -32,6 +32,8 @@ MAX_LINES = 20_000     # lines to read of each patch
 MAX_SHOWN = 160        # characters of a literal or a use; longer ones are not shown
 # any three consecutive words of a line; two may be equal by chance
 WORDING = re.compile(r"(?<!\S)[^\w\s]*(?=(\w\S* \S+ \S*\w))")
+# between two lines' literals that the language joins: "a " "b" or "a " + "b"
+JOINED = re.compile(r"""(["'`])[ \t]*\+?[ \t]*\n\s*\+?\s*[fbru]{0,2}\1""")
 # for languages without a grammar; an apostrophe in a word begins no literal
 LITERAL = re.compile(r'''"((?:[^"\\\n]|\\.)*)"|`([^`]*)`|(?<!\w)'((?:[^'\\\n]|\\.)*)'(?!\w)''')
 WHOLE = re.compile(r"\S*\w{3}\S*(?: \S+)*")   # a literal that both have
@@ -82,8 +84,8 @@ def _filled(texts: Iterable[str], gold: str) -> Iterator[str]:
     """
     old, new = set(), set()
     for hunk in hunks_of(gold, "", MAX_LINES):
-        old.update(*LITERAL.findall("\n".join(hunk.old)))
-        new.update(*LITERAL.findall("\n".join(hunk.added)))
+        old.update(*LITERAL.findall(_code(hunk.old)))
+        new.update(*LITERAL.findall(_code(hunk.added)))
     shortest_first = sorted(texts, key=lambda text: (len(text), text))
     for parts in map(SLOT.split, new - old):
         if len(parts) > 1 and re.search(r"\w{3}", "".join(parts)):
@@ -104,6 +106,11 @@ def _uses_in(tests: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
             while node.parent.type in PARTS and node.type not in WHOLES:
                 node = node.parent
             yield name, squeezed(LITERAL.sub("…", node.text.decode()))
+
+
+def _code(lines: Iterable[str]) -> str:
+    """Return lines of code as a text in which joined literals are one literal."""
+    return JOINED.sub("", "\n".join(lines))
 
 
 def _has(text: str, name: str) -> bool:
@@ -128,12 +135,12 @@ def _names_in(patch: str) -> dict[str, set[str]]:
         known = language_of(hunk.path)
         language = known or "python"   # other texts may have examples for doctest
         if not (is_document(hunk.path) or (LANGUAGES[language].get("names") and known)):
-            names["text"] |= {*chain(*LITERAL.findall("\n".join(hunk.new)))}
+            names["text"] |= {*chain(*LITERAL.findall(_code(hunk.new)))}
         # also parse only the added lines: a cut statement above them may hide definitions
         for new in (hunk.new, hunk.added):
             lines = new if known else [line.lstrip()[4:] for line in new
                                        if line.lstrip().startswith((">>> ", "... "))]
-            text = dedent("\n".join(lines)).encode()
+            text = dedent(_code(lines)).encode()
             for capture, nodes in _captured(hunk.path, language, text).items():
                 names[capture] |= {node.text.decode() for node in nodes}
     return names

@@ -17,11 +17,12 @@ MAX_START = 200        # characters of a text to print
 WORD = re.compile(r"https?://\S+|([^\W\d]\w*)")
 # at the end: trailers, the row of dashes that GitHub puts before them, references to issues
 TRAILERS = re.compile(r"""(?:\n{1,9}(?:(?:[A-Z][\w-]{0,60}-(?:by|to|[Ii]d|[Oo]n)|Cc|Link):\ .+
-    |-{9,}\ *|(?i:(?:
+    |-{3,}\ *|(?i:(?:
     close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
     )){1,30}\s*\Z""", re.VERBOSE)
 # after the title: that row, authors' trailers, bots' lines, and git's list of conflicts
-OF_BOTS = re.compile(r"""(?<=\n)(?:-{9,} | [A-Z][\w-]{0,60}-by:\ .+
+OF_BOTS = re.compile(r"""(?<=\n)(?:-{3,} | [A-Z][\w-]{0,60}-by:\ .+
+    | updated-dependencies:(?:\n(?:-\ |\ \ |\.{3}).*)*
     | .*(?:\[bot\]|\bpre-commit\.ci\b).* | Bumps\ .+\ from\ \S+\ to\ .+
     | (?:\#\ )?Conflicts:(?:\n\#?\t\S+)*)\ *(?:\n|\Z)""", re.VERBOSE)
 SQUASHED = re.compile(r"\* .+")   # a title in GitHub's list of squashed commits

@@ -60,7 +60,8 @@ AGENTS = ("agent", "solve", "dp_")   # prefixes of roles whose requests contain 
 # compared, because they differ in a re-run after a kill
 TIMES = re.compile(
     rb"(?<![\d.])(?:\d{4}-\d\d-\d\d|\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?|1[6-9]\d{8}(?:\.\d+)?"
-    rb"|(?:\d+m)?\d+(?:\.\d+)? ?(?:m?s|seconds?)(?![a-z]))(?!\d)"
+    rb"|(?:\d+m)?\d+(?:\.\d+)? ?(?:m?s|sec(?:onds?)?|min(?:utes?)?)(?![a-z]))(?!\d)"
+    rb"|duration_ms \d+(?:\.\d+)?"
     rb"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d(?!\d)"
     rb"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?=[ ,])")
 # usage of further replies to a request: all tokens are counted in the first reply

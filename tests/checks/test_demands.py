@@ -17,7 +17,8 @@ class Heron:
 
     def wade(self, depth_cm, slowly=False):
         self.legs = 2
-        raise MudError(f"{depth_cm} cm of mud is too deep, for now")
+        raise MudError(f"{depth_cm} cm of mud is "
+                       "too deep, for now")
 
 
 class MudError(Exception):

@@ -85,6 +85,8 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
     ("Merge branch 'mud'\n\n# Conflicts:\n#\tsrc/mud.py\n#\ttests/mud.py", ""),
     ("Raise mud\n\nBumps [mud](https://x.org) from 1.0 to 2.\nIt is deep.",
      "Raise mud\n\nIt is deep."),
+    ("Raise mud\n\nDeep.\n\n---\nupdated-dependencies:\n- dependency-name: mud\n  version: 2\n..."
+     "\n\nSigned-off-by: E <e@x>", "Raise mud\n\nDeep."),
     ("[pre-commit.ci] autoupdate\n\nhooks", "[pre-commit.ci] autoupdate\n\nhooks"),
     ("Sink\n\n* They sink.", "Sink\n\n* They sink."),
     ("Sink\n\nThus:\n\n* They\n\n* sink", "Sink\n\nThus:\n\n* They\n\n* sink")])

@@ -139,7 +139,8 @@ def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there
 @pytest.mark.docker
 def test_a_killed_attempt_goes_on_from_its_kept_replies(tmp_path, fake_llm):
     write_tasks(tmp_path, "solved")
-    fake_llm.script(runs("date +%T.%N; ls -la /run"), PLAYS["solved"][0], HANG)
+    times = "date +'%T.%N  %N.%N sec  duration_ms %N'; ls -la /run"
+    fake_llm.script(runs(times), PLAYS["solved"][0], HANG)
     flags = flags_for(fake_llm, "--n", 1)
     process = start_script("solve.py", tmp_path, *flags)
     fake_llm.wait_for(3, timeout_s=90)
