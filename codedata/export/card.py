@@ -82,7 +82,7 @@ def card_values(export: Export) -> dict:
         "length": fill("lengths_cut" if form.for_trainers else "lengths"),
         "warnings": "".join(f"> **{fill(name)}**\n\n" for name in _warnings(export)),
         "order": fill(order) if duel else "",
-        "facts": " ".join(fill(fact) for fact in by_fact),
+        "facts": " ".join(fill(fact) for fact in by_fact) or "it has none.",
         "limits": "".join(f"{fill(name)}\n" for fact in by_fact
                           if (name := f"{fact}_limit") in sections()),
         "outcome": " ".join(map(fill, _outcome(duel))),
