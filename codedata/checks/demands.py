@@ -109,7 +109,7 @@ def _uses_in(tests: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
 
 
 def _code(lines: Iterable[str]) -> str:
-    """Return lines of code as a text in which joined literals are one literal."""
+    """Return lines of code as a text, with joined literals as one literal."""
     return JOINED.sub("", "\n".join(lines))
 
 
