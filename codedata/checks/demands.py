@@ -6,10 +6,12 @@ promised: that a name in a string is found, or that a told name is enough to pas
 """
 from __future__ import annotations
 
+import fnmatch
+import glob
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 from pathlib import PurePosixPath
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -89,8 +91,7 @@ def _filled(texts: Iterable[str], gold: str) -> Iterator[str]:
     shortest_first = sorted(texts, key=lambda text: (len(text), text))
     for parts in map(SLOT.split, new - old):
         if len(parts) > 1 and re.search(r"\w{3}", "".join(parts)):
-            pattern = re.compile(".+".join(map(re.escape, parts)))
-            yield from islice(filter(pattern.fullmatch, shortest_first), 1)
+            yield from fnmatch.filter(shortest_first, "?*".join(map(glob.escape, parts)))[:1]
 
 
 def _uses_in(tests: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
