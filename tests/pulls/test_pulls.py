@@ -101,6 +101,10 @@ def test_what_changes_nothing_that_runs_is_no_candidate(tmp_path):
     commit(f"from typing import Any\n{typed}fly_on = 1\n")
     found, printed = written(spec)
     assert found == 1 and "(it changes only names of files, layout" in printed
+    write_files(tmp_path / "clone", {"tests/data/latin.txt": b"h\xe9ron"})
+    commit("fly_on = 2\n")
+    found, printed = written(spec)
+    assert found == 1 and "(code or tests that it changes are binary or not UTF-8" in printed
     write_json(tmp_path / "rows.json", [record({"a.py": ("a", "b"), "test_a.py": ("a", "b")})])
     assert written(tmp_path / "rows.json")[0] == 2   # no clone has its base commit
 
