@@ -75,8 +75,8 @@ def pull_candidates(settings: Settings) -> Reads:
                  leaves_out=lambda name, _: refused[name], command="prompt.py")
 
 
-def candidates_stage(settings: Settings) -> Stage:
-    """Return the stage that writes pull requests to candidate/."""
+def candidates_stage(settings: Settings, after: str) -> Stage:
+    """Return the stage that writes pull requests to candidate/. `after` fills commit/."""
     commits = Store(settings.root, Commit)
 
     def with_told(candidate: Candidate) -> Candidate:   # slow: not for each plan
@@ -86,7 +86,7 @@ def candidates_stage(settings: Settings) -> Stage:
         return replace(candidate, config={**candidate.config, "about": about})
 
     return Maker(settings.root, PULL_REQUEST).candidate_stage(
-        "pr_tasks.candidates", pull_candidates(settings), with_told, after="prompt.py",
+        "pr_tasks.candidates", pull_candidates(settings), with_told, after=after,
         then="pr_tasks.py --steps prove")
 
 
