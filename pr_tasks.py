@@ -62,6 +62,9 @@ def main(argv=None) -> int:
                         partial(clone_for, clones=clones, root=root))
         return records_stage(settings, args.prs, clones, found)
 
+    def candidates(models: Models) -> Stage:
+        return candidates_stage(settings, after="" if args.prs else "prompt.py")
+
     def setup(models: Models) -> Stage:
         rows, needed_by = missing_environments(settings, clones, options.selection.limit)
         repositories = Reads(repositories_in(rows, Path(), "commit/", is_all=False), READ,
@@ -77,8 +80,7 @@ def main(argv=None) -> int:
             writer.text_of, identity=writer.identity(), cost_note=writer.bound(),
             after="pr_tasks.py", then="audit.py; export.py")
 
-    makers = {"records": records, "setup": setup,
-              "candidates": lambda models: candidates_stage(settings),
+    makers = {"records": records, "setup": setup, "candidates": candidates,
               "prove": lambda models: proof_stage(settings, sandboxes(models)),
               "instruct": instruct}
     wanted = {"records": args.prs, "setup": args.setup or "steps" in args.given}

@@ -135,7 +135,7 @@ def replay(rows: list[dict], kept: dict[str, dict]) -> dict:
         row["said_by_judge"] = bool(last and last["leak"])
     first = kept[rows[0]["id"]]
     return {**figures(rows, "said_by_judge"), "judge": first["judge"], "unread": n_unread,
-            "same_rule_as_now": all(kept[row["id"]]["prompt"] == rule() for row in rows)}
+            "made_with_present_rule": all(kept[row["id"]]["prompt"] == rule() for row in rows)}
 
 
 def figures(rows: list[dict], said: str) -> dict:

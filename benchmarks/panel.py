@@ -7,7 +7,7 @@ The statistics of codedata/duel/judge_stats.py and scoring.py are compared with 
 from a very large duel: how often their 95 % intervals cover it, and how wide they are compared with
 analytic intervals.
 
-  python benchmarks/panel.py                   # 1,000 duels of 120 turns: about two minutes
+  python benchmarks/panel.py                   # 1,000 duels of 120 turns: half a minute
   python benchmarks/panel.py --duels 100
 
 One JSON line on stdout, a table on stderr. Exit 1 if a target is missed.

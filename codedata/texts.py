@@ -221,7 +221,7 @@ def _work(error: Exception, start: int, length: int) -> int:
 def did_you_mean(name: str, known, form: str = "{}") -> str:
     """Return a hint: the known name most similar to `name`, or else all known names, each formatted
     by `form`."""
-    near = difflib.get_close_matches(name, list(known), 1, 0.5)
+    near = difflib.get_close_matches(name, list(known), 1)
     if near:
         return f"Did you mean {form.format(near[0])}?"
     listed = ", ".join(form.format(printable(one, 200)) for one in known)

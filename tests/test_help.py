@@ -35,3 +35,5 @@ def test_help_is_a_screen_with_the_scripts_flags_and_help_all_has_all_that_do_so
 def test_a_word_that_codedata_lacks_is_named_with_the_nearest_after_all_of_them(capsys):
     assert list_words(find_programs(), "statsu") == 2
     assert "statsu is none of them. Did you mean status?" in capsys.readouterr().err
+    list_words(find_programs(), "foo")
+    assert "foo is none of them. Known: " in capsys.readouterr().err

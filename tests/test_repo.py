@@ -75,6 +75,7 @@ def test_a_repository_goes_through_all_scripts_with_the_flags_that_are_given(rep
     for address in ("https://host/birds/heron.git@v1", "git@host:birds/heron.git",
                     "git@host:heron@0123abc"):
         assert "--root runs/heron " in repo(address)[1][0]
+    assert "--root  --repo" in repo(".", "--root", "")[1][0]   # an error of the scripts
 
 
 def test_real_changes_come_first_then_agents_then_operators(repo, tmp_path):

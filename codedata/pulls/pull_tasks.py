@@ -36,7 +36,7 @@ NOT_READ = "not read by a model before the proof"
 
 def pull_request(commit: Commit) -> tuple[Candidate, str]:
     """Return (the pull request of a record, "" or why it is refused). It is refused if it changes
-    no code or no tests, or more than MAX_FILES files or MAX_LINES lines of code."""
+    no code or no tests, binary ones, or more than MAX_FILES files or MAX_LINES lines of code."""
     code, tests = {}, dict(files_of(commit.test_patch))
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
@@ -47,6 +47,8 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
                     for patch in (commit.patch, commit.test_patch))
     refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,
+                "code or tests that it changes are binary or not UTF-8":
+                    "\nGIT binary patch\n" in change + test_patch,
                 "it changes no tests": "\n@@ " not in test_patch,
                 "it changes no code": not code,
                 f"it changes more than {MAX_FILES} files of code": len(code) > MAX_FILES,
@@ -73,8 +75,8 @@ def pull_candidates(settings: Settings) -> Reads:
                  leaves_out=lambda name, _: refused[name], command="prompt.py")
 
 
-def candidates_stage(settings: Settings) -> Stage:
-    """Return the stage that writes pull requests to candidate/."""
+def candidates_stage(settings: Settings, after: str) -> Stage:
+    """Return the stage that writes pull requests to candidate/. `after` fills commit/."""
     commits = Store(settings.root, Commit)
 
     def with_told(candidate: Candidate) -> Candidate:   # slow: not for each plan
@@ -84,7 +86,7 @@ def candidates_stage(settings: Settings) -> Stage:
         return replace(candidate, config={**candidate.config, "about": about})
 
     return Maker(settings.root, PULL_REQUEST).candidate_stage(
-        "pr_tasks.candidates", pull_candidates(settings), with_told, after="prompt.py",
+        "pr_tasks.candidates", pull_candidates(settings), with_told, after=after,
         then="pr_tasks.py --steps prove")
 
 

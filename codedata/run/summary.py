@@ -55,7 +55,8 @@ def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) ->
         left_out = plan.names["excluded"] + plan.names["waiting"]
         print_reasons([plan.reasons[name] for name in left_out])
         if not plan.n_read and not plan.broken:
-            what = f": first run {options.command(stage.after)}" if stage.after else ""
+            after = stage.after
+            what = f": first run {_near_command(stage, after, options)}" if after else ""
             if options.selection.shard:
                 what = " of this shard"
             if options.selection.only:
@@ -236,5 +237,10 @@ def _next_commands(run: StageRun, options: RunOptions, n_left: int, is_unfinishe
     is_done = totals.finished > len(totals.failed) and run.pool.stop_reason is None
     if is_done and run.stage.writes.store.names():
         for then in filter(None, run.stage.then.split("; ")):
-            is_own = then.split()[0] == script   # a later step of this script
-            yield f"      next:  {command(then, same=is_own, without=(*ONCE, 'steps'))}"
+            yield f"      next:  {_near_command(run.stage, then, options)}"
+
+
+def _near_command(stage: Stage, script: str, options: RunOptions) -> str:
+    """Return the command before or after a stage; another step of its script gets its flags."""
+    is_own = script.split()[0] == stage.script
+    return options.command(script, same=is_own, without=(*ONCE, "steps"))

@@ -214,12 +214,12 @@ jobs:
 def test_plain_variables_of_jobs_and_dockerfiles_are_set_for_the_tests(tmp_path, file, locale):
     write(tmp_path, __github___workflows___ci__yml=CI_VARIABLES,
           Dockerfile="ENV TZ=Asia/Tokyo \\\n  DEPTH='1 m' LC_ALL=C\nENV BIRD=\"grey heron\"\n"
-                     "ENV PATH=/x:$PATH PASSWORD=abc\n")
+                     "ENV PATH=/x:$PATH PASSWORD=abc\nENV MUD 3 cm=deep\nENV NEST \"an egg\"\n")
     (tmp_path / file).write_text('{"scripts": {"test": "mocha"}}' if "json" in file else "")
     recipe = recipes(read_facts(tmp_path))[0]
     assert re.findall(r"(?m)^export (?!CI=|PATH|PYTHON|GOTOOL)(.*)", recipe.test_script()) == [
         "BIRD='grey heron'", "DEPTH='1 m'", f"LC_ALL={locale}", "LIMITS=yes",
-        "TZ=America/New_York"]
+        "MUD='3 cm=deep'", "NEST='an egg'", "TZ=America/New_York"]
     assert "TZ=" not in recipe.install_script()
 
 

@@ -94,13 +94,19 @@ def test_what_changes_nothing_that_runs_is_no_candidate(tmp_path):
 
     source, number = "import mud\n\ndef wade(depth_cm):\n    return depth_cm\n", 0
     commit(source)
-    commit(f"{source}fly_on = 1\n")
     spec = f"git:{tmp_path}/clone"
+    printed = run_main(pr_tasks.main, tmp_path, "--prs", spec, "--status")
+    assert "commit/ has nothing\n" in printed   # not of prompt.py
+    assert f"/pr_tasks.py --setup --root {tmp_path} --prs {spec}\n" in printed
+    commit(f"{source}fly_on = 1\n")
     assert written(spec)[0] == 1
     typed = source.replace("(depth_cm):", "(\n        depth_cm: int) -> int:  # why")
     commit(f"from typing import Any\n{typed}fly_on = 1\n")
     found, printed = written(spec)
     assert found == 1 and "(it changes only names of files, layout" in printed
+    write_files(tmp_path / "clone", {"tests/data/latin.txt": b"h\xe9ron"})
+    commit("fly_on = 2\n")
+    assert "(code or tests that it changes are binary or not UTF-8" in written(spec)[1]
     write_json(tmp_path / "rows.json", [record({"a.py": ("a", "b"), "test_a.py": ("a", "b")})])
     assert written(tmp_path / "rows.json")[0] == 2   # no clone has its base commit
 

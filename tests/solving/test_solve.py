@@ -296,6 +296,10 @@ def test_exports_choose_tasks_by_how_often_models_solve_them(tmp_path):
     left = [*read_lines(tmp_path / "export/left_out.jsonl")]
     assert {one["name"]: one["reason"] for one in left} == {
         "easy": "pass rate", "none": "no attempts"}
+    config = (tmp_path / "chain.toml").read_text()
+    (tmp_path / "chain.toml").write_text(config.replace("'own-m-012345'", "'gold-012345'"))
+    mistyped = run_script("export.py", tmp_path)
+    assert mistyped.returncode == 2 and "own-m-012345, own-n-012345." in mistyped.stderr
 
 
 def test_a_task_about_git_may_look_at_its_history():

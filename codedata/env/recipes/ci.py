@@ -31,6 +31,7 @@ NOT_CARRIED = re.compile(r"(?i).*(?:TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|COLOR|
                          r"|COVERAGE|LD_|PIP_|NPM_|NODE_ENV|(?:CI|SHELL|BASH_?ENV|IFS|USER)$")
 ENV_LINE = re.compile(r"(?im)^ *ENV ((?:.*\\\n)*.*)")   # an instruction of a Dockerfile
 ENV_PAIR = re.compile(r"""\b(\w+)=["']?((?<=")[^"]*|(?<=')[^']*|[^\s"']+)""")
+ENV_OLD_FORM = re.compile(r"""(?s)\A\s*(\w+)\s+["']?(.*?)["']?\s*\Z""")   # NAME value
 APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 
 
@@ -45,7 +46,8 @@ def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings, 
               if any(key in COMMANDS and RUNS_TESTS.search(str(value)) for key, value in nodes)]
     always = [nodes for nodes in tested if nodes[0][0] != "if"]
     texts = [source.text(name) for place in DOCKERFILES for name in source.matching(place)]
-    images = [[("run", text), (None, dict(ENV_PAIR.findall(" ".join(ENV_LINE.findall(text)))))]
+    images = [[("run", text), (None, dict(chain.from_iterable(
+        ENV_OLD_FORM.findall(line) or ENV_PAIR.findall(line) for line in ENV_LINE.findall(text))))]
               for text in texts]
     parts = map(_of_job, [*(always or tested or jobs), *images, []])
     return tuple(tuple(dict.fromkeys(chain(*found))) for found in zip(*parts, strict=True))

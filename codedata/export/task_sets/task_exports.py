@@ -15,7 +15,7 @@ from codedata.checks.requests import request_problems
 from codedata.checks.secrets import mask
 from codedata.disk.layouts import files_digest
 from codedata.disk.store import Store, digest, digests_of
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, Trouble
 from codedata.export.card import listed
 from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
 from codedata.export.exports import Export
@@ -168,8 +168,13 @@ def _masked(rows: Iterable[ExportTask]) -> Counter:
 
 def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
                left_out: LeftOutLog) -> TaskOrigins:
-    """Return the tasks of a root. Print the names of unreadable ones."""
+    """Return the tasks of a root. Print the names of unreadable ones. Raise Trouble if no attempt
+    is of pass_rate_agent."""
     store, audits, attempts = Store(root, Task).open(), Audits(root), attempts_in(root)
+    agents = {agent for found in attempts.values() for agent in rates_of_models(found)}
+    if settings.pass_rate and agents and settings.pass_rate_agent not in ("", *agents):
+        raise Trouble(f"names {settings.pass_rate_agent}.", "[export] pass_rate_agent",
+                      f"Known: {', '.join(sorted(agents))}.")
     read = TaskOrigins(root / "export", settings, left_out, store)
     broken = [*store.broken]
     for name in store.names():
