@@ -36,7 +36,7 @@ NOT_READ = "not read by a model before the proof"
 
 def pull_request(commit: Commit) -> tuple[Candidate, str]:
     """Return (the pull request of a record, "" or why it is refused). It is refused if it changes
-    no code or no tests, binary ones, or more than MAX_FILES files or MAX_LINES lines of code."""
+    no code or no tests, only binary ones, or more than MAX_FILES files or MAX_LINES lines of code."""
     code, tests = {}, dict(files_of(commit.test_patch))
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
@@ -46,10 +46,10 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
     change, test_patch = "".join(code.values()), "".join(tests.values())
     has_heads = all({hunk.path for hunk in hunks_of(patch)} <= dict(files_of(patch)).keys()
                     for patch in (commit.patch, commit.test_patch))
+    not_text, is_binary = "\n@@ " not in test_patch, "\nGIT binary patch\n" in test_patch
     refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,
-                "code or tests that it changes are binary or not UTF-8":
-                    "\nGIT binary patch\n" in change + test_patch,
-                "it changes no tests": "\n@@ " not in test_patch,
+                "the tests that it changes are not UTF-8": not_text and is_binary,
+                "it changes no tests": not_text,
                 "it changes no code": not code,
                 f"it changes more than {MAX_FILES} files of code": len(code) > MAX_FILES,
                 f"it changes more than {MAX_LINES} lines of code":

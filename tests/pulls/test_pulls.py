@@ -83,11 +83,11 @@ def test_what_changes_nothing_that_runs_is_no_candidate(tmp_path):
         printed = run_main(pr_tasks.main, tmp_path, "--prs", spec, "--steps", "records,candidates")
         return len(all_readable(tmp_path, Candidate)), printed
 
-    def commit(source: str) -> None:
+    def commit(source: str, comment: bytes = b"") -> None:
         nonlocal number
         number += 1
         write_files(tmp_path / "clone", {"heron.py": source.encode(),
-                                         "test_heron.py": f"{number}\n".encode()})
+                                         "test_heron.py": b"%d%s\n" % (number, comment)})
         subprocess.run(
             "git init -q; git add .; git -c user.name=E -c user.email=e@x commit -qF -",
             shell=True, cwd=tmp_path / "clone", text=True, input=f"Wade (#{number})", check=True)
@@ -104,9 +104,8 @@ def test_what_changes_nothing_that_runs_is_no_candidate(tmp_path):
     commit(f"from typing import Any\n{typed}fly_on = 1\n")
     found, printed = written(spec)
     assert found == 1 and "(it changes only names of files, layout" in printed
-    write_files(tmp_path / "clone", {"tests/data/latin.txt": b"h\xe9ron"})
-    commit("fly_on = 2\n")
-    assert "(code or tests that it changes are binary or not UTF-8" in written(spec)[1]
+    commit("fly_on = 2\n", b"  # in latin-1: \xe9")
+    assert "(the tests that it changes are not UTF-8" in written(spec)[1]
     write_json(tmp_path / "rows.json", [record({"a.py": ("a", "b"), "test_a.py": ("a", "b")})])
     assert written(tmp_path / "rows.json")[0] == 2   # no clone has its base commit
 
