@@ -13,7 +13,7 @@ querywren = [6, 6, "test/parse.test.js > parse > reads nested keys"]
 romanist = [5, 6, "test/test_romanist.py::ToRoman::test_known"]
 spanset = [10, 10, "tests/test_spans.py::TestRemove::test_from_the_middle"]
 tallybook = [4, 4, "tests/test_ledger.py::test_the_file_is_read_once"]
-unitfern = [5, 5, "units of one kind convert"]
+unitfern = [5, 5, "dist/test/quantity.test.js > units of one kind convert"]
 """)
 DEMOS = {"demo-env": {"querywren", "romanist", "spanset"},
          "demo-bugs": {"duecalc", "romanist", "spanset", "tallybook"}}

@@ -16,6 +16,7 @@ from a_task import (
     write_foreign,
     write_task,
 )
+from conftest import REPO
 
 from codedata.records import KINDS, Task
 from codedata.tasks.__main__ import main
@@ -44,6 +45,10 @@ def test_a_task_as_its_maker_leaves_it_has_no_fault(tmp_path, check, name):
     code, faults, said = check(write_task(tmp_path, WHOLE[name]))
     assert (code, faults) == (0, []) and "--formats harbor" in said
     assert ("exports mask: e-mail address" in said) == (name == "with an edited instruction")
+
+
+def test_the_samples_have_no_fault(check):
+    assert [check(folder)[1] for folder in (REPO / "samples/tasks").iterdir()] == [[]] * 6
 
 
 def test_each_kind_says_how_it_is_proven_again():

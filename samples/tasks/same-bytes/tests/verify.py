@@ -39,14 +39,15 @@ def loaded(config: dict):
 
 @contextmanager
 def closed_folder():
-    """Keep others out of the folder of the reward, where Harbor lets everybody write."""
+    """Keep others out of the folder of the reward, where Harbor lets everybody write: what an agent
+    has left running writes there no more."""
     os.makedirs(OUT, exist_ok=True)
     mode = stat.S_IMODE(os.stat(OUT).st_mode)
     os.chmod(OUT, 0o700)
     try:
         yield
     finally:
-        os.chmod(OUT, mode)
+        os.chmod(OUT, mode & ~0o022)
 
 
 def remove(*patterns: str) -> None:
