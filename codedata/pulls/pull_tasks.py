@@ -36,7 +36,8 @@ NOT_READ = "not read by a model before the proof"
 
 def pull_request(commit: Commit) -> tuple[Candidate, str]:
     """Return (the pull request of a record, "" or why it is refused). It is refused if it changes
-    no code or no tests, only binary ones, or more than MAX_FILES files or MAX_LINES lines of code."""
+    no code, no tests or only binary ones, or more than MAX_FILES files or MAX_LINES lines of code.
+    """
     code, tests = {}, dict(files_of(commit.test_patch))
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
