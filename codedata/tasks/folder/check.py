@@ -232,7 +232,7 @@ def _verifier(task: Task, config: Object) -> Iterator[Fault]:
     others = [name for name in names
               if text_in(task.tests, name) not in _versions(name)]
     if others:
-        copy = f"Copy them: cp {PROGRAMS}/{{{','.join(others)}}} FOLDER/tests/"
+        copy = f"Copy all: cp {PROGRAMS}/{{{','.join(names)}}} FOLDER/tests/"   # they fit together
         yield Fault("tests/", f"differs from the verifier of this version: {', '.join(others)}",
                     f"{copy}. Then prove it again." if task.kind else f"{copy}.")
 
