@@ -61,6 +61,15 @@ def test_no_good_sample_is_refused_without_a_container(tmp_path):
             getattr(validation, check)()
 
 
+def test_the_set_has_the_files_of_the_folders_of_samples(tmp_path):
+    place, rows = REPO / "samples/tasks", unpack(tmp_path)
+    files = [file.relative_to(place) for file in place.rglob("*") if file.is_file()]
+    given = [file for file in files if file.parts[0] != "tally"]   # not a row
+    assert len(given) > 30
+    for file in given:
+        assert (rows / file).read_bytes() == (place / file).read_bytes(), file
+
+
 @pytest.mark.docker
 @named([one for one in MUTANTS if one.get("quick")
         and one["check"] not in (*WITHOUT_CONTAINER, *FROZEN)])
