@@ -5,13 +5,13 @@ Each test looks at all files and reports every fault.
 import ast
 import re
 import runpy
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 from conftest import REPO
+from programs import run_program
 
 figures = SimpleNamespace(**runpy.run_path(str(REPO / "tools" / "figures")))
 
@@ -36,9 +36,9 @@ def module_of(path: Path) -> str:
     return ".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__init__")
 
 
-def room(module: str) -> str:
-    """Return the part of codedata that a module belongs to: llm for codedata.llm.http."""
-    return (module.split(".") + [""])[1]
+def room(path: Path) -> str:
+    """Return the part of codedata that a module belongs to: llm for codedata/llm/http.py."""
+    return path.relative_to(REPO).parts[1]
 
 
 @cache
@@ -73,9 +73,9 @@ def sent_from_elsewhere(tree: ast.AST) -> list[str]:
 
 
 def test_only_what_lies_in_verifier_runs_in_a_verifiers_container():
-    inside = [path for path in MODULES if room(module_of(path)) == "verifier"]
+    inside = [path for path in MODULES if room(path) == "verifier"]
     senders = [path for path in MODULES
-               if room(module_of(path)) in ("tasks", "export", "checks", *MAKERS)]
+               if room(path) in ("tasks", "export", "checks", *MAKERS)]
     assert len(inside) > 5 and faults_in(inside, needs_more_than_python) == []
     assert faults_in(senders, sent_from_elsewhere) == []
 
@@ -89,8 +89,8 @@ def test_importing_everything_prints_nothing_writes_nothing_and_starts_no_thread
     program = (f"import importlib, threading\nfor name in {[*map(module_of, PACKAGE)]}: "
                "importlib.import_module(name)\n"
                "print(threading.active_count())")
-    done = subprocess.run([sys.executable, "-B", "-c", program], cwd=tmp_path,
-                          env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True)
+    done = run_program(sys.executable, "-B", "-c", program, cwd=tmp_path,
+                       env={"PYTHONPATH": str(REPO)})
     assert (done.stdout, done.stderr, list(tmp_path.iterdir())) == ("1\n", "", [])
 
 
@@ -103,5 +103,5 @@ def test_ctrl_c_reaches_no_program_that_was_started():
                     yield call.lineno
     outside = [path for path in MODULES   # of containers
                if path.name not in ("shadowed.py", "replay_scripts.py")
-               and room(module_of(path)) != "verifier"]
+               and room(path) != "verifier"]
     assert faults_in(outside, started) == []

@@ -1,13 +1,14 @@
 """Check that tools/chain runs the stages in order with their flags; a fake python notes them."""
 import os
 import re
-import subprocess
 import sys
 
 import pytest
 from a_datapoint import write_approved
 from an_attempt import write_attempt
 from conftest import REPO, edit, run_script
+from line_tables import rows
+from programs import run_program, write_programs
 
 NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
          'printf "%s|" "$@" >> called; echo >> called\n'
@@ -16,13 +17,11 @@ NOTES = ('#!/bin/sh\nscript=${1##*/}\nshift\nset -- "$script" "$@"\n'
 
 @pytest.fixture
 def chain(tmp_path):
-    def run(stages: str, *flags: str, fails: str = "", code: int = 0, **more: str):
-        (tmp_path / "python").write_text(NOTES)
-        (tmp_path / "python").chmod(0o755)
-        env = os.environ | {"CODEDATA_PYTHON": str(tmp_path / "python"), "FAILS": fails,
-                            "CODE": str(code), **more}
-        done = subprocess.run([sys.executable, REPO / "tools/chain", stages, *flags], cwd=tmp_path,
-                              env=env, capture_output=True, text=True, timeout=30)
+    def run(stages: str, *flags: str, **env: str):
+        write_programs(tmp_path, {"python": NOTES})
+        env = os.environ | {"CODEDATA_PYTHON": str(tmp_path / "python")} | env
+        done = run_program(sys.executable, REPO / "tools/chain", stages, *flags, cwd=tmp_path,
+                           env=env)
         return done, [line.split("|")[:-1]
                       for line in (tmp_path / "called").read_text().splitlines()]
     return run
@@ -47,18 +46,20 @@ def test_a_mistyped_root_begins_no_default_duel(chain):
         "price", "prompt.py", "prompt.py"]
 
 
-@pytest.mark.parametrize("code, n_run, says", [(1, 2, "king"), (2, 1, "exit 2"),
-                                               (130, 1, "exit 130")])
+@pytest.mark.parametrize("code, n_run, says", rows("""
+1   | 2 | king
+2   | 1 | exit 2
+130 | 1 | exit 130
+"""))
 def test_failed_items_are_named_at_the_end_and_anything_else_stops_the_chain(
         chain, code, n_run, says):
-    done, called = chain("king ch", "--root", "r", fails="king.py", code=code)
-    assert done.returncode == code and says in done.stderr and len(called) == n_run
+    done, called = chain("king ch", "--root", "r", FAILS="king.py", CODE=code)
+    assert (done.returncode, len(called)) == (int(code), int(n_run)) and says in done.stderr
 
 
 def price(root, stages: str = "prompt king ch validate report") -> tuple[list[int], str]:
     """Return (the calls of king, ch, validate and all, what was printed)."""
-    done = subprocess.run([sys.executable, REPO / "tools/price", stages, "--root", root,
-                           "--dry-run"], capture_output=True, text=True)
+    done = run_program(sys.executable, REPO / "tools/price", stages, "--root", root, "--dry-run")
     assert done.returncode == 0, done.stderr
     return [*map(int, re.findall("to come: (\\d+) call", done.stderr))], done.stderr
 

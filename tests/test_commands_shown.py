@@ -2,12 +2,12 @@
 import ast
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import REPO, run_process, run_script
+from programs import run_program
 
 from codedata.run import cli
 from codedata.terminal import runnable
@@ -44,9 +44,9 @@ def test_a_script_takes_the_words_of_a_command(call, tmp_path):
 
 @pytest.mark.parametrize("words", ["king.py --help", "status.py --json"])
 def test_what_reads_a_script_may_end_before_it(words, tmp_path):
-    done = subprocess.run(f"{sys.executable} {REPO}/{words} | true; echo ${{PIPESTATUS[0]}}",
-                          shell=True, executable="/bin/bash", cwd=tmp_path, capture_output=True)
-    assert (done.stdout, done.stderr) == (b"0\n", b"")
+    done = run_program("bash", "-c", f"{sys.executable} {REPO}/{words} | true; "
+                       "echo ${PIPESTATUS[0]}", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_a_command_is_printed_with_this_python_the_scripts_folder_and_the_root(tmp_path):
@@ -55,7 +55,7 @@ def test_a_command_is_printed_with_this_python_the_scripts_folder_and_the_root(t
     printed = run_process("ch.py", root, "--status", cwd=tmp_path).stderr
     command = shlex.split(re.search(r"first run (.*)", printed)[1])
     assert command[1:] == [f"{REPO}/king.py", "--root", str(root)]
-    assert subprocess.run([*command, "--status"], cwd=tmp_path).returncode == 0
+    assert run_program(*command, "--status", cwd=tmp_path).returncode == 0
     printed = run_process("export.py", root, cwd=tmp_path).stderr
     assert f" {REPO}/validate.py --root '{root}'; " in printed
     assert runnable("pip install '.[ray]'").endswith(f" -m pip install '{REPO}[ray]'")

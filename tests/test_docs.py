@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from conftest import REPO
+from programs import run_program
 
 from codedata.texts import tomllib
 
@@ -55,6 +56,5 @@ def test_every_test_of_a_promise_exists():
 
 
 def test_the_page_of_records_is_as_the_code_says():
-    done = subprocess.run([sys.executable, REPO / "tools/reference", "--check"],
-                          capture_output=True, text=True)
+    done = run_program(sys.executable, REPO / "tools/reference", "--check")
     assert (done.returncode, done.stderr) == (0, "")

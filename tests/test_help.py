@@ -7,8 +7,13 @@ from conftest import REPO, run_script
 from codedata.__main__ import find_programs, list_words
 from codedata.run import cli
 
-WORDS = ["audit.py try", "bug_inject.py agent", "bug_inject.py scale", "build_dp.py agents",
-         "build_dp.py validate", "check_judges.py probe", "check_judges.py sanity"]
+CALLS = """audit.py try
+bug_inject.py agent
+bug_inject.py scale
+build_dp.py agents
+build_dp.py validate
+check_judges.py probe
+check_judges.py sanity""".split("\n") + sorted(path.name for path in REPO.glob("*.py"))
 
 
 def flags_in(page: str) -> set[str]:
@@ -16,7 +21,7 @@ def flags_in(page: str) -> set[str]:
     return {*re.findall(r"(?m)(?:^  |, )(--[\w-]+)", page)}
 
 
-@pytest.mark.parametrize("call", [*sorted(path.name for path in REPO.glob("*.py")), *WORDS])
+@pytest.mark.parametrize("call", CALLS)
 def test_help_is_a_screen_with_the_scripts_flags_and_help_all_has_all_that_do_something(
         call, tmp_path):
     script, *words = call.split()

@@ -16,13 +16,11 @@ from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.suites.environments import Environments
 
-PARTS = ("env", "analysis", "coverage")
-
 
 @pytest.fixture
 def root(tmp_path):
     """Write spanset's environment, analysis and coverage."""
-    for part in PARTS[1:]:
+    for part in ("analysis", "coverage"):
         write_json(tmp_path / part / "spanset.json",
                    read_json(REPO / f"samples/{part}/spanset.json"))
     commit = read_json(tmp_path / "coverage/spanset.json")["base_commit"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from killed import is_killed_at
-from root import filled, write_files
+from root import files_under, filled, write_files
 
 from codedata.disk.layouts import NEW, Draft, Folder, FolderDraft, set_aside
 from codedata.disk.store import Store, remove_half_written
@@ -17,17 +17,12 @@ from codedata.records import Answer, Attempt
 from codedata.run import cli
 from codedata.run.start import hold_directories
 
-FILES = {"old": {"prompt.md": "old", "files/a.py": "a = 1"},
-         "new": {"prompt.md": "new", "tests.py": "def test(): pass", "files/b/c.py": "c = 1"}}
+FILES = {"old": {"prompt.md": b"old", "files/a.py": b"a = 1"},
+         "new": {"prompt.md": b"new", "tests.py": b"def test(): pass", "files/b/c.py": b"c = 1"}}
 # audit events of calls that change what is on disk, or stand right before or after one
 STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.chmod",
          "ctypes.dlsym")
 MAX_STEPS = 200
-
-
-def content(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_a_file_of_the_current_folder_is_drafted_there(tmp_path, monkeypatch):
@@ -83,10 +78,10 @@ def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
         killed = is_killed_at(step, partial(replace_item, directory, exchanges), plant)
         if not exchanges:   # the next run restores what was taken away between two renames
             Folder.clear_up(directory)
-        found = content(directory / "item")
+        found = files_under(directory / "item")
         seen.append(next(name for name, files in FILES.items() if found == files))
         Folder.clear_up(directory)
-        assert content(directory) == {f"item/{name}": text for name, text in found.items()}
+        assert files_under(directory) == {f"item/{name}": text for name, text in found.items()}
         if not killed:
             break
     assert not killed and seen == sorted(seen, reverse=True) and set(seen) == {"old", "new"}
@@ -98,7 +93,7 @@ def test_what_a_kill_leaves_of_an_attempt_goes_and_is_no_other_item(tmp_path):
     for name in ("old.b", "c"):
         FolderDraft(tmp_path / "attempt" / name, {"record.json": {}}, "")
     with hold_directories("solve.py", [Attempt], options):
-        assert content(tmp_path / "attempt").keys() <= {"_lock", "_lock.all"}
+        assert files_under(tmp_path / "attempt").keys() <= {"_lock", "_lock.all"}
 
 
 def test_a_link_that_leads_nowhere_stays_in_an_item(tmp_path):
@@ -133,7 +128,7 @@ def test_a_users_key_leaves_the_keys_of_tools_in_their_order(tmp_path):
     ("item", lambda item: replace_item(item.parent, True))])
 def test_a_link_where_only_codedata_has_files_is_refused_and_a_linked_directory_is_not(
         tmp_path, name, change):
-    strangers = {"_tmp.1": "x", "kind/a": "x", "old.b/a": "x"}
+    strangers = dict.fromkeys(("_tmp.1", "kind/a", "old.b/a"), b"x")
     write_files(tmp_path / "out", strangers)
     link = tmp_path / "disk" / name
     write_files(tmp_path / "disk/old", {"a": "a"})
@@ -144,6 +139,6 @@ def test_a_link_where_only_codedata_has_files_is_refused_and_a_linked_directory_
     remove_half_written([tmp_path / "root"])
     with pytest.raises(Trouble, match="is a link"):
         change(tmp_path / "root/item")
-    assert content(tmp_path / "out") == strangers
+    assert files_under(tmp_path / "out") == strangers
     link.unlink()
     change(tmp_path / "root/item")

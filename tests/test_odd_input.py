@@ -2,14 +2,14 @@
 datapoint give a record or a Trouble that names them, and end nothing else."""
 import json
 import shutil
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from conftest import REPO, with_odd
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from root import write_files
+from root import filled, write_files
 
 from codedata import records
 from codedata.datapoints.approval import is_as_proven
@@ -34,11 +34,6 @@ SAMPLE = REPO / "samples/tasks/hook-inbox"
 LABELS = (SAMPLE / "task.toml").read_text()
 SCHEMAS = [one for one in vars(records).values()
            if hasattr(one, "__dataclass_fields__") and hasattr(one, "directory")]
-USUAL = {"int": 1, "bool": True, "float": 1, "Seconds": 1, "Points": 1, "Object": {}}
-def usual(kind: str):
-    """Return a value of a type."""
-    empty = [] if kind.startswith("list") else {} if kind.startswith("dict") else "x"
-    return USUAL.get(kind, None if "None" in kind else empty)
 
 
 def write(path: Path, text: str) -> Path:
@@ -49,7 +44,7 @@ def write(path: Path, text: str) -> Path:
 @settings(often, max_examples=70)
 @given(st.sampled_from(SCHEMAS), st.data(), odd)
 def test_each_record_is_read_or_named(schema, data, value):
-    record = {one.name: usual(one.type) for one in fields(schema) if one.default is MISSING}
+    record = filled(schema, instance_id="x", repo_name="x")
     text = with_odd(record, data.draw(st.sampled_from([one.name for one in fields(schema)])), value)
     is_list = schema is records.Prompt
     with TemporaryDirectory() as root:

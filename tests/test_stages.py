@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import shutil
-import subprocess
 import sys
 from functools import partial
 
@@ -16,6 +15,7 @@ from fake_judges import in_buckets, verdict
 from fake_llm import FakeLLM
 from killed import is_killed_at
 from line_tables import rows
+from programs import run_program
 from root import Root, write_files
 from source_rows import a_pr, a_row, write_jsonl
 
@@ -108,15 +108,18 @@ def records(root) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("stage", FOLDERS)
-def test_looking_writes_nothing_and_a_second_run_has_nothing_to_do(at, fake_llm, stage):
+def test_looking_writes_nothing_and_a_second_run_has_nothing_to_do_whatever_the_times_of_files(
+        at, fake_llm, stage):
     root = at(stage)
     before = files(root)
     for flag in ("--status", "--dry-run"):
         assert run(stage, root, fake_llm, flag).returncode == 0 and files(root) == before
     done = at("all", "done")
     before = files(done)
-    assert run(stage, done, fake_llm).returncode == 0 and fake_llm.n_requests == 0
-    assert files(done) == before
+    assert run(stage, done, fake_llm).returncode == 0 and files(done) == before
+    touched = shutil.copytree(done, root / "touched", copy_function=shutil.copyfile)
+    assert run(stage, touched, fake_llm).returncode == 0 and records(touched) == records(done)
+    assert fake_llm.n_requests == 0
 
 
 # system calls that change what is on disk; an audit hook does not see all of them
@@ -174,9 +177,9 @@ def test_a_full_disk_is_named_and_what_was_written_stays(at, fake_llm, case):
     for path in (root / "rows.jsonl", *root.glob("[pf]*/[!_]*.json")):
         path.write_text(path.read_text().replace("task 1", LARGE))
     before, limit = records(root), 9_000 if case == "report" else 50_000   # bytes
-    command = [sys.executable, REPO / f"{stage}.py", *flags_for(fake_llm, "--workers", "1")]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, preexec_fn=lambda:
-                          resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    done = run_program(
+        sys.executable, REPO / f"{stage}.py", *flags_for(fake_llm, "--workers", "1"), cwd=root,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "could not be written" in done.stderr and not list(root.rglob("_tmp.*"))
     assert before.items() <= records(root).items()

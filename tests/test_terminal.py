@@ -13,6 +13,7 @@ import pytest
 from conftest import REPO, run_process, run_script
 from fake_judges import validated as decide
 from fake_llm import Status
+from programs import run_program
 from root import write_json
 
 ATTACK = "\x1b]52;c;ZWNobw==\x07\x1b]0;title\x07\x1b[2J\x9b31m\u202e\x08\r"
@@ -147,7 +148,7 @@ for talk.SILENT_S in (300.0, 300.0, 0.0):
 
 
 def test_a_plain_line_comes_where_something_but_the_time_has_changed_or_after_long():
-    done = subprocess.run([sys.executable, "-c", PLAIN], cwd=REPO, capture_output=True, text=True)
+    done = run_program(sys.executable, "-c", PLAIN, cwd=REPO)
     assert re.sub(r"\d+ s\b", "T", done.stderr).splitlines() == [
         f"x  0/9 in T  1 in flight  {at}, T (item)" for at in (
             "1/6 tests", "2/6 tests", "2/6 tests, 43 of 99", "2/6 tests, 43 of 99")]
@@ -184,7 +185,7 @@ cli.main(run)
 
 
 def test_a_log_line_a_message_and_the_traceback_of_a_bug():
-    done = subprocess.run([sys.executable, "-c", NET], cwd=REPO, capture_output=True, text=True)
+    done = run_program(sys.executable, "-c", NET, cwd=REPO)
     assert done.returncode == 1 and not UNSAFE.search(done.stderr) and "\nb" not in done.stderr
     assert done.stderr.count("ValueError: \\x1b]52") == 2
     assert "ERROR x: said \\x1b]52" in done.stderr

@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 from conftest import REPO
+from programs import run_program
 from root import write_files
 
 BUILD = "from setuptools.build_meta import build_wheel; build_wheel('..')"
@@ -41,7 +42,7 @@ def installed(wheel):
     before = sorted(env.rglob("*"))
 
     def run(command: str, cwd) -> subprocess.CompletedProcess:
-        return subprocess.run(shlex.split(command), cwd=cwd, capture_output=True, text=True, env={
+        return run_program(*shlex.split(command), cwd=cwd, env={
             "PATH": f"{env}/bin:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"})
     yield run
     assert sorted(env.rglob("*")) == before   # roots lie elsewhere
