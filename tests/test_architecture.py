@@ -6,7 +6,6 @@ import ast
 import re
 import runpy
 import sys
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,14 +15,10 @@ from programs import run_program
 figures = SimpleNamespace(**runpy.run_path(str(REPO / "tools" / "figures")))
 
 VERIFIER = "codedata.verifier"   # runs in a container: a room of its own
-MAKERS = ("bugs", "nl2repo", "datapoints", "pulls")
-# of a repository's task, in the containers of solution and agent
-SOLUTIONS = ("text_of('codedata.tasks.image', ",)
 
 PACKAGE = {REPO / path: text
            for path, text in figures.read_files("codedata", ":(glob)*.py").items()}
 TREES = {path: ast.parse(text) for path, text in PACKAGE.items()}
-SCRIPTS = [path for path in PACKAGE if path.parent == REPO]
 MODULES = [path for path in PACKAGE if path.parent != REPO]
 
 
@@ -41,7 +36,6 @@ def room(path: Path) -> str:
     return path.relative_to(REPO).parts[1]
 
 
-@cache
 def imported(tree: ast.AST) -> set[str]:
     """Return the full names that a file imports, wherever in it; `from codedata import x` counts as
     codedata.x.
@@ -66,22 +60,25 @@ def needs_more_than_python(tree: ast.AST) -> set[str]:
 
 def sent_from_elsewhere(tree: ast.AST) -> list[str]:
     """Return the programs that are read as texts, and do not lie in verifier/."""
+    # tasks.image: of a repository's task, in the containers of solution and agent
+    ours = f"text_of('{VERIFIER}'", "text_of('codedata.tasks.image', "
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)
              and ast.unparse(node.func) == "text_of"]
     return [ast.unparse(call) for call in calls if re.search(r"\.(py|sh)'", ast.unparse(call))
-            and not ast.unparse(call).startswith((f"text_of('{VERIFIER}'", *SOLUTIONS))]
+            and not ast.unparse(call).startswith(ours)]
 
 
 def test_only_what_lies_in_verifier_runs_in_a_verifiers_container():
     inside = [path for path in MODULES if room(path) == "verifier"]
     senders = [path for path in MODULES
-               if room(path) in ("tasks", "export", "checks", *MAKERS)]
+               if room(path) in ("tasks", "export", "checks", "bugs", "nl2repo",
+                                   "datapoints", "pulls")]
     assert len(inside) > 5 and faults_in(inside, needs_more_than_python) == []
     assert faults_in(senders, sent_from_elsewhere) == []
 
 
 def test_neither_the_package_nor_a_script_imports_a_script():
-    names = {script.stem for script in SCRIPTS}
+    names = {path.stem for path in PACKAGE if path.parent == REPO}
     assert faults_in(PACKAGE, lambda tree: imported(tree) & names) == []
 
 

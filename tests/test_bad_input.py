@@ -47,12 +47,12 @@ fi
 """
 
 
-@pytest.mark.parametrize("n_threads", [1, 8])   # no worker, some
+@pytest.mark.parametrize("n_threads", ["1", "8"])   # no worker, some
 def test_a_machine_that_gives_no_more_threads_is_trouble_and_what_is_in_flight_is_kept(
         tmp_path, run, fake_llm, n_threads):
     tmp_path.with_prompts(60)
     fake_llm.latency_s = 0.5
-    king = run_program("bash", "-c", WITH_THREADS, "bash", str(n_threads), sys.executable,
+    king = run_program("bash", "-c", WITH_THREADS, "bash", n_threads, sys.executable,
                        REPO / "king.py", "--root", tmp_path, *flags_for(fake_llm, "--workers", 50))
     assert king.returncode == 1
     assert "Lower --workers" in king.stderr

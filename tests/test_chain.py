@@ -87,10 +87,10 @@ def test_a_duel_is_priced_from_wherever_its_root_is(tmp_path):
     tmp_path.with_settings({"model": "m"}, PRICED.replace("count = 6", "count = 401"))
     assert "\nall    to come: 2,406 calls" in price(tmp_path)[1]   # prompts of several files
     root = tmp_path / "half"
-    names = root.with_prompts(3).prompts()
-    root.with_commits(3).with_settings({"model": "m"}, PRICED.replace("count = 6", "count = 3"))
-    for name, challenger in zip(names, ("make test", None), strict=False):
-        root.with_answer(name, challenger=challenger, instance_id=f"proj__repo-{name[-1]}")
+    root.with_prompts(3).with_commits(3).with_settings(
+        {"model": "m"}, PRICED.replace("count = 6", "count = 3"))
+    root.with_answer("prompts_3_1_1", instance_id="proj__repo-1")
+    root.with_answer("prompts_3_1_2", challenger=None, instance_id="proj__repo-2")
     before = sorted(root.rglob("*"))
     assert price(root)[0] == [1, 2, 12, 15]
     assert sorted(root.rglob("*")) == before

@@ -110,7 +110,7 @@ chain.toml      | [king]; endpoint = "chutes" | CHUTES_API_KEY | --llm-base-url 
 def test_a_key_goes_only_where_it_belongs(monkeypatch, file, text, env, flags, sent):
     named = {"URL": URL, "PAIR": PAIR, "BOTH": BOTH,
              "OURS": PAIR.replace("MY_KEY", "QIANFAN_BEARER_TOKEN")}
-    write_files(Path(), {"root/nothing": "", file: named.get(text, text).replace("; ", "\n")})
+    write_files(Path(), {"root/nothing": "", file: lines_of(named.get(text, text))})
     for name, _, value in (one.partition("=") for one in env.split()):
         monkeypatch.setenv(name, value or name)
     before = {**os.environ}

@@ -9,13 +9,12 @@ from programs import run_program
 
 from codedata.texts import tomllib
 
-LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 # prompts, and files of sample projects
 NOT_OURS = re.compile(r"codedata/|samples/(?:projects|repos)/")
 
-listed = subprocess.check_output(["git", "ls-files", "*.md"], cwd=REPO, text=True).split()
-PAGES = [name for name in listed if not NOT_OURS.match(name)]
+PAGES = [name for name in subprocess.check_output(
+    ["git", "ls-files", "*.md"], cwd=REPO, text=True).split() if not NOT_OURS.match(name)]
 
 
 def read(name: str) -> str:
@@ -29,22 +28,17 @@ def anchors(text: str) -> set[str]:
             for heading in headings}
 
 
-def broken_links(page) -> list[str]:
-    """Return the links of a page that lead to no file, or to no heading of it."""
-    broken = []
-    for link in LINK.findall(FENCED.sub("", page.read_text())):
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_to_a_file_and_a_heading(name):
+    page, broken = REPO / name, []
+    for link in re.findall(r"\[[^\]\n]*\]\(([^)\s]+)\)", FENCED.sub("", read(name))):
         place, _, anchor = link.partition("#")
         target = page.parent / place if place else page
         leads = target.exists() and (not anchor
                                      or anchor in anchors(target.read_text()))
         if not leads and not re.match("https?:", link):
             broken.append(link)
-    return broken
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_every_link_leads_to_a_file_and_a_heading(name):
-    assert broken_links(REPO / name) == []
+    assert broken == []
 
 
 def test_every_test_of_a_promise_exists():

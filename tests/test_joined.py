@@ -41,17 +41,16 @@ def run(root, capsys):
                 raise Excluded(by_rule)
             return BugConfig("", environment.repo_name, environment.base_commit, "", ["."], [],
                              "none", 1.0, len(given), 0)
-        joined = (
-            Reads(Store(root, Coverage), ("import_lines",), made_by="analyze.coverage",
-                  same="base_commit"),
-            Reads(Store(root, Analysis), ("edges",), made_by="analyze.analysis",
-                  same="base_commit", optional=True))
 
         def main(argv) -> int:
             settings, options = cli.read(cli.parser("toy.py").parse_args(argv))
             stage = Stage(
                 "toy", make=make, reads=Reads(Environments(root), ("test_script",)),
-                also_reads=joined,
+                also_reads=(
+                    Reads(Store(root, Coverage), ("import_lines",), made_by="analyze.coverage",
+                          same="base_commit"),
+                    Reads(Store(root, Analysis), ("edges",), made_by="analyze.analysis",
+                          same="base_commit", optional=True)),
                 writes=Writes(Store(root, BugConfig), tuple(BugConfig.__dataclass_fields__)),
                 **about)
             return start.run(lambda _: stage, settings, options)

@@ -10,14 +10,12 @@ from root import turn_of
 from codedata.disk.ledger import LEDGER
 from codedata.disk.locks import locked
 
-WORKERS = 32
-
 
 @pytest.fixture
 def start(tmp_path, fake_llm):
     """Return a function: start("king.py", …) starts a process on tmp_path."""
     return lambda script, *more: start_script(
-        script, tmp_path, *flags_for(fake_llm, "--model", "m", "--workers", WORKERS, *more))
+        script, tmp_path, *flags_for(fake_llm, "--model", "m", "--workers", 32, *more))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -53,7 +51,7 @@ def test_shards_share_a_root_and_together_ask_once_for_each_prompt(tmp_path, fak
     fake_llm.latency_s = 0.1
     shards = [start("king.py", "--shard", f"{i}/3") for i in range(3)]
     assert [finish(process).returncode for process in shards] == [0, 0, 0]
-    assert fake_llm.n_requests == 60 and sorted(answers(tmp_path)) == sorted(names)
+    assert fake_llm.n_requests == 60 and answers(tmp_path) == sorted(names)
     assert {p.name for p in tmp_path.glob("answer*")} == {"answer", "answer_0", "answer_1",
                                                           "answer_2"}
     assert run("king --model m").returncode == 0 and fake_llm.n_requests == 60

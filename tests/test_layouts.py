@@ -22,7 +22,6 @@ FILES = {"old": {"prompt.md": b"old", "files/a.py": b"a = 1"},
 # audit events of calls that change what is on disk, or stand right before or after one
 STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.chmod",
          "ctypes.dlsym")
-MAX_STEPS = 200
 
 
 def test_a_file_of_the_current_folder_is_drafted_there(tmp_path, monkeypatch):
@@ -72,7 +71,7 @@ def replace_item(directory: Path, exchanges: bool) -> None:
 def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
         tmp_path, exchanges):
     seen = []
-    for step in range(MAX_STEPS):
+    for step in range(200):
         directory = tmp_path / str(step)
         write_files(directory / "item", FILES["old"])
         killed = is_killed_at(step, partial(replace_item, directory, exchanges), plant)

@@ -31,7 +31,6 @@ odd = st.sampled_from(ODD) | st.recursive(
     max_leaves=4).map(json.dumps)
 often = settings(max_examples=100, deadline=None, derandomize=True)
 SAMPLE = REPO / "samples/tasks/hook-inbox"
-LABELS = (SAMPLE / "task.toml").read_text()
 SCHEMAS = [one for one in vars(records).values()
            if hasattr(one, "__dataclass_fields__") and hasattr(one, "directory")]
 
@@ -72,7 +71,8 @@ def test_a_datapoint_is_read_or_named_and_the_page_has_the_others(name, value):
         elif name == "proof.json":
             write(folder / name, with_odd({"content": "c", "parts": {}}, "parts", value))
         else:   # `lineage` stands last, below [metadata.codedata]
-            lines = [line for line in LABELS.splitlines() if not line.startswith(f"{name} =")]
+            lines = [line for line in (folder / "task.toml").read_text().splitlines()
+                     if not line.startswith(f"{name} =")]
             at = lines.index("[metadata.codedata]") + 1
             write(folder / "task.toml", "\n".join([*lines[:at], f"{name} = {value}", *lines[at:]]))
         assert write_index(Settings(root=Path(root)))

@@ -1,13 +1,11 @@
 """Test a root of version 0.2.0 with settings and flags that are gone: each is refused with what to
 use instead. Its records are read and left alone."""
 import pytest
-from conftest import run_here
+from conftest import run_script
 from line_tables import rows
 from root import write_json
 from scaled import a_candidate, write_judged
 
-import bug_inject
-import ch
 from codedata.disk.store import Store
 from codedata.nl2repo.facts import facts_about
 from codedata.records import Answer, BugReport, RepoFacts, variant
@@ -27,31 +25,31 @@ bug_inject scale --strategy history | | Real changes become tasks with
 bug_inject scale --strategy rewrite | | A model makes bugs with bug_inject
 """))
 def test_what_is_gone_is_refused_with_what_to_use_instead(
-        tmp_path, capsys, command, setting, todo):
+        tmp_path, command, setting, todo):
     (tmp_path / "chain.toml").write_text(setting.replace("] ", "]\n", 1))
     script, *flags = command.split()
-    main = {"ch": ch, "bug_inject": bug_inject}[script].main
-    assert run_here(main, tmp_path, *flags, "--status") == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"Version 0.2.0 was the last one with it. {todo}" in said
+    done = run_script(f"{script}.py", tmp_path, *flags, "--status")
+    assert done.returncode == 2
+    assert f"Version 0.2.0 was the last one with it. {todo}" in " ".join(done.stderr.split())
 
 
-def test_candidates_of_strategies_that_are_gone_are_read_and_no_orphans(tmp_path, capsys):
+def test_candidates_of_strategies_that_are_gone_are_read_and_no_orphans(tmp_path):
     for strategy in ("history", "rewrite"):
         write_judged(tmp_path, f"heron.{strategy}-1", [a_candidate("1", strategy)], method=strategy)
-    assert run_here(bug_inject.main, tmp_path, "scale", "--prune") == 0
+    assert run_script("bug_inject.py", tmp_path, "scale", "--prune").returncode == 0
     assert len([*(tmp_path / "bug/_candidates").glob("*.json")]) == 2
-    assert run_here(bug_inject.main, tmp_path, "scale", "--status") == 0
-    assert "bug/_candidates/ 2 → bug/_verdicts/ waiting 2" in " ".join(
-        capsys.readouterr().err.split())
+    done = run_script("bug_inject.py", tmp_path, "scale", "--status")
+    assert done.returncode == 0
+    assert "bug/_candidates/ 2 → bug/_verdicts/ waiting 2" in " ".join(done.stderr.split())
 
 
-def test_challengers_of_a_way_that_is_gone_are_left_alone(tmp_path, capsys):
+def test_challengers_of_a_way_that_is_gone_are_left_alone(tmp_path):
     path = tmp_path / "variants/placebo/prompts_1_1_1.json"
     write_json(path, {"instance_id": "a", "messages": [], "assistant": "b", "king": "c",
                       "challenger": "d"})
     before = path.read_bytes()
-    assert run_here(ch.main, tmp_path, "--prune") == 0 and path.read_bytes() == before
+    assert run_script("ch.py", tmp_path, "--prune").returncode == 0
+    assert path.read_bytes() == before
     assert Store(tmp_path, variant(Answer, "placebo")).read(path.stem).challenger == "d"
 
 

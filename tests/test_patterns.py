@@ -15,13 +15,13 @@ from codedata.sampling.pull_requests import touched_files
 from codedata.suites.repo_names import parts_of
 from codedata.texts import between, toml_tables
 
-DIFF = "--- a/m.c\n+++ b/m.c\n@@ -1 +1 @@\n-x\n+"
 MANY = 200_000
 
 
 def facts_of(line: str) -> list:
     """Return the facts in a line, of a patch that adds it."""
-    commit = Commit("a", "a/b", "c", "", "", "", ["m.c"], f"{DIFF}{line}\n", "")
+    commit = Commit("a", "a/b", "c", "", "", "", ["m.c"],
+                    f"--- a/m.c\n+++ b/m.c\n@@ -1 +1 @@\n-x\n+{line}\n", "")
     return find_facts([{"role": "user", "content": line}], f"{line} x", commit)
 
 

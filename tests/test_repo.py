@@ -93,16 +93,18 @@ def test_real_changes_come_first_then_agents_then_operators(repo, tmp_path):
     assert "pr_tasks.py" not in str(repo(".", "--root", "r", COMMIT=commits[0])[1])
 
 
-def test_what_is_proven_counts_and_is_finished_before_more_is_made(repo, tmp_path):
-    (tmp_path / "r/bug/_candidates").mkdir(parents=True)
-    proven = tmp_path / "r/proven"
-    for plan, more in (("done 3, stale 1, missing 2", [
-            "--steps issue,instruct", "--steps validate,report,issue,instruct --limit 2",
-            "--limit 2"]),
-                       ("done 1,234, edited 1 (kept)", ["--steps issue,instruct"])):
-        proven.write_text(f"bug_inject report  bug/_verdicts/ 9 → task/   {plan}   to do 3\n")
-        called = repo(".", "--root", "r", "--limit=5")[1]
-        assert [line.partition("--limit=5 ")[2] for line in called if "scale" in line] == more
+@pytest.mark.parametrize("plan, more", rows("""
+done 3, stale 1, missing 2  | --steps issue,instruct; --steps validate,report,issue,instruct \
+--limit 2; --limit 2
+done 1,234, edited 1 (kept) | --steps issue,instruct
+"""))
+def test_what_is_proven_counts_and_is_finished_before_more_is_made(repo, tmp_path, plan, more):
+    write_files(tmp_path, {
+        "r/bug/_candidates/x": "",
+        "r/proven": f"bug_inject report  bug/_verdicts/ 9 → task/   {plan}   to do 3\n"})
+    called = repo(".", "--root", "r", "--limit=5")[1]
+    assert [line.partition("--limit=5 ")[2]
+            for line in called if "scale" in line] == more.split("; ")
 
 
 @pytest.mark.parametrize("env, code, n_called, said", rows("""

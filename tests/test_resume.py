@@ -37,7 +37,6 @@ from codedata.settings import Price
 NAME = "prompts_5_1"          # of the prompt file of answered_root; its items are NAME_1 to NAME_5
 MINE = turn_of("pwd", "mine.")
 BETTER = turn_of("ls", "better.")
-PRICE = '[prices]\n"m" = { in = 1.0, out = 2.0 }\n'
 
 
 @pytest.fixture
@@ -160,14 +159,12 @@ def test_answers_moved_by_hand_stay_what_they_are_and_an_edited_history_is_answe
 
 def test_a_prompt_deleted_from_the_middle_shifts_nothing_and_leaves_an_orphan(
         root, run, status, fake_llm):
-    before = {name: read_answer(root, name) for name in answers(root)}
     whole = edit_prompts(root, lambda prompts: prompts.pop(2))
     king = run("king").stderr
     assert "done 4" in king and "orphan 1" in king and f"{NAME}_3" in king
-    assert {name: read_answer(root, name) for name in answers(root)} == before
     assert fake_llm.n_requests == 0
     run("king --prune")
-    assert answers(root) == sorted(before.keys() - {f"{NAME}_3"})
+    assert answers(root) == [f"{NAME}_{i}" for i in (1, 2, 4, 5)]
     assert len(list((root / "answer/_replaced").glob(f"{NAME}_3.*"))) == 1
     assert "done 4" in status("king") and "orphan" not in status("king")
     (root / f"prompt/{NAME}.json").write_text(whole)
@@ -184,7 +181,7 @@ def test_an_unreadable_prompt_file_makes_no_orphans(root, run, status):
     root.with_prompts(1, stem="other")
     assert "orphan" not in status("king")
     run("king --prune --limit 1 --no-retry")
-    assert len([name for name in answers(root) if name.startswith(NAME)]) == 5
+    assert len(answers(root)) == 5 + 1
 
 
 # --force, --refresh
@@ -259,7 +256,7 @@ def test_compacting_the_ledger_changes_no_state(root, run, status, fake_llm):
 
 def test_compacting_shards_again_and_again_leaves_the_money_as_it_was(tmp_path, run, status):
     names = tmp_path.with_prompts(4).prompts()
-    tmp_path.with_settings(more=PRICE)
+    tmp_path.with_settings(more='[prices]\n"m" = { in = 1.0, out = 2.0 }\n')
     run("king --model m --shard 0/1")
     for name in names:
         shutil.move(tmp_path / f"answer_0/{name}.json", tmp_path / "answer")
@@ -307,9 +304,7 @@ def test_what_failed_in_a_shard_is_made_once_by_a_plain_run_with_the_kept_replie
         tmp_path, run, fake_llm):
     tmp_path.with_prompts(1).with_settings()
     fake_llm.script("bad", Status(400, "no"))
-    shard = next(f"{i}/2" for i in (0, 1)
-                 if "missing 1" in run(f"king --status --shard {i}/2").stderr)
-    assert run(f"king --shard {shard}").returncode == 1
+    assert sorted(run(f"king --shard {i}/2").returncode for i in (0, 1)) == [0, 1]
     assert [run("king").returncode for _ in range(3)] == [0, 0, 0]
     assert fake_llm.n_requests == 3   # the bad reply counted as the first try
     assert not list(tmp_path.glob("answer*/_partial/*"))
@@ -328,13 +323,15 @@ def test_many_failures_use_up_no_descriptors(tmp_path, fake_llm):
     assert king.returncode == 1 and "Too many" not in king.stderr and "left" not in king.stderr
 
 
-def test_a_reader_that_goes_away_or_no_stderr_at_all_does_not_stop_the_run(tmp_path, fake_llm):
-    names = tmp_path.with_prompts(6).prompts()
+@pytest.mark.parametrize("command, n_answers", [
+    ("KING --help | true", 0), ("KING --show-config | true", 0),
+    ("KING --limit 3 2>&1 >&- | true", 3), ("exec KING 2>&-", 6)])
+def test_a_reader_that_goes_away_or_no_stderr_at_all_does_not_stop_a_script(
+        tmp_path, fake_llm, command, n_answers):
+    tmp_path.with_prompts(6)
     fake_llm.latency_s = 0.1
-    assert in_a_shell("set -o pipefail; KING --limit 3 2>&1 >&- | true", tmp_path,
-                      fake_llm).returncode == 0
-    assert in_a_shell("exec KING 2>&-", tmp_path, fake_llm).returncode == 0
-    assert answers(tmp_path) == names
+    done = in_a_shell(f"set -o pipefail; {command}", tmp_path, fake_llm)
+    assert (done.returncode, done.stderr) == (0, "") and len(answers(tmp_path)) == n_answers
 
 
 # what narrows a run ------------------------------------------------------------------------------

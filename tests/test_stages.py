@@ -16,7 +16,7 @@ from fake_llm import FakeLLM
 from killed import is_killed_at
 from line_tables import rows
 from programs import run_program
-from root import Root, write_files
+from root import Root, files_under, write_files
 from source_rows import a_pr, a_row, write_jsonl
 
 from codedata.disk.locks import lock
@@ -28,7 +28,6 @@ TOML = ('[prompt]\ncount = 2\nsource = "rows.jsonl"\nprs = "prs.jsonl"\n[judge]\
         'order = "king_first"\n[duel]\nmin_turns = 1\nmin_instances = 1\n'
         "[export]\nvalidation = 0.0\n[prices]\n"
         'm = { in = 1.0, out = 1.0 }\na = { in = 1.0, out = 1.0 }\nb = { in = 1.0, out = 1.0 }\n')
-LARGE = "x" * 100_000
 
 
 def run(stage: str, root, fake, *flags):
@@ -44,11 +43,6 @@ def edit_prompt(root) -> None:
          lambda prompts: prompts[0]["messages"][-1].update(content="Another task."))
 
 
-def edit_settings(root, old: str, new: str) -> None:
-    toml = root / "chain.toml"
-    toml.write_text(toml.read_text().replace(old, new))
-
-
 def move_turns(root) -> None:
     for path in root.glob("score/[!_]*.json"):
         edit(path, score=70)
@@ -56,9 +50,10 @@ def move_turns(root) -> None:
 
 # case: (stage, what a person has done since all stages ran)
 AGAIN = {"another task": ("king", edit_prompt), "other buckets": ("report", move_turns),
-         "another judge": ("validate", partial(edit_settings, old='["a"]', new='["a", "b"]')),
-         "other rows": ("export", partial(edit_settings, old="[export]",
-                                          new="[export]\ndpo_min_margin = 60"))}
+         "another judge": ("validate", lambda root: root.with_settings(
+             {"model": "m"}, TOML.replace('["a"]', '["a", "b"]'))),
+         "other rows": ("export", lambda root: root.with_settings(
+             {"model": "m"}, TOML.replace("[export]", "[export]\ndpo_min_margin = 60")))}
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +91,8 @@ def at(_roots, tmp_path, fake_llm):
 
 def files(root) -> dict[str, bytes]:
     """Return the contents of files without locks, and pages without root's name and time."""
-    return {str(path.relative_to(root)): re.sub(rb"\b[\w.]+ \xc2\xb7 [-\d]+ [:\d]+", b"",
-                                                path.read_bytes())
-            for path in root.rglob("*") if path.is_file() and "_lock" not in path.name}
+    return {path: re.sub(rb"\b[\w.]+ \xc2\xb7 [-\d]+ [:\d]+", b"", content)
+            for path, content in files_under(root).items() if "_lock" not in path}
 
 
 def records(root) -> dict[str, bytes]:
@@ -175,7 +169,7 @@ def test_a_full_disk_is_named_and_what_was_written_stays(at, fake_llm, case):
     stage, _ = AGAIN.get(case, (case, None))
     root = at(case)
     for path in (root / "rows.jsonl", *root.glob("[pf]*/[!_]*.json")):
-        path.write_text(path.read_text().replace("task 1", LARGE))
+        path.write_text(path.read_text().replace("task 1", "x" * 100_000))
     before, limit = records(root), 9_000 if case == "report" else 50_000   # bytes
     done = run_program(
         sys.executable, REPO / f"{stage}.py", *flags_for(fake_llm, "--workers", "1"), cwd=root,
