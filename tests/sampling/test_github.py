@@ -1,6 +1,7 @@
 """Check that requests get the texts of their pages from a server that speaks GitHub's API, that no
 page is asked for twice and no token goes elsewhere."""
 
+import json
 import time
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,25 +13,25 @@ from test_git_prs import clone as clone  # a fixture
 from test_git_prs import commit
 
 REPO = "Own/repo"
-TEXTS = {3: ("Sinks", "It sinks."), 4: ("Open", None), 9: ("No commit", "Fixes #3"),
-         12: ("Mend b", "<!-- why? -->It was\r\nwrong."), 15: ("Go", "Closes #12, resolves #4"),
-         16: ("Test", ""), 17: ("Later", "")}
+ISSUES = [*map(json.loads, """\
+{"number": 3, "title": "Sinks", "body": "It sinks."}
+{"number": 4, "title": "Open", "body": null}
+{"number": 9, "title": "No commit", "body": "Fixes #3", "pull_request": {"merged_at": null}}
+{"number": 12, "title": "Mend b", "body": "<!-- why? -->It was\\r\\nwrong.", \
+"pull_request": {"merged_at": null}}
+{"number": 15, "title": "Go", "body": "Closes #12, resolves #4", \
+"pull_request": {"merged_at": null}}
+{"number": 16, "title": "Test", "body": "", "pull_request": {"merged_at": null}}
+{"number": 17, "title": "Later", "body": ""}
+""".splitlines())]
 PER_PAGE = 3
 
 
-def listed(number: int) -> dict:
-    title, body = TEXTS[number]
-    is_request = number in (9, 12, 15, 16)
-    return {"number": number, "title": title, "body": body,
-            **({"pull_request": {"merged_at": None}} if is_request else {})}
-
-
 class Api(FakeLLM):
-    """List TEXTS in pages of three. Answer the first requests with `instead`."""
+    """List ISSUES in pages of three."""
 
-    def __init__(self, *instead: Status):
+    def __init__(self):
         super().__init__()
-        self.script(*instead)
         self.always(self._page)
 
     def _page(self, request: Request) -> Status:
@@ -41,9 +42,9 @@ class Api(FakeLLM):
         assert query["state"] == "all" and query["direction"] == "asc"
         assert query["since"] == "2024-05-01T12:00:00Z"
         start = int(query.get("after", 0))
-        page = [listed(one) for one in sorted(TEXTS)[start:start + PER_PAGE]]
         following = f'<{self.url}{request.path}&after={start + PER_PAGE}>; rel="next"'
-        return Status(200, page, {"Link": following} if start + PER_PAGE < len(TEXTS) else {})
+        page = ISSUES[start:start + PER_PAGE]
+        return Status(200, page, {"Link": following} if start + PER_PAGE < len(ISSUES) else {})
 
 
 def records(root, *flags, server: Api | None = None, **env: str):
