@@ -135,6 +135,18 @@ def test_a_trajectory_of_atif_is_read_again_as_it_was(root, load):
     assert forms.read(row["trajectory"], "here")["messages"] == one["messages"][:-1]
 
 
+# task | text that it differs by | command
+SOLVED = """\
+1 | a | make all
+2 | b | make all
+3 | c
+3 | d
+4 | f | cat /tests/test_outputs.py
+6 | h | git log --oneline --all
+5 | i
+7 | j | ls app/tests/ /testbed"""
+
+
 def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     write_jsonl(root.parent / "bench.jsonl", [{"instance_id": "own__repo-5", "patch": ""}])
     long, reads, gap, copied = (a_run(k, f"x{k}", resolved=True) for k in (3, 8, 9, 10))
@@ -144,11 +156,8 @@ def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     del gap["messages"][3]
     copied["messages"][2]["is_demo"] = True
     copied["history"] = copied.pop("messages")
-    some = [a_run(1, "a", "make all", resolved=True), a_run(2, "b", "make all", resolved=True),
-            long, a_run(3, "c", resolved=True), a_run(3, "d", resolved=True), reads, gap, copied,
-            a_run(4, "f", "cat /tests/test_outputs.py", resolved=True), a_run(6, "g"),
-            a_run(6, "h", "git log --oneline --all", resolved=True),
-            a_run(5, "i", resolved=True), a_run(7, "j", "ls app/tests/ /testbed", resolved=True)]
+    solved = [a_run(*line.split(" | "), resolved=True) for line in SOLVED.splitlines()]
+    some = [*solved[:2], long, *solved[2:4], reads, gap, copied, a_run(6, "g"), *solved[4:]]
     said = record(root, some, f'decontaminate = ["{root.parent}/bench.jsonl"]')
     assert "left out: 1 (turns that are not its own" in said
     edit(root / "commit/own__repo-8.json", patch=PATCH)
