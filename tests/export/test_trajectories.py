@@ -69,16 +69,24 @@ def test_the_reward_of_a_trial_of_harbor_lies_beside_its_agent(tmp_path):
     assert outcome_of({}, f"{tmp_path}/agent/trajectory.json")[1] is None
 
 
+# task | text that it differs by | outcome
+OUTCOMES = """\
+1 | won | {"resolved": true, "reward": 0.0}
+1 | lost | {"resolved": false}
+2 | paid | {"reward": 1.0}
+3 | unpaid | {"reward": 0.5}
+2 | otherwise | {"resolved": false}
+4 | alike | {"resolved": false}
+4 | alike | {"resolved": true}
+4 | more | {"resolved": true}"""
+
+
 def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what_failed(root, load):
-    otherwise = a_run(2, "otherwise", resolved=False)
-    otherwise["messages"][1]["content"] = "another task"
-    alike = a_run(4, "alike", resolved=False)
-    alike["messages"].pop()   # what its last call gave: no other act
-    record(root, [a_run(1, "won", resolved=True, reward=0.0), a_run(1, "lost", resolved=False),
-                  a_run(2, "paid", reward=1.0), a_run(3, "unpaid", reward=0.5), otherwise, alike,
-                  a_run(4, "alike", resolved=True),
-                  a_run(4, "more", resolved=True)],
-           "trajectories_per_task = 1")
+    some = [a_run(task, seed, **json.loads(outcome)) for task, seed, outcome in (
+        line.split(" | ") for line in OUTCOMES.splitlines())]
+    some[4]["messages"][1]["content"] = "another task"
+    some[5]["messages"].pop()   # what its last call gave: no other act
+    record(root, some, "trajectories_per_task = 1")
     export(root)
     solved = load(root / "export" / SFT)["train"]
     assert [*solved["instance_id"]] == ["own__repo-1", "own__repo-2", "own__repo-4"]
