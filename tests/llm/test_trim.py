@@ -165,8 +165,9 @@ def test_any_history_fits_whole_or_fails_rightly(seed):
                              lines=rng.randrange(1, 60))
                     for _ in range(2))
     for _ in range(12):
-        fixed, largest = rng.choice(["", "rule " * 30]), size(messages, patches=patches)
-        for limit in (rng.randrange(50, largest + 100), size(messages, fixed, patches)):
+        fixed = rng.choice(["", "rule " * 30])
+        whole = size(messages, fixed, patches)
+        for limit in (rng.randrange(50, whole + 100), whole, whole - 1):
             assert_fit(messages, limit, fixed, patches)
 
 
