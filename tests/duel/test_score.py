@@ -214,14 +214,22 @@ def some_deltas(n: int) -> np.ndarray:
     return generator().integers(0, 31, n) / 30 - 0.5
 
 
-@pytest.mark.parametrize("deltas, expected",
-                         [([], 0.0), ([0.3], 0.3), ([-0.5], -0.5), ([0.0], 0.0), ([0.2] * 9, 0.2),
-                                              ([1e-13] * 9, 0.0), ([-1e-13], 0.0),
-                          ([0.1 + 0.2 - 0.3] * 4, 0.0),
-                                              # a quarter of the resamples is -0.5, -0.5
-                                              ([-0.5, 0.5], -0.5)])
+@pytest.mark.parametrize("deltas, expected", rows("""
+                                | 0
+0.3                             | 0.3
+-0.5                            | -0.5
+0.0                             | 0
+0.2 0.2 0.2 0.2 0.2             | 0.2
+1e-13 1e-13 1e-13 1e-13 1e-13   | 0
+-1e-13                          | 0
+# 0.1 + 0.2 - 0.3
+5.551115123125783e-17 5.551115123125783e-17 5.551115123125783e-17 | 0
+# a quarter of the resamples is -0.5, -0.5
+-0.5 0.5                        | -0.5
+"""))
 def test_small_samples(deltas, expected):
-    assert lcb_of(deltas, resamples=1000) == pytest.approx(expected, abs=1e-15)
+    found = lcb_of([*map(float, deltas.split())], resamples=1000)
+    assert found == pytest.approx(float(expected), abs=1e-15)
 
 
 @pytest.mark.parametrize("n, alpha, seed", [(1, 0.05, 5), (2, 0.05, 5), (7, 0.5, 1), (64, 0.01, 0),

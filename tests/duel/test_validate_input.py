@@ -52,8 +52,12 @@ def test_a_broken_score_is_named_costs_nothing_and_stops_no_other(
     assert duel(root)["turns"] == 4
 
 
-@pytest.mark.parametrize(
-    "field, value", [("attempt", '"2"'), ("attempt", "null"), ("marker", '["x"]'), ("error", "5")])
+@pytest.mark.parametrize("field, value", rows("""
+attempt | "2"
+attempt | null
+marker  | ["x"]
+error   | 5
+"""))
 @pytest.mark.parametrize("panel", ["ab", "abc"])
 def test_an_entry_that_a_person_wrote_wrongly_costs_its_own_turn_at_most(
         root, fake_llm, panel, field, value):

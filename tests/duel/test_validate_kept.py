@@ -17,16 +17,17 @@ from conftest import (
     start_script,
 )
 from fake_judges import (
+    BOTH,
     N,
     by_model,
     calls,
     duel,
     entry,
+    everything,
     judged,
     prefers,
     score,
     score_path,
-    scores,
     set_up,
     turns_in,
     validated,
@@ -56,17 +57,16 @@ def test_a_score_that_could_not_be_read_was_not_edited(root, fake_llm):
 
 
 def test_a_refresh_that_fails_leaves_the_verdicts_that_were_there(root, fake_llm):
-    before = {name: score(root, name) for name in scores(root)}
+    before = everything(root)
     root.with_judges(fake_llm, *(f'{{ model = "{name}", temperature = 0.5 }}' for name in "ab"))
     fake_llm.always(by_model(a=prefers("onyx"), b=Status(400, "no")))
     failed = validated(root, "--refresh", code=1)
     assert "failed 5" in failed
     for name, record in before.items():
         now = score(root, name)
-        assert [entry(now, "b", o) for o in ("king_first", "challenger_first")] == [
-            entry(record, "b", o) for o in ("king_first", "challenger_first")]
-        assert entry(now, "a", "king_first")["settings"] != entry(record, "a",
-                                                                  "king_first")["settings"]
+        for order in BOTH:
+            assert entry(now, "b", order) == entry(record, "b", order)
+            assert entry(now, "a", order)["settings"] != entry(record, "a", order)["settings"]
     assert duel(root)["turns_parsed"] == N
     fake_llm.requests.clear()
     fake_llm.always(by_model(a=prefers("onyx"), b=verdict(1)))

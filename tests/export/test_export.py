@@ -50,7 +50,7 @@ def write_answer_ledger(root, names, model: str = "m", **last) -> None:
 
 
 def sources(root, form: str) -> list[str]:
-    return [row["source"] for split in ("train", "validation") for row in rows(root, form, split)]
+    return [row["source"] for row in rows(root, form)]
 
 
 def tree(root) -> dict[str, str]:

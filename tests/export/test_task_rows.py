@@ -32,6 +32,7 @@ from fake_judges import exported as make
 
 from codedata.code.patches import diff_of
 from codedata.export.task_sets.task_rows import NL2REPO, SWEBENCH, SWESMITH
+from codedata.texts import tomllib
 
 OF_BUGS = ("swebench", "swesmith")
 
@@ -45,42 +46,67 @@ def root(tmp_path):
     return tmp_path
 
 
-TESTS = {"FAIL_TO_PASS": ["tests/test_words.py::test_none"],
-         "PASS_TO_PASS": ["tests/test_depths.py::test_fly"]}
-BUG_IMAGE, STRIP_IMAGE = f"codedata-bug/{BUG_ID}:1", f"codedata-bug/{STRIP_ID}:1"
-OF_BUG = {**TESTS, "instance_id": BUG_ID, "repo": "birds/heron", "base_commit": "b" * 40,
-          "source_commit": "a" * 40, "created_at": "2024-05-01T00:00:00Z", "language": "python",
-          "method": "agent", "symbol": "heron.py::wade",
-          "problem_statement": REPORT, "image_name": BUG_IMAGE}
-ROWS = {
-    "swebench": (SWEBENCH, {
-        **OF_BUG, "patch": HEALS, "bug_patch": BUG_PATCH, "hints_text": "", "version": "",
-        "environment_setup_commit": "a" * 40, "image": BUG_IMAGE,
-        "log_parser": "parse_log_pytest", "eval_type": "pass_and_fail"}),
-    "swesmith": (SWESMITH, {**OF_BUG, "patch": BUG_PATCH}),
-    "nl2repo": (NL2REPO, {
-        **TESTS, "instance_id": STRIP_ID, "repo": "birds/heron", "base_commit": "a" * 40,
-        "task_commit": "b" * 40, "created_at": "2024-05-01T00:00:00Z", "licence": "MIT",
-        "kind": "function", "functions": [WORDS], "patch": WRITES, "strip_patch": STRIP,
-        "document": "# heron\n\nWhat herons do.\n\n## words\n\nReturn the lower-case words of a "
-                    "text.", "image_name": STRIP_IMAGE, "tests_visible": "",
-        "tests_user": "nobody"})}
+COLUMNS = {"swebench": SWEBENCH, "swesmith": SWESMITH, "nl2repo": NL2REPO}
+ROWS = tomllib.loads(f"""
+[all]
+FAIL_TO_PASS = ["tests/test_words.py::test_none"]
+PASS_TO_PASS = ["tests/test_depths.py::test_fly"]
+repo = "birds/heron"
+created_at = "2024-05-01T00:00:00Z"
+
+[of_bugs]
+instance_id = "{BUG_ID}"
+base_commit = "{'b' * 40}"
+source_commit = "{'a' * 40}"
+language = "python"
+method = "agent"
+symbol = "heron.py::wade"
+problem_statement = {json.dumps(REPORT)}
+image_name = "codedata-bug/{BUG_ID}:1"
+
+[swebench]
+patch = {json.dumps(HEALS)}
+bug_patch = {json.dumps(BUG_PATCH)}
+hints_text = ""
+version = ""
+environment_setup_commit = "{'a' * 40}"
+image = "codedata-bug/{BUG_ID}:1"
+log_parser = "parse_log_pytest"
+eval_type = "pass_and_fail"
+
+[swesmith]
+patch = {json.dumps(BUG_PATCH)}
+
+[nl2repo]
+instance_id = "{STRIP_ID}"
+base_commit = "{'a' * 40}"
+task_commit = "{'b' * 40}"
+licence = "MIT"
+kind = "function"
+functions = ["{WORDS}"]
+patch = {json.dumps(WRITES)}
+strip_patch = {json.dumps(STRIP)}
+document = "# heron\\n\\nWhat herons do.\\n\\n## words\\n\\nReturn the lower-case words of a text."
+image_name = "codedata-bug/{STRIP_ID}:1"
+tests_visible = ""
+tests_user = "nobody"
+""")
 # the type of each column that is no text
 LISTS = dict.fromkeys(("FAIL_TO_PASS", "PASS_TO_PASS", "functions"), "VARCHAR[]")
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", COLUMNS)
 def test_each_column_of_a_row_is_what_the_folder_says(root, name):
     make(root)
-    columns, wanted = ROWS[name]
     [row] = rows(root, name)
     test_patch, script = row.pop("test_patch"), row.pop("eval_script")
-    assert row == wanted
+    of_bugs = ROWS["of_bugs"] if name in OF_BUGS else {}
+    assert row == {**ROWS["all"], **of_bugs, **ROWS[name]}
     assert "+++ b/tests/test_words.py\n" in test_patch and test_patch.count("diff --git") == 1
     task = a_strip() if name == "nl2repo" else a_bug()
     assert files_in(script) == {path: file_of(task, "tests", path) for path in task.tests
                                 if path != "test.patch"}
-    assert columns == {column: LISTS.get(column, "VARCHAR")
+    assert COLUMNS[name] == {column: LISTS.get(column, "VARCHAR")
                        for column in (*row, "test_patch", "eval_script")}
     [file] = (root / f"export/{name}/data").iterdir()
     assert parquet.read_table(file).to_pylist() == rows(root, name)

@@ -69,16 +69,24 @@ def test_the_reward_of_a_trial_of_harbor_lies_beside_its_agent(tmp_path):
     assert outcome_of({}, f"{tmp_path}/agent/trajectory.json")[1] is None
 
 
+# task | text that it differs by | outcome
+OUTCOMES = """\
+1 | won | {"resolved": true, "reward": 0.0}
+1 | lost | {"resolved": false}
+2 | paid | {"reward": 1.0}
+3 | unpaid | {"reward": 0.5}
+2 | otherwise | {"resolved": false}
+4 | alike | {"resolved": false}
+4 | alike | {"resolved": true}
+4 | more | {"resolved": true}"""
+
+
 def test_what_was_solved_is_learnt_from_the_assistant_alone_and_paired_with_what_failed(root, load):
-    otherwise = a_run(2, "otherwise", resolved=False)
-    otherwise["messages"][1]["content"] = "another task"
-    alike = a_run(4, "alike", resolved=False)
-    alike["messages"].pop()   # what its last call gave: no other act
-    record(root, [a_run(1, "won", resolved=True, reward=0.0), a_run(1, "lost", resolved=False),
-                  a_run(2, "paid", reward=1.0), a_run(3, "unpaid", reward=0.5), otherwise, alike,
-                  a_run(4, "alike", resolved=True),
-                  a_run(4, "more", resolved=True)],
-           "trajectories_per_task = 1")
+    some = [a_run(task, seed, **json.loads(outcome)) for task, seed, outcome in (
+        line.split(" | ") for line in OUTCOMES.splitlines())]
+    some[4]["messages"][1]["content"] = "another task"
+    some[5]["messages"].pop()   # what its last call gave: no other act
+    record(root, some, "trajectories_per_task = 1")
     export(root)
     solved = load(root / "export" / SFT)["train"]
     assert [*solved["instance_id"]] == ["own__repo-1", "own__repo-2", "own__repo-4"]
@@ -135,6 +143,18 @@ def test_a_trajectory_of_atif_is_read_again_as_it_was(root, load):
     assert forms.read(row["trajectory"], "here")["messages"] == one["messages"][:-1]
 
 
+# task | text that it differs by | command
+SOLVED = """\
+1 | a | make all
+2 | b | make all
+3 | c
+3 | d
+4 | f | cat /tests/test_outputs.py
+6 | h | git log --oneline --all
+5 | i
+7 | j | ls app/tests/ /testbed"""
+
+
 def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     write_jsonl(root.parent / "bench.jsonl", [{"instance_id": "own__repo-5", "patch": ""}])
     long, reads, gap, copied = (a_run(k, f"x{k}", resolved=True) for k in (3, 8, 9, 10))
@@ -144,11 +164,8 @@ def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     del gap["messages"][3]
     copied["messages"][2]["is_demo"] = True
     copied["history"] = copied.pop("messages")
-    some = [a_run(1, "a", "make all", resolved=True), a_run(2, "b", "make all", resolved=True),
-            long, a_run(3, "c", resolved=True), a_run(3, "d", resolved=True), reads, gap, copied,
-            a_run(4, "f", "cat /tests/test_outputs.py", resolved=True), a_run(6, "g"),
-            a_run(6, "h", "git log --oneline --all", resolved=True),
-            a_run(5, "i", resolved=True), a_run(7, "j", "ls app/tests/ /testbed", resolved=True)]
+    solved = [a_run(*line.split(" | "), resolved=True) for line in SOLVED.splitlines()]
+    some = [*solved[:2], long, *solved[2:4], reads, gap, copied, a_run(6, "g"), *solved[4:]]
     said = record(root, some, f'decontaminate = ["{root.parent}/bench.jsonl"]')
     assert "left out: 1 (turns that are not its own" in said
     edit(root / "commit/own__repo-8.json", patch=PATCH)

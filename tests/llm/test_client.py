@@ -86,13 +86,10 @@ def test_a_request_carries_model_messages_sampling_and_the_key(tmp_path, fake_ll
                             "max_tokens": 77}
 
 
-PARTS = [{"type": "text", "text": "I "}, {"type": "image_url"}, {"type": "text", "text": "look"}]
-
-
-@pytest.mark.parametrize("message", [
+@pytest.mark.parametrize("message", json.loads("""[
     {"content": "I look", "reasoning": "hm"}, {"content": "I look", "reasoning_content": "hm"},
-    {"content": PARTS, "reasoning": "hm"},
-], ids=short)
+    {"content": [{"type": "text", "text": "I "}, {"type": "image_url"},
+                 {"type": "text", "text": "look"}], "reasoning": "hm"}]"""), ids=short)
 def test_an_answer_is_put_together_and_kept_apart_from_reasoning(tmp_path, fake_llm, message):
     fake_llm.script({"choices": [{"message": message, "finish_reason": "stop"}]})
     reply, _ = answered(fake_llm, tmp_path)

@@ -5,6 +5,8 @@ from conftest import KEY, read_answer, run_script
 from fake_llm import USAGE, Request, Status
 from root import read_json
 
+from codedata.texts import tomllib
+
 TURN = "THOUGHT: I look.\n\n```bash\nls\n```"
 
 
@@ -65,62 +67,90 @@ def ignores_n(request: Request):
     return completion(request, *completion(request)["choices"][:1])
 
 
-AZURE = """[king]
+# what serves: settings, environment, all requests of two runs and those that are paid, what is said
+ENDPOINTS = tomllib.loads(f"""
+[o_series]
+settings = '''[king]
+temperature = 0.3'''
+env = {{OPENAI_BASE_URL = "URL/v1", OPENAI_API_KEY = "{KEY}"}}
+requests = [5, 3]
+says = ["max_tokens: it is sent as max_completion_tokens", "temperature: it is left"]
+
+[kimi]
+settings = '''[king]
+temperature = 0.3'''
+env.LLM_BASE_URL = "URL/v1"
+requests = [4, 3]
+says = ["temperature: it is left"]
+
+[azure]
+settings = '''[king]
 endpoint = "azure"
 [endpoints.azure]
-base_url = "{url}/openai/deployments/m?api-version=1"
+base_url = "URL/openai/deployments/m?api-version=1"
 api_key_env = "AZURE_OPENAI_API_KEY"
-temperature = "none"
-"""
-OPENROUTER = """[king]
+temperature = "none"'''
+env.AZURE_OPENAI_API_KEY = "{KEY}"
+requests = [4, 3]
+says = ["max_tokens: it is sent as max_completion_tokens"]
+
+[openrouter]
+settings = '''[king]
 samples = 3
 endpoint = "openrouter"
-extra_body = { provider = "a" }
+extra_body = {{ provider = "a" }}
 [endpoints.openrouter]
-base_url = "{url}/api/v1"
+base_url = "URL/api/v1"
 api_key_env = "OPENROUTER_API_KEY"
-headers = { X-Team = "data" }
-"""
-VLLM = """[king]
+headers = {{ X-Team = "data" }}'''
+env.OPENROUTER_API_KEY = "{KEY}"
+requests = [4, 4]
+says = ["asks for 3 answers a turn"]
+
+[vllm]
+settings = '''[king]
 samples = 3
 [endpoints.base_url]
-extra_body = { chat_template_kwargs = { enable_thinking = true } }
-"""
-THREE = "[king]\nsamples = 3\n"
-HERE = {"LLM_BASE_URL": "{url}/v1"}
-# what serves, settings, environment, all requests of two runs and those that are paid, what is said
-ENDPOINTS = {
-    "o-series": (o_series, "[king]\ntemperature = 0.3\n",
-                 {"OPENAI_BASE_URL": "{url}/v1", "OPENAI_API_KEY": KEY}, 5, 3,
-                 ["max_tokens: it is sent as max_completion_tokens", "temperature: it is left"]),
-    "Kimi": (kimi, "[king]\ntemperature = 0.3\n", HERE, 4, 3, ["temperature: it is left"]),
-    "Azure": (azure, AZURE, {"AZURE_OPENAI_API_KEY": KEY}, 4, 3,
-              ["max_tokens: it is sent as max_completion_tokens"]),
-    "OpenRouter": (openrouter, OPENROUTER, {"OPENROUTER_API_KEY": KEY}, 4, 4,
-                   ["asks for 3 answers a turn"]),
-    "vLLM": (vllm, VLLM, HERE, 3, 3, []),
-    "llama.cpp": (llama_cpp, THREE, HERE, 10, 9, ["one answer a call"]),
-    "one that ignores n": (ignores_n, THREE, HERE, 9, 9, ["one answer a call"]),
-}
+extra_body = {{ chat_template_kwargs = {{ enable_thinking = true }} }}'''
+env.LLM_BASE_URL = "URL/v1"
+requests = [3, 3]
+says = []
+
+[llama_cpp]
+settings = '''[king]
+samples = 3'''
+env.LLM_BASE_URL = "URL/v1"
+requests = [10, 9]
+says = ["one answer a call"]
+
+[ignores_n]
+settings = '''[king]
+samples = 3'''
+env.LLM_BASE_URL = "URL/v1"
+requests = [9, 9]
+says = ["one answer a call"]
+""")
 
 
-@pytest.mark.parametrize("name", ENDPOINTS)
-def test_no_item_is_lost_and_none_paid_twice_at(tmp_path, fake_llm, name):
-    serves, settings, env, n_requests, n_paid, says = ENDPOINTS[name]
+@pytest.mark.parametrize(
+    "serves", [o_series, kimi, azure, openrouter, vllm, llama_cpp, ignores_n],
+    ids=lambda serves: serves.__name__)
+def test_no_item_is_lost_and_none_paid_twice_at(tmp_path, fake_llm, serves):
+    case = ENDPOINTS[serves.__name__]
     names = tmp_path.with_prompts(3).prompts()
     mine = tmp_path / "mine.toml"
-    mine.write_text(settings.replace("{url}", fake_llm.url))
-    env = {key: value.replace("{url}", fake_llm.url) for key, value in env.items()}
+    mine.write_text(case["settings"].replace("URL", fake_llm.url))
+    env = {key: value.replace("URL", fake_llm.url) for key, value in case["env"].items()}
     fake_llm.always(serves)
     runs = [run_script("king.py", tmp_path, "--workers", 1, "--model", "m", "--config", mine,
                        env=env) for _ in range(2)]
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
-    assert [runs[0].stderr.count(one) for one in says] == [1] * len(says)
-    assert (fake_llm.n_requests, len(fake_llm.answered)) == (n_requests, n_paid)
+    assert all(runs[0].stderr.count(one) == 1 for one in case["says"])
+    assert [fake_llm.n_requests, len(fake_llm.answered)] == case["requests"]
     assert KEY in fake_llm.requests[0].headers.get("authorization", "") or KEY not in env.values()
     for name in names:
         assert "think" not in read_answer(tmp_path, name)["king"]
         beside = tmp_path / f"answer/_reasoning/{name}.json"
         assert beside.exists() == (serves in (vllm, llama_cpp))
-        if "samples" in settings:
+        if "samples" in case["settings"]:
             assert len(read_json(tmp_path / f"answer/_samples/{name}.json")["samples"]) == 2

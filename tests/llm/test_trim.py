@@ -47,13 +47,6 @@ def patch_of(*files, lines=20) -> str:
 
 # what stays and what goes ------------------------------------------------------------------------
 
-def test_what_fits_is_left_as_it_is():
-    long, patches = turns(10), (patch_of("a.py"), "")
-    fitted = fit(long, size(long, "fixed", patches), fixed="fixed", patches=patches)
-    assert (fitted.messages, fitted.patches, fitted.cut) == (long, list(patches), "")
-    assert fit(long, size(long) - 1).cut == "2 of 12 messages"   # one token less
-
-
 def test_the_newest_turns_that_fit_are_kept_and_a_marker_counts_the_rest():
     long = turns(20)
     for limit in range(400, size(long), 97):
@@ -144,6 +137,7 @@ def assert_fit(messages, limit, fixed="", patches=()):
     assert fit(messages, limit, fixed=fixed, patches=patches) == fitted
     assert size(fitted.messages, fixed, fitted.patches) <= limit
     assert bool(fitted.cut) == (fitted.messages != messages or fitted.patches != list(patches))
+    assert bool(fitted.cut) == (size(messages, fixed, patches) > limit)   # what fits is left
     head, _ = split(messages)
     fitted_head, fitted_rest = fitted.messages[:len(head)], fitted.messages[len(head):]
     roles = [m["role"] for m in fitted.messages]
@@ -171,8 +165,10 @@ def test_any_history_fits_whole_or_fails_rightly(seed):
                              lines=rng.randrange(1, 60))
                     for _ in range(2))
     for _ in range(12):
-        limit = rng.randrange(50, size(messages, patches=patches) + 100)
-        assert_fit(messages, limit, rng.choice(["", "rule " * 30]), patches)
+        fixed = rng.choice(["", "rule " * 30])
+        whole = size(messages, fixed, patches)
+        for limit in (rng.randrange(50, whole + 100), whole, whole - 1):
+            assert_fit(messages, limit, fixed, patches)
 
 
 @pytest.mark.parametrize("ends, middle", [("数", "x"), ("x", "数"), ("🙂", " ")])

@@ -82,6 +82,11 @@ def tables(root, file="report/report.md") -> dict[str, list[dict[str, str]]]:
     return found
 
 
+def cells(root, table: str, *columns: str, file="report/report.md") -> list[str]:
+    """Return the cells of these columns of a table, a line a row."""
+    return ["; ".join(map(row.get, columns)) for row in tables(root, file)[table]]
+
+
 def top(root, column: str, file="report/report.md") -> dict[str, str]:
     """Return {what: number} of the table at the top with this column."""
     return {row[""]: row[column] for row in tables(root, file)["Points and turns"]
@@ -117,21 +122,19 @@ def test_every_number_of_the_report_is_what_the_records_give(tmp_path):
          [a, b], more="[duel]\nmin_instances = 1\nmin_turns = 1\n",
          steps={"t_1": ("ls", "make test"), "t_2": ("sed -i s/a/b/ x.py", "npm ci"),
                 "t_3": ("echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", "ls")})
-    found, points = tables(tmp_path), top(tmp_path, "points")
+    points = top(tmp_path, "points")
     duel = read_json(tmp_path / "score/_duel.json")
 
-    columns = ("turn", "score", *METRICS, "bucket", "step")
-    assert [tuple(row[c] for c in columns) for row in found["Turns"]] == [   # in natural order
-        ("t_1", *["75.0"] * 6, "refined", "explore → test"),
-        ("t_2", "90.0", *["100.0"] * 4, "50.0", "final", "edit → other"),
-        ("t_3", *["50.0"] * 6, "defeat", "submit → explore"),
-        ("t_10", *["-"] * 7, "explore → test")]
-    assert [row["turns"] for row in found["Buckets"]] == ["1", "1", "0", "1"]
-    judges = {row["judge"]: [row[c] for c in ("score", "verdicts read", *METRICS)]
-              for row in found["Judges"]}
-    assert judges == {a: ["76.7", "75.0 %", *["83.3"] * 4, "50.0"],
-                      b: ["75.0", "50.0 %", *["75.0"] * 5],
-                      "all": ["75.8", "50.0 %", *["79.2"] * 4, "62.5"]}
+    assert cells(tmp_path, "Turns", "turn", "score", *METRICS, "bucket", "step") == [
+        "t_1; 75.0; 75.0; 75.0; 75.0; 75.0; 75.0; refined; explore → test",   # in natural order
+        "t_2; 90.0; 100.0; 100.0; 100.0; 100.0; 50.0; final; edit → other",
+        "t_3; 50.0; 50.0; 50.0; 50.0; 50.0; 50.0; defeat; submit → explore",
+        "t_10; -; -; -; -; -; -; -; explore → test"]
+    assert cells(tmp_path, "Buckets", "turns") == [*"1101"]
+    assert cells(tmp_path, "Judges", "judge", "score", "verdicts read", *METRICS) == [
+        f"{b}; 75.0; 50.0 %; 75.0; 75.0; 75.0; 75.0; 75.0",
+        f"{a}; 76.7; 75.0 %; 83.3; 83.3; 83.3; 83.3; 50.0",
+        "all; 75.8; 50.0 %; 79.2; 79.2; 79.2; 79.2; 62.5"]
     assert (points["challenger"], points["king"]) == ("75.83", "24.17")
     assert points["margin"].startswith("51.67, ") and points["LCB"].startswith(
         f"{duel['lcb']:.2f}, more than 0 wanted ")
@@ -154,9 +157,8 @@ def test_the_verdict_stands_at_the_top(tmp_path, values, outcome):
 def test_turns_won_below_the_threshold_of_refined_are_named_as_such(tmp_path):
     made(tmp_path, {"t_1": [1, 0.5, 0.5, 0.5, 0.5], "t_2": WON, "t_3": EVEN})
     assert "defeat/ 2 (1 of them won)" in rerun(tmp_path)
-    assert [row["turns"] for row in tables(tmp_path)["Buckets"]] == ["1", "0", "1", "1"]
-    assert [row["bucket"] for row in tables(tmp_path)["Turns"]] == [
-        "defeat (won)", "final", "defeat"]
+    assert cells(tmp_path, "Buckets", "turns") == [*"1011"]
+    assert cells(tmp_path, "Turns", "bucket") == ["defeat (won)", "final", "defeat"]
 
 
 def test_the_sets_and_the_best_pairs_come_first_without_those_that_no_set_takes(root):
@@ -177,7 +179,7 @@ def test_the_sets_and_the_best_pairs_come_first_without_those_that_no_set_takes(
 
 def test_a_side_without_a_command_has_the_step_none(tmp_path):
     made(tmp_path, {"t_1": WON}, king="I would run ls.")
-    assert [row["step"] for row in tables(tmp_path)["Turns"]] == ["none → test"]
+    assert cells(tmp_path, "Turns", "step") == ["none → test"]
 
 
 def test_an_empty_duel_gives_an_empty_report(tmp_path):
@@ -214,9 +216,8 @@ def test_other_thresholds_move_the_turns_where_their_order_is_right(root):
     root.with_panel("a", more="[report]\nfinal_min = 100\ndefeat_min = 50.5\n")
     rerun(root)
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["refined"], "t_3": ["defeat"]}
-    bounds = [row["score"] for row in tables(root)["Buckets"]]
-    assert bounds == ["100 and more", "50.5 up to 100", "below 50.5, won all the same",
-                      "below 50.5"]
+    assert cells(root, "Buckets", "score") == [
+        "100 and more", "50.5 up to 100", "below 50.5, won all the same", "below 50.5"]
 
 
 def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(root):
@@ -227,7 +228,7 @@ def test_the_field_score_decides_also_edited_by_hand_and_the_report_counts_such(
     assert "t_1, t_3" in printed and counts(root)[
         "score was edited: it is not what the verdicts give"] == "2"
     assert read_json(root / "final/t_3.json")["score"] == 99.5
-    assert [row["score"] for row in tables(root)["Turns"]] == ["70.0", "80.0", "99.5", "-"]
+    assert cells(root, "Turns", "score") == ["70.0", "80.0", "99.5", "-"]
     assert "decided on" not in report_text(root)   # the verdicts are the same
     edit(score_path(root, "t_1"), score=None)
     rerun(root)
@@ -263,7 +264,7 @@ def test_orphans_and_turns_without_a_score_or_with_another_answer_leave_their_bu
     printed = rerun(root)
     assert "left their bucket 3" in printed and in_buckets(root) == {}
     assert "2 turns not judged yet" in printed and "validate.py" in printed
-    assert [row["turn"] for row in tables(root)["Turns"]] == ["t_4"]
+    assert cells(root, "Turns", "turn") == ["t_4"]
     assert counts(root)["scores whose answer is gone"] == "1"
     assert not list(root.glob("*/_replaced")) and score_path(root, "t_1").exists()
 
@@ -385,14 +386,13 @@ def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(r
     assert files(root, *BUCKETS, "report", "score") == before
     there = sorted(path.name for path in (root / "report_reference").glob("[!_]*"))
     assert there == ["report.md"]
-    found = tables(root, "report_reference/report.md")
-    assert [(row["turn"], row["score"], row["step"]) for row in found["Turns"]] == [
-        ("t_1", "0.0", "other → test"), ("t_2", "100.0", "other → test"),
-        ("t_3", "-", "other → test"),
-        ("t_4", "50.0", "other → test")]
+    file = "report_reference/report.md"
+    assert cells(root, "Turns", "turn", "score", "step", file=file) == [
+        "t_1; 0.0; other → test", "t_2; 100.0; other → test", "t_3; -; other → test",
+        "t_4; 50.0; other → test"]
+    found = tables(root, file)
     assert "Buckets" not in found and "Challenger against reference" in found
-    assert counts(root, "report_reference/report.md")[
-        "no verdict could be read (not exported)"] == "1"
+    assert counts(root, file)["no verdict could be read (not exported)"] == "1"
 
 
 # costs -------------------------------------------------------------------------------------------
@@ -429,9 +429,8 @@ def test_costs_are_by_stage_and_model_from_all_ledgers_each_call_once(root):
     write_ledger(root, "score", "validate", a_call(8, "b", None), a_call(9, "b", 0.5), item="t_2")
     write_json(root / "answer/_partial/t_3.jsonl", {"stage": "king", "call": a_call(10)})
     rerun(root)
-    columns = ("stage", "model", "calls", "tokens in", "tokens out", "cost")
-    shown = {"; ".join(map(row.get, columns)) for row in tables(root)["Costs"]}
-    assert shown == {*COSTS.splitlines()}
+    assert sorted(COSTS.splitlines()) == sorted(cells(
+        root, "Costs", "stage", "model", "calls", "tokens in", "tokens out", "cost"))
 
 
 # oversized pull requests -------------------------------------------------------------------------

@@ -5,7 +5,6 @@ those statuses, `page_limit` shortens pages, `cut` and `shuffle` spoil rows, `do
 always gives that status.
 """
 import json
-import time
 from collections import defaultdict
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -37,7 +36,6 @@ class RowsServer(FakeLLM):
         self.partial = self.shuffle = False
         self.page_limit = 100
         self.cut: set[int] = set()         # rows whose `messages` come truncated
-        self.slow_s = 0.0                  # before a download
         self.down: dict[str, int] = {}
         self.fail: dict[str, list] = defaultdict(list)
         self.bytes_sent = 0
@@ -58,7 +56,6 @@ class RowsServer(FakeLLM):
                           {"Retry-After": "0.02"} if status == 429 else {})
         if url.path.startswith("/files/"):
             path = self.folder / url.path.removeprefix("/files/")
-            time.sleep(self.slow_s)
             answer = part_of(path.read_bytes() if path.is_file() else None, request)
         else:
             answer = self._json(url.path, dict(parse_qsl(url.query)))

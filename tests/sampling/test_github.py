@@ -1,36 +1,38 @@
 """Check that requests get the texts of their pages from a server that speaks GitHub's API, that no
 page is asked for twice and no token goes elsewhere."""
 
+import json
 import time
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from conftest import KEY, run_script
 from fake_llm import FakeLLM, Request, Status
+from line_tables import rows
 from root import read_json
 from test_git_prs import clone as clone  # a fixture
 from test_git_prs import commit
 
 REPO = "Own/repo"
-TEXTS = {3: ("Sinks", "It sinks."), 4: ("Open", None), 9: ("No commit", "Fixes #3"),
-         12: ("Mend b", "<!-- why? -->It was\r\nwrong."), 15: ("Go", "Closes #12, resolves #4"),
-         16: ("Test", ""), 17: ("Later", "")}
+ISSUES = [*map(json.loads, """\
+{"number": 3, "title": "Sinks", "body": "It sinks."}
+{"number": 4, "title": "Open", "body": null}
+{"number": 9, "title": "No commit", "body": "Fixes #3", "pull_request": {"merged_at": null}}
+{"number": 12, "title": "Mend b", "body": "<!-- why? -->It was\\r\\nwrong.", \
+"pull_request": {"merged_at": null}}
+{"number": 15, "title": "Go", "body": "Closes #12, resolves #4", \
+"pull_request": {"merged_at": null}}
+{"number": 16, "title": "Test", "body": "", "pull_request": {"merged_at": null}}
+{"number": 17, "title": "Later", "body": ""}
+""".splitlines())]
 PER_PAGE = 3
 
 
-def listed(number: int) -> dict:
-    title, body = TEXTS[number]
-    is_request = number in (9, 12, 15, 16)
-    return {"number": number, "title": title, "body": body,
-            **({"pull_request": {"merged_at": None}} if is_request else {})}
-
-
 class Api(FakeLLM):
-    """List TEXTS in pages of three. Answer the first requests with `instead`."""
+    """List ISSUES in pages of three."""
 
-    def __init__(self, *instead: Status):
+    def __init__(self):
         super().__init__()
-        self.script(*instead)
         self.always(self._page)
 
     def _page(self, request: Request) -> Status:
@@ -41,9 +43,9 @@ class Api(FakeLLM):
         assert query["state"] == "all" and query["direction"] == "asc"
         assert query["since"] == "2024-05-01T12:00:00Z"
         start = int(query.get("after", 0))
-        page = [listed(one) for one in sorted(TEXTS)[start:start + PER_PAGE]]
         following = f'<{self.url}{request.path}&after={start + PER_PAGE}>; rel="next"'
-        return Status(200, page, {"Link": following} if start + PER_PAGE < len(TEXTS) else {})
+        page = ISSUES[start:start + PER_PAGE]
+        return Status(200, page, {"Link": following} if start + PER_PAGE < len(ISSUES) else {})
 
 
 def records(root, *flags, server: Api | None = None, **env: str):
@@ -87,25 +89,26 @@ def test_commits_say_what_the_pages_of_their_requests_say(clones, tmp_path):
     assert not any(KEY in path.read_text() for path in root.rglob("*") if path.is_file())
 
 
-def limited() -> Status:
-    return Status(403, {"message": "API rate limit exceeded"}, {
-        "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time() + 1))})
-
-
-@pytest.mark.parametrize(("instead", "code", "said"), [
-    (limited(), 0, "at most 1 more page in about 1 min without GITHUB_TOKEN"),
-    (Status(429, "", {"Retry-After": "0.1"}), 0, "1 more page in about 1 min;"),
-    (Status(502), 0, ""),
-    (Status(403, {"message": KEY}), 2, "refused access"),
-    (Status(404, {"message": "Not Found"}), 1, "Check owner/name; a private one needs GITHUB_T"),
-    (Status(302, "", {"Location": "{other}/x"}), 2, "sends elsewhere"),
-    (Status(200, [{"number": 1, "title": "", "body": ""}], {"Link": '<{other}/x>; rel="next"'}),
-     1, "names a page on another host")])
-def test_limits_are_waited_for_and_no_other_host_is_asked(instead, code, said, clones, tmp_path):
+# the first reply, as status, body and headers; OTHER is another host
+@pytest.mark.parametrize(("reply", "code", "said"), rows("""
+[403, {"message": "API rate limit exceeded"},\
+ {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "SOON"}]\
+ | 0 | at most 1 more page in about 1 min without GITHUB_TOKEN
+[429, "", {"Retry-After": "0.1"}]         | 0 | 1 more page in about 1 min;
+[502]                                     | 0 |
+[403, {"message": "KEY"}]                 | 2 | refused access
+[404, {"message": "Not Found"}]           | 1 | Check owner/name; a private one needs GITHUB_T
+[302, "", {"Location": "OTHER/x"}]        | 2 | sends elsewhere
+[200, [{"number": 1, "title": "", "body": ""}], {"Link": "<OTHER/x>; rel=\\"next\\""}]\
+ | 1 | names a page on another host
+"""))
+def test_limits_are_waited_for_and_no_other_host_is_asked(reply, code, said, clones, tmp_path):
     with FakeLLM() as other, Api() as api:
-        api.script(Status(instead.code, instead.body, {
-            key: value.format(other=other.url) for key, value in instead.headers.items()}))
+        for word, value in {"SOON": str(int(time.time() + 1)), "KEY": KEY,
+                            "OTHER": other.url}.items():
+            reply = reply.replace(word, value)
+        api.script(Status(*json.loads(reply)))
         _, done = records(tmp_path / "root", "--prs", f"github:{REPO}", "--clones", clones,
                           server=api, GITHUB_TOKEN="" if said.endswith("TOKEN") else KEY)
-    assert (done.returncode, other.requests) == (code, []), done.stderr
+    assert (done.returncode, other.requests) == (int(code), []), done.stderr
     assert said in done.stderr and KEY not in done.stderr

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from line_tables import rows as table
 from line_tables import toml_beside
 from rows_server import RowsServer, write_rows
 from rows_server import http as http  # a fixture
@@ -13,17 +14,13 @@ from codedata.errors import HttpTrouble, Trouble
 from codedata.sampling.pull_requests import all_prs, fetch_prs, iso_utc, touched_files
 from codedata.sampling.trajectories import Hub
 
-PATCHES = toml_beside(__file__, "patches.toml")["patch"]
-
-PATCH = "diff --git a/src/x.py b/src/x.py\n--- a/src/x.py\n+++ b/src/x.py\n@@ -1 +1 @@\n-a\n+b\n"
+CASES = toml_beside(__file__, "prs.toml")
+DATA_SETS = {name: json.loads(case["row"]) for name, case in CASES["data_sets"].items()}
+PATCH = DATA_SETS["SWE-bench"]["patch"]
 
 
 def pr(instance_id: str, **fields) -> dict:
-    return {"instance_id": instance_id, "repo": "own/repo", "language": "go",
-            "base_commit": "c0ffee", "patch": PATCH, "test_patch": PATCH.replace("src/x", "test/x"),
-            "problem_statement": "It fails.", "pr_description": "Mends it.",
-            "created_at": 1714564800000, "interface": "none",
-            "meta": {"license": "MIT", "stars": 1}, **fields}
+    return {"instance_id": instance_id, **json.loads(CASES["row"]), **fields}
 
 
 def write(path: Path, rows: list[dict]) -> str:
@@ -41,11 +38,7 @@ def test_a_record_is_the_same_from_every_form(route, tmp_path, http):
         every = dict(all_prs(spec, hub, None, None))
     assert (list(records), problems) == (["a__b-1", "a__b-3"], {})
     assert list(every) == ["a__b-1", "a__b-2", "a__b-3"] and every.items() >= records.items()
-    assert records["a__b-3"] == {"instance_id": "a__b-3", "repo": "own/repo", "language": "go",
-                                 "base_commit": "c0ffee", "issue": "It fails.",
-                                 "description": "Mends it.", "files": ["src/x.py", "test/x.py"],
-                                 "patch": PATCH, "test_patch": PATCH.replace("src/x", "test/x"),
-                                 "created_at": "2024-05-01T12:00:00Z", "licence": "MIT"}
+    assert records["a__b-3"] == json.loads(CASES["record"])
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
@@ -85,46 +78,21 @@ def test_of_two_rows_of_one_id_the_first_counts_over_all_files(ending, tmp_path,
         assert records["twice"]["base_commit"] == "0a" and list(problems) == ["broken"]
 
 
-SWE_BENCH = {"instance_id": "own__repo-1", "repo": "own/repo", "base_commit": "c0ffee",
-             "patch": PATCH, "test_patch": "", "problem_statement": "It fails.", "hints_text": "",
-             "created_at": "2024-05-01T12:00:00Z", "version": "1", "FAIL_TO_PASS": "[]"}
-MULTI_SWE = {"org": "own", "repo": "repo", "number": 1, "state": "closed", "title": "Mend it",
-             "body": None, "base": {"label": "own:main", "ref": "main", "sha": "c0ffee"},
-             "resolved_issues": [{"number": 7, "title": "Fails", "body": "Always."},
-                                 {"number": 8, "title": "Breaks", "body": None}],
-             "fix_patch": PATCH, "test_patch": "", "lang": ""}
-SWE_SMITH = {"instance_id": "own__repo-1", "repo": "swesmith/own__repo.c0ffee00", "patch": PATCH,
-             "FAIL_TO_PASS": ["t"], "image_name": "swesmith.x86_64.own_1776_repo.c0ffee00",
-             "problem_statement": ""}
-
-
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])
-@pytest.mark.parametrize("row, fields", [
-    (SWE_BENCH, {"issue": "It fails.", "created_at": "2024-05-01T12:00:00Z"}),
-    (MULTI_SWE, {"issue": "Fails\n\nAlways.\n\nBreaks", "description": "Mend it"}),
-    ({**MULTI_SWE, "number": 1.0, "license": ["MIT", {"spdx_id": "0BSD"}, "MIT"],
-      "resolved_issues": []}, {"description": "Mend it", "licence": "MIT OR 0BSD"}),
-    (SWE_SMITH, {"repo": "swesmith/own__repo.c0ffee00", "base_commit": "",
-                 "patch": PATCH.replace("-a\n+b", "-b\n+a")}),
-    ({**SWE_BENCH, "image_name": "swerebench/x", "license_name": "MIT", "language": "Python"},
-     {"issue": "It fails.", "created_at": "2024-05-01T12:00:00Z", "licence": "MIT",
-      "language": "Python"}),
-    ({**SWE_BENCH, "repo_language": "js", "created_at": None, "problem_statement": " ",
-      "meta": '{"licence": "BSD-3-Clause"}'}, {"language": "js", "licence": "BSD-3-Clause"})])
-def test_columns_of_known_data_sets_are_read_as_they_are(row, fields, ending, tmp_path, http):
-    records, problems = fetch_prs(write(tmp_path / f"prs.{ending}", [row]), ["own__repo-1"], http)
-    assert problems == {} and records == {"own__repo-1": {
-        "instance_id": "own__repo-1", "repo": "own/repo", "language": "python",
-        "base_commit": "c0ffee", "issue": "", "description": "", "files": ["src/x.py"],
-        "patch": PATCH, "test_patch": "", "created_at": None, "licence": None, **fields}}
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_columns_of_known_data_sets_are_read_as_they_are(name, ending, tmp_path, http):
+    spec = write(tmp_path / f"prs.{ending}", [DATA_SETS[name]])
+    records, problems = fetch_prs(spec, ["own__repo-1"], http)
+    own = json.loads(CASES["data_sets"][name]["record"])
+    assert problems == {} and records == {"own__repo-1": json.loads(CASES["common"]) | own}
 
 
 def test_without_a_language_that_of_most_files_counts_and_what_cannot_be_undone_is_a_problem(
         tmp_path, http):
     patch = "".join(PATCH.replace("src/x.py", name) for name in ("a.py", "b.go", "c.go", "d.md"))
-    rows = [{**SWE_BENCH, "patch": patch},
-            {**SWE_SMITH, "instance_id": "renamed", "patch": "diff --git a/x b/y\nrename from x\n"
-                                                             "rename to y\n"}]
+    rows = [{**DATA_SETS["SWE-bench"], "patch": patch},
+            {**DATA_SETS["SWE-smith"], "instance_id": "renamed",
+             "patch": "diff --git a/x b/y\nrename from x\nrename to y\n"}]
     records, problems = fetch_prs(write(tmp_path / "prs.jsonl", rows), ["own__repo-1", "renamed"],
                                   http)
     assert records["own__repo-1"]["language"] == "go" and "not reversed" in problems["renamed"]
@@ -140,22 +108,33 @@ def test_what_is_no_date_is_named(value):
 @pytest.mark.parametrize("name", ["instance_id", "number", "meta", "created_at", "patch"])
 def test_a_row_that_is_nested_deeply_costs_that_row_at_most(name, tmp_path, http):
     deep = "[" * 900 + "]" * 900
-    row = {**MULTI_SWE, **pr("a"), "number": 1}
+    row = {**DATA_SETS["Multi-SWE-bench"], **pr("a"), "number": 1}
     rows = json.dumps({**row, name: 7}).replace(f'"{name}": 7', f'"{name}": {deep}')
     spec = tmp_path / "prs.jsonl"
     spec.write_text(f"{rows}\n{json.dumps(pr('b'))}\n")
     assert "b" in fetch_prs(str(spec), ["a", "b"], http)[0]
 
 
-@pytest.mark.parametrize("value, date", [*((noon, "2024-05-01T12:00:00Z") for noon in (
-    1714564800, "1714564800", 1714564800.5, 1714564800000, "1714564800123", 1714564800123456789,
-    "2024-05-01T12:00:00Z", "2024-05-01T12:00:00", "2024-05-01 12:00:00 UTC",
-    "2024-05-01 14:00:00.123456+02", "2024-05-01T06:30:00-0530", "2024-05-01T17:45+05:45")),
-                                         ("2024-05-01", "2024-05-01T00:00:00Z"),
-                                         ("2023-12-31T23:30:00-01:00", "2024-01-01T00:30:00Z"),
-                                         (None, None), ("", None)])
+@pytest.mark.parametrize("value, date", table("""
+1714564800                      | 2024-05-01T12:00:00Z
+"1714564800"                    | 2024-05-01T12:00:00Z
+1714564800.5                    | 2024-05-01T12:00:00Z
+1714564800000                   | 2024-05-01T12:00:00Z
+"1714564800123"                 | 2024-05-01T12:00:00Z
+1714564800123456789             | 2024-05-01T12:00:00Z
+"2024-05-01T12:00:00Z"          | 2024-05-01T12:00:00Z
+"2024-05-01T12:00:00"           | 2024-05-01T12:00:00Z
+"2024-05-01 12:00:00 UTC"       | 2024-05-01T12:00:00Z
+"2024-05-01 14:00:00.123456+02" | 2024-05-01T12:00:00Z
+"2024-05-01T06:30:00-0530"      | 2024-05-01T12:00:00Z
+"2024-05-01T17:45+05:45"        | 2024-05-01T12:00:00Z
+"2024-05-01"                    | 2024-05-01T00:00:00Z
+"2023-12-31T23:30:00-01:00"     | 2024-01-01T00:30:00Z
+null                            | None
+""                              | None
+"""))
 def test_dates_become_iso_utc(value, date):
-    assert iso_utc(value) == date
+    assert str(iso_utc(json.loads(value))) == date
 
 
 @pytest.mark.parametrize("sql", [
@@ -169,7 +148,7 @@ def test_dates_of_every_parquet_type_are_read(sql, tmp_path, http):
         "created_at"] == "2024-05-01T12:00:00Z"
 
 
-@pytest.mark.parametrize("row", PATCHES, ids=lambda row: " ".join(row["files"]))
+@pytest.mark.parametrize("row", CASES["patch"], ids=lambda row: " ".join(row["files"]))
 def test_files_are_those_that_the_headers_name(row):
     assert touched_files(row["text"]) == set(row["files"])
 

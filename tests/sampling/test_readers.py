@@ -22,26 +22,40 @@ from codedata.sampling.readers.chat import read_message
 from codedata.sampling.refusals import INCOMPLETE, NO_TOOLS, SUMMARIZED, UNANSWERED
 from codedata.sampling.trajectories import Hub, open_source
 from codedata.settings import Exclude, PromptSettings
+from codedata.texts import tomllib
 
 EXAMPLES = dict(re.findall(r"^```json (\S+)\n(.*?)^```$",
                            (REPO / "docs" / "data.md").read_text(),
                            re.MULTILINE | re.DOTALL))
-CONVERSATION = [("system", "You fix bugs."), ("user", "Mend it."), ("assistant", "I look."),
-                ("tool", "setup.cfg")]
-IN_TEXT = [*CONVERSATION[:2], ("assistant", "I look.\n\n```bash\nls\n```"), ("user", "setup.cfg")]
 CALL = {"id": "c1", "type": "function",
         "function": {"name": "bash", "arguments": '{"command": "ls"}'}}
 BASH = {"function": {"name": "bash", "parameters": {}}}
-PIECES = {"rows/text.json": IN_TEXT, "rows/sharegpt.jsonl": IN_TEXT,
-          "rows/harbor.jsonl": [("user", "You fix bugs."), *CONVERSATION[1:]],
-          "rows/terminus.jsonl": [CONVERSATION[1], ("assistant", "Analysis: I look."),
-                                  CONVERSATION[3]],
-          "claude/own__repo-1.jsonl": CONVERSATION[1:], "adp/rows.jsonl": CONVERSATION[1:],
-          "llm_completions/own__repo-1/some-model-1757015025.972.json": CONVERSATION[:3]}
-AGENTS = {"rows": "rows", "mini": "mini-swe-agent 2", "swe_agent": "SWE-agent", "sdk": "OpenHands",
-          "openhands": "OpenHands", "llm_completions": "OpenHands", "jobs": "ATIF: mini-swe-agent",
-          "claude": "Claude Code", "codex": "Codex", "hub": "Codex", "adp": "Agent Data Protocol",
-          "responses": "mini-swe-agent 2"}
+# the roles and texts of the examples, and the agent of each folder
+EXPECTED = tomllib.loads(r"""
+most = ["system You fix bugs.", "user Mend it.", "assistant I look.", "tool setup.cfg"]
+in_text = ["system You fix bugs.", "user Mend it.", "assistant I look.\n\n```bash\nls\n```",
+           "user setup.cfg"]
+[others]
+"rows/harbor.jsonl" = ["user You fix bugs.", "user Mend it.", "assistant I look.", "tool setup.cfg"]
+"rows/terminus.jsonl" = ["user Mend it.", "assistant Analysis: I look.", "tool setup.cfg"]
+"claude/own__repo-1.jsonl" = ["user Mend it.", "assistant I look.", "tool setup.cfg"]
+"adp/rows.jsonl" = ["user Mend it.", "assistant I look.", "tool setup.cfg"]
+"llm_completions/own__repo-1/some-model-1757015025.972.json" = [
+    "system You fix bugs.", "user Mend it.", "assistant I look."]
+[agents]
+rows = "rows"
+mini = "mini-swe-agent 2"
+swe_agent = "SWE-agent"
+sdk = "OpenHands"
+openhands = "OpenHands"
+llm_completions = "OpenHands"
+jobs = "ATIF: mini-swe-agent"
+claude = "Claude Code"
+codex = "Codex"
+hub = "Codex"
+adp = "Agent Data Protocol"
+responses = "mini-swe-agent 2"
+""")
 FUNCTION = "<function=bash>\n<parameter=command>ls</parameter>\n</function>"
 LS = ({"command": "ls"}, {"cmd": "ls"}, {"keystrokes": "ls\n", "duration": 0.1})
 
@@ -70,12 +84,14 @@ def read_value(folder, value, name="own__repo-1.json") -> dict:
 def test_each_form_gives_the_conversation_with_its_call_and_nothing_else(name, tmp_path):
     row, = read(write(tmp_path, name, EXAMPLES[name]))
     messages = row["messages"]
-    assert [(m["role"], content_text(m)) for m in messages] == PIECES.get(name, CONVERSATION)
+    is_in_text = name in ("rows/text.json", "rows/sharegpt.jsonl")
+    expected = EXPECTED["others"].get(name, EXPECTED["in_text" if is_in_text else "most"])
+    assert [f"{m['role']} {content_text(m)}" for m in messages] == expected
     assert row["instance_id"] == "own__repo-1"
-    assert row["agent"] == AGENTS[name.partition("/")[0]]
+    assert row["agent"] == EXPECTED["agents"][name.partition("/")[0]]
     assert {key for message in messages for key in message} <= {
         "role", "content", "tool_calls", "tool_call_id"}
-    if PIECES.get(name) != IN_TEXT:
+    if not is_in_text:
         call, = next(m for m in messages if m["role"] == "assistant")["tool_calls"]
         assert call["id"] in ("c1", "call_1_0", "call_2_0") and call.keys() == CALL.keys()
         assert json.loads(call["function"]["arguments"]) in LS
@@ -250,15 +266,21 @@ def test_results_of_openhands_end_as_its_model_saw_them_and_old_actions_are_refu
     assert "tool_call_metadata" in read_value(tmp_path, output)["problem"]
 
 
-@pytest.mark.parametrize("place", [("tools", 0, "function"), ("messages", 2, "tool_calls", 0),
-                                   ("messages", 1, "role"), ("messages", 1, "content"), ("tools",)])
+@pytest.mark.parametrize("place", table("""
+["tools", 0, "function"]
+["messages", 2, "tool_calls", 0]
+["messages", 1, "role"]
+["messages", 1, "content"]
+["tools"]
+"""))
 def test_an_odd_value_costs_its_row_alone(place, tmp_path):
     row = json.loads(EXAMPLES["rows/tool_calls.jsonl"])
     row["tools"] = [{"type": "function", "function": {"name": "bash"}}]
     outer = row
-    for key in place[:-1]:
+    *folders, last = json.loads(place)
+    for key in folders:
         outer = outer[key]
-    outer[place[-1]] = 5
+    outer[last] = 5
     assert "of the form rows" in read_value(tmp_path, row)["problem"]
 
 
@@ -382,9 +404,10 @@ def step(call_ids: str, *results: dict, **keys) -> dict:
             "observation": {"results": results}, **keys}
 
 
-def session(text: str) -> list[dict]:
+def session(text: str, more: dict) -> list[dict]:
     """Return lines of Claude Code, each written as uuid, parent and, by the first letter of the
-    uuid, the id of the agent's call, that of the call of a result, or what the user says."""
+    uuid, the id of the agent's call, that of the call of a result, or what the user says; `more`
+    has keys of some lines, by uuid."""
     made = []
     for uuid, parent, value in map(str.split, text.split(", ")):
         block = {
@@ -393,7 +416,7 @@ def session(text: str) -> list[dict]:
             "r": {"type": "tool_result", "tool_use_id": value, "content": f"of {value}"}}[uuid[0]]
         made.append({"type": "assistant" if uuid[0] == "a" else "user", "uuid": uuid,
                      "parentUuid": None if parent == "-" else parent,
-                     "message": {"content": [block], "id": uuid[:2]}})
+                     "message": {"content": [block], "id": uuid[:2]}, **more.get(uuid, {})})
     return made
 
 
@@ -446,87 +469,139 @@ def test_a_long_row_has_no_list_for_each_turn():
 HISTORY = json.loads(EXAMPLES["openhands/output.jsonl"])["history"]
 SAID = {"source": "agent", "action": "message", "args": {"content": "B"}}
 STEP = "assistant ```\nls\n```"
-TERMINUS = '{"state_analysis": "", "explanation": "E", "commands": [{"keystrokes": "c"}]}'
-# name: (a document, what its last turn has seen: texts, and results behind the ids of their calls)
-HISTORIES = {
-    "one output of two commands": (
-        atif(step("c1 c2", {"content": "a"})), "Mend it. | I go on. | c1= | c2=a"),
-    "two outputs without names": (
-        atif(step("c1 c2", {"content": "a"}, {"content": "b"})),
-        "Mend it. | I go on. | c1=a | c2=b"),
-    "a named and a shared output": (
-        atif(step("c1 c2", {"source_call_id": "c1", "content": "a"}, {})),
-        "Mend it. | I go on. | c1=a | c2="),
-    "a branch that was left": (
-        session("u1 - one, a1 u1 c1, r1 a1 c1, a2 r1 c2, u2 r1 two, a3 u2 c3"),
-        "one | | c1=of c1 | two"),
-    "results beside the chain": (
-        session("u1 - one, a1 u1 c1, a1b a1 c2, r1 a1 c1, r2 a1b c2, u2 r2 two, a2 u2 c3"),
-        "one | | c1=of c1 | c2=of c2 | two"),
-    "what the user wrote while the agent worked": (
-        [*session("u1 - one, a1 u1 c1, r1 a1 c1"),
-         {"type": "attachment", "uuid": "q1", "parentUuid": "r1",
-          "attachment": {"type": "queued_command", "prompt": "two"}}, *session("a2 q1 c2")],
-        "one | | c1=of c1 | two"),
-    "commands of the user that hang on the first remark": (
-        [{**session("u1 - note")[0], "isMeta": True}, *session("u2 u1 one, a1 u2 c1, r1 a1 c1"),
-         {**session("u3 u1 -")[0], "message": {"content": "<bash-input>ls"}}, *session("a2 u3 c2")],
-        "note | one | | c1=of c1 | <bash-input>ls"),
-    "a subagent of SWE-agent": (
-        {"history": [{**one, "agent": agent} for one, agent in zip(
-            told("user one", STEP, "user apart", STEP), "mssm", strict=True)]}, "one"),
-    "a result whose line is missing": (
-        session("u1 - one, a1 u1 c1, u2 gone two, a2 u2 c2"), ""),
-    "an action of OpenHands that could not be run": (
-        [*HISTORY, {"id": 9, "source": "agent", "observation": "error", "content": "Odd."},
-         SAID], "You fix bugs. | Mend it. | I look. | c1=setup.cfg | "
-         "Odd.\n[Error occurred in processing last action]"),
-    "rules of Codex that a message of the user repeats": (
-        [{"type": "session_meta", "payload": {"instructions": "be brief"}},
-         *codex("<user_instructions> be brief", "one", "A")[1:]],
-        "<user_instructions> be brief | one"),
-    "what Terminus says around its JSON": (
-        told("user one", f"ai So: ```json\n{TERMINUS}\n```\nDone.", "user out",
-             f"ai {TERMINUS}"), "one | So:\nExplanation: E\nDone. | call_1_0=out"),
-    "blocks without a text": (json.loads("""[{"role": "user", "content": [
-        {"type": "tool_reference", "tool_name": "Read"}, {"type": "image", "text": null}]},
-        {"role": "ai", "content": "So."}]"""), "[Read][image]"),
-    "what Claude Code says of an endpoint": (
-        [*session("u1 - one"), {**session("a1 u1 c1")[0], "isApiErrorMessage": True},
-         *session("u2 a1 two, a2 u2 c2")], "one | two"),
-    "a result of parts after what was said while its call ran": (
-        codex({"type": "function_call", "name": "f", "call_id": "c1"}, "two",
-              {"type": "function_call_output", "call_id": "c1",
-               "output": [{"type": "input_text", "text": "a"}]}, "C"), "| c1=a | two"),
-    "a branch of events that was left": ([*map(json.loads, """\
-{"kind": "MessageEvent", "id": "a", "llm_message": {"role": "user", "content": [{"text": "a"}]}}
-{"kind": "MessageEvent", "id": "b", "llm_message": {"role": "user", "content": [{"text": "b"}]}}
-{"kind": "MessageEvent", "id": "c", "parent_id": "a", "llm_message": {"role": "ai", "content": []}}
-""".splitlines())], "a"),
-    "a line of a trace with a line separator in it": (
-        {"harness": "codex", "session_id": "s", "trace": "\n".join(
-            json.dumps(line, ensure_ascii=False) for line in codex("one\u2028two", "A"))},
-        "one\u2028two"),
-    "a protocol of texts beside calls": (
-        [*told("user You have access to the following functions: If you choose to call a function "
-               "</IMPORTANT> Mend it. - Extra text before or after the JSON\n- The JSON must be "
-               "valid\n- taking action"), {"role": "ai", "tool_calls": [CALL]}], "Mend it."),
-    "tools in the prompt, and a call in a text with an empty result": (
-        told("user <tools>\n[\n  {}\n]\n</tools>\n\nMend it.", f"ai I do.\n{FUNCTION}", "user ",
-             "ai Done."), "Mend it. | I do. | call_1_0="),
-    "turns that were rolled back": (
-        codex("<environment>", "one", "A", "two", "B", "<aborted>", "three", "C", 2, "four", "D"),
-        "<environment> | one | A | four"),
-}
+# the document of each, in one of five forms, and what its last turn has seen: texts, and results
+# behind the ids of their calls
+HISTORIES = tomllib.loads(r"""
+["one output of two commands"]
+atif = ["c1 c2", {content = "a"}]
+seen = ["Mend it.", "I go on.", "c1=", "c2=a"]
+
+["two outputs without names"]
+atif = ["c1 c2", {content = "a"}, {content = "b"}]
+seen = ["Mend it.", "I go on.", "c1=a", "c2=b"]
+
+["a named and a shared output"]
+atif = ["c1 c2", {source_call_id = "c1", content = "a"}, {}]
+seen = ["Mend it.", "I go on.", "c1=a", "c2="]
+
+["a branch that was left"]
+claude = "u1 - one, a1 u1 c1, r1 a1 c1, a2 r1 c2, u2 r1 two, a3 u2 c3"
+seen = ["one", "", "c1=of c1", "two"]
+
+["results beside the chain"]
+claude = "u1 - one, a1 u1 c1, a1b a1 c2, r1 a1 c1, r2 a1b c2, u2 r2 two, a2 u2 c3"
+seen = ["one", "", "c1=of c1", "c2=of c2", "two"]
+
+["what the user wrote while the agent worked"]
+claude = "u1 - one, a1 u1 c1, r1 a1 c1, u2 r1 -, a2 u2 c2"
+more.u2 = {type = "attachment", attachment = {type = "queued_command", prompt = "two"}}
+seen = ["one", "", "c1=of c1", "two"]
+
+["commands of the user that hang on the first remark"]
+claude = "u1 - note, u2 u1 one, a1 u2 c1, r1 a1 c1, u3 u1 -, a2 u3 c2"
+more.u1.isMeta = true
+more.u3.message.content = "<bash-input>ls"
+seen = ["note", "one", "", "c1=of c1", "<bash-input>ls"]
+
+["what Claude Code says of an endpoint"]
+claude = "u1 - one, a1 u1 c1, u2 a1 two, a2 u2 c2"
+more.a1.isApiErrorMessage = true
+seen = ["one", "two"]
+
+["a result whose line is missing"]
+claude = "u1 - one, a1 u1 c1, u2 gone two, a2 u2 c2"
+seen = []
+
+["a result of parts after what was said while its call ran"]
+codex = [{type = "function_call", name = "f", call_id = "c1"}, "two", \
+{type = "function_call_output", call_id = "c1", output = [{type = "input_text", text = "a"}]}, "C"]
+seen = ["", "c1=a", "two"]
+
+["turns that were rolled back"]
+codex = ["<environment>", "one", "A", "two", "B", "<aborted>", "three", "C", 2, "four", "D"]
+seen = ["<environment>", "one", "A", "four"]
+
+["rules of Codex that a message of the user repeats"]
+json = '''[{"type": "session_meta", "payload": {"instructions": "be brief"}},
+{"type": "response_item",
+ "payload": {"role": "user", "content": [{"text": "<user_instructions> be brief"}]}},
+{"type": "response_item", "payload": {"role": "user", "content": [{"text": "one"}]}},
+{"type": "response_item", "payload": {"role": "assistant", "content": [{"text": "A"}]}}]'''
+seen = ["<user_instructions> be brief", "one"]
+
+["an action of OpenHands that could not be run"]
+openhands = {id = 9, source = "agent", observation = "error", content = "Odd."}
+seen = ["You fix bugs.", "Mend it.", "I look.", "c1=setup.cfg",
+        "Odd.\n[Error occurred in processing last action]"]
+
+["a branch of events that was left"]
+json = '''[
+{"kind": "MessageEvent", "id": "a", "llm_message": {"role": "user", "content": [{"text": "a"}]}},
+{"kind": "MessageEvent", "id": "b", "llm_message": {"role": "user", "content": [{"text": "b"}]}},
+{"kind": "MessageEvent", "id": "c", "parent_id": "a", "llm_message": {"role": "ai",
+                                                                      "content": []}}]'''
+seen = ["a"]
+
+["a subagent of SWE-agent"]
+json = '''{"history": [{"role": "user", "content": "one", "agent": "m"},
+{"role": "assistant", "content": "```\nls\n```", "agent": "s"},
+{"role": "user", "content": "apart", "agent": "s"},
+{"role": "assistant", "content": "```\nls\n```", "agent": "m"}]}'''
+seen = ["one"]
+
+["what Terminus says around its JSON"]
+json = '''[{"role": "user", "content": "one"}, {"role": "ai", "content": "So: ```json\n\
+{\"state_analysis\": \"\", \"explanation\": \"E\", \"commands\": [{\"keystrokes\": \"c\"}]}\
+\n```\nDone."}, {"role": "user", "content": "out"}, {"role": "ai", "content": "\
+{\"state_analysis\": \"\", \"explanation\": \"E\", \"commands\": [{\"keystrokes\": \"c\"}]}"}]'''
+seen = ["one", "So:\nExplanation: E\nDone.", "call_1_0=out"]
+
+["blocks without a text"]
+json = '''[{"role": "user", "content": [
+    {"type": "tool_reference", "tool_name": "Read"}, {"type": "image", "text": null}]},
+{"role": "ai", "content": "So."}]'''
+seen = ["[Read][image]"]
+
+["a line of a trace with a line separator in it"]
+json = '''{"harness": "codex", "session_id": "s",
+"trace": "{\"type\": \"session_meta\", \"payload\": {}}\n\
+{\"type\": \"response_item\", \"payload\": \
+{\"role\": \"user\", \"content\": [{\"text\": \"one\u2028two\"}]}}\n\
+{\"type\": \"response_item\", \"payload\": \
+{\"role\": \"assistant\", \"content\": [{\"text\": \"A\"}]}}"}'''
+seen = ["one\u2028two"]
+
+["a protocol of texts beside calls"]
+json = '''[{"role": "user", "content": "You have access to the following functions: If you choose \
+to call a function </IMPORTANT> Mend it. - Extra text before or after the JSON\n- The JSON must be \
+valid\n- taking action"},
+{"role": "ai", "tool_calls": [
+    {"id": "c1", "type": "function",
+     "function": {"name": "bash", "arguments": "{\"command\": \"ls\"}"}}]}]'''
+seen = ["Mend it."]
+
+["tools in the prompt, and a call in a text with an empty result"]
+json = '''[{"role": "user", "content": "<tools>\n[\n  {}\n]\n</tools>\n\nMend it."},
+{"role": "ai",
+ "content": "I do.\n<function=bash>\n<parameter=command>ls</parameter>\n</function>"},
+{"role": "user", "content": ""}, {"role": "ai", "content": "Done."}]'''
+seen = ["Mend it.", "I do.", "call_1_0="]
+""".replace("\\\n", ""))
+DOCUMENTS = {
+    "atif": lambda case: atif(step(*case["atif"])),
+    "claude": lambda case: session(case["claude"], case.get("more", {})),
+    "codex": lambda case: codex(*case["codex"]), "json": lambda case: json.loads(case["json"]),
+    "openhands": lambda case: [*HISTORY, case["openhands"], SAID]}
 
 
 @pytest.mark.parametrize("name", HISTORIES)
 def test_a_turn_s_history_is_what_its_model_saw(name):
-    document, expected = HISTORIES[name]
+    form, *_ = HISTORIES[name]
+    document = DOCUMENTS[form](HISTORIES[name])
     *_, prompt = prompts_of(forms.read(document, "here", "own__repo-1"))[0]
     seen = [content_text(m) if m["role"] != "tool" else f"{m['tool_call_id']}={content_text(m)}"
             for m in prompt.messages]
-    assert seen == [*map(str.strip, expected.split("|"))] * bool(expected)
+    assert seen == HISTORIES[name]["seen"]
     assert seen or prompt_problem(prompt, PromptSettings(), Exclude()) == INCOMPLETE
     assert result_problem(prompt.messages) is None
 
@@ -601,9 +676,12 @@ def test_tools_that_a_prompt_describes_have_all_that_it_says_of_them():
         "path": {"type": "string", "description": "Where."}}
 
 
-@pytest.mark.parametrize("file, expected", [
-    ("project/agent-0123456.jsonl", "s"), ("own__repo-1/agent-0123456.jsonl", "own__repo-1"),
-    ("t/subagents/agent-0123456.jsonl", "t"), ("project/mine.jsonl", "mine")])
+@pytest.mark.parametrize("file, expected", table("""
+project/agent-0123456.jsonl     | s
+own__repo-1/agent-0123456.jsonl | own__repo-1
+t/subagents/agent-0123456.jsonl | t
+project/mine.jsonl              | mine
+"""))
 def test_a_file_of_a_subagent_has_the_id_of_its_session(file, expected, tmp_path):
     side = [{**line, "isSidechain": True, "agentId": "a"}
             for line in lines("claude/own__repo-1.jsonl")]
@@ -657,18 +735,21 @@ def test_messages_of_a_column_of_structs_have_the_keys_of_all_and_are_read_alike
     assert forms.read(same, "here", "a-1") == forms.read(row, "here", "a-1")
 
 
-THOUGHT, TEXT = {"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "I look."}
-
-
-@pytest.mark.parametrize("message, text, reasoning", [
-    *((message, "I look.", "hm") for message in (
-        *told("ai <think>hm</think>\nI look.", "ai hm\n</think>\n\nI look."),
-        {"content": [{"type": "text", "text": "<think>hm</think>"}, TEXT]},
-        {"content": [THOUGHT, TEXT]}, {"content": "I look.", "thinking_blocks": [THOUGHT]},
-        {"content": "I look.", "reasoning": "hm"})),
-    ({"content": [THOUGHT, {"type": "redacted_thinking"}, THOUGHT, TEXT]}, "I look.", "hm\n\nhm"),
-    ({"content": "<think>cut in the mid"}, "", "cut in the mid"),
-    ({"content": " I look.\n"}, " I look.\n", None)])
+@pytest.mark.parametrize("message, text, reasoning", json.loads(r"""[
+    [{"content": "<think>hm</think>\nI look."}, "I look.", "hm"],
+    [{"content": "hm\n</think>\n\nI look."}, "I look.", "hm"],
+    [{"content": [{"type": "text", "text": "<think>hm</think>"},
+                  {"type": "text", "text": "I look."}]}, "I look.", "hm"],
+    [{"content": [{"type": "thinking", "thinking": "hm"},
+                  {"type": "text", "text": "I look."}]}, "I look.", "hm"],
+    [{"content": "I look.", "thinking_blocks": [{"type": "thinking", "thinking": "hm"}]},
+     "I look.", "hm"],
+    [{"content": "I look.", "reasoning": "hm"}, "I look.", "hm"],
+    [{"content": [{"type": "thinking", "thinking": "hm"}, {"type": "redacted_thinking"},
+                  {"type": "thinking", "thinking": "hm"},
+                  {"type": "text", "text": "I look."}]}, "I look.", "hm\n\nhm"],
+    [{"content": "<think>cut in the mid"}, "", "cut in the mid"],
+    [{"content": " I look.\n"}, " I look.\n", null]]"""))
 def test_thinking_in_its_spellings_is_reasoning_beside_a_call_and_a_block_alike(
         message, text, reasoning):
     for calls in ([], [CALL]):
