@@ -82,15 +82,15 @@ def with_demands(text: str, names: Iterable[str], tests: Mapping[str, bytes]) ->
 
 
 def _filled(texts: Iterable[str], gold: str) -> Iterator[str]:
-    """Yield, for each format that a patch adds or changes, the shortest text that may come of it.
-    """
+    """Yield, for each format of two words or more that a patch adds or changes, the shortest text
+    that may come of it."""
     old, new = set(), set()
     for hunk in hunks_of(gold, "", MAX_LINES):
         old.update(*LITERAL.findall(_code(hunk.old)))
         new.update(*LITERAL.findall(_code(hunk.added)))
     shortest_first = sorted(texts, key=lambda text: (len(text), text))
     for parts in map(SLOT.split, new - old):
-        if len(parts) > 1 and re.search(r"\w{3}", "".join(parts)):
+        if len(parts) > 1 and len(re.findall(r"\w{3,}", " ".join(parts))) > 1:
             yield from fnmatch.filter(shortest_first, "?*".join(map(glob.escape, parts)))[:1]
 
 

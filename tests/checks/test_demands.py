@@ -106,12 +106,13 @@ def test_texts_that_come_of_a_new_format_are_found():
     old = b"def wade(n, mud):\n    fail('the mud is %s' % mud)\n    fail(f'no {mud} is deep')\n"
     gold = diff_of({"heron.py": old, "reed.py": b""}, {
         "heron.py": old.replace(b"the mud", b"this mud").replace(b"    fail(f", b"    f(f"),
-        "reed.py": b"'<Reed {}, {!r:>3}>'.format(n, mud)\n'%(n)s'\n", "marsh.ts": b"`${n} rushes`"})
+        "reed.py": b"'<Reed deep={}, {!r:>3}>'.format(n, mud)\n'%(n)s'\n",
+        "marsh.ts": b"`${n} rushes ${n} reeds`, `${n} frogs`"})
     texts = ["the mud is wet", "this mud is wet", "this mud is w", "no sea is deep",
-             "<Reed 1, 'x'>", "7 rushes", "7"]
+             "<Reed deep=1, 'x'>", "7 rushes 8 reeds", "7 frogs", "7"]
     tests = diff_of({}, {"test_heron.py": f"check({', '.join(map(repr, texts))})".encode()})
     assert names_brought(gold, tests) == {
-        "this mud is", "this mud is w", "<Reed 1, 'x'>", "7 rushes"}
+        "this mud is", "this mud is w", "<Reed deep=1, 'x'>", "7 rushes 8 reeds"}
 
 
 def test_a_text_is_told_the_demands_that_it_lacks_as_the_tests_use_them():
