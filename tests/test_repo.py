@@ -162,6 +162,6 @@ def test_a_summary_says_what_came_of_a_root_and_what_to_do_where_nothing_did(tmp
     (tmp_path / "env/_ledger.jsonl").write_text(json.dumps(line) + '\n{"sta')   # killed
     done = run_script("status.py", tmp_path, "--summary")
     assert done.returncode == 0, done.stderr
-    for said in SUMMARY.replace("ROOT", str(tmp_path)).splitlines():
+    for said in SUMMARY.strip().replace("ROOT", str(tmp_path)).splitlines():
         assert said in done.stdout
     assert "open:" not in done.stdout

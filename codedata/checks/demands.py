@@ -35,7 +35,7 @@ MAX_SHOWN = 160        # characters of a literal or a use; longer ones are not s
 # any three consecutive words of a line; two may be equal by chance
 WORDING = re.compile(r"(?<!\S)[^\w\s]*(?=(\w\S* \S+ \S*\w))")
 # between two lines' literals that the language joins: "a " "b" or "a " + "b"
-JOINED = re.compile(r"""(["'`])[ \t]*\+?[ \t]*\n\s*\+?\s*[fbru]{0,2}\1""")
+JOINED = re.compile(r"""(["'`])(?:[ \t]*\+)?[ \t]*\n(?:\s*\+)?[ \t]*[fbru]{0,2}\1""")
 # for languages without a grammar; an apostrophe in a word begins no literal
 LITERAL = re.compile(r'''"((?:[^"\\\n]|\\.)*)"|`([^`]*)`|(?<!\w)'((?:[^'\\\n]|\\.)*)'(?!\w)''')
 WHOLE = re.compile(r"\S*\w{3}\S*(?: \S+)*")   # a literal that both have

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 
 from codedata.code.entities import is_document
 from codedata.code.patches import hunks_of
@@ -65,11 +64,13 @@ def changelog_entries(patch: str) -> str:
     rewords; may be ""."""
     hunks = [hunk for hunk in hunks_of(patch)
              if is_document(hunk.path) and CHANGELOG.search(hunk.path)]
-    removed = [line for hunk in hunks for line in hunk.old if line not in hunk.new]
+    removed = [{*WORD.findall(line)} for hunk in hunks
+               for line in {*hunk.old}.difference(hunk.new)]
     added = "\n\n".join("\n".join(hunk.added) for hunk in hunks)
     entries = (one.strip("\n") for one in ENTRIES.split(added))
-    return "\n".join(one for one in entries
-                     if n_words(one) >= MIN_ENTRY and not get_close_matches(one, removed))
+    return "\n".join(one for one in entries if n_words(one) >= MIN_ENTRY and not any(
+        2 * len(words & old) > len(words | old) for words in [{*WORD.findall(one)}]
+        for old in removed))
 
 
 def n_words(text: str) -> int:
