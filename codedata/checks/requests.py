@@ -69,7 +69,7 @@ def changelog_entries(patch: str) -> str:
     added = "\n\n".join("\n".join(hunk.added) for hunk in hunks)
     entries = (one.strip("\n") for one in ENTRIES.split(added))
     return "\n".join(one for one in entries if n_words(one) >= MIN_ENTRY and not any(
-        2 * len(words & old) > len(words | old) for words in [{*WORD.findall(one)}]
+        2 * len(words & old) >= len(words | old) for words in [{*WORD.findall(one)}]
         for old in removed))
 
 
