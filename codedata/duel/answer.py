@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from codedata.conversation.tool_calls import function_of, new_call
+from codedata.conversation.tool_calls import new_call
 from codedata.conversation.turn import Form, as_call, clean, form_of, n_calls, plain, split_thinking
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble
@@ -67,6 +67,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     # in the text form, calls are shell commands
     as_text = layout(replace(
         record, messages=plain(record.messages, record.tools, as_bash=True), tools=None))
+    refusal = ""
     # use the text form if a reply in it is kept: an earlier run found that the model refuses tools
     if not (client.takes_tools is False or client.has_kept(as_text, **_options(Form()))):
         try:
@@ -76,8 +77,9 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
         except HttpTrouble as e:
             if e.status not in REFUSES_TOOLS or client.takes_tools or _takes(client, form):
                 raise
+            refusal = e.what
     text = _ask(client, as_text, Form(), read, n)
-    client.note_tools(False)
+    client.note_tools(False, refusal)
     current_reply_log().note(text_form=True)
     turn = as_call(text, form.tools)
     if not turn and Form().problem(text):   # `read` has accepted a text that is not a turn
@@ -97,13 +99,10 @@ def _form_asked(client: Client, record: TurnRecord) -> Form:
 
 
 def _takes(client: Client, form: Form) -> bool:
-    """Send a well-formed conversation with tools, and return whether any reply comes. If a reply
-    comes, the refused request had another fault."""
-    name = function_of(form.tools[0])["name"]
-    calling = {"role": "assistant", "content": "", "tool_calls": [new_call(name, "{}")]}
-    result = {"role": "tool", "tool_call_id": calling["tool_calls"][0]["id"], "content": ""}
+    """Send a conversation without calls, but with tools, and return whether any reply comes. If a
+    reply comes, the refused request had another fault."""
     try:
-        client.ask([TASK, calling, result], tools=form.tools)
+        client.ask([TASK], tools=form.tools)
     except HttpTrouble as e:
         if e.status not in REFUSES_TOOLS:
             raise

@@ -24,6 +24,7 @@ from codedata.config import PRICE_LINE, load
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.costs import Money
+from codedata.llm.cures import CURES, Parts
 from codedata.llm.http import FLAGGED, ONE_CHOICE, WRONG_SHAPE, Http, Tries, address, read_json
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
@@ -53,7 +54,8 @@ SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}
 ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")
 # parameters to leave out, in this order, after a refusal that names no parameter
 NOT_EVERYWHERE = ("n", "response_format", PARALLEL)
-IN_WORDS = {"n": "gives one answer a call (n): further answers take further calls"}
+IN_WORDS = {"n": "gives one answer a call (n): further answers take further calls",
+            **{name: cure.says for name, cure in CURES.items()}}
 SHARE_COUNTED = 0.9   # average number of real tokens per estimated token (docs/costs.md)
 AGENTS = ("agent", "solve", "dp_")   # prefixes of roles whose requests contain commands' output
 # matches times and durations in the output of commands; they are ignored when requests are
@@ -174,24 +176,26 @@ class Client(StaysInDriver):
         None if this run does not know yet."""
         return False if self._is_embedded else self._models.take_tools.get(self._place)
 
-    def note_tools(self, takes: bool) -> None:
+    def note_tools(self, takes: bool, refusal: str = "") -> None:
         """Note for this run whether the model accepts requests that offer tools. A refusal is
         printed and overrides earlier answers."""
         if takes:
             self._models.take_tools.setdefault(self._place, True)
         else:
             self._models.take_tools[self._place] = False
-            self._say_once("takes no tools: it is asked in the text form")
+            self._say_once("takes no tools: it is asked in the text form", refusal)
 
-    def _say_once(self, what: str) -> None:
+    def _say_once(self, what: str, why: str = "") -> None:
         # print only once: setdefault is atomic, so only one of several threads gets its own object
         mine = object()
         if self._models.was_said.setdefault((self._place, what), mine) is mine:
-            say(self._models.http.masked(f"{self.spec.role}  {self.spec.model} {what}"))
+            because = f" ({why})" if why else ""
+            say(self._models.http.masked(f"{self.spec.role}  {self.spec.model} {what}{because}"))
 
     def _learn(self, changes: dict[str, str]) -> None:
-        """Note for this run, and print, which parameters the endpoint refuses. `changes` maps a
-        parameter to the name to send it under, or to "" to leave it out."""
+        """Note for this run, and print, which parameters the endpoint refuses, and which cures it
+        needs. `changes` maps a parameter to the name to send it under, or to "" to leave it out; a
+        cure of CURES to ""."""
         for name, other in changes.items():
             self._models.changes.setdefault(self._place, {})[name] = other
             what = f"sent as {other}" if other else "left out"
@@ -271,7 +275,8 @@ class Client(StaysInDriver):
         calls = current_reply_log()
         attempt, kept = calls.next_attempt(request.digest)
         if kept and kept["reply"]:   # skip {}, an unusable reply
-            return Reply(**kept["reply"], call=kept["call"], request=request.digest)
+            reply = Reply(**kept["reply"], call=kept["call"], request=request.digest)
+            return _without_parts(reply, calls.parts)
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
         tries = Tries()
@@ -285,15 +290,16 @@ class Client(StaysInDriver):
             calls.save(request.digest, attempt + i, kept, call)
             paid.append(call)
         self._models.money.add(paid[0])
-        return replace(replies[0], call=paid[0], request=request.digest)
+        reply = replace(replies[0], call=paid[0], request=request.digest)
+        return _without_parts(reply, calls.parts)
 
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
               n: int) -> tuple[list[Reply], dict]:
         """Return up to `n` replies and their usage. Leave parameters that the endpoint refuses out
-        of all later requests in this run."""
+        of all later requests in this run, and apply the cures that it needs."""
         changes = dict(self._models.changes.get(self._place, ()))
         while True:
-            sent = _changed(request, n, changes, self.spec.endpoint.extra_body)
+            sent = _changed(request, n, changes, self.spec.endpoint.extra_body, calls.parts)
             try:
                 found = self._post(sent, tries, calls, 1 if "n" in changes else n)
             except HttpTrouble as e:
@@ -303,13 +309,17 @@ class Client(StaysInDriver):
             return found
 
     def _refused(self, refusal: HttpTrouble, sent: _Request, changes: dict) -> dict[str, str]:
-        """Return {parameter: the name to send it under, or ""} for the parameter that a refusal
-        names or, if it names none, for the first of NOT_EVERYWHERE in the request. Raise the
-        refusal if the request has no such parameter."""
+        """Return {cure: ""} for a refusal that has a cure. Otherwise, return {parameter: the name
+        to send it under, or ""} for the parameter that the refusal names or, if it names none, for
+        the first of NOT_EVERYWHERE in the request. Raise the refusal if the request has no such
+        parameter."""
         text = refusal.what
         is_about_a_part = refusal.status in REFUSES_A_PART and not text.startswith(FLAGGED)
         if not is_about_a_part and ONE_CHOICE not in text:
             raise refusal
+        for name, cure in CURES.items():
+            if name not in changes and cure.refusal.search(text):
+                return {name: ""}
         keys = orjson.loads(sent.data).keys() - self.spec.endpoint.extra_body.keys()
         words = re.findall(r"\w+", text) if REFUSAL.search(text) else ()
         named = [key for key in (*ALWAYS_SENT, PARALLEL) if key in words]
@@ -500,18 +510,31 @@ def _check_endpoint(endpoint: Endpoint) -> None:
                       "Copy the key again, without line ends or quotes.")
 
 
-def _changed(request: _Request, n: int, changes: dict[str, str], fixed: Collection[str]
-             ) -> _Request:
-    """Return a request for `n` replies, with refused parameters renamed or left out. Keys in
-    `fixed` stay. The digest stays the same, so that kept replies are found by it."""
+def _changed(request: _Request, n: int, changes: dict[str, str], fixed: Collection[str],
+             parts: Parts) -> _Request:
+    """Return a request for `n` replies, with refused parameters renamed or left out, and cures
+    applied. Keys in `fixed` stay. The digest stays the same, so that kept replies are found by it.
+    """
     if n == 1 and not changes:
         return request
     body = {**orjson.loads(request.data), **({"n": n} if n > 1 else {})}
     for name, other in changes.items():
+        if name in CURES:
+            CURES[name].apply(body, parts)
+            continue
         value = None if name in fixed else body.pop(name, None)
         if other and value is not None:
             body.setdefault(other, value)
     return replace(request, data=orjson.dumps(body))
+
+
+def _without_parts(reply: Reply, parts: Parts) -> Reply:
+    """Return a reply whose calls have only the fields of the chat API, and note in `parts` the
+    model's thinking and the other fields."""
+    for call in reply.tool_calls:
+        parts[call["id"]] = reply.reasoning, call.get("extra_content", {})
+    return replace(reply, tool_calls=[{key: call[key] for key in ("id", "type", "function")}
+                                      for call in reply.tool_calls])
 
 
 def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
@@ -552,8 +575,8 @@ def _content(content) -> str:
 
 
 def _tool_calls(values) -> list[dict]:
-    """Return a message's tool calls in the form of the chat API. Fill in missing ids and arguments.
-    """
+    """Return a message's tool calls in the form of the chat API, with Gemini's `extra_content`.
+    Fill in missing ids and arguments."""
     calls = []
     for value in _typed(list, values):
         call = _typed(dict, value)
@@ -569,6 +592,8 @@ def _tool_calls(values) -> list[dict]:
         call_id = str(call.get("id") or f"call_{secrets.token_hex(4)}")
         calls.append({"id": call_id, "type": "function",
                       "function": {"name": name, "arguments": arguments}})
+        if extra := _typed(dict, call.get("extra_content")):
+            calls[-1]["extra_content"] = extra
     return calls
 
 

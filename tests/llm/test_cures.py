@@ -1,0 +1,111 @@
+"""Test endpoints that refuse the usual form of a history with tool calls, as vendors do."""
+import json
+
+import pytest
+from conftest import item_calls, read_answer, settings_for
+from fake_judges import run_main
+from fake_llm import USAGE, Request, Status
+from root import a_prompt, write_json
+from tool_turns import TOOLS, asks, call, calls, result
+
+import king
+from codedata.agent import Agent, ToolBashExecutor
+from codedata.llm import Models
+from codedata.sandbox.local import SandboxLocal
+
+FOREIGN = [{"role": "user", "content": "Fix it."},
+           asks(call("bash", {"command": "ls"}, "call_of_another"),
+                call("bash", {"command": "pwd"}, "functions.bash:1")),
+           result("call_of_another", "a.py"), result("functions.bash:1", "/src")]
+STAND_IN = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+
+
+def turns(request: Request) -> list[dict]:
+    """Return the messages of a request that have calls."""
+    return [one for one in request.messages if one.get("tool_calls")]
+
+
+def own(message: dict) -> str:
+    """Return the number in a command of the fake model, "" for a call of another model."""
+    command = json.loads(message["tool_calls"][0]["function"]["arguments"])["command"]
+    return command.removeprefix("echo step ") if command.startswith("echo step ") else ""
+
+
+def gemini(request: Request) -> str:
+    for one in turns(request):
+        wanted = {"google": {"thought_signature": f"signed {own(one)}"}} if own(one) else STAND_IN
+        if [call.get("extra_content") for call in one["tool_calls"]] != [
+                wanted, *[None] * (len(one["tool_calls"]) - 1)]:
+            return "Function call is missing a thought_signature in functionCall parts."
+    return ""
+
+
+def deepseek(request: Request) -> str:
+    wanted = [f"thought {own(one)}" if own(one) else " " for one in turns(request)]
+    return "" if wanted == [one.get("reasoning_content") for one in turns(request)] else (
+        "The `reasoning_content` in the thinking mode must be passed back to the API.")
+
+
+def mistral(request: Request) -> str:
+    ids = [call["id"] for one in turns(request) for call in one["tool_calls"]]
+    assert ids == [one["tool_call_id"] for one in request.messages if one["role"] == "tool"]
+    assert len({*ids}) == len(ids)
+    return next((f"Tool call id was {id} but must be a-z, A-Z, 0-9, with a length of 9."
+                 for id in ids if len(id) != 9 or not id.isalnum()), "")
+
+
+def gpt(request: Request) -> str:
+    return "" if request.body.get("reasoning_effort") == "none" else (
+        "Function tools with reasoning_effort are not supported for gpt-5.4 in "
+        "/v1/chat/completions. Please use /v1/responses instead.")
+
+
+SAYS = {gemini: "wants each call signed", deepseek: "wants the thinking before each call",
+        mistral: "wants ids of nine letters or digits", gpt: "takes tools only without thinking"}
+
+
+@pytest.fixture(params=SAYS, ids=lambda vendor: vendor.__name__)
+def vendor(request, fake_llm):
+    """Let the fake endpoint answer as a vendor: three calls in a conversation, then a text."""
+    def answer(asked: Request):
+        if problem := request.param(asked):
+            return Status(400, [{"error": {"code": 400, "message": problem}}])
+        step = sum(map(bool, map(own, turns(asked))))
+        message = {**calls(command=f"echo step {step}"), "reasoning_content": f"thought {step}"}
+        ids = {gemini: "", mistral: f"abcdefgh{step}"}
+        message["tool_calls"][0] |= {
+            "id": ids.get(request.param, f"functions.bash:{step}"),
+            "extra_content": {"google": {"thought_signature": f"signed {step}"}}}
+        if step == 3:
+            message = {"content": "It is done."}
+        return {"choices": [{"message": message, "finish_reason": "stop"}], "usage": USAGE}
+    fake_llm.always(answer)
+    return request.param
+
+
+def test_a_refused_history_is_sent_as_the_endpoint_wants_it(vendor, fake_llm, tmp_path):
+    tmp_path.with_model(fake_llm, workers=1)
+    write_json(tmp_path / "prompt/p.json", [
+        a_prompt(n, messages=FOREIGN, tools=TOOLS, assistant=calls(command="make"))
+        for n in (1, 2, 3)])
+    printed = run_main(king.main, tmp_path)
+    assert printed.count(SAYS[vendor]) == 1 and "takes no tools" not in printed
+    assert len(fake_llm.answered) == 3 and fake_llm.n_requests == 4   # one was refused
+    made = read_answer(tmp_path, "p_2")["king"]
+    assert set(made["tool_calls"][0]) == {"id", "type", "function"}
+    assert "thought" not in json.dumps(made)
+    run_main(king.main, tmp_path)
+    assert fake_llm.n_requests == 4
+
+
+def test_what_belongs_to_an_agents_own_calls_goes_back_also_after_a_kill(vendor, fake_llm,
+                                                                         tmp_path):
+    for steps in (2, 9):   # the first run ends after two steps, as if it was killed
+        with (Models(settings_for(fake_llm)) as models, item_calls(tmp_path),
+              SandboxLocal() as box):
+            ended = Agent("You act.", [ToolBashExecutor()], models.client("king"), box,
+                          max_iterations=steps).run("do it")
+    assert ended.status == "success", ended.error
+    assert len(fake_llm.answered) == 5   # none was paid twice; a text is asked for once more
+    assert [set(one["tool_calls"][0]) for one in ended.messages if "tool_calls" in one] == [
+        {"id", "type", "function"}] * 3
