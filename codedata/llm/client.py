@@ -36,7 +36,9 @@ MIN_SECRET_CHARS = 8   # values of headers may be keys: mask values of this leng
 # headers whose values are not masked
 PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "referer", "http-referer", "x-title")
 BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
-FILTERED = ("content_filter", "safety", "SAFETY")   # finish reasons of a filtered reply
+# matches finish reasons of a filtered reply; Gemini's have a prefix or not
+FILTERED = re.compile("content_filter|safety|prohibited_content|recitation|blocklist|spii",
+                      re.IGNORECASE)
 FILTER_CUT = "the endpoint's content filter cut the answer"
 # finish reasons of a reply that the endpoint broke off
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
@@ -554,7 +556,7 @@ def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
 def _decode(choice: dict, answer: dict) -> Reply:
     """Return the reply of one choice in a chat completion. Raise one of WRONG_SHAPE if the choice
     has no reply, HttpTrouble if a filter cut the reply."""
-    if choice.get("finish_reason") in FILTERED:
+    if FILTERED.search(_typed(str, choice.get("finish_reason"))):
         raise HttpTrouble(FILTER_CUT, status=200)
     if choice.get("finish_reason") in BROKEN_OFF or choice.get("error"):
         raise ValueError("broken off by the endpoint")
@@ -598,15 +600,24 @@ def _tool_calls(values) -> list[dict]:
 
 
 def _usage(answer: dict) -> dict:
-    """Return a call's token counts. An invalid count is None; an invalid `tokens_cached` is 0."""
+    """Return a call's token counts. An invalid count is None; an invalid `tokens_cached` is 0.
+    Tokens that only the total counts are the model's thinking (Gemini), or cached tokens, where the
+    endpoint counts these apart."""
     usage = _typed(dict, answer.get("usage"))
-    details = _typed(dict, usage.get("prompt_tokens_details"))
-    return {"tokens_in": _count(usage.get("prompt_tokens")),
-            "tokens_out": _count(usage.get("completion_tokens")),
-            "tokens_cached": _count(details.get("cached_tokens")) or 0}
+    details = _typed(dict, usage.get("prompt_tokens_details", usage.get("input_tokens_details")))
+    n_in = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    n_out = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+    cached = _count(details.get("cached_tokens")) or 0
+    total = _count(usage.get("total_tokens"))
+    if None not in (n_in, n_out, total):
+        thinking = max(0, total - n_in - n_out)
+        n_out += thinking - cached * (thinking >= cached > n_in or thinking == cached)
+    return {"tokens_in": n_in, "tokens_out": n_out, "tokens_cached": cached}
 
 
 def _count(value) -> int | None:
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):
+        return int(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < MAX_TOKENS:
         return int(value)
     return None

@@ -18,6 +18,7 @@ import io
 import json
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -42,6 +43,11 @@ FLAGGED = "the endpoint flagged it: "   # prefix of the reason why a prompt is n
 ONE_CHOICE = "one completion choice"
 # error codes of OpenAI, Azure, Kimi and Qwen for a prompt that is refused for its content
 FLAG_CODES = {"content_filter", "invalid_prompt", "data_inspection_failed"}
+# matches a refusal for an empty account, which no waiting ends
+SPENT = re.compile(rb"insufficient[_ ](?:quota|balance|credit)|billing|out of credits",
+                   re.IGNORECASE)
+RETRY_INFO = b"RetryInfo"   # in the body of Google's 429 that waiting ends
+SLIP = "Failed to call a function"   # words of Groq's HTTP 400 if a model's call is malformed
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # statuses of temporary refusals
 NO_RETRIES = urllib3.Retry(False)
@@ -90,6 +96,7 @@ class _AttemptFailed(Exception):
     flagged: str = ""             # why the endpoint will not answer this prompt
     is_timeout: bool = False      # the call took longer than call_timeout_s
     is_down: bool = False         # the fault lies with the endpoint, not with the request
+    is_spent: bool = False        # the account is empty
 
 
 class EndpointState:
@@ -208,6 +215,9 @@ class Http:
             finally:
                 endpoint.release()
             wait_s = endpoint.limit_s(failure.status, failure.headers)
+            if failure.is_spent:
+                raise RunStopped(f"{FATAL[402]} ({failure.problem}).", url, endpoint.about_key,
+                                 exit_code=endpoint.exit_code)
             if wait_s and tries.throttled < MAX_LIMITS:
                 tries.throttled += 1
             elif failure.status == 429:
@@ -244,12 +254,14 @@ class Http:
             headers["Location"] = self.masked(headers.get("Location", "no Location"))
             problem = f"HTTP {status}: {self._excerpt(body)}".rstrip(": ")
             flagged = printable(self.masked(_flagged(body)), 300)
-            raise _AttemptFailed(problem, status, headers, flagged)
+            raise _AttemptFailed(problem, status, headers, flagged,
+                                 is_spent=status == 429 and _is_spent(headers, body))
         try:
             return decode(status, headers, body)
         except (ValueError, RecursionError) as e:
             problem = f"unreadable answer: HTTP {status} {e}: {self._excerpt(body)!r}"
-            raise _AttemptFailed(problem, status) from e
+            is_error = body[:10_000].lstrip().startswith(b'{"error"')
+            raise _AttemptFailed(problem, status, is_spent=is_error and _is_spent({}, body)) from e
 
     def _no_answer(self, error: Exception, endpoint: EndpointState) -> _AttemptFailed:
         """Return the failure of a request that got no answer."""
@@ -384,7 +396,7 @@ def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -
         place = printable(failure.headers["Location"], 300)
         raise RunStopped(f"sends elsewhere (HTTP {status}, {place}).", url,
                          "Use that address as the base URL.", exit_code=endpoint.exit_code)
-    is_refused = 400 <= status < 500 and status not in RETRIED_4XX
+    is_refused = 400 <= status < 500 and status not in RETRIED_4XX and SLIP not in failure.problem
     if is_refused or status == 501 or (status == 500 and ONE_CHOICE in failure.problem):
         raise HttpTrouble(failure.problem, url, status=status)
 
@@ -568,6 +580,12 @@ def _flagged(body: bytes) -> str:
         return ", ".join(map(str, error["metadata"]["reasons"]))
     except WRONG_SHAPE:
         return ""
+
+
+def _is_spent(headers: Mapping, body: bytes) -> bool:
+    """Return whether an error says that the account is empty, and names no time to wait."""
+    text = body[:10_000]
+    return bool(SPENT.search(text)) and RETRY_INFO not in text and not retry_after_s(headers)
 
 
 def retry_after_s(headers) -> float:

@@ -27,7 +27,7 @@ import ch
 import king
 from codedata.errors import HttpTrouble, ItemFailed
 from codedata.llm import Models
-from codedata.llm.asking import Rejected, read_reply, refuse_empty
+from codedata.llm.asking import Rejected, object_in, read_reply, refuse_empty
 from codedata.settings import Price
 
 NO_BLOCK = "I would run ls."
@@ -144,8 +144,16 @@ def test_thinking_that_used_up_max_tokens_is_called_truncated(tmp_path, fake_llm
 {IN: 7, OUT: 3, OF: null}                | 7 3 0
 {IN: 7, OUT: 3, OF: []}                  | 7 3 0
 {IN: 7, OUT: 3, OF: "none"}              | 7 3 0
-{IN: "7", OUT: true}                     | None None 0
+{IN: "7", OUT: true}                     | 7 None 0
 {IN: HUGE, OUT: -3}                      | None None 0
+{IN: "many", OUT: 3}                     | None 3 0
+{"input_tokens": 7, "output_tokens": 3, "input_tokens_details": CACHED 5}} | 7 3 5
+# Gemini's total alone counts its thinking; cached tokens are in the prompt's, or apart
+{IN: 10, OUT: 1, TOTAL 19}                 | 10 9 0
+{IN: 90, OUT: 1, TOTAL 99, OF: CACHED 70}} | 90 9 70
+{IN: 90, OUT: 1, TOTAL 91, OF: CACHED 70}} | 90 1 70
+{IN: 10, OUT: 1, TOTAL 81, OF: CACHED 70}} | 10 1 70
+{IN: 10, OUT: 1, TOTAL 15, OF: CACHED 4}}  | 10 1 4
 {IN: NaN, OUT: Infinity}                 | None None 0
 {IN: 7, OUT: 1000000000000000000, OF: CACHED HUGE}} | 7 None 0
 null                                     | None None 0
@@ -158,7 +166,7 @@ def test_usage_in_every_shape(tmp_path, fake_llm, usage, tokens):
     """It is booked under the model that was asked for: the served name may add a date."""
     for word, text in {"IN:": '"prompt_tokens":', "OUT:": '"completion_tokens":',
                        "OF:": '"prompt_tokens_details":', "CACHED": '{"cached_tokens":',
-                       "HUGE": "1" + "0" * 300}.items():
+                       "TOTAL": '"total_tokens":', "HUGE": "1" + "0" * 300}.items():
         usage = usage.replace(word, text)
     usage = ABSENT if usage == "absent" else json.loads(usage)
     fake_llm.script(Say(TURN, usage=usage, model="m-2024-05-01"))
@@ -223,11 +231,25 @@ def test_a_choice_that_ends_in_an_error_is_asked_for_again_and_a_filtered_one_fa
     fake_llm.script(cut, Say(TURN, finish_reason="abort"))
     reply, calls = answered(fake_llm, tmp_path)
     assert "THOUGHT" in reply.text and [call["tokens_in"] for call in calls] == [70, 100, 100]
-    fake_llm.script(Say(TURN, finish_reason="SAFETY"))
+    fake_llm.script(Say(TURN, finish_reason="content_filter: PROHIBITED_CONTENT"))
     with Models(settings_for(fake_llm)) as models, item_calls(tmp_path / "2") as calls:
         with pytest.raises(HttpTrouble, match="content filter"):
             read_reply(models.client("king"), ASK)
     assert fake_llm.n_requests == 4 and len(calls.unbilled) == 1
+
+
+@pytest.mark.parametrize("answer", [truncated('{"win": ' + " \n" * 200), "Both are good."])
+def test_a_reply_that_a_schema_has_spoilt_is_asked_for_again_without_it(tmp_path, fake_llm,
+                                                                        answer):
+    fake_llm.script(answer, '{"win": 1}')
+    with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
+        assert read_reply(models.client("king"), ASK, one_win, schema={"name": "s"}) == {"win": 1}
+    assert ["response_format" in one.body for one in fake_llm.requests] == [True, False]
+
+
+def one_win(reply):
+    """Return the JSON object of a reply."""
+    return object_in(reply.text, lambda one: "win" in one, "with a win")
 
 
 DEEP = '[{"id": {}, "function": {"name": [1], "arguments": ' + "[" * 600 + "]" * 600 + "}}]"

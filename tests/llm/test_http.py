@@ -295,7 +295,14 @@ ALIKE = "the first items all failed alike: "
 REPLIES = {"OK": OK, "CUT": CUT, "HTML": HTML, "hang": HANG_IN_BODY, "flagged": FLAGGED,
            "large": Status(200, "x" * 20_000_001),
            "no model": lambda request: Status(404, f"no model, id {request.n}"),
-           "429": Status(429, headers={"Retry-After": "0.3"})}
+           "429": Status(429, headers={"Retry-After": "0.3"}),
+           "spent": Status(429, {"error": {"message": "You exceeded your current quota, please "
+                                           "check your plan and billing details."}}),
+           "quota": Status(429, [{"error": {"message": "check your plan and billing", "details": [
+               {"@type": "google.rpc.RetryInfo", "retryDelay": "0.1s"}]}}]),
+           "no balance": Status(200, {"error": {"message": "Insufficient balance"}}),
+           "slip": Status(400, {"error": {"message": "Failed to call a function. Please adjust "
+                                          "your prompt.", "code": "tool_use_failed"}})}
 
 
 def replies(text: str) -> list:
@@ -315,6 +322,10 @@ def replies(text: str) -> list:
 no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env
 12 | | 2 x OK      | 402 | 1 | 3 2 0 | HTTP 402;left 10
 12 | | 2 x OK      | 403 | 1 | 3 2 0 | HTTP 403;left 10
+12 | | 2 x OK      | spent | 1 | 3 2 0 | wants payment;billing details;left 10
+12 | | 2 x OK      | no balance | 1 | 3 2 0 | wants payment;Insufficient balance;left 10
+2  | | quota       | OK  | 0 | 3 2 0 | !wants payment
+2  | retry_max = 1 | slip | OK | 0 | 3 2 0 | !function
 6  | | 4 x flagged | OK  | 1 | 6 2 4 | flagged it;violence;!{ALIKE}
 6  | | filtered    | OK  | 1 | 6 2 4 | flagged it;violence;!{ALIKE};!HTTP 400
 9  | | | no model          | 2 | 3 0 3 | {ALIKE};left 6;\
