@@ -314,7 +314,6 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
         p.set_defaults(defaults={"sandbox.pod_prefix": pod_prefix})
         add("--namespace", metavar="NAME", help="Kubernetes namespace (default: data-synthesis)")
         add("--pod-prefix", metavar="NAME", help=f"prefix of pods' names (default: {pod_prefix})")
-        add("--kubeconfig", metavar="FILE", help="Kubernetes settings (default: kubectl's)")
     add("--ca-bundle", metavar="FILE",
         help="PEM file of further certificate authorities, for sandboxes too")
     add("--reap", action="store_true",
