@@ -130,6 +130,10 @@ class _Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{value} is gone. {hint}")
         super()._check_value(action, value)
 
+    def error(self, message):
+        gone = re.findall(r"--[\w-]+", message) if message.startswith("unrecognized") else ()
+        super().error(". ".join([message, *filter(None, map(config.instead_of, gone))]))
+
     def parse_args(self, args=None):
         # accept positional words both before and after flags
         parsed = self.parse_intermixed_args(args)

@@ -69,7 +69,7 @@ class Cluster:
     def __init__(self, namespace: str):
         self.namespace = namespace
         self._settings = client.Configuration()
-        files = os.environ.get("KUBECONFIG")
+        files = os.environ.get("KUBECONFIG")   # noqa: TID251 - kubectl's own variable
         given = {"config_file": files} if files else {}
         try:
             config.load_config(client_configuration=self._settings, **given)
