@@ -63,8 +63,8 @@ class Cut(Exception):
 
 
 class Cluster:
-    """Manage the pods of a namespace. The cluster's address and our account are in the files of
-    $KUBECONFIG, in kubectl's default file, or those of our own pod: the first that exists."""
+    """Manage the pods of a namespace. Address and account are read from the files in $KUBECONFIG,
+    else from kubectl's default file; without these, the account of our own pod is used."""
 
     def __init__(self, namespace: str):
         self.namespace = namespace
