@@ -147,7 +147,6 @@ class SandboxSettings:
     run_timeout: int = at_least(1, 1800)         # seconds for a script or an agent's command
     namespace: str = "data-synthesis"            # in Kubernetes
     pod_prefix: str = "code-data-env-agent"
-    kubeconfig: str = ""                         # file; "": kubectl's default
     network_policy: bool = False                 # one for each pod; the cluster must enforce it
     registry: str = ""                           # HOST[:PORT][/PATH] to push kept images to
 
@@ -206,7 +205,6 @@ class DpSettings:
 
     profile: str = one_of("backend", "general")   # profile of the tasks, in profiles.toml
     drafts: int = at_least(1, 5)        # drafts of tasks from each seed
-    max_validations: int = at_least(1, 6)   # failed validations after which a draft is given up
     lease_s: float = between(1, 100_000, 60.0)   # after it, a killed agent's task is free again
 
 

@@ -23,6 +23,8 @@ ch               | [judge] models = [{ model = 'a', headers = {} }] | Set them i
 ch --how placebo                    | | docs/duel.md has what
 bug_inject scale --strategy history | | Real changes become tasks with
 bug_inject scale --strategy rewrite | | A model makes bugs with bug_inject
+pr_tasks --check                    | | Use --steps records,candidates
+run_turns --kubeconfig x            | | Set KUBECONFIG, which kubectl reads
 """))
 def test_what_is_gone_is_refused_with_what_to_use_instead(
         tmp_path, command, setting, todo):

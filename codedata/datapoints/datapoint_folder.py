@@ -155,7 +155,7 @@ def content_digest(task: Task) -> str:
 
 
 @dataclass(frozen=True)
-class Labels:
+class DatapointLabels:
     """Hold the labels of a datapoint in task.toml, which are not part of its content."""
 
     status: str              # in_review | returned | cancelled | approved (no status, but a proof)
@@ -168,15 +168,15 @@ class Labels:
     lineage: Object          # seed, agents …
 
 
-def labels_of(task: Task) -> Labels:
+def labels_of(task: Task) -> DatapointLabels:
     """Return the labels of a datapoint; values of a wrong type become texts."""
     metadata, about = task.config["metadata"], task.about
     lineage = about.get("lineage")
     status = _text(about, "status") or (APPROVED if task.proof else IN_REVIEW)
-    return Labels(status, _text(metadata, "category"), _texts(metadata, "tags"),
-                  _text(metadata, "difficulty"), _texts(about, "languages"),
-                  _text(about, "reason"), _text(about, "licence"),
-                  lineage if isinstance(lineage, dict) else {})
+    return DatapointLabels(
+        status, _text(metadata, "category"), _texts(metadata, "tags"),
+        _text(metadata, "difficulty"), _texts(about, "languages"), _text(about, "reason"),
+        _text(about, "licence"), lineage if isinstance(lineage, dict) else {})
 
 
 def _text(table: Object, key: str) -> str:

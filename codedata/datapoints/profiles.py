@@ -26,6 +26,7 @@ MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
 
 
 KINDS = "categories", "languages", "stacks"
+MAX_VALIDATIONS = 6   # failed ones, after which a draft is given up
 TECHNOLOGIES = re.compile(r"^#+ Key Technologies\s*$(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -66,4 +67,4 @@ def instructions(role: str, dp: DpSettings, base_image: str, is_inside: bool = F
     how = text_of(__package__, "roles/inside.md" if is_inside else "roles/outside.md").strip()
     return fill(text_of(__package__, f"roles/{role}/workflow_instructions.md"), **texts, size=size,
                 how=fill(how, type=type), material=MATERIAL[role][is_inside],
-                base_image=base_image, max_validations=str(dp.max_validations))
+                base_image=base_image, max_validations=str(MAX_VALIDATIONS))

@@ -34,7 +34,7 @@ from codedata.datapoints.commands import Commands
 from codedata.datapoints.commands.desk import Desk, is_blind
 from codedata.datapoints.contents import not_built
 from codedata.datapoints.datapoint_folder import DRAFTS, SEEDS, folder_of
-from codedata.datapoints.profiles import instructions
+from codedata.datapoints.profiles import MAX_VALIDATIONS, instructions
 from codedata.datapoints.task_queue import BUILD, GENERATE, REVIEW, ROLES, QueuedTask, Refusal
 from codedata.disk.locks import temporary_folder
 from codedata.errors import BrokenRecord, ItemFailed
@@ -191,7 +191,7 @@ class HeldTask:
             self.not_built = not_built(result["checks"])
             if task.type == BUILD and not result["ok"]:
                 self.n_failed += 1
-                if self.n_failed >= self.desk.settings.max_validations:
+                if self.n_failed >= MAX_VALIDATIONS:
                     failed = [one["name"] for one in result["checks"] if one["status"] == "failed"]
                     manager.cancel_task(
                         task.id, task.token, f"{self.n_failed} validations have failed, the last: "

@@ -130,6 +130,10 @@ class _Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"{value} is gone. {hint}")
         super()._check_value(action, value)
 
+    def error(self, message):
+        gone = re.findall(r"--[\w-]+", message) if message.startswith("unrecognized") else ()
+        super().error(". ".join([message, *filter(None, map(config.instead_of, gone))]))
+
     def parse_args(self, args=None):
         # accept positional words both before and after flags
         parsed = self.parse_intermixed_args(args)
@@ -314,7 +318,6 @@ def sandbox_flags(p: argparse.ArgumentParser, pod_prefix: str = "") -> None:
         p.set_defaults(defaults={"sandbox.pod_prefix": pod_prefix})
         add("--namespace", metavar="NAME", help="Kubernetes namespace (default: data-synthesis)")
         add("--pod-prefix", metavar="NAME", help=f"prefix of pods' names (default: {pod_prefix})")
-        add("--kubeconfig", metavar="FILE", help="Kubernetes settings (default: kubectl's)")
     add("--ca-bundle", metavar="FILE",
         help="PEM file of further certificate authorities, for sandboxes too")
     add("--reap", action="store_true",

@@ -64,8 +64,7 @@ class SandboxFactory:
         names, left = local.reap(only_list)
         if self.name == "kubernetes":
             from codedata.sandbox.kubernetes import reap  # its client may not be installed
-            names += reap(self._settings.namespace, self._settings.kubeconfig,
-                          all_roots=all_roots, only_list=only_list)
+            names += reap(self._settings.namespace, all_roots=all_roots, only_list=only_list)
         if self.name == "docker":
             names, left = map(add, (names, left), engine.reap(all_roots, only_list))
         return names, left
@@ -115,7 +114,7 @@ class SandboxFactory:
                         "default_rights": default_rights,
                         "user": user, "mounts": mounts}
         if self.name == "kubernetes":
-            same = ("namespace", "pod_prefix", "kubeconfig", "memory_request", "network_policy")
+            same = ("namespace", "pod_prefix", "memory_request", "network_policy")
             options |= {name: getattr(settings, name) for name in same}
             options |= {"cpu_request": f"{settings.cpu_request:g}",
                         "run_timeout": SCRIPTS_A_POD * settings.run_timeout}

@@ -8,6 +8,7 @@ open, and never twice.
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
@@ -62,19 +63,20 @@ class Cut(Exception):
 
 
 class Cluster:
-    """Manage the pods of a namespace. `kubeconfig` is a file as for kubectl; without it, kubectl's
-    default file is used; if that does not exist, the account of our own pod."""
+    """Manage the pods of a namespace. Address and account are read from the files in $KUBECONFIG,
+    else from kubectl's default file; without these, the account of our own pod is used."""
 
-    def __init__(self, namespace: str, kubeconfig: str = ""):
+    def __init__(self, namespace: str):
         self.namespace = namespace
         self._settings = client.Configuration()
-        given = {"config_file": kubeconfig} if kubeconfig else {}
+        files = os.environ.get("KUBECONFIG")   # noqa: TID251 - kubectl's own variable
+        given = {"config_file": files} if files else {}
         try:
             config.load_config(client_configuration=self._settings, **given)
         except (config.ConfigException, OSError, TypeError) as e:
-            raise Trouble(f"no way to a cluster is known: {e}.", kubeconfig,
-                          "Check that `kubectl get pods` works, or name a file with "
-                          "--kubeconfig.") from e
+            raise Trouble(f"no way to a cluster is known: {e}.", files or "",
+                          "Check that `kubectl get pods` works; $KUBECONFIG names another "
+                          "file.") from e
         self._settings.retries = RETRIES
         self._client = client.ApiClient(self._settings)
         self._pods = client.CoreV1Api(self._client)

@@ -78,7 +78,7 @@ class SandboxK8s(ClosesAtExit):
                  workdir: str = "/testbed",
                  scripts: Sequence[Script] = (SCRIPT_BASH_FUNC,),
                  proxy: str = "", ca_bundle: str = "", network_policy: bool = False,
-                 run_label: str = "", kubeconfig: str = ""):
+                 run_label: str = ""):
         self.image = image
         self.workdir = workdir
         self.pod = f"{pod_prefix}-{secrets.token_hex(5)}"
@@ -87,7 +87,7 @@ class SandboxK8s(ClosesAtExit):
         self._shell = Shell(workdir, FOLDER, scripts, proxy, CA_FILE if ca_bundle else "")
         self._one_at_a_time = threading.RLock()
         self._end = ""       # why the pod has ended
-        self._cluster = Cluster(namespace, kubeconfig)
+        self._cluster = Cluster(namespace)
         files = {script.name: script.text.encode() for script in scripts}
         if ca_bundle:
             files["ca.pem"] = text_at(ca_bundle).encode()
@@ -247,11 +247,11 @@ class SandboxK8s(ClosesAtExit):
         return shlex.quote(posixpath.join(self.workdir, path))
 
 
-def reap(namespace: str = "data-synthesis", kubeconfig: str = "", *,
-         all_roots: bool = False, only_list: bool = False) -> list[str]:
+def reap(namespace: str = "data-synthesis", *, all_roots: bool = False,
+         only_list: bool = False) -> list[str]:
     """Delete the leftover pods of killed processes of this root, or with `all_roots` of any root.
     Return their names."""
-    cluster = Cluster(namespace, kubeconfig)
+    cluster = Cluster(namespace)
     names = []
     for about in (pod["metadata"] for pod in cluster.list_pods(POD)):
         # skip a pod that a user has copied with our labels

@@ -56,7 +56,6 @@ retry_max = 0
 drafts = 1
 profile = "general"
 lease_s = {lease_s}
-max_validations = 2
 [prices]
 m = {{ in = 1.0, out = 2.0 }}
 """
@@ -180,7 +179,7 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     runs.seed("repeats", idea=[("get_idea_refinement_details", {}),
                                ("complete", {"status": "rejected", "reason": "no ideas"})])
     runs.seed("fails", builder=[*builder_turns(prompt="Bad.")[:3], ("validate_datapoint", {}),
-                                worse, ("validate_datapoint", {}), ("add_dp_to_review", {})])
+                                worse, *[("validate_datapoint", {})] * 5, ("add_dp_to_review", {})])
     runs.seed("reaches", builder=[
         ("approve_datapoint", {}), ("complete", {"task_id": "generate_idea_1"}),
         ("create_dp", {**CREATE[1], "prompt_file": "/etc/nothing"}), *builder_turns()])
@@ -198,7 +197,7 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
     states = {task.data["seed"]: (task.state, task.errors)
               for task in runs.tasks("build_datapoint")}
     assert states["unbuilt"][1][-1].startswith("its image is not built: ")
-    assert states["fails"] == ("cancelled", ["2 validations have failed, the last: solvable"])
+    assert states["fails"] == ("cancelled", ["6 validations have failed, the last: solvable"])
     assert content_digest(runs.approved("reaches_001_a")) == content
     text = json.dumps([read_json(path)["messages"] for path in
                        (runs.root / "dp/_trajectories").glob("*.json")])
@@ -208,7 +207,7 @@ def test_models_that_do_not_do_their_work_are_bounded_and_named(runs):
         assert told in text, told
     cancelled = labels_of(read_datapoint(runs.root / "dp/edits_001_a"))
     assert cancelled.reason == "quality: it cannot be mended"
-    assert "2 validations have failed" in said and "quality: it cannot be mended" in said
+    assert "6 validations have failed" in said and "quality: it cannot be mended" in said
     assert "again:" in said
 
 

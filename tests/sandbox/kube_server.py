@@ -2,7 +2,7 @@
 
     with KubeServer(tmp_path / "cluster") as kube:
         kube.fail(503, "reset")                         # the next REST requests; then good answers
-        sandbox = SandboxK8s("debian:bookworm", kubeconfig=str(kube.kubeconfig))
+        sandbox = SandboxK8s("debian:bookworm")                     # KUBECONFIG names its file
         kube.end(sandbox.pod, "OOMKilled")              # what befalls a pod
 
 It refuses what a real one refuses: unknown fields (the published schemas, strict), wrong amounts of

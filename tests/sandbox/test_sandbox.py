@@ -45,14 +45,15 @@ PROXY = "http://me:hunter22@proxy.example:3128"
 
 @pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker),
                         pytest.param("kubernetes", marks=pytest.mark.pods)])
-def sandbox(request, tmp_path_factory):
+def sandbox(request, tmp_path_factory, monkeypatch):
     with ExitStack() as stack:
         options = {"docker": {"run_label": "tests", "pids": 200, "memory": "500Mi"}}.get(
             request.param, {})
         if request.param == "kubernetes":
             from kube_server import KubeServer
             kube = stack.enter_context(KubeServer(tmp_path_factory.mktemp("cluster")))
-            options = {"image": "debian:bookworm", "kubeconfig": str(kube.kubeconfig)}
+            monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
+            options = {"image": "debian:bookworm"}
         yield stack.enter_context(open_sandbox(request.param, proxy=PROXY, **options))
 
 

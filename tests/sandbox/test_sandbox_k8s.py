@@ -18,8 +18,9 @@ pytestmark = pytest.mark.pods
 
 
 @pytest.fixture
-def kube(tmp_path):
+def kube(tmp_path, monkeypatch):
     with KubeServer(tmp_path / "cluster") as server:
+        monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig))
         yield server
 
 
@@ -30,7 +31,7 @@ def sandbox(kube):
 
 
 def open_(kube: KubeServer, image: str = "debian:bookworm", **options) -> SandboxK8s:
-    return open_sandbox("kubernetes", image=image, kubeconfig=str(kube.kubeconfig), **options)
+    return open_sandbox("kubernetes", image=image, **options)
 
 
 # time-outs ---------------------------------------------------------------------------------------
@@ -165,9 +166,10 @@ def test_a_cluster_that_nobody_runs_is_named(kube, tmp_path):
         box.close()
 
 
-def test_a_kubeconfig_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(Trouble, match=r"(?s)none\.yaml.*--kubeconfig"):
-        SandboxK8s("debian:bookworm", kubeconfig=str(tmp_path / "none.yaml"))
+def test_a_kubeconfig_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none.yaml"))
+    with pytest.raises(Trouble, match=r"(?s)none\.yaml.*KUBECONFIG"):
+        SandboxK8s("debian:bookworm")
 
 
 # what goes wrong on the way ----------------------------------------------------------------------
@@ -238,8 +240,7 @@ sys.path.insert(0, {repo!r})
 from codedata.sandbox.kubernetes import SandboxK8s
 from codedata.sandbox.process_labels import Path, label_with
 label_with(Path({root!r}))
-boxes = [SandboxK8s("debian:bookworm", kubeconfig={kubeconfig!r}, network_policy=True)
-         for _ in range(3)]
+boxes = [SandboxK8s("debian:bookworm", network_policy=True) for _ in range(3)]
 print("up", flush=True)
 boxes[0].run("sleep 100")
 """
@@ -247,16 +248,16 @@ boxes[0].run("sleep 100")
 
 def test_after_a_kill_reap_leaves_nothing_of_the_killed_and_all_of_the_living(kube, sandbox,
                                                                               tmp_path):
-    program = OWNER.format(repo=str(REPO), kubeconfig=str(kube.kubeconfig), root=str(tmp_path))
+    program = OWNER.format(repo=str(REPO), root=str(tmp_path))
     owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert owner.stdout.readline() == b"up\n"
-    assert reap(kubeconfig=str(kube.kubeconfig)) == [] and len(kube.pods) == 4
+    assert reap() == [] and len(kube.pods) == 4
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     owner.stdout.close()
     process_labels.label_with(tmp_path / "another")
-    assert reap(kubeconfig=str(kube.kubeconfig)) == []
+    assert reap() == []
     process_labels.label_with(tmp_path)
-    assert len(reap(kubeconfig=str(kube.kubeconfig))) == 3
+    assert len(reap()) == 3
     assert list(kube.pods) == [sandbox.pod] and kube.policies == {}
     assert sandbox.run("echo alive").output == "alive\n"
