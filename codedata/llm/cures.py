@@ -1,8 +1,8 @@
 """Change requests to endpoints that refuse the usual form of a history with tool calls.
 
 A cure is applied after the refusal that it answers, and to all later requests of the run. Nothing
-here changes a request's digest, so kept replies are found by the usual form. The refusals are
-those of Gemini 3, DeepSeek, Mistral and OpenAI's GPT-5.4.
+here changes a request's digest, so kept replies are found by the usual form. The table CURES has
+the refusals by Gemini 3, DeepSeek, Mistral and OpenAI's GPT-5.4.
 """
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from codedata.disk.store import digest
 
-# in place of the signature of a call that Gemini has not made, as its documentation says
+# in place of the signature of a call that Gemini has not made, as its documentation allows
 UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
-ID_CHARS = 9   # of Mistral's ids
+ID_CHARS = 9   # length of Mistral's ids
 Parts = dict[str, tuple[str, dict]]   # {id of a call: (thinking before it, its extra_content)}
 
 
@@ -69,7 +69,7 @@ def _short(call_id: str) -> str:
 CURES = {
     "signatures": Cure(re.compile("thought_signature"), _sign,
                        "wants each call signed: its own signatures go back, and calls of other "
-                       "models have the vendor's stand-in"),
+                       "models have the vendor's substitute"),
     "thinking": Cure(re.compile(r"reasoning_content\W.*\b(?:must|missing|required)\b"), _think,
                      "wants the thinking before each call: its own goes back, and other turns "
                      "have a blank"),
