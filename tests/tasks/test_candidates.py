@@ -73,9 +73,13 @@ def test_a_faulty_candidate_is_named_and_others_are_read(tmp_path, capsys, confi
 
 def test_rows_of_other_data_sets_become_candidates(tmp_path, capsys):
     """The patch of a row of SWE-smith makes the bug; other rows have the solution and its tests.
-    An image of SWE-smith has a copy of the repository, with a commit of its own."""
+    Each row gets the environment of its commit, not the newest of the repository. An image of
+    SWE-smith has a copy of the repository, with a commit of its own."""
     copied = "birds__heron__11111111"
-    tmp_path.with_env(an_environment(NAME), an_environment(copied, base_commit="2" * 40))
+    tmp_path.with_env(*(
+        an_environment(name, repo="birds/heron", base_commit=commit * 40,
+                       verified={"healthy": True, "committed_at": 1 + int(commit)})
+        for name, commit in ((NAME, "0"), (copied, "2"))))
     tests, gold = (diff_of({path: b"1\n"}, {path: b"2\n"}) for path in ("tests/test_a.py", "a.py"))
     smith = {"instance_id": "birds__heron.11111111.lm_rewrite__1", "patch": BUG,
              "repo": "swesmith/birds__heron.11111111", "image_name": "swebench/x",
