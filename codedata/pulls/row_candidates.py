@@ -30,7 +30,8 @@ def rows_stage(root: Path, spec: str, found: Iterable[tuple[str, dict | str]],
 
     return Maker(root).candidate_stage(
         "prove.rows", found_records(Candidate, lambda: _candidates_in(found), spec), make,
-        also_reads=(replace(judged_in(environments), same=""),), then="prove.py")
+        also_reads=(replace(judged_in(environments), same="",
+                            command="env_setup.py --input ROWS.jsonl"),), then="prove.py")
 
 
 def _candidates_in(found: Iterable[tuple[str, dict | str]]) -> Iterator[tuple[str, dict | str]]:

@@ -88,11 +88,13 @@ def test_rows_of_other_data_sets_become_candidates(tmp_path, capsys):
              "patch": gold, "test_patch": tests, "problem_statement": "Fly home."}
     others = {**bench, "instance_id": "birds__heron-8", "base_commit": f"{'0' * 8}{'1' * 32}"}
     rows = tmp_path / "rows.jsonl"
-    rows.write_text("\n".join(map(json.dumps, (smith, bench, others))))
+    homeless = {**bench, "instance_id": "birds__heron-9", "base_commit": "3" * 40}
+    rows.write_text("\n".join(map(json.dumps, (smith, bench, others, homeless))))
     write_by_hand(tmp_path)
     run_here(prove.main, tmp_path, "--rows", rows, "--steps", "rows")
     printed = capsys.readouterr().err
     assert "is of another base commit than env/" in printed and "orphan: " not in printed
+    assert "no env/ yet: " in printed and "--input ROWS.jsonl" in printed
     store = Store(tmp_path, Candidate).open()
     found = [store.read(name) for name in store.names() if name != MINE]
     assert [(one.kind, normalised(one.change), one.tests or "", one.instruction, one.base_commit,
