@@ -46,7 +46,7 @@ def main(argv=None) -> int:
     cli.steps_flag(flags, STEPS)
     flags.add_argument("--rows", metavar="SPEC", default="",
                        help="a path or glob of rows, or hf:NAME[:SPLIT]: make candidates of them")
-    cli.environment_flags(parser)
+    cli.environment_flags(parser, only_newest=False)   # a candidate names its commit
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
     settings, options = cli.with_sandboxes(args)

@@ -29,7 +29,14 @@ from codedata.errors import BrokenRecord, ItemFailed, Trouble
 from codedata.records import parse
 from codedata.sandbox import Sandbox
 from codedata.sandbox.copies import at_hand
-from codedata.suites.repo_names import ADDRESS, LOCAL, clean_name, parts_of, repo_name_of
+from codedata.suites.repo_names import (
+    ADDRESS,
+    LOCAL,
+    clean_name,
+    parts_of,
+    repo_name_of,
+    upstream_of,
+)
 from codedata.texts import safe_name, storable, text_problem
 
 OWNER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -89,8 +96,8 @@ def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool
 
     def named(where: str, repository: Repository) -> dict[str, Repository]:
         name = repository.repo_name
-        asked = repository.row.get("base_commit") and (
-            repository.base_commit, repository.origin, repository.base_image)
+        is_fixed = repository.row.get("base_commit") or upstream_of(repository.repo)[1]
+        asked = is_fixed and (repository.base_commit, repository.origin, repository.base_image)
         place, other = first.setdefault(name, (where, asked))
         if place != where and not (asked and asked == other):
             raise BrokenRecord(f"has the repo_name of an earlier row, {name}.", where,
@@ -169,24 +176,27 @@ def _checked(row, where: str, folder: Path, by_user: bool) -> Repository:
                   "reformat_path}.")
     if storable(row) != row or text_problem(json.dumps(row, ensure_ascii=False)):
         raise BrokenRecord("has a NUL byte or half a character in it.", where, "Mend the row.")
-    commit, repo = known.base_commit, without_secret(known.repo)
+    upstream, copied = upstream_of(known.repo)
+    commit, repo = copied or known.base_commit, without_secret(known.repo)
     if commit and not COMMIT.fullmatch(commit):
         raise BrokenRecord(f"has a base_commit that is not a commit's id: {commit[:80]!r}.", where,
                            "Give 8 to 40 hexadecimal digits.")
     path = _folder(known, folder, where, by_user)
     is_local = bool(path) and Path(path) == (folder / repo).resolve()   # `repo` is a path
-    name = known.repo_name or repo_name_of(repo, commit, is_local)
+    name = known.repo_name or repo_name_of(without_secret(upstream), commit, is_local)
     if not safe_name(name):
         raise BrokenRecord(f"has a name that is refused as a file name: {name[:80]!r}.", where,
                            NAMES)
-    called = repo
+    called = without_secret(upstream)
     if is_local:
         called = f"{LOCAL}/{clean_name(Path(path).name)}" if commit else name
     is_elsewhere = not (path or known.image_name)
-    origin = _address_of(known.repo) if is_elsewhere else path if commit else ""
+    origin = _address_of(upstream) if is_elsewhere else path if commit else ""
     if is_elsewhere and not by_user and (not origin or origin.startswith("file:")):
         raise BrokenRecord(f"has a `repo` that is not an address or owner/name: {repo[:80]!r}.",
                            where, "Name a folder by --repo.")
+    if copied and known.image_name:
+        commit = ""   # the repository in the image has a commit of its own
     if origin or not path:
         return Repository(repo, name, known.image_name, "", commit, "", {**row, "repo": repo},
                           called, origin)

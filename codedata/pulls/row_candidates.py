@@ -2,7 +2,6 @@
 their tests, and SWE-smith, whose rows are bugs that a repository's own tests find."""
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,8 @@ from codedata.pulls.instructions import own_text
 from codedata.pulls.pull_tasks import pull_request
 from codedata.records import BREAKS, BUG, Candidate, Commit, Environment, candidate_of, parse
 from codedata.run.stage import Stage, found_records
-from codedata.suites.repo_names import repo_name_of
+from codedata.suites.repo_names import repo_name_of, upstream_of
 from codedata.tasks.stages import Maker, judged_in
-
-# repo of a row of SWE-smith: swesmith/<owner>__<name>.<8 digits of the commit>
-SMITH = re.compile(r"[\w.-]+/(?P<name>[\w.-]+)\.(?P<commit>[0-9a-f]{8})")
 
 
 def rows_stage(root: Path, spec: str, found: Iterable[tuple[str, dict | str]],
@@ -34,7 +30,8 @@ def rows_stage(root: Path, spec: str, found: Iterable[tuple[str, dict | str]],
 
     return Maker(root).candidate_stage(
         "prove.rows", found_records(Candidate, lambda: _candidates_in(found), spec), make,
-        also_reads=(replace(judged_in(environments), same=""),), then="prove.py")
+        also_reads=(replace(judged_in(environments), same="",
+                            command="env_setup.py --input ROWS.jsonl"),), then="prove.py")
 
 
 def _candidates_in(found: Iterable[tuple[str, dict | str]]) -> Iterator[tuple[str, dict | str]]:
@@ -51,12 +48,13 @@ def _fields(row: Commit) -> dict | str:
     if row.test_patch:
         candidate, refusal = pull_request(row)
     else:
-        smith = SMITH.fullmatch(row.repo)
-        repo, commit = (smith["name"], smith["commit"]) if smith else (row.repo, row.base_commit)
-        repo, refusal = repo.replace("__", "/", 1), ""
+        repo, copied = upstream_of(row.repo)
+        refusal = ""
         candidate = candidate_of(
             row.instance_id, reversed_patch(row.patch), {}, repo=repo,
             labels={"category": "debugging", "tags": [BUG]},
-            environment=repo_name_of(repo, commit), base_commit=commit,
+            environment=repo_name_of(repo, copied or row.base_commit),
+            # the repository in an image of SWE-smith has a commit of its own
+            base_commit="" if copied else row.base_commit,
             direction=BREAKS, method="row", licence=row.licence)
     return refusal or {**vars(candidate), "instruction": own_text(row) or None}

@@ -263,15 +263,18 @@ def row_flags(group, rows: str) -> None:
         add(flag, action="store_true", help=argparse.SUPPRESS)
 
 
-def environment_flags(p: argparse.ArgumentParser) -> None:
-    """Add the flags of scripts that process environments; see environments.chosen_by()."""
+def environment_flags(p: argparse.ArgumentParser, only_newest: bool = True) -> None:
+    """Add the flags of scripts that process environments; see environments.chosen_by(). Without
+    `only_newest`, the script always uses all commits of a repository."""
     group = p.add_argument_group(f"{SHARED} with environments")
     row_flags(group, "environments instead of env/: {repo, image_name, test_case_result}")
     add = group.add_argument
     add("--unhealthy-too", action="store_true",
         help="also use environments whose suite is not healthy")
-    add("--all-commits", action="store_true",
-        help="use all commits of a repository, not only the newest (as --only does)")
+    p.set_defaults(all_commits=not only_newest)
+    if only_newest:
+        add("--all-commits", action="store_true",
+            help="use all commits of a repository, not only the newest (as --only does)")
 
 
 def planner_flag(group, default: str = "auto") -> None:

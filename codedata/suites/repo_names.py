@@ -5,6 +5,8 @@ from pathlib import Path
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
 HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # the host of an address
 LOCAL = "local"   # the owner in the name of a local folder
+# repo of a row of SWE-smith: swesmith/<owner>__<name>.<8 digits of the commit>
+SMITH = re.compile(r"[\w.-]+/(?P<name>[\w.-]+)\.(?P<commit>[0-9a-f]{8})")
 
 
 def repo_name_of(repo: str, commit: str = "", is_local: bool = False) -> str:
@@ -17,6 +19,13 @@ def repo_name_of(repo: str, commit: str = "", is_local: bool = False) -> str:
     is_local = is_local or repo.startswith("file:")
     owner = above[-1] if above and not is_local else LOCAL
     return f"{clean_name(owner)}__{clean_name(name)}__{commit[:8]}"
+
+
+def upstream_of(repo: str) -> tuple[str, str]:
+    """Return (owner/name, 8 digits of the commit) of a repository of SWE-smith, which is a copy of
+    another one at that commit; (repo, "") of any other."""
+    copy = SMITH.fullmatch(repo)
+    return (copy["name"].replace("__", "/", 1), copy["commit"]) if copy else (repo, "")
 
 
 def parts_of(address: str) -> list[str]:

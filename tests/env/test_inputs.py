@@ -73,7 +73,9 @@ FULL = "0123456789abcdef0123456789abcdef01234567"
  "environment_setup_commit": "FULL", "FAIL_TO_PASS": "[]"} | ann__reel__01234567\
  | https://github.com/ann/reel
 {"repo": "swesmith/ann__reel.01234567", "image_name": "x/swesmith.ann_1776_reel.01234567",\
- "instance_id": "ann__reel.01234567.lm_1", "PASS_TO_PASS": ["t"]} | swesmith__ann__reel.01234567 |
+ "instance_id": "ann__reel.01234567.lm_1", "PASS_TO_PASS": ["t"]} | ann__reel__01234567 |
+{"repo": "swesmith/ann__reel.six.01234567"} | ann__reel.six__01234567\
+ | https://github.com/ann/reel.six
 {"repo": "ann/reel", "base_commit": "FULL", "image_name": "x/ann_1776_reel-7",\
  "install_config": {"python": "3.9"}, "meta": {"lite": true}} | ann__reel__01234567 |
 {"repo": "https://example.org/deep/ann/reel.git", "base_commit": "FULL"} | ann__reel__01234567\
@@ -90,7 +92,9 @@ def test_rows_of_other_data_sets_set_up_their_commit(tmp_path, project, row, nam
     row = json.loads(row.replace("FULL", FULL))
     found = rows_of(tmp_path, row).read(name)
     assert found.origin == origin.format(folder=project.resolve()) and found.path == ""
-    assert found.base_commit == row.get("base_commit", "") and found.row == row
+    is_copy = row["repo"].startswith("swesmith/") and not row.get("image_name")
+    assert found.base_commit == ("01234567" if is_copy else row.get("base_commit", ""))
+    assert found.row == row
     assert str(tmp_path) not in found.called
 
 
@@ -102,6 +106,9 @@ def test_two_commits_of_one_repository_are_two_rows_and_two_tasks_of_one_are_one
             for commit, name in ((head, "a"), (first, "b"), (head, "c"))]
     found = rows_of(tmp_path, *tasks, {**source, "base_commit": "HEAD"})
     assert "not a commit's id" in str(found.broken[0]) and len(found.broken) == 1
+    copy = {"repo": "swesmith/ann__reel.01234567", "image_name": "x/swesmith.ann_1776_reel"}
+    copies = rows_of(tmp_path, *({**copy, "instance_id": name} for name in "ab"))
+    assert [*copies.names()] == ["ann__reel__01234567"] and not copies.broken
     with ThreadPoolExecutor() as pool:
         texts = [*pool.map(lambda name: text_of(found.read(name), tmp_path), found.names())]
     assert texts == ["two", "one"] and git(project, "status", "--porcelain") == ""

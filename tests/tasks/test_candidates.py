@@ -72,27 +72,35 @@ def test_a_faulty_candidate_is_named_and_others_are_read(tmp_path, capsys, confi
 
 
 def test_rows_of_other_data_sets_become_candidates(tmp_path, capsys):
-    """The patch of a row of SWE-smith makes the bug; other rows have the solution and its tests."""
-    tmp_path.with_env(an_environment(NAME))
+    """The patch of a row of SWE-smith makes the bug; other rows have the solution and its tests.
+    Each row gets the environment of its commit, not the newest of the repository. An image of
+    SWE-smith has a copy of the repository, with a commit of its own."""
+    copied = "birds__heron__11111111"
+    tmp_path.with_env(*(
+        an_environment(name, repo="birds/heron", base_commit=commit * 40,
+                       verified={"healthy": True, "committed_at": 1 + int(commit)})
+        for name, commit in ((NAME, "0"), (copied, "2"))))
     tests, gold = (diff_of({path: b"1\n"}, {path: b"2\n"}) for path in ("tests/test_a.py", "a.py"))
-    smith = {"instance_id": "birds__heron.00000000.lm_rewrite__1", "patch": BUG,
-             "repo": "swesmith/birds__heron.00000000", "image_name": "swebench/x",
+    smith = {"instance_id": "birds__heron.11111111.lm_rewrite__1", "patch": BUG,
+             "repo": "swesmith/birds__heron.11111111", "image_name": "swebench/x",
              "problem_statement": "Herons say too much."}
     bench = {"instance_id": "birds__heron-7", "repo": "birds/heron", "base_commit": "0" * 40,
              "patch": gold, "test_patch": tests, "problem_statement": "Fly home."}
     others = {**bench, "instance_id": "birds__heron-8", "base_commit": f"{'0' * 8}{'1' * 32}"}
     rows = tmp_path / "rows.jsonl"
-    rows.write_text("\n".join(map(json.dumps, (smith, bench, others))))
+    homeless = {**bench, "instance_id": "birds__heron-9", "base_commit": "3" * 40}
+    rows.write_text("\n".join(map(json.dumps, (smith, bench, others, homeless))))
     write_by_hand(tmp_path)
     run_here(prove.main, tmp_path, "--rows", rows, "--steps", "rows")
     printed = capsys.readouterr().err
     assert "is of another base commit than env/" in printed and "orphan: " not in printed
+    assert "no env/ yet: " in printed and "--input ROWS.jsonl" in printed
     store = Store(tmp_path, Candidate).open()
     found = [store.read(name) for name in store.names() if name != MINE]
     assert [(one.kind, normalised(one.change), one.tests or "", one.instruction, one.base_commit,
              one.instance_id) for one in found] == [
         ("pull_request", normalised(gold), tests, "Fly home.\n", "0" * 40, NAME),
-        ("bug", normalised(BUG), "", "Herons say too much.\n", "0" * 40, NAME)]
+        ("bug", normalised(BUG), "", "Herons say too much.\n", "2" * 40, copied)]
     assert found[0].config["direction"] == SOLVES
 
 
