@@ -82,11 +82,16 @@ def test_what_varies_or_nobody_may_show_has_no_outcome(tmp_path, last):
     assert found is None and raised.shown == "ValueError: too deep: 3"
 
 
-def test_cases_see_one_time(tmp_path):
-    source = project(tmp_path / "source", heron=SOURCE)
+def test_cases_see_one_time_and_compare_objects_as_tests_do(tmp_path):
+    source = project(tmp_path / "source", heron=SOURCE + """
+import enum
+from collections import OrderedDict
+class Day(str, enum.Enum): MON = "Mon"
+""")
     expected = {"day()": "'2027-01-15'", "year()": "4054", "time.time_ns() % 10**9": "0",
                 "datetime.datetime.now(datetime.timezone.utc).hour": "8",
-                "datetime.datetime.utcnow().hour": "8", "refuse(3)": "ValueError: too deep: 3"}
+                "datetime.datetime.utcnow().hour": "8", "OrderedDict(a=1)": "{'a': 1}",
+                "Day.MON": "'Mon'", "True": "True", "refuse(3)": "ValueError: too deep: 3"}
     jobs = [ReplayJob(["from heron import *"], one) for one in expected]
     found = replayed(source, tmp_path / "place", jobs, now=replayed_scripts.NOW)
     assert {one.last: one.shown for one in found} == expected

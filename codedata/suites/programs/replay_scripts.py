@@ -200,7 +200,7 @@ def answer_in_child(script, given, end):
             resource.setrlimit(getattr(resource, "RLIMIT_" + name), (limit, limit))
         try:
             os.chdir(tempfile.mkdtemp())
-            text = json.dumps(outcome_of(*script, given["source"]))
+            text = json.dumps(outcome_of(*script, given))
         except BaseException as error:
             text = json.dumps({"kind": "broken", "text": type(error).__name__})
         with os.fdopen(end, "wb") as pipe:
@@ -209,8 +209,9 @@ def answer_in_child(script, given, end):
         os._exit(0)
 
 
-def outcome_of(lines, last, observe, source):
+def outcome_of(lines, last, observe, given):
     """Return the outcome of a script: the kind is value, raises, opaque or fails."""
+    source = given["source"]
     names, ran, is_last = {"__name__": "__main__"}, Ran(source), False
     if observe:
         sys.setprofile(ran.enter)
@@ -228,7 +229,7 @@ def outcome_of(lines, last, observe, source):
             value = list(value)
         if type(value) in (set, frozenset) and len({*map(type, value)}) == 1:
             last, value = f"sorted({last})", sorted(value)
-        text = repr(value) if last else ""
+        text = shown(value, is_case=given["now"]) if last else ""
     except Exception as error:
         sys.settrace(None)
         sys.setprofile(None)
@@ -246,6 +247,15 @@ def outcome_of(lines, last, observe, source):
         found["kind"] = "opaque"
     return dict(found, direct=ran.direct, ran={path: sorted(lines)
                                                for path, lines in ran.lines.items()})
+
+
+def shown(value, is_case):
+    """Return the repr of a value. For a case, an object of a derived class has that of its built-in
+    class, since both may be equal."""
+    for kind in (dict, list, tuple, str, int, float):
+        if is_case and isinstance(value, kind) and not isinstance(value, bool):
+            return kind.__repr__(value)
+    return repr(value)
 
 
 def message_of(error):
