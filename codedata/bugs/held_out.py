@@ -1,9 +1,10 @@
 """Find the held-out cases of bugs: calls with other arguments than the tests', which a verifier
-makes in addition to the tests."""
+makes in addition to the tests. They run at one time, NOW."""
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from functools import partial
 
 from codedata.code.patches import diff_of, n_changed_lines
 from codedata.errors import Excluded
@@ -14,7 +15,7 @@ from codedata.run.talk import begin_step
 from codedata.sandbox import Sandbox
 from codedata.suites.contexts import sources_in
 from codedata.suites.environments import open_environment
-from codedata.suites.replayed_scripts import ReplayJob
+from codedata.suites.replayed_scripts import NOW, ReplayJob, replay
 from codedata.suites.source import apply_patch
 from codedata.tasks.folder.tests_folder import Case
 from codedata.tasks.prove.outcomes import known_results, passed_in
@@ -48,7 +49,8 @@ class HeldOutCases:
             if is_reduced:
                 apply_patch(right, candidate.change)
                 apply_patch(right, undone)
-            return Differences(right, wrong, environment.test_script).held_out(failing, every)
+            return Differences(right, wrong, environment.test_script,
+                               partial(replay, now=NOW)).held_out(failing, every)
 
     def _read_once(self, right: Sandbox, environment: Environment
                    ) -> tuple[list[dict[str, str]], list[ReplayJob]]:

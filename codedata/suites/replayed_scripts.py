@@ -1,7 +1,8 @@
 """Run scripts in a sandbox with a Python project; return the outcomes of their last expressions.
 
 An outcome counts only if three processes (programs/replay_scripts.py) agree on it. They have
-different hash seeds and working directories, and the third one's clock is 400 days ahead.
+different hash seeds and working directories, and the third one's clock is 400 days ahead. Held-out
+cases run with a stopped clock, also when a verifier runs them.
 """
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ REPLAYS = f"{PLUGINS}replays"
 ANSWERS = Bounds(max_bytes=100_000_000, max_files=4, max_depth=2, max_seconds=60)
 END_S = 120                # seconds that a program may go on after the time of its scripts is up
 SCRIPT_S = 5               # seconds of one run of a script
+NOW = 1_800_000_000.0      # the time at which held-out cases run: 2027-01-15, 8:00 UTC
 UNTOLD = ("hash", "id")    # calls whose values have no meaning outside of the run
 
 
@@ -82,14 +84,15 @@ class Outcome:
 # replays -----------------------------------------------------------------------------------------
 
 def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str, *,
-           prune: bool = False, total_s: int = 120) -> list[Outcome | None]:
+           prune: bool = False, total_s: int = 120, now: float = 0) -> list[Outcome | None]:
     """Run the script of each job in a sandbox with the source, and return the outcomes. An outcome
     is None if runs differ from each other, or if the time is up. With `prune`, a script keeps only
-    the lines that its outcome needs. Raise ItemFailed if the answers cannot be read."""
+    the lines that its outcome needs. With `now`, scripts are held-out cases: the clock stops at
+    that time. Raise ItemFailed if the answers cannot be read."""
     if not jobs:
         return []
     source = sandbox.run("pwd -P").output.strip()
-    given = given_to_run(source, jobs, SCRIPT_S, total_s, prune)
+    given = given_to_run(source, jobs, SCRIPT_S, total_s, prune, now)
     sandbox.run(f"rm -rf {REPLAYS}")   # the image may already contain answers
     sandbox.put({"jobs.json": json.dumps(given).encode()}, REPLAYS)
     done = run_tool(sandbox, "replay_scripts.py", REPLAYS, before=activation(test_script),
@@ -106,12 +109,12 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str, *,
 
 
 def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: int,
-                 prune: bool = False) -> dict:
+                 prune: bool = False, now: float = 0) -> dict:
     """Return the content of jobs.json for programs/replay_scripts.py."""
     imports = sorted({line for job in jobs for line in job.lines
                       if line.startswith(("import ", "from "))})
-    return {"source": source, "seconds": seconds, "total_s": total_s, "imports": imports,
-            "jobs": [{**vars(job), "prune": prune} for job in jobs]}
+    return {"source": source, "seconds": seconds, "total_s": total_s, "now": now,
+            "imports": imports, "jobs": [{**vars(job), "prune": prune} for job in jobs]}
 
 
 def _outcome(answer: dict | None) -> Outcome | None:

@@ -45,11 +45,12 @@ def project(folder: Path, **files: str) -> Path:
     return folder
 
 
-def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seconds=3, total_s=150):
+def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seconds=3, total_s=150,
+             now=0):
     """Return the outcomes of jobs, as replay() does in a sandbox."""
     place.mkdir()
     (place / "jobs.json").write_text(json.dumps(
-        given_to_run(str(source), jobs, seconds, total_s, prune)))
+        given_to_run(str(source), jobs, seconds, total_s, prune, now)))
     (place / "replay.py").write_text(text_of("codedata.suites.programs", "replay_scripts.py"))
     done = run_program(place / "replay.py", place, cwd=source)
     assert done.returncode == 0 and done.stdout == "", done
@@ -79,6 +80,21 @@ def test_what_varies_or_nobody_may_show_has_no_outcome(tmp_path, last):
     jobs = [ReplayJob(["from heron import *"], one) for one in (last, "refuse(3)")]
     found, raised = replayed(source, tmp_path / "place", jobs)
     assert found is None and raised.shown == "ValueError: too deep: 3"
+
+
+def test_cases_see_one_time_and_compare_objects_as_tests_do(tmp_path):
+    source = project(tmp_path / "source", heron=SOURCE + """
+import enum
+from collections import OrderedDict
+class Day(str, enum.Enum): MON = "Mon"
+""")
+    expected = {"day()": "'2027-01-15'", "year()": "4054", "time.time_ns() % 10**9": "0",
+                "datetime.datetime.now(datetime.timezone.utc).hour": "8",
+                "datetime.datetime.utcnow().hour": "8", "OrderedDict(a=1)": "{'a': 1}",
+                "Day.MON": "'Mon'", "True": "True", "refuse(3)": "ValueError: too deep: 3"}
+    jobs = [ReplayJob(["from heron import *"], one) for one in expected]
+    found = replayed(source, tmp_path / "place", jobs, now=replayed_scripts.NOW)
+    assert {one.last: one.shown for one in found} == expected
 
 
 @pytest.mark.parametrize(("script", "is_public"), [

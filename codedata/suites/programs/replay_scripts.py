@@ -4,12 +4,13 @@ expressions.
     python3 replay_scripts.py FOLDER
 
 FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
-all; and `jobs`. A job has the `lines` of a script; its `last` expression, or "" where the last line
-may raise and nothing is printed; and whether its lines are to be pruned. Each of three processes
-imports the project once and forks for each script: with another seed for hashes, in another working
-directory, the third with a clock 400 days later. FOLDER/answers.json gets for each job its script
-and outcome, if this is the same in all three processes, or null. It runs on Python 3.9 and later
-and imports nothing from its package.
+all; `now`, at which the clock stands for held-out cases, or 0 for other scripts; and `jobs`. A job
+has the `lines` of a script; its `last` expression, or "" where the last line may raise and nothing
+is printed; and whether its lines are to be pruned. Each of three processes imports the project once
+and forks for each script: with another seed for hashes, in another working directory, the third
+with a clock 400 days later if `now` is 0. FOLDER/answers.json gets for each job its script and
+outcome, if this is the same in all three processes, or null. It runs on Python 3.9 and later and
+imports nothing from its package.
 """
 import datetime
 import dis
@@ -85,7 +86,7 @@ class Worker:
     def __init__(self, folder, seed, end):
         self.end = end
         self.env = dict(os.environ, PYTHONHASHSEED=seed, PYTHONDONTWRITEBYTECODE="1",
-                        FOLDER=folder, SHIFT="1" if seed == SEEDS[-1] else "")
+                        FOLDER=folder, SHIFT=str(LATER_S if seed == SEEDS[-1] else 0))
         self.start()
 
     def start(self):
@@ -118,29 +119,23 @@ class Worker:
 
 # in a worker -------------------------------------------------------------------------------------
 
-def shift_clock():
-    """Make this process see a later date, in whatever way it asks for the time."""
-    real, delta = dict(vars(time)), datetime.timedelta(seconds=LATER_S)
+def set_clock(seconds):
+    """Make this process see the time seconds(), in whatever way it asks for it."""
+    real = dict(vars(time))
     shifted = {
-        "time": lambda: real["time"]() + LATER_S,
-        "time_ns": lambda: real["time_ns"]() + LATER_S * 10 ** 9,
+        "time": seconds, "time_ns": lambda: int(seconds() * 10 ** 9),
         "strftime": lambda form, *at: real["strftime"](form, *(at or [time.localtime()]))}
     for name in ("localtime", "gmtime", "ctime"):
         shifted[name] = lambda at=None, name=name: real[name](time.time() if at is None else at)
     for name, function in shifted.items():
         setattr(time, name, function)
-    kind = datetime.datetime
+    kind, utc = datetime.datetime, datetime.timezone.utc
     names = gc.get_referents(kind.__dict__)[0]   # a built-in class refuses setattr()
-    now, utcnow = kind.now, kind.utcnow
-    names["now"] = classmethod(lambda cls, tz=None: _as(cls, now(tz) + delta))
-    names["utcnow"] = classmethod(lambda cls: _as(cls, utcnow() + delta))
+    names["now"] = classmethod(lambda cls, tz=None: cls.fromtimestamp(seconds(), tz))
+    names["utcnow"] = classmethod(
+        lambda cls: cls.fromtimestamp(seconds(), utc).replace(tzinfo=None))
     import ctypes
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
-
-
-def _as(cls, value):
-    """Return a time as an object of a subclass."""
-    return cls.combine(value.date(), value.timetz())
 
 
 def serve(folder):
@@ -148,8 +143,11 @@ def serve(folder):
     with open(folder + "/jobs.json", encoding="utf-8") as file:
         given = json.load(file)
     sys.path[0] = given["source"]
-    if os.environ.pop("SHIFT"):
-        shift_clock()
+    shift, real = int(os.environ.pop("SHIFT")), time.time
+    if given["now"]:
+        set_clock(lambda: given["now"])
+    elif shift:
+        set_clock(lambda: real() + shift)
     out, given_in = os.dup(1), os.fdopen(os.dup(0), "rb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
@@ -202,7 +200,7 @@ def answer_in_child(script, given, end):
             resource.setrlimit(getattr(resource, "RLIMIT_" + name), (limit, limit))
         try:
             os.chdir(tempfile.mkdtemp())
-            text = json.dumps(outcome_of(*script, given["source"]))
+            text = json.dumps(outcome_of(*script, given))
         except BaseException as error:
             text = json.dumps({"kind": "broken", "text": type(error).__name__})
         with os.fdopen(end, "wb") as pipe:
@@ -211,8 +209,9 @@ def answer_in_child(script, given, end):
         os._exit(0)
 
 
-def outcome_of(lines, last, observe, source):
+def outcome_of(lines, last, observe, given):
     """Return the outcome of a script: the kind is value, raises, opaque or fails."""
+    source = given["source"]
     names, ran, is_last = {"__name__": "__main__"}, Ran(source), False
     if observe:
         sys.setprofile(ran.enter)
@@ -230,7 +229,7 @@ def outcome_of(lines, last, observe, source):
             value = list(value)
         if type(value) in (set, frozenset) and len({*map(type, value)}) == 1:
             last, value = f"sorted({last})", sorted(value)
-        text = repr(value) if last else ""
+        text = shown(value, is_case=given["now"]) if last else ""
     except Exception as error:
         sys.settrace(None)
         sys.setprofile(None)
@@ -248,6 +247,15 @@ def outcome_of(lines, last, observe, source):
         found["kind"] = "opaque"
     return dict(found, direct=ran.direct, ran={path: sorted(lines)
                                                for path, lines in ran.lines.items()})
+
+
+def shown(value, is_case):
+    """Return the repr of a value. For a case, an object of a derived class has that of its built-in
+    class, since both may be equal."""
+    for kind in (dict, list, tuple, str, int, float):
+        if is_case and isinstance(value, kind) and not isinstance(value, bool):
+            return kind.__repr__(value)
+    return repr(value)
 
 
 def message_of(error):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from codedata.disk.layouts import Program
 from codedata.sandbox.factory import WORKDIR
 from codedata.suites.leftovers import activation
-from codedata.suites.replayed_scripts import ReplayJob, given_to_run
+from codedata.suites.replayed_scripts import NOW, ReplayJob, given_to_run
 from codedata.suites.source import Files
 from codedata.suites.test_results import RUNNERS
 from codedata.tasks.folder.task_folder import ARCHIVE, CONFIG, HIDDEN, TEST_SCRIPT
@@ -75,7 +75,7 @@ def case_files(cases: Sequence[Case]) -> TestFiles:
     """Return the files of tests/cases/: scripts that the verifier runs in addition to the tests,
     and their expected outcomes, in a file that they cannot read."""
     jobs = [ReplayJob(code[:-1], code[-1]) for code, *_ in cases]
-    given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S)
+    given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S, now=NOW)
     name = "replay_scripts.py"
     return {f"{CASES}/jobs.json": _json(given), f"{CASES}/{name}": text_of(
         "codedata.suites.programs", name), f"{CASES}/expected.json": _json([
