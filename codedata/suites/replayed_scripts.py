@@ -106,12 +106,12 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str, *,
 
 
 def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: int,
-                 prune: bool = False) -> dict:
+                 prune: bool = False, runs: int = 3) -> dict:
     """Return the content of jobs.json for programs/replay_scripts.py."""
     imports = sorted({line for job in jobs for line in job.lines
                       if line.startswith(("import ", "from "))})
-    return {"source": source, "seconds": seconds, "total_s": total_s, "imports": imports,
-            "jobs": [{**vars(job), "prune": prune} for job in jobs]}
+    return {"source": source, "seconds": seconds, "total_s": total_s, "runs": runs,
+            "imports": imports, "jobs": [{**vars(job), "prune": prune} for job in jobs]}
 
 
 def _outcome(answer: dict | None) -> Outcome | None:

@@ -45,11 +45,12 @@ def project(folder: Path, **files: str) -> Path:
     return folder
 
 
-def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seconds=3, total_s=150):
+def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seconds=3, total_s=150,
+             runs=3):
     """Return the outcomes of jobs, as replay() does in a sandbox."""
     place.mkdir()
     (place / "jobs.json").write_text(json.dumps(
-        given_to_run(str(source), jobs, seconds, total_s, prune)))
+        given_to_run(str(source), jobs, seconds, total_s, prune, runs)))
     (place / "replay.py").write_text(text_of("codedata.suites.programs", "replay_scripts.py"))
     done = run_program(place / "replay.py", place, cwd=source)
     assert done.returncode == 0 and done.stdout == "", done
@@ -124,6 +125,26 @@ def fine(): return print("fine") or 1
     told = {word: one.shown for word, one in zip(words, found, strict=True) if one}
     assert told.pop("fork()") == told.pop("fine()") == "1"
     assert told.keys() <= {"fine(", "'\\ud800'"}
+
+
+def test_cases_share_an_import_and_nothing_else(tmp_path):
+    """A case that changes the module, leaves a thread, ends its process, prints or hangs changes
+    no other's outcome."""
+    source = project(tmp_path / "source", heron=f"""
+import os, threading, time
+with open({str(tmp_path / "imports")!r}, "a") as file: file.write("1")
+eggs = []
+def lay(): return eggs.append(1) or len(eggs)
+def leave(): return threading.Thread(target=lay).start()
+def end(): os._exit(0)
+def forge(): return os.write(1, b'{{"kind": "value", "text": "2"}}') and print(2)
+def hang(): time.sleep(60)
+""")
+    words = ["lay()", "leave()", "end()", "forge()", "hang()", "lay()"]
+    jobs = [ReplayJob(["from heron import *"], word) for word in words]
+    found = replayed(source, tmp_path / "place", jobs, seconds=1, runs=1)
+    assert [one and one.shown for one in found] == ["1", "None", None, "None", None, "1"]
+    assert (tmp_path / "imports").read_text() == "1" and found[0].ran == {}
 
 
 def test_a_script_that_prints_nothing_ends_as_its_last_line_does(tmp_path):
