@@ -122,16 +122,14 @@ def test_a_gold_that_is_rewarded_once_is_not_proven():
     assert [row["reward"] for row in rows] == [1.0, 0.0]
 
 
-@pytest.mark.parametrize("fields, direction, n", [
-    ({"verified": {"test_s": [1.0] * 4}}, BREAKS, 1),
-    ({"verified": {"test_s": [1.0] * 4}}, SOLVES, 3),
-    ({"verified": {"test_s": [1.0] * 4}, "flaky": ["test_luck"]}, BREAKS, 3),
-    ({"verified": {"test_s": [1.0]}}, BREAKS, 3), ({}, BREAKS, 3)])
-def test_the_gold_runs_once_if_the_environment_has_shown_that_its_tests_are_stable(
-        fields, direction, n):
-    proof = CandidateProof(candidate("", direction=direction), Rules(), environment_of(**fields),
-                           None, None, "", None)
-    assert proof._gold_runs == n
+def test_the_gold_runs_once_if_the_environment_s_own_runs_agree():
+    def n_runs(n: int, direction: str = BREAKS, **fields) -> int:
+        environment = environment_of(verified={"test_s": [1.0] * n}, **fields)
+        changed = candidate("", direction=direction)
+        return CandidateProof(changed, Rules(), environment, *[None] * 4)._gold_runs
+
+    assert n_runs(4) == 1
+    assert n_runs(1) == n_runs(4, SOLVES) == n_runs(4, flaky=["test_luck"]) == 3
 
 
 def test_a_gold_is_rewarded_in_any_order_on_any_day():
