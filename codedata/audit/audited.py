@@ -38,7 +38,7 @@ class CheckResult:
 
 @dataclass
 class Groups:
-    """Hold the groups of tasks for which a check has passed once for all of them."""
+    """Hold the groups of tasks that passed a check when one of their tasks ran it."""
 
     passed: set[str] = field(default_factory=set)
     locks: defaultdict[str, threading.Lock] = field(   # only one task of a group runs the check
