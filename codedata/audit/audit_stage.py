@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from codedata.audit import adversary, cheats, reading, verdicts
-from codedata.audit.audited import Audited, CheckResult, GoldRefused
+from codedata.audit.audited import Audited, CheckResult, GoldRefused, Groups
 from codedata.audit.warm import TaskSources, screener_of
 from codedata.disk.store import Store, digest
 from codedata.errors import ItemFailed, Trouble
@@ -89,7 +89,7 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
     images."""
     check_builds_images(host)
     audits, tasks = Store(root, TaskAudit), RivalledTasks(root, RivalledTask)
-    sources = TaskSources(root)
+    sources, groups = TaskSources(root), Groups()
 
     def make(task: RivalledTask, name: str, old: TaskAudit | None) -> TaskAudit:
         content, rivals = audited_digest(task), rivals_digest(task)
@@ -104,7 +104,8 @@ def audit_stage(root: Path, host: SandboxFactory, checks: Mapping[str, Check], *
         survivors = next((one["tries"] for one in others if one["name"] == STRENGTH), None)
         with (labelled(host, name, "audit") as label,
               screener_of(sources.of(task), host, label) as screener):
-            made = audit(Audited(task, host, label, screener, survivors), checks, kept, root)
+            audited = Audited(task, host, label, screener, survivors, groups)
+            made = audit(audited, checks, kept, root)
         return TaskAudit(name, task.kind, content, rivals, [*made, *others],
                          round(sum(one["seconds"] for one in made), 1))
 

@@ -5,9 +5,11 @@ The task's own verifier grades all of them, in fresh containers without network.
 from __future__ import annotations
 
 import posixpath
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from codedata.errors import ItemFailed
 from codedata.records import DATAPOINT, Files, Object, RivalledTask
@@ -34,6 +36,15 @@ class CheckResult:
     tries: list[Object] = field(default_factory=list)   # for a reviewer to read
 
 
+@dataclass
+class Groups:
+    """Hold the groups of tasks that passed a check when one of their tasks ran it."""
+
+    passed: set[str] = field(default_factory=set)
+    locks: defaultdict[str, threading.Lock] = field(   # only one task of a group runs the check
+        default_factory=partial(defaultdict, threading.Lock))
+
+
 class GoldRefused(ItemFailed):
     """Report that a task's gold is not rewarded, so the check cannot use it."""
 
@@ -47,6 +58,7 @@ class Audited:
     label: str
     screener: Screener | None = None    # judges changes of its solved source, if this is known
     survivors: list[Object] | None = None   # the tries of `strength`; None before it has run
+    groups: Groups = field(default_factory=Groups)   # the same for all tasks of a run
     failed_once: set[str] = field(default_factory=set)    # weighted tests that failed in some run
     not_built: ItemFailed | None = None
 

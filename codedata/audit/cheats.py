@@ -12,6 +12,7 @@ from pathlib import Path
 from codedata.audit.audited import Audited, CheckResult, files_in
 from codedata.audit.gold_programs import is_program, looks
 from codedata.code.patches import edited, edits_of
+from codedata.disk.store import digest
 from codedata.errors import ItemFailed
 from codedata.records import (
     DATAPOINT,
@@ -28,13 +29,24 @@ from codedata.sandbox.archives import PIECE, UnsafeArchive
 from codedata.sandbox.docker import engine
 from codedata.sandbox.images.dockerfile import base_of
 from codedata.tasks.folder.check import PATCHED
-from codedata.tasks.folder.task_folder import DOCKERFILE, agent_of, text_in
+from codedata.tasks.folder.task_folder import (
+    CONFIG,
+    DOCKERFILE,
+    TEST_PATCH,
+    agent_of,
+    collect_of,
+    text_in,
+    verifier_config,
+)
 from codedata.tasks.image.image_search import LAYER, ImageSearch
 from codedata.tasks.prove.grader import BESIDE, Grader
 from codedata.texts import fill, printable, text_of, toml_of
 
 # known cheats, and cheats made from the task's files
 CHEATS, MADE = toml_of(__package__, "cheats.toml").values()
+OF_FILES = ("answer", "source")   # families of known cheats that use a task's own files
+# settings of a verifier that differ between the tasks of a repository
+OF_TASK = ("FAIL_TO_PASS", "PASS_TO_PASS", "timeout_s")
 NAME = re.compile(r"[\w.-]+")
 IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
 # quoted texts in tests, and patterns of grep
@@ -57,16 +69,42 @@ RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 # known cheats ------------------------------------------------------------------------------------
 
 def try_cheats(audited: Audited) -> CheckResult:
-    """Try the known cheats, and the cheats made from the task's files: none may be rewarded. Ask
-    for review if the gold is rewarded without its programs."""
-    scripts = [*((one["name"], one["bash"]) for one in CHEATS),
-               ("constant output", constant(audited.task.instruction or "")), *made_of(audited)]
-    worked = rewarded(audited.grader, scripts, audited.idle_reward)
+    """Try the known cheats, and the cheats made from the task's files: none may be rewarded. If no
+    cheat without OF_FILES was rewarded on another task of the group, these are not tried again.
+    Ask for review if the gold is rewarded without its programs."""
+    own, shared = ([(one["name"], one["bash"]) for one in CHEATS
+                    if (one["family"] in OF_FILES) == uses_files] for uses_files in (True, False))
+    own += [("constant output", constant(audited.task.instruction or "")), *made_of(audited)]
+    worked = rewarded(audited.grader, own, audited.idle_reward)
+    group, groups = group_of(audited), audited.groups
+    with groups.locks[group]:
+        if group not in groups.passed:
+            found = rewarded(audited.grader, shared, audited.idle_reward)
+            worked += found
+            groups.passed |= set() if found else {group}
     alone = data_alone(audited)
     result = FAILED if worked else REVIEW if alone else PASSED
     why = "it can be cheated" if worked else "its tests want no program" if alone else ""
     return CheckResult(result, why, [*worked, *alone],
-                       {"tried": len(scripts), "rewarded": len(worked)})
+                       {"tried": len(own) + len(shared), "rewarded": len(worked)})
+
+
+def group_of(audited: Audited) -> str:
+    """Return a digest of the environment's image, the kind and the verifier of a task: tasks that
+    share it differ only in their source, their tests and their gold. Other kinds than PATCHED share
+    nothing."""
+    task = audited.task
+    if task.kind not in PATCHED:
+        return task.instance_id
+    # a task's image is its environment's with one layer more
+    layers = engine.connect().inspect_image(audited.grader.image)["RootFS"]["Layers"][:-1]
+    config = {key: value for key, value in verifier_config(task).items() if key not in OF_TASK}
+    programs = {path: text_in(task.tests, path) for path in task.tests
+                if "/" not in path and path not in (CONFIG, TEST_PATCH)}
+    text = json.dumps([task.kind, agent_of(task), collect_of(task), layers, config, programs])
+    for own in ("label", "task_commit"):   # in the scripts that collect an agent's work
+        text = text.replace(str(config.get(own) or task.about.get(own) or ""), "")
+    return digest(text)
 
 
 def made_of(audited: Audited) -> Iterator[tuple[str, str]]:

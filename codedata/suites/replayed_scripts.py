@@ -109,11 +109,11 @@ def replay(sandbox: Sandbox, jobs: Sequence[ReplayJob], test_script: str, *,
 
 
 def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: int,
-                 prune: bool = False, now: float = 0) -> dict:
+                 prune: bool = False, now: float = 0, runs: int = 3) -> dict:
     """Return the content of jobs.json for programs/replay_scripts.py."""
     imports = sorted({line for job in jobs for line in job.lines
                       if line.startswith(("import ", "from "))})
-    return {"source": source, "seconds": seconds, "total_s": total_s, "now": now,
+    return {"source": source, "seconds": seconds, "total_s": total_s, "now": now, "runs": runs,
             "imports": imports, "jobs": [{**vars(job), "prune": prune} for job in jobs]}
 
 

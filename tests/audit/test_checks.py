@@ -2,23 +2,33 @@
 import gzip
 import hashlib
 import io
+from types import SimpleNamespace
 
 import pytest
 from a_datapoint import write_approved
-from a_task import a_datapoint
+from a_task import a_bug, a_datapoint
 from conftest import run_script
 from line_tables import rows
 from setups import CA_FLAGS
 
 from codedata.audit.audit_stage import has_ended
-from codedata.audit.audited import Audited
-from codedata.audit.cheats import AnswerSearch, breaks, constant, new_lines, rewarded, rivals_in
+from codedata.audit.audited import Audited, Groups
+from codedata.audit.cheats import (
+    AnswerSearch,
+    breaks,
+    constant,
+    new_lines,
+    rewarded,
+    rivals_in,
+    try_cheats,
+)
 from codedata.audit.verdicts import FLAKE_RUNS, check_flakes, check_strength, check_untouched
 from codedata.checks.intervals import at_most
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.replies import ReplyLog
-from codedata.records import RivalledTask
+from codedata.records import RivalledTask, Task
+from codedata.sandbox.docker import engine
 from codedata.tasks.prove.grader import Grade, _read, archive_of
 
 NEW = "numbers = [int(line) for line in lines]\ntotal = sum(numbers)\nprint('the total', total)\n"
@@ -134,6 +144,25 @@ def test_a_cheat_is_named_with_its_reward_and_one_that_cannot_be_packed_is_none(
     grader = FakeGrader(a_grade(0), a_grade(0.7))
     scripts = [("none", "true"), ("some", "echo"), ("large", "unpacked")]
     assert rewarded(grader, scripts) == ["some: 0.7"]
+
+
+def test_known_cheats_are_tried_once_for_an_environment_a_kind_and_a_verifier(monkeypatch):
+    layers = {"one": ["env", "a"], "two": ["env", "b"], "other": ["env 2", "b"]}
+    monkeypatch.setattr(engine, "connect", lambda: SimpleNamespace(
+        inspect_image=lambda image: {"RootFS": {"Layers": layers[image]}}))
+    groups = Groups()
+
+    def n_tried(task: Task, image: str, reward: float = 0.0) -> int:
+        audited = an_audited(a_grade(1), *[a_grade(reward)] * 29)
+        audited.task, audited.groups, audited.grader.image = task, groups, image
+        audited.empty_work, audited.outputs = archive_of({}), ({}, {})
+        try_cheats(audited)
+        return 29 - len([*audited.grader._grades])
+
+    bug, same = a_bug(), a_bug("heron.b.1", FAIL_TO_PASS=("test_wade",), task_commit="1234567")
+    assert n_tried(bug, "one", reward=1.0) == n_tried(bug, "one") == 29
+    assert n_tried(same, "two") == 9   # those that use the task's own files
+    assert n_tried(bug, "other") == 29
 
 
 def test_constant_output_is_the_longest_example_of_the_prompt(tmp_path):

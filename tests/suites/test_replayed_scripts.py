@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,11 @@ def project(folder: Path, **files: str) -> Path:
 
 
 def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seconds=3, total_s=150,
-             now=0):
+             now=0, runs=3):
     """Return the outcomes of jobs, as replay() does in a sandbox."""
     place.mkdir()
     (place / "jobs.json").write_text(json.dumps(
-        given_to_run(str(source), jobs, seconds, total_s, prune, now)))
+        given_to_run(str(source), jobs, seconds, total_s, prune, now, runs)))
     (place / "replay.py").write_text(text_of("codedata.suites.programs", "replay_scripts.py"))
     done = run_program(place / "replay.py", place, cwd=source)
     assert done.returncode == 0 and done.stdout == "", done
@@ -104,9 +105,10 @@ def test_a_script_is_public_if_all_its_names_are(script, is_public):
     assert ReplayJob([], script).is_public == ReplayJob([script], "").is_public == is_public
 
 
-def test_hostile_scripts_are_bounded_and_what_comes_after_them_still_runs(tmp_path):
+def test_hostile_scripts_are_bounded_and_change_no_other_outcome(tmp_path):
     source = project(tmp_path / "source", heron='''
 import os, signal, sys, time
+eggs = []
 class Endless:
     def __repr__(self):
         while True: pass
@@ -131,15 +133,22 @@ def write():
     for number in range(256):
         try: os.write(number, b'{"kind": "value", "text": "forged"}\\n')
         except OSError: pass
-def fine(): return print("fine") or 1
+def fine(): return print("fine") or eggs.append(1) or len(eggs)
 ''')
-    words = ["Endless()", "Large()", "Rude()", "Deep()", "wrong()", "end()", "kill()", "shut()",
-             "write()", "fork()", "fine()", "fine(", "'\\ud800'"]
+    words = ["fine()", "Endless()", "Large()", "Rude()", "Deep()", "wrong()", "end()", "kill()",
+             "shut()", "write()", "fork()", "fine()", "fine(", "'\\ud800'"]
     jobs = [ReplayJob(["from heron import *"], word) for word in words]
     found = replayed(source, tmp_path / "place", jobs, seconds=1)
     told = {word: one.shown for word, one in zip(words, found, strict=True) if one}
     assert told.pop("fork()") == told.pop("fine()") == "1"
     assert told.keys() <= {"fine(", "'\\ud800'"}
+
+
+def test_a_case_runs_once_on_a_later_day(tmp_path):
+    source = project(tmp_path / "source", heron=SOURCE)
+    job = ReplayJob(["from heron import day"], "day()")
+    found, = replayed(source, tmp_path / "place", [job], runs=1)
+    assert found.shown > repr(f"{date.today()}") and found.ran == {}
 
 
 def test_a_script_that_prints_nothing_ends_as_its_last_line_does(tmp_path):

@@ -14,6 +14,7 @@ from proof_heron import (
     VENV,
     WORDS,
     WORKING,
+    candidate,
     diff,
     environment_of,
     factory_of,
@@ -26,7 +27,7 @@ from steps_seen import StepsSeen
 from codedata.bugs.held_out import HeldOutCases
 from codedata.env.recipes.package_index import table
 from codedata.errors import Excluded
-from codedata.records import SOLVES, STRIPPED_PATCH, Task
+from codedata.records import BREAKS, SOLVES, STRIPPED_PATCH, Rules, Task
 from codedata.run.talk import showing
 from codedata.sandbox.docker import engine
 from codedata.tasks.folder.eval_script import printed_results, run_evaluation, script_of
@@ -43,7 +44,7 @@ from codedata.tasks.folder.task_folder import (
 from codedata.tasks.image.task_image import check_task_image
 from codedata.tasks.prove.gold_grades import NotRewarded, prove_gold, prove_repeatable
 from codedata.tasks.prove.grader import Grade, grader_of
-from codedata.tasks.prove.proof import PatchProver
+from codedata.tasks.prove.proof import CandidateProof, PatchProver
 from codedata.tasks.prove.run_suite import ScreeningRules, first_run
 from codedata.texts import fill
 from codedata.verifier.junit import restored_name
@@ -119,6 +120,16 @@ def test_a_gold_that_is_rewarded_once_is_not_proven():
     with pytest.raises(NotRewarded, match="run 2, the solution gets 0"):
         prove_gold(Rewards(1.0, 0.0), rows)
     assert [row["reward"] for row in rows] == [1.0, 0.0]
+
+
+def test_the_gold_runs_once_if_the_environment_s_own_runs_agree():
+    def n_runs(n: int, direction: str = BREAKS, **fields) -> int:
+        environment = environment_of(verified={"test_s": [1.0] * n}, **fields)
+        changed = candidate("", direction=direction)
+        return CandidateProof(changed, Rules(), environment, *[None] * 4)._gold_runs
+
+    assert n_runs(4) == 1
+    assert n_runs(1) == n_runs(4, SOLVES) == n_runs(4, flaky=["test_luck"]) == 3
 
 
 def test_a_gold_is_rewarded_in_any_order_on_any_day():

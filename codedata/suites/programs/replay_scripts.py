@@ -4,12 +4,13 @@ expressions.
     python3 replay_scripts.py FOLDER
 
 FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
-all; `now`, at which the clock stands for held-out cases, or 0 for other scripts; and `jobs`. A job
-has the `lines` of a script; its `last` expression, or "" where the last line may raise and nothing
-is printed; and whether its lines are to be pruned. Each of three processes imports the project once
-and forks for each script: with another seed for hashes, in another working directory, the third
-with a clock 400 days later if `now` is 0. FOLDER/answers.json gets for each job its script and
-outcome, if this is the same in all three processes, or null. It runs on Python 3.9 and later and
+all; `runs`, 3 or 1; `now`, at which the clock stands for held-out cases, or 0 for other scripts;
+and `jobs`. A job has the `lines` of a script; its `last` expression, or "" where the last line may
+raise and nothing is printed; and whether its lines are to be pruned. Each of three processes
+imports the project once and forks for each script: with another seed for hashes, in another working
+directory, the third with a clock 400 days later if `now` is 0. FOLDER/answers.json gets for each
+job its script and outcome, if this is the same in all three processes, or null. If `runs` is 1,
+there is only the third process, and it records no lines. It runs on Python 3.9 and later and
 imports nothing from its package.
 """
 import datetime
@@ -38,7 +39,7 @@ def main(folder):
     with open(folder + "/jobs.json", encoding="utf-8") as file:
         given = json.load(file)
     end = time.monotonic() + given["total_s"]
-    workers = [Worker(folder, seed, end) for seed in SEEDS]
+    workers = [Worker(folder, seed, end) for seed in SEEDS[-given["runs"]:]]
     answers = [answered(job, workers) for job in given["jobs"]]
     for worker in workers:
         worker.close()
@@ -54,7 +55,7 @@ def answered(job, workers):
         if first["kind"] not in KNOWN:
             return None
         lines = pruned(lines, last, first, workers[0])
-    first = workers[0].run(lines, last, observe=True)
+    first = workers[0].run(lines, last, observe=len(workers) > 1)
     if first["kind"] not in KNOWN:
         return None
     is_same = all(told(worker.run(lines, last)) == told(first) for worker in workers[1:])

@@ -73,9 +73,10 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
 
 def case_files(cases: Sequence[Case]) -> TestFiles:
     """Return the files of tests/cases/: scripts that the verifier runs in addition to the tests,
-    and their expected outcomes, in a file that they cannot read."""
+    and their expected outcomes, in a file that they cannot read. Each script runs once;
+    that its outcome does not depend on the seed of hashes was shown when it was found."""
     jobs = [ReplayJob(code[:-1], code[-1]) for code, *_ in cases]
-    given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S, now=NOW)
+    given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S, now=NOW, runs=1)
     name = "replay_scripts.py"
     return {f"{CASES}/jobs.json": _json(given), f"{CASES}/{name}": text_of(
         "codedata.suites.programs", name), f"{CASES}/expected.json": _json([

@@ -3,9 +3,10 @@ passed before, and the other tests still pass. In an image for agents, the gold 
 the change) makes all tests pass.
 
 Each run is of the whole suite, in a fresh container without network. One run without the change is
-shared by all candidates. A candidate's own proof takes six runs: one with the change in the image
-of env/; then, in the task's own image, one without the hidden tests, three with the gold and one
-without it. If the gold is reduced, up to MAX_RUNS runs show first which hunks of the reverse
+shared by all candidates. A candidate's own proof takes four runs: one with the change in the image
+of env/; then, in the task's own image, one without the hidden tests, one with the gold and one
+without it. If the environment's own runs do not show that its tests are stable, there are two more
+with the gold. If the gold is reduced, up to MAX_RUNS runs show first which hunks of the reverse
 are needed. In the run without the gold, exactly the tests that failed in the run with the change
 must fail. This run replaces repeated runs in the image of env/, since it shows the same and also
 tests the task's image. Without the hidden tests, the other tests must pass; if they do not, more
@@ -63,7 +64,7 @@ from codedata.tasks.image.repository import SuiteVerifier, task_of, with_image
 from codedata.tasks.image.task_image import TaskImage, check_task_image, derive, lead_from_testbed
 from codedata.tasks.prove.baseline import Baseline, run_baseline
 from codedata.tasks.prove.effects import effects
-from codedata.tasks.prove.gold_grades import NotRewarded, prove_gold
+from codedata.tasks.prove.gold_grades import GOLD_RUNS, NotRewarded, prove_gold
 from codedata.tasks.prove.grader import Grader
 from codedata.tasks.prove.hidden_tests import COPY, without_tests
 from codedata.tasks.prove.minimal_change import healed_files
@@ -386,11 +387,19 @@ class CandidateProof:
             rows.append(row)
             if not reason:
                 begin_step("tests in its image with the gold patch", 6, STEPS)
-                prove_gold(grader, rows, work, [2, 3])
+                prove_gold(grader, rows, work, range(2, self._gold_runs + 1))
         except NotRewarded as e:
             log = printable(e.grade.log.strip()[-500:])
             reason = f"its verifier does not reward the gold patch ({e.run}): {log}"
         return rows, reason
+
+    @property
+    def _gold_runs(self) -> int:
+        """Return how often the gold is graded: once if all tests are the environment's, and were
+        the same in its own runs."""
+        is_stable = (len(self.environment.verified.get("test_s", ())) >= GOLD_RUNS
+                     and not self.environment.flaky and not self.candidate.solves)
+        return 1 if is_stable else GOLD_RUNS
 
     def _run_untouched(self, task: Task, first: FirstRun) -> tuple[Object, str]:
         """Run the tests of a task in its unchanged image. Return (the run, how its results differ
