@@ -26,7 +26,7 @@ REPLAYS = f"{PLUGINS}replays"
 ANSWERS = Bounds(max_bytes=100_000_000, max_files=4, max_depth=2, max_seconds=60)
 END_S = 120                # seconds that a program may go on after the time of its scripts is up
 SCRIPT_S = 5               # seconds of one run of a script
-NOW = 1_800_000_000.0      # the time at which held-out cases run: 2027-01-15, 8:00 UTC
+NOW = 1_800_000_000.0      # time of the clock for held-out cases: 2027-01-15, 8:00 UTC
 UNTOLD = ("hash", "id")    # calls whose values have no meaning outside of the run
 
 

@@ -144,7 +144,7 @@ def fine(): return print("fine") or eggs.append(1) or len(eggs)
     assert told.keys() <= {"fine(", "'\\ud800'"}
 
 
-def test_a_case_runs_once_on_a_later_day(tmp_path):
+def test_a_script_that_runs_once_sees_a_later_day(tmp_path):
     source = project(tmp_path / "source", heron=SOURCE)
     job = ReplayJob(["from heron import day"], "day()")
     found, = replayed(source, tmp_path / "place", [job], runs=1)

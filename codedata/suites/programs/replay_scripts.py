@@ -4,7 +4,7 @@ expressions.
     python3 replay_scripts.py FOLDER
 
 FOLDER/jobs.json has `source`, the folder of the project; `seconds` for a script and `total_s` for
-all; `runs`, 3 or 1; `now`, at which the clock stands for held-out cases, or 0 for other scripts;
+all; `runs`, 3 or 1; `now`, the stopped clock of held-out cases, or 0 for other scripts;
 and `jobs`. A job has the `lines` of a script; its `last` expression, or "" where the last line may
 raise and nothing is printed; and whether its lines are to be pruned. Each of three processes
 imports the project once and forks for each script: with another seed for hashes, in another working
@@ -251,8 +251,8 @@ def outcome_of(lines, last, observe, given):
 
 
 def shown(value, is_case):
-    """Return the repr of a value. For a case, an object of a derived class has that of its built-in
-    class, since both may be equal."""
+    """Return the repr of a value. For a case, use the repr of the built-in class for an object of a
+    derived class, since both may be equal."""
     for kind in (dict, list, tuple, str, int, float):
         if is_case and isinstance(value, kind) and not isinstance(value, bool):
             return kind.__repr__(value)
