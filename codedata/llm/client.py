@@ -533,10 +533,10 @@ def _changed(request: _Request, n: int, changes: dict[str, str], fixed: Collecti
 def _without_parts(reply: Reply, parts: Parts) -> Reply:
     """Return a reply whose calls have only the fields of the chat API, and note in `parts` the
     model's thinking and the other fields."""
-    for call in reply.tool_calls:
-        parts[call["id"]] = reply.reasoning, call.get("extra_content", {})
-    return replace(reply, tool_calls=[{key: call[key] for key in ("id", "type", "function")}
-                                      for call in reply.tool_calls])
+    calls = [dict(call) for call in reply.tool_calls]
+    for call in calls:
+        parts[call["id"]] = reply.reasoning, call.pop("extra_content", {})
+    return replace(reply, tool_calls=calls)
 
 
 def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:

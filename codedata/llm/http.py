@@ -46,7 +46,8 @@ FLAG_CODES = {"content_filter", "invalid_prompt", "data_inspection_failed"}
 # matches a refusal for an empty account, which no waiting ends
 SPENT = re.compile(rb"insufficient[_ ](?:quota|balance|credit)|billing|out of credits",
                    re.IGNORECASE)
-RETRY_INFO = b"RetryInfo"   # in the body of Google's 429 that waiting ends
+# matches a refusal that waiting ends, though it may say how to pay for a higher limit
+PASSING = re.compile(rb"RetryInfo|\b(?:try again|retry) in\b|rate[ _-]?limit", re.IGNORECASE)
 SLIP = "Failed to call a function"   # words of Groq's HTTP 400 if a model's call is malformed
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 RETRIED_4XX = (408, 425)   # statuses of temporary refusals
@@ -585,7 +586,7 @@ def _flagged(body: bytes) -> str:
 def _is_spent(headers: Mapping, body: bytes) -> bool:
     """Return whether an error says that the account is empty, and names no time to wait."""
     text = body[:10_000]
-    return bool(SPENT.search(text)) and RETRY_INFO not in text and not retry_after_s(headers)
+    return bool(SPENT.search(text)) and not (PASSING.search(text) or retry_after_s(headers))
 
 
 def retry_after_s(headers) -> float:

@@ -300,6 +300,8 @@ REPLIES = {"OK": OK, "CUT": CUT, "HTML": HTML, "hang": HANG_IN_BODY, "flagged": 
                                            "check your plan and billing details."}}),
            "quota": Status(429, [{"error": {"message": "check your plan and billing", "details": [
                {"@type": "google.rpc.RetryInfo", "retryDelay": "0.1s"}]}}]),
+           "limit": Status(429, {"error": {"message": "Rate limit reached: 3 / min. Visit "
+                                           "https://example.com/account/billing to pay."}}),
            "no balance": Status(200, {"error": {"message": "Insufficient balance"}}),
            "slip": Status(400, {"error": {"message": "Failed to call a function. Please adjust "
                                           "your prompt.", "code": "tool_use_failed"}})}
@@ -325,6 +327,7 @@ no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env
 12 | | 2 x OK      | spent | 1 | 3 2 0 | wants payment;billing details;left 10
 12 | | 2 x OK      | no balance | 1 | 3 2 0 | wants payment;Insufficient balance;left 10
 2  | | quota       | OK  | 0 | 3 2 0 | !wants payment
+2  | | limit       | OK  | 0 | 3 2 0 | !wants payment
 2  | retry_max = 1 | slip | OK | 0 | 3 2 0 | !function
 6  | | 4 x flagged | OK  | 1 | 6 2 4 | flagged it;violence;!{ALIKE}
 6  | | filtered    | OK  | 1 | 6 2 4 | flagged it;violence;!{ALIKE};!HTTP 400
