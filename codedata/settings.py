@@ -350,6 +350,7 @@ class Endpoint:
     headers: dict[str, str] = field(default_factory=dict)
     extra_body: Object = field(default_factory=dict)   # added to every request
     temperature: float | None = at_least(0, None)   # None: [llm] temperature
+    stream: bool = False                # ask for streams, since a gateway cuts long silent calls
     api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
 
 

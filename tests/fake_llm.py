@@ -99,6 +99,22 @@ def truncated(text: str) -> Say:
     return Say(text, finish_reason="length")
 
 
+def streamed(completion: dict, ends: bool = True) -> Status:
+    """Return a completion as a stream of events; without `ends`, it breaks off before its end."""
+    choice, = completion["choices"]
+    message = choice["message"]
+    deltas = [{"role": "assistant"}, *({"content": part} for part in message.get("content") or ""),
+              *({name: message[name]} for name in ("reasoning_content", "tool_calls")
+                if name in message)]
+    chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    if ends:
+        chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+                   {"choices": [], "usage": completion.get("usage")}]
+    lines = [*map(json.dumps, chunks), *["[DONE]"] * ends]
+    return Status(200, "".join(f"data: {line}\n\n" for line in lines),
+                  {"Content-Type": "text/event-stream"})
+
+
 @dataclass(frozen=True)
 class Request:
     """Hold one request as it arrived."""

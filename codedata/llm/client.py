@@ -25,8 +25,18 @@ from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm.costs import Money
 from codedata.llm.cures import CURES, Parts
-from codedata.llm.http import FLAGGED, ONE_CHOICE, WRONG_SHAPE, Http, Tries, address, read_json
+from codedata.llm.http import (
+    CUTS,
+    FLAGGED,
+    ONE_CHOICE,
+    WRONG_SHAPE,
+    Http,
+    Tries,
+    address,
+    read_json,
+)
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
+from codedata.llm.streams import completion_of, is_stream
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.settings import NOT_SENT, Endpoint, ModelSpec, Settings
 from codedata.terminal import say
@@ -53,7 +63,7 @@ PROPOSAL = re.compile(r"\buse \W*(max_\w*tokens)", re.IGNORECASE)
 # keys of a request that extra_body may not set
 SET_BY_US = {"model", "messages", "tools", "response_format", "stream", "n"}
 # parameters to leave out or rename only after a refusal that names them
-ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens")
+ALWAYS_SENT = ("temperature", "max_tokens", "max_completion_tokens", "stream_options")
 # parameters to leave out, in this order, after a refusal that names no parameter
 NOT_EVERYWHERE = ("n", "response_format", PARALLEL)
 IN_WORDS = {"n": "gives one answer a call (n): further answers take further calls",
@@ -76,6 +86,7 @@ ADVICE = {   # {HTTP status: advice}
          "used.",
     413: "The request is too long: set max_prompt_tokens.",
     422: "The endpoint does not accept a field of the request; read its message.",
+    **dict.fromkeys(CUTS, "A gateway cuts long calls: set stream = true in the endpoint's table."),
 }
 NO_KEY = ("set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env (OPENAI_API_KEY goes only to "
           "OPENAI_BASE_URL and OpenAI's own address)")
@@ -299,7 +310,8 @@ class Client(StaysInDriver):
               n: int) -> tuple[list[Reply], dict]:
         """Return up to `n` replies and their usage. Leave parameters that the endpoint refuses out
         of all later requests in this run, and apply the cures that it needs."""
-        changes = dict(self._models.changes.get(self._place, ()))
+        wanted = {"stream": ""} if self.spec.endpoint.stream else {}
+        changes = wanted | self._models.changes.get(self._place, {})
         while True:
             sent = _changed(request, n, changes, self.spec.endpoint.extra_body, calls.parts)
             try:
@@ -307,7 +319,7 @@ class Client(StaysInDriver):
             except HttpTrouble as e:
                 changes |= self._refused(e, sent, changes)
                 continue
-            self._learn(changes)
+            self._learn({name: changes[name] for name in changes if name not in wanted})
             return found
 
     def _refused(self, refusal: HttpTrouble, sent: _Request, changes: dict) -> dict[str, str]:
@@ -337,10 +349,15 @@ class Client(StaysInDriver):
         models = self._models
 
         def decode(status, headers, body):
-            usage = {}
+            usage, marks = {}, {}
             try:
-                answer = read_json(body)
+                answer, is_whole = (completion_of(body) if is_stream(headers, body)
+                                    else (read_json(body), True))
                 usage = _usage(answer)
+                if not is_whole:
+                    if usage["tokens_out"] is None:
+                        usage, marks = _estimated(request, answer), {"estimated": True}
+                    raise ValueError("a stream that broke off")
                 choices = [answer["choices"][0], *answer["choices"][1:n]]
                 replies = json.dumps([vars(one) for one in _whole_ones(choices, answer)])
                 if len(choices) == 1 < n:
@@ -352,7 +369,7 @@ class Client(StaysInDriver):
             except (*WRONG_SHAPE, HttpTrouble) as e:
                 # save the cost of a reply that is unusable, but billed
                 if usage.get("tokens_in") or usage.get("tokens_out"):
-                    call = self._call(usage, tries)
+                    call = self._call(usage, tries) | marks
                     calls.save(request.digest, f"useless {call['id']}", {}, call)
                     models.money.add(call)
                 if isinstance(e, HttpTrouble):
@@ -613,6 +630,13 @@ def _usage(answer: dict) -> dict:
         thinking = max(0, total - n_in - n_out)
         n_out += thinking - cached * (thinking >= cached > n_in or thinking == cached)
     return {"tokens_in": n_in, "tokens_out": n_out, "tokens_cached": cached}
+
+
+def _estimated(request: _Request, answer: dict) -> dict:
+    """Return the estimated token counts of a call whose stream broke off."""
+    n_in, n_out = (round(SHARE_COUNTED * estimate_tokens(text)) for text in (
+        request.data.decode(), "".join(map(str, answer["choices"]))))
+    return {"tokens_in": n_in, "tokens_out": n_out, "tokens_cached": 0}
 
 
 def _count(value) -> int | None:

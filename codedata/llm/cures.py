@@ -1,8 +1,8 @@
-"""Change requests to endpoints that refuse the usual form of a history with tool calls.
+"""Change requests to endpoints that refuse the usual form, mostly of a history with tool calls.
 
 A cure is applied after the refusal that it answers, and to all later requests of the run. Nothing
 here changes a request's digest, so kept replies are found by the usual form. The table CURES has
-the refusals by Gemini 3, DeepSeek, Mistral and OpenAI's GPT-5.4.
+the refusals by Gemini 3, DeepSeek, Mistral, OpenAI's GPT-5.4, and endpoints that only stream.
 """
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ def _think_not(body: dict, _: Parts) -> None:
     body.setdefault("reasoning_effort", "none")
 
 
+def _stream(body: dict, _: Parts) -> None:
+    body["stream"] = True
+    body.setdefault("stream_options", {"include_usage": True})
+
+
 def _turns(body: dict) -> Iterator[tuple[dict, list[dict]]]:
     """Yield (message, its calls) for each message with tool calls."""
     for message in body["messages"]:
@@ -77,4 +82,6 @@ CURES = {
                 "wants ids of nine letters or digits: calls are sent with such"),
     "effort": Cure(re.compile(r"\btools with reasoning_effort\b"), _think_not,
                    'takes tools only without thinking: it is sent reasoning_effort = "none"'),
+    "stream": Cure(re.compile(r"\b[Ss]tream must be\b|\bnon-stream"), _stream,
+                   "answers only in a stream: it is asked for one"),
 }

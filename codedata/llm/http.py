@@ -50,6 +50,7 @@ SPENT = re.compile(rb"insufficient[_ ](?:quota|balance|credit)|billing|out of cr
 PASSING = re.compile(rb"RetryInfo|\b(?:try again|retry) in\b|rate[ _-]?limit", re.IGNORECASE)
 SLIP = "Failed to call a function"   # words of Groq's HTTP 400 if a model's call is malformed
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
+CUTS = (504, 524)   # statuses of gateways that end a long call, which is paid for all the same
 RETRIED_4XX = (408, 425)   # statuses of temporary refusals
 NO_RETRIES = urllib3.Retry(False)
 MAX_REDIRECTS = 30
@@ -228,7 +229,8 @@ class Http:
                 tries.timeouts += failure.is_timeout
                 _stop_if_final(failure, url, endpoint)
                 n_failures += 1
-                if n_failures > self.llm.retry_max:
+                is_cut_again = n_failures > 1 and failure.status in CUTS
+                if is_cut_again or n_failures > self.llm.retry_max:
                     failure.is_down = failure.is_down and endpoint.n_answers == answers_before
                     raise _last_error(failure, url, endpoint, n_failures)
                 wait_s = max(min(retry_after_s(failure.headers), MAX_429_WAIT_S),
@@ -541,12 +543,24 @@ def _ssl_context(ca_bundle: str) -> SSLContext:
 
 
 def _read_body(raw, url: str) -> bytes:
-    """Return the decompressed body; raise HttpTrouble if a good answer exceeds the limit."""
+    """Return the decompressed body, of a stream that breaks off as much as came. Raise HttpTrouble
+    if a good answer exceeds the limit."""
     is_good = 200 <= raw.status < 300
     limit = _limits.max_bytes if is_good else ERROR_BYTES
     pieces = []
     room = limit + 1
-    while room and (piece := raw.read(min(room, READ_BYTES), decode_content=True)):
+    is_stream = "event-stream" in raw.headers.get("Content-Type", "")
+    read = raw.read1 if is_stream else raw.read   # read() loses what came before a stream's break
+    while room:
+        try:
+            piece = read(min(room, READ_BYTES), decode_content=True)
+        except (urllib3.exceptions.HTTPError, OSError):
+            if not (is_stream and pieces):
+                raise
+            raw.close()
+            break
+        if not piece:
+            break
         pieces.append(piece)
         room -= len(piece)
         if raw.length_remaining == 0 and "Content-Encoding" not in raw.headers:

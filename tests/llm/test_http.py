@@ -326,6 +326,7 @@ no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env
 12 | | 2 x OK      | 403 | 1 | 3 2 0 | HTTP 403;left 10
 12 | | 2 x OK      | spent | 1 | 3 2 0 | wants payment;billing details;left 10
 12 | | 2 x OK      | no balance | 1 | 3 2 0 | wants payment;Insufficient balance;left 10
+2  | retry_max = 3 | 2 x 524 | OK | 1 | 3 1 1 | gateway cuts long calls: set stream = true
 2  | | quota       | OK  | 0 | 3 2 0 | !wants payment
 2  | | limit       | OK  | 0 | 3 2 0 | !wants payment
 2  | retry_max = 1 | slip | OK | 0 | 3 2 0 | !function
