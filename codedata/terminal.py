@@ -119,6 +119,7 @@ class Spending:
     n_calls: float = 0      # a fraction in some estimates
     n_unpriced: float = 0   # calls whose cost is unknown
     cost_usd: float = 0.0   # without the unpriced calls
+    n_uncounted: float = 0  # unpriced calls whose endpoint reported no usage
 
     def add(self, call: dict) -> None:
         """Add a call, or a sum of `n` calls from a compacted ledger."""
@@ -126,15 +127,18 @@ class Spending:
         self.n_calls += n
         if call["cost_usd"] is None:
             self.n_unpriced += n
+            self.n_uncounted += n * (None in (call.get("tokens_in"), call.get("tokens_out")))
         else:
             self.cost_usd += call["cost_usd"]
 
     def __str__(self) -> str:
         if not self.n_unpriced:
             return usd(self.cost_usd)
+        missing = "reported usage" if self.n_uncounted == self.n_unpriced else "price"
         if self.n_unpriced == self.n_calls:
-            return "cost unknown (no price)"
-        return f"{usd(self.cost_usd)} + {plural(round(self.n_unpriced), 'call')} without a price"
+            return f"cost unknown (no {missing})"
+        calls = plural(round(self.n_unpriced), "call")
+        return f"{usd(self.cost_usd)} + {calls} without a {missing}"
 
 
 def plural(n: int, noun: str) -> str:

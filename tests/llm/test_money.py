@@ -241,6 +241,7 @@ def test_a_budget_where_no_usage_is_reported_ends_the_run(tmp_path, fake_llm, pr
     assert priced("--budget", 1, "--workers", 2) == 1
     assert "reports no usage" in capsys.readouterr().err and fake_llm.n_requests <= 2
     assert priced() == 0     # without a budget: what was paid for is served
+    assert "cost unknown (no reported usage)" in capsys.readouterr().err
     assert fake_llm.n_requests == 8
 
 
