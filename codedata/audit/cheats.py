@@ -6,10 +6,10 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from codedata.audit.audited import Audited, CheckResult, files_in
+from codedata.audit.audited import Audited, CheckResult, GoldRefused, files_in
 from codedata.audit.gold_programs import is_program, looks
 from codedata.code.patches import edited, edits_of
 from codedata.disk.store import digest
@@ -38,6 +38,7 @@ from codedata.tasks.folder.task_folder import (
     text_in,
     verifier_config,
 )
+from codedata.tasks.folder.tests_folder import CASES
 from codedata.tasks.image.image_search import LAYER, ImageSearch
 from codedata.tasks.prove.grader import BESIDE, Grader
 from codedata.texts import fill, printable, text_of, toml_of
@@ -78,15 +79,18 @@ def try_cheats(audited: Audited) -> CheckResult:
     worked = rewarded(audited.grader, own, audited.idle_reward)
     group, groups = group_of(audited), audited.groups
     with groups.locks[group]:
-        if group not in groups.passed:
-            found = rewarded(audited.grader, shared, audited.idle_reward)
+        if shared_here := [] if group in groups.passed else shared:
+            rewards = [*graded(audited.grader, shared_here)]
+            found = lines_of(rewards, audited.idle_reward)
             worked += found
-            groups.passed |= set() if found else {group}
+            is_graded = 2 * sum(reward is not None for _, reward in rewards) > len(rewards)
+            if not found and is_graded and is_gold_rewarded(audited):
+                groups.passed.add(group)
     alone = data_alone(audited)
     result = FAILED if worked else REVIEW if alone else PASSED
     why = "it can be cheated" if worked else "its tests want no program" if alone else ""
     return CheckResult(result, why, [*worked, *alone],
-                       {"tried": len(own) + len(shared), "rewarded": len(worked)})
+                       {"tried": len(own) + len(shared_here), "rewarded": len(worked)})
 
 
 def group_of(audited: Audited) -> str:
@@ -101,6 +105,7 @@ def group_of(audited: Audited) -> str:
     config = {key: value for key, value in verifier_config(task).items() if key not in OF_TASK}
     programs = {path: text_in(task.tests, path) for path in task.tests
                 if "/" not in path and path not in (CONFIG, TEST_PATCH)}
+    programs[CASES] = str(any(path.startswith(f"{CASES}/") for path in task.tests))
     text = json.dumps([task.kind, agent_of(task), collect_of(task), layers, config, programs])
     for own in ("label", "task_commit"):   # in the scripts that collect an agent's work
         text = text.replace(str(config.get(own) or task.about.get(own) or ""), "")
@@ -154,16 +159,32 @@ def data_alone(audited: Audited) -> list[str]:
 def rewarded(grader: Grader, scripts: list[tuple[str, str]], kept: float = 0.0) -> list[str]:
     """Return a line for each script (name, bash) that gets more than `kept`, the reward for doing
     nothing."""
-    worked = []
+    return lines_of(graded(grader, scripts), kept)
+
+
+def graded(grader: Grader, scripts: list[tuple[str, str]]) -> Iterator[tuple[str, float | None]]:
+    """Yield (name, reward) of each script; None for work that cannot be packed."""
     for k, (name, script) in enumerate(scripts, 1):
         current_step().count = f"cheat {k} of {len(scripts)}"
         try:
             work, _ = grader.work(script)
         except ItemFailed:
-            continue   # work that cannot be packed is not graded
-        if (reward := grader.grade(work).reward) > kept:
-            worked.append(f"{name}: {reward}")
-    return worked
+            yield name, None
+            continue
+        yield name, grader.grade(work).reward
+
+
+def lines_of(rewards: Iterable[tuple[str, float | None]], kept: float) -> list[str]:
+    """Return a line for each reward over `kept`."""
+    return [f"{name}: {reward}" for name, reward in rewards if (reward or 0) > kept]
+
+
+def is_gold_rewarded(audited: Audited) -> bool:
+    """Return whether the gold is rewarded, so that the verifier does not refuse everything."""
+    try:
+        return bool(audited.gold)
+    except GoldRefused:
+        return False
 
 
 def constant(prompt: str) -> str:

@@ -29,6 +29,7 @@ from codedata.llm.http import (
     CUTS,
     FLAGGED,
     ONE_CHOICE,
+    SLIP,
     WRONG_SHAPE,
     Http,
     Tries,
@@ -178,10 +179,13 @@ class Client(StaysInDriver):
         (GBNF) is sent only to the embedded model, since other endpoints may not support it.
         """
         plain = self._request(messages, grammar, None, tools, parallel)
-        # leave the schema out if a reply without it is kept: the endpoint has refused the schema
-        if schema is None or self._is_embedded or current_reply_log().has_kept(plain.digest):
+        if schema is None or self._is_embedded:
             return self._reply(plain, n)
-        return self._reply(self._request(messages, grammar, schema, tools, parallel))
+        whole, kept = self._request(messages, grammar, schema, tools, parallel), current_reply_log()
+        # leave the schema out if only a reply without it is kept: the endpoint refused the schema
+        if kept.has_kept(plain.digest) and not kept.has_kept(whole.digest):
+            return self._reply(plain, n)
+        return self._reply(whole)
 
     @property
     def takes_tools(self) -> bool | None:
@@ -289,7 +293,7 @@ class Client(StaysInDriver):
         attempt, kept = calls.next_attempt(request.digest)
         if kept and kept["reply"]:   # skip {}, an unusable reply
             reply = Reply(**kept["reply"], call=kept["call"], request=request.digest)
-            return _without_parts(reply, calls.parts)
+            return _without_parts(reply, request, self._parts(calls))
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
         tries = Tries()
@@ -304,7 +308,11 @@ class Client(StaysInDriver):
             paid.append(call)
         self._models.money.add(paid[0])
         reply = replace(replies[0], call=paid[0], request=request.digest)
-        return _without_parts(reply, calls.parts)
+        return _without_parts(reply, request, self._parts(calls))
+
+    def _parts(self, calls: ReplyLog) -> Parts:
+        """Return the parts that go back with calls of this client's model, for the current item."""
+        return calls.parts.setdefault(self._place, {})
 
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
               n: int) -> tuple[list[Reply], dict]:
@@ -313,7 +321,8 @@ class Client(StaysInDriver):
         wanted = {"stream": ""} if self.spec.endpoint.stream else {}
         changes = wanted | self._models.changes.get(self._place, {})
         while True:
-            sent = _changed(request, n, changes, self.spec.endpoint.extra_body, calls.parts)
+            sent = _changed(request, n, changes, self.spec.endpoint.extra_body,
+                            self._parts(calls))
             try:
                 found = self._post(sent, tries, calls, 1 if "n" in changes else n)
             except HttpTrouble as e:
@@ -329,7 +338,7 @@ class Client(StaysInDriver):
         parameter."""
         text = refusal.what
         is_about_a_part = refusal.status in REFUSES_A_PART and not text.startswith(FLAGGED)
-        if not is_about_a_part and ONE_CHOICE not in text:
+        if SLIP.search(text) or (not is_about_a_part and ONE_CHOICE not in text):
             raise refusal
         for name, cure in CURES.items():
             if name not in changes and cure.refusal.search(text):
@@ -537,22 +546,29 @@ def _changed(request: _Request, n: int, changes: dict[str, str], fixed: Collecti
     if n == 1 and not changes:
         return request
     body = {**orjson.loads(request.data), **({"n": n} if n > 1 else {})}
+    for name, cure in CURES.items():
+        if name in changes:
+            cure.apply(body, parts)
     for name, other in changes.items():
-        if name in CURES:
-            CURES[name].apply(body, parts)
-            continue
-        value = None if name in fixed else body.pop(name, None)
+        value = None if name in fixed or name in CURES else body.pop(name, None)
         if other and value is not None:
             body.setdefault(other, value)
-    return replace(request, data=orjson.dumps(body))
+    try:
+        data = orjson.dumps(body)
+    except TypeError:   # a model's thinking may have half a character
+        data = json.dumps(body).encode()
+    return replace(request, data=data)
 
 
-def _without_parts(reply: Reply, parts: Parts) -> Reply:
+def _without_parts(reply: Reply, request: _Request, parts: Parts) -> Reply:
     """Return a reply whose calls have only the fields of the chat API, and note in `parts` the
-    model's thinking and the other fields."""
+    model's thinking and the other fields. Note nothing for an id that the request has, too: it
+    would not tell which call is meant."""
     calls = [dict(call) for call in reply.tool_calls]
     for call in calls:
-        parts[call["id"]] = reply.reasoning, call.pop("extra_content", {})
+        belongs = reply.reasoning, call.pop("extra_content", {})
+        if b'"id":%b' % orjson.dumps(call["id"]) not in request.data:
+            parts[call["id"]] = belongs
     return replace(reply, tool_calls=calls)
 
 
@@ -618,8 +634,8 @@ def _tool_calls(values) -> list[dict]:
 
 def _usage(answer: dict) -> dict:
     """Return a call's token counts. An invalid count is None; an invalid `tokens_cached` is 0.
-    Tokens that only the total counts are the model's thinking (Gemini), or cached tokens, where the
-    endpoint counts these apart."""
+    Tokens that only the total counts are the model's thinking (Gemini), or tokens read from or
+    written to a cache, where the endpoint counts these apart."""
     usage = _typed(dict, answer.get("usage"))
     details = _typed(dict, usage.get("prompt_tokens_details", usage.get("input_tokens_details")))
     n_in = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
@@ -627,8 +643,16 @@ def _usage(answer: dict) -> dict:
     cached = _count(details.get("cached_tokens")) or 0
     total = _count(usage.get("total_tokens"))
     if None not in (n_in, n_out, total):
-        thinking = max(0, total - n_in - n_out)
-        n_out += thinking - cached * (thinking >= cached > n_in or thinking == cached)
+        read = cached or _count(usage.get("cache_read_input_tokens")) or 0
+        written = next(filter(None, map(_count, (
+            usage.get("cache_creation_input_tokens"), details.get("cache_creation_tokens"),
+            details.get("cache_write_tokens")))), 0)
+        apart, hidden = read + written, max(0, total - n_in - n_out)
+        if hidden in (read, written, apart):
+            hidden = 0
+        elif hidden > apart > n_in:
+            hidden -= apart
+        n_out += hidden
     return {"tokens_in": n_in, "tokens_out": n_out, "tokens_cached": cached}
 
 

@@ -1,8 +1,8 @@
 """Change requests to endpoints that refuse the usual form, mostly of a history with tool calls.
 
-A cure is applied after the refusal that it answers, and to all later requests of the run. Nothing
-here changes a request's digest, so kept replies are found by the usual form. The table CURES has
-the refusals by Gemini 3, DeepSeek, Mistral, OpenAI's GPT-5.4, and endpoints that only stream.
+A cure is applied after the refusal that it answers, and to all later requests of the run, in the
+order of CURES: refusals by Gemini 3, DeepSeek, Mistral, OpenAI's GPT-5.4, and endpoints that only
+stream. Nothing here changes a request's digest, so kept replies are found by the usual form.
 """
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def _shorten_ids(body: dict, _: Parts) -> None:
 
 
 def _think_not(body: dict, _: Parts) -> None:
-    body.setdefault("reasoning_effort", "none")
+    if body.get("tools"):
+        body.setdefault("reasoning_effort", "none")
 
 
 def _stream(body: dict, _: Parts) -> None:
@@ -75,10 +76,11 @@ CURES = {
     "signatures": Cure(re.compile("thought_signature"), _sign,
                        "wants each call signed: its own signatures go back, and calls of other "
                        "models have the vendor's substitute"),
-    "thinking": Cure(re.compile(r"reasoning_content\W.*\b(?:must|missing|required)\b"), _think,
+    "thinking": Cure(re.compile(r"[Mm]issing\W+reasoning_content\b"
+                                r"|reasoning_content\W.*\b(?:must|missing|required)\b"), _think,
                      "wants the thinking before each call: its own goes back, and other turns "
                      "have a blank"),
-    "ids": Cure(re.compile(r"\b[Tt]ool call id\b.*\b9\b"), _shorten_ids,
+    "ids": Cure(re.compile(r"\b[Tt]ool call (?:id|IDs?|ids)\b.*\b9\b"), _shorten_ids,
                 "wants ids of nine letters or digits: calls are sent with such"),
     "effort": Cure(re.compile(r"\btools with reasoning_effort\b"), _think_not,
                    'takes tools only without thinking: it is sent reasoning_effort = "none"'),

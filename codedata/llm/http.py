@@ -44,11 +44,12 @@ ONE_CHOICE = "one completion choice"
 # error codes of OpenAI, Azure, Kimi and Qwen for a prompt that is refused for its content
 FLAG_CODES = {"content_filter", "invalid_prompt", "data_inspection_failed"}
 # matches a refusal for an empty account, which no waiting ends
-SPENT = re.compile(rb"insufficient[_ ](?:quota|balance|credit)|billing|out of credits",
-                   re.IGNORECASE)
+SPENT = re.compile(r"insufficient[_ ](?:quota|balance|credits?)\b|plan and billing details"
+                   r"|credit balance|out of credits", re.IGNORECASE)
 # matches a refusal that waiting ends, though it may say how to pay for a higher limit
-PASSING = re.compile(rb"RetryInfo|\b(?:try again|retry) in\b|rate[ _-]?limit", re.IGNORECASE)
-SLIP = "Failed to call a function"   # words of Groq's HTTP 400 if a model's call is malformed
+PASSING = re.compile(r"RetryInfo|\b(?:try again|retry) in\b|\brate[ _-]limit", re.IGNORECASE)
+# matches Groq's HTTP 400 for a malformed call by the model
+SLIP = re.compile("tool_use_failed|Failed to call a function")
 FATAL = {401: "refused the key", 402: "wants payment", 403: "refused access"}
 CUTS = (504, 524)   # statuses of gateways that end a long call, which is paid for all the same
 RETRIED_4XX = (408, 425)   # statuses of temporary refusals
@@ -263,8 +264,7 @@ class Http:
             return decode(status, headers, body)
         except (ValueError, RecursionError) as e:
             problem = f"unreadable answer: HTTP {status} {e}: {self._excerpt(body)!r}"
-            is_error = body[:10_000].lstrip().startswith(b'{"error"')
-            raise _AttemptFailed(problem, status, is_spent=is_error and _is_spent({}, body)) from e
+            raise _AttemptFailed(problem, status, is_spent=_is_spent(headers, body)) from e
 
     def _no_answer(self, error: Exception, endpoint: EndpointState) -> _AttemptFailed:
         """Return the failure of a request that got no answer."""
@@ -329,7 +329,8 @@ class Http:
         left = self.llm.max_429_total_s - throttled_s
         if left <= 0:
             raise EndpointDown(
-                f"answered nothing but HTTP 429 for {throttled_s:.0f} s.", url,
+                f"answered nothing but HTTP 429 for {throttled_s:.0f} s, the last: "
+                f"{failure.problem}.", url,
                 "Wait for the quota, or lower --workers, and run again: what is done is kept.")
         wait_s = retry_after_s(failure.headers) or self._back_off_s(min(n_throttled - 1, 6))
         return min(wait_s, MAX_429_WAIT_S, left + 0.01)
@@ -399,7 +400,8 @@ def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -
         place = printable(failure.headers["Location"], 300)
         raise RunStopped(f"sends elsewhere (HTTP {status}, {place}).", url,
                          "Use that address as the base URL.", exit_code=endpoint.exit_code)
-    is_refused = 400 <= status < 500 and status not in RETRIED_4XX and SLIP not in failure.problem
+    is_passing = status in RETRIED_4XX or SLIP.search(failure.problem)
+    is_refused = 400 <= status < 500 and not is_passing
     if is_refused or status == 501 or (status == 500 and ONE_CHOICE in failure.problem):
         raise HttpTrouble(failure.problem, url, status=status)
 
@@ -598,9 +600,17 @@ def _flagged(body: bytes) -> str:
 
 
 def _is_spent(headers: Mapping, body: bytes) -> bool:
-    """Return whether an error says that the account is empty, and names no time to wait."""
-    text = body[:10_000]
-    return bool(SPENT.search(text)) and not (PASSING.search(text) or retry_after_s(headers))
+    """Return whether an error says that the account is empty, and names no time to wait. Only its
+    own words count, not what it repeats of a request or of another server's answer."""
+    try:
+        answer = read_json(body[:ERROR_BYTES])
+        answer = answer[0] if isinstance(answer, list) else answer
+        error = answer.get("error") or answer["base_resp"]   # base_resp: MiniMax
+        words = error if isinstance(error, str) else " ".join(
+            str(error.get(key)) for key in ("code", "type", "message", "status_msg", "details"))
+    except WRONG_SHAPE:
+        return False
+    return bool(SPENT.search(words)) and not (PASSING.search(words) or retry_after_s(headers))
 
 
 def retry_after_s(headers) -> float:

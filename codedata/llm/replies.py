@@ -60,7 +60,7 @@ class ReplyLog(StaysInDriver):
         self.unbilled = []     # calls that no ledger line names yet
         self.cuts = []         # descriptions of cuts to requests
         self.notes = {}        # further fields of the item's ledger line
-        self.parts = {}        # {id of a model's call: what goes back with it}; see llm/cures.py
+        self.parts = {}        # {model: {id of its call: what goes back with it}}; see llm/cures.py
         self.served = 0        # kept replies that were used
         self.made_before = False   # an earlier attempt has written the item's record
         self._in_parts = in_parts

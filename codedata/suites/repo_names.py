@@ -6,7 +6,7 @@ ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
 HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # the host of an address
 LOCAL = "local"   # the owner in the name of a local folder
 # repo of a row of SWE-smith: swesmith/<owner>__<name>.<8 digits of the commit>
-SMITH = re.compile(r"[\w.-]+/(?P<name>[\w.-]+)\.(?P<commit>[0-9a-f]{8})")
+SMITH = re.compile(r"[\w.-]+/(?P<name>[\w.-]+?__[\w.-]+)\.(?P<commit>[0-9a-f]{8})")
 
 
 def repo_name_of(repo: str, commit: str = "", is_local: bool = False) -> str:

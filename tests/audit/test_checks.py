@@ -2,6 +2,7 @@
 import gzip
 import hashlib
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -152,15 +153,22 @@ def test_known_cheats_are_tried_once_for_an_environment_a_kind_and_a_verifier(mo
         inspect_image=lambda image: {"RootFS": {"Layers": layers[image]}}))
     groups = Groups()
 
-    def n_tried(task: Task, image: str, reward: float = 0.0) -> int:
-        audited = an_audited(a_grade(1), *[a_grade(reward)] * 29)
+    def n_tried(task: Task, image: str, reward: float = 0.0, gold: float = 1.0) -> int:
+        audited = an_audited(a_grade(1), *[a_grade(reward)] * 30)
+        if gold != 1.0:
+            del audited.gold
+            audited.grader.gold = lambda: (b"", "")
         audited.task, audited.groups, audited.grader.image = task, groups, image
         audited.empty_work, audited.outputs = archive_of({}), ({}, {})
         try_cheats(audited)
-        return 29 - len([*audited.grader._grades])
+        return 30 - len([*audited.grader._grades])
 
     bug, same = a_bug(), a_bug("heron.b.1", FAIL_TO_PASS=("test_wade",), task_commit="1234567")
-    assert n_tried(bug, "one", reward=1.0) == n_tried(bug, "one") == 29
+    with_cases = replace(bug, tests={**bug.tests, "cases/jobs.json": "{}"})
+    # neither a cheat that works nor a verifier that refuses the gold, too, says anything of others
+    assert n_tried(bug, "one", reward=1.0) == 29
+    assert n_tried(bug, "one", gold=0.0) == 30
+    assert n_tried(bug, "one") == n_tried(with_cases, "one") == 29
     assert n_tried(same, "two") == 9   # those that use the task's own files
     assert n_tried(bug, "other") == 29
 

@@ -76,6 +76,7 @@ FULL = "0123456789abcdef0123456789abcdef01234567"
  "instance_id": "ann__reel.01234567.lm_1", "PASS_TO_PASS": ["t"]} | ann__reel__01234567 |
 {"repo": "swesmith/ann__reel.six.01234567"} | ann__reel.six__01234567\
  | https://github.com/ann/reel.six
+{"repo": "ann/reel.20240101"} | ann__reel.20240101 | https://github.com/ann/reel.20240101
 {"repo": "ann/reel", "base_commit": "FULL", "image_name": "x/ann_1776_reel-7",\
  "install_config": {"python": "3.9"}, "meta": {"lite": true}} | ann__reel__01234567 |
 {"repo": "https://example.org/deep/ann/reel.git", "base_commit": "FULL"} | ann__reel__01234567\

@@ -154,6 +154,9 @@ def test_thinking_that_used_up_max_tokens_is_called_truncated(tmp_path, fake_llm
 {IN: 90, OUT: 1, TOTAL 91, OF: CACHED 70}} | 90 1 70
 {IN: 10, OUT: 1, TOTAL 81, OF: CACHED 70}} | 10 1 70
 {IN: 10, OUT: 1, TOTAL 15, OF: CACHED 4}}  | 10 1 4
+{IN: 368, OUT: 19, TOTAL 10923, "cache_read_input_tokens": 10536} | 368 19 0
+{IN: 10, OUT: 1, TOTAL 101, "cache_creation_input_tokens": 90}    | 10 1 0
+{IN: 10, OUT: 1, TOTAL 105, "cache_creation_input_tokens": 90}    | 10 5 0
 {IN: NaN, OUT: Infinity}                 | None None 0
 {IN: 7, OUT: 1000000000000000000, OF: CACHED HUGE}} | 7 None 0
 null                                     | None None 0
@@ -238,13 +241,17 @@ def test_a_choice_that_ends_in_an_error_is_asked_for_again_and_a_filtered_one_fa
     assert fake_llm.n_requests == 4 and len(calls.unbilled) == 1
 
 
-@pytest.mark.parametrize("answer", [truncated('{"win": ' + " \n" * 200), "Both are good."])
+@pytest.mark.parametrize("answer, keeps", [
+    (truncated('{"win": ' + " \n" * 200), False), ("Both are good.", False), ('{"w": 1}', True)])
 def test_a_reply_that_a_schema_has_spoilt_is_asked_for_again_without_it(tmp_path, fake_llm,
-                                                                        answer):
+                                                                        answer, keeps):
     fake_llm.script(answer, '{"win": 1}')
-    with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
-        assert read_reply(models.client("king"), ASK, one_win, schema={"name": "s"}) == {"win": 1}
-    assert ["response_format" in one.body for one in fake_llm.requests] == [True, False]
+    for _ in range(2):   # the second time with kept replies
+        with Models(settings_for(fake_llm)) as models, item_calls(tmp_path) as log:
+            assert read_reply(models.client("king"), ASK, one_win,
+                              schema={"name": "s"}) == {"win": 1}
+            assert len(log.to_count()) == 2
+    assert ["response_format" in one.body for one in fake_llm.requests] == [True, keeps]
 
 
 def one_win(reply):

@@ -5,12 +5,14 @@ import pytest
 from conftest import item_calls, read_answer, settings_for
 from fake_judges import run_main
 from fake_llm import USAGE, Request, Status, streamed
+from line_tables import rows
 from root import a_prompt, write_json
 from tool_turns import TOOLS, asks, call, calls, result
 
 import king
 from codedata.agent import Agent, ToolBashExecutor
 from codedata.llm import Models
+from codedata.llm.cures import CURES
 from codedata.sandbox.local import SandboxLocal
 
 FOREIGN = [{"role": "user", "content": "Fix it."},
@@ -55,7 +57,9 @@ def mistral(request: Request) -> str:
 
 
 def gpt(request: Request) -> str:
-    return "" if request.body.get("reasoning_effort") == "none" else (
+    without = "tools" not in request.body
+    assert not (without and "reasoning_effort" in request.body)
+    return "" if without or request.body.get("reasoning_effort") == "none" else (
         "Function tools with reasoning_effort are not supported for gpt-5.4 in "
         "/v1/chat/completions. Please use /v1/responses instead.")
 
@@ -109,10 +113,46 @@ def test_what_belongs_to_an_agents_own_calls_goes_back_also_after_a_kill(vendor,
     for steps in (2, 9):   # the first run ends after two steps, as if it was killed
         with (Models(settings_for(fake_llm)) as models, item_calls(tmp_path),
               SandboxLocal() as box):
-            ended = Agent("You act.", [ToolBashExecutor()], models.client("king"), box,
+            client = models.client("king")
+            client.ask([{"role": "user", "content": f"No tools, {steps}."}])
+            ended = Agent("You act.", [ToolBashExecutor()], client, box,
                           max_iterations=steps).run("do it")
     assert ended.status == "success", ended.error
     # none was paid twice: three calls, and a text that is asked for once more
-    assert len([one for one in fake_llm.requests if not vendor(one)]) == 5
+    paid = [one for one in fake_llm.requests if "tools" in one.body and not vendor(one)]
+    assert len(paid) == 5
     assert [set(one["tool_calls"][0]) for one in ended.messages if "tool_calls" in one] == [
         {"id", "type", "function"}] * 3
+
+
+@pytest.mark.parametrize("name, sentence", rows("""
+thinking | Missing `reasoning_content` field in the assistant message at message index 4. For more
+thinking | thinking is enabled but reasoning_content is missing in assistant tool call message
+ids      | Tool call IDs should be alphanumeric strings with length 9!
+-        | Extra inputs are not permitted: reasoning_content
+-        | messages.2: property 'reasoning_content' is unsupported
+"""))
+def test_sentences_of_refusals_are_known(name, sentence):
+    assert [one for one, cure in CURES.items() if cure.refusal.search(sentence)] == (
+        [name] if name != "-" else [])
+
+
+def test_thinking_with_half_a_character_goes_back(tmp_path, fake_llm):
+    thought = {"message": {**calls(command="ls"), "reasoning_content": "why \ud83d"}}
+    fake_llm.script({"choices": [thought], "usage": USAGE},
+                    Status(400, "The `reasoning_content` must be passed back"))
+    with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
+        client = models.client("king")
+        reply = client.ask(FOREIGN, tools=TOOLS)
+        client.ask([*FOREIGN, asks(*reply.tool_calls)], tools=TOOLS)
+    assert turns(fake_llm.requests[-1])[-1]["reasoning_content"] == "why \ud83d"
+
+
+def test_an_id_that_the_history_has_tells_no_call(tmp_path, fake_llm):
+    again = {"message": {**calls(id="call_of_another", command="ls"), "reasoning_content": "mine"}}
+    refusal = Status(400, "The `reasoning_content` must be passed back")
+    fake_llm.script({"choices": [again], "usage": USAGE}, refusal)
+    with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
+        for n in (1, 2):
+            models.client("king").ask([*FOREIGN, {"role": "user", "content": str(n)}], tools=TOOLS)
+    assert turns(fake_llm.requests[-1])[0]["reasoning_content"] == " "

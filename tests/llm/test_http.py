@@ -303,6 +303,10 @@ REPLIES = {"OK": OK, "CUT": CUT, "HTML": HTML, "hang": HANG_IN_BODY, "flagged": 
            "limit": Status(429, {"error": {"message": "Rate limit reached: 3 / min. Visit "
                                            "https://example.com/account/billing to pay."}}),
            "no balance": Status(200, {"error": {"message": "Insufficient balance"}}),
+           "minimax": Status(200, {"choices": None, "base_resp": {
+               "status_code": 1008, "status_msg": "insufficient balance"}}),
+           "upstream": Status(200, {"error": {"message": "Provider returned error", "metadata": {
+               "raw": "insufficient_quota in billing.py"}}}),
            "slip": Status(400, {"error": {"message": "Failed to call a function. Please adjust "
                                           "your prompt.", "code": "tool_use_failed"}})}
 
@@ -326,8 +330,10 @@ no key was sent: set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env
 12 | | 2 x OK      | 403 | 1 | 3 2 0 | HTTP 403;left 10
 12 | | 2 x OK      | spent | 1 | 3 2 0 | wants payment;billing details;left 10
 12 | | 2 x OK      | no balance | 1 | 3 2 0 | wants payment;Insufficient balance;left 10
-2  | retry_max = 3 | 2 x 524 | OK | 1 | 3 1 1 | gateway cuts long calls: set stream = true
+3  | retry_max = 3 | OK | 504 | 1 | 5 1 2 | gateway cuts long calls: set stream = true
 2  | | quota       | OK  | 0 | 3 2 0 | !wants payment
+12 | | 2 x OK      | minimax | 1 | 3 2 0 | wants payment;insufficient balance;left 10
+2  | retry_max = 1 | upstream | OK | 0 | 3 2 0 | !wants payment
 2  | | limit       | OK  | 0 | 3 2 0 | !wants payment
 2  | retry_max = 1 | slip | OK | 0 | 3 2 0 | !function
 6  | | 4 x flagged | OK  | 1 | 6 2 4 | flagged it;violence;!{ALIKE}

@@ -88,11 +88,17 @@ def test_cases_see_one_time_and_compare_objects_as_tests_do(tmp_path):
 import enum
 from collections import OrderedDict
 class Day(str, enum.Enum): MON = "Mon"
+class Metres(float):
+    __eq__, __hash__, __repr__ = (lambda *_: False), float.__hash__, (lambda _: "1.5 m")
+class Lazy:
+    __class__, __repr__ = property(lambda _: str), (lambda _: "lazy")
 """)
     expected = {"day()": "'2027-01-15'", "year()": "4054", "time.time_ns() % 10**9": "0",
                 "datetime.datetime.now(datetime.timezone.utc).hour": "8",
                 "datetime.datetime.utcnow().hour": "8", "OrderedDict(a=1)": "{'a': 1}",
-                "Day.MON": "'Mon'", "True": "True", "refuse(3)": "ValueError: too deep: 3"}
+                "Day.MON": "'Mon'", "Metres(1.5)": "1.5 m", "Lazy()": "lazy",
+                "time.clock_gettime(time.CLOCK_REALTIME)": "1800000000.0",
+                "True": "True", "refuse(3)": "ValueError: too deep: 3"}
     jobs = [ReplayJob(["from heron import *"], one) for one in expected]
     found = replayed(source, tmp_path / "place", jobs, now=replayed_scripts.NOW)
     assert {one.last: one.shown for one in found} == expected

@@ -125,7 +125,12 @@ def set_clock(seconds):
     real = dict(vars(time))
     shifted = {
         "time": seconds, "time_ns": lambda: int(seconds() * 10 ** 9),
-        "strftime": lambda form, *at: real["strftime"](form, *(at or [time.localtime()]))}
+        "strftime": lambda form, *at: real["strftime"](form, *(at or [time.localtime()])),
+        "asctime": lambda *at: real["asctime"](*(at or [time.localtime()])),
+        "clock_gettime": lambda clock: (seconds() if clock == time.CLOCK_REALTIME
+                                        else real["clock_gettime"](clock)),
+        "clock_gettime_ns": lambda clock: (int(seconds() * 10 ** 9) if clock == time.CLOCK_REALTIME
+                                           else real["clock_gettime_ns"](clock))}
     for name in ("localtime", "gmtime", "ctime"):
         shifted[name] = lambda at=None, name=name: real[name](time.time() if at is None else at)
     for name, function in shifted.items():
@@ -252,9 +257,11 @@ def outcome_of(lines, last, observe, given):
 
 def shown(value, is_case):
     """Return the repr of a value. For a case, use the repr of the built-in class for an object of a
-    derived class, since both may be equal."""
+    derived class that is compared in the same way, since both may be equal."""
+    type_ = type(value)
     for kind in (dict, list, tuple, str, int, float):
-        if is_case and isinstance(value, kind) and not isinstance(value, bool):
+        if is_case and type_ is not bool and issubclass(type_, kind) and (
+                type_.__eq__ is kind.__eq__ or type_.__module__ == "collections"):
             return kind.__repr__(value)
     return repr(value)
 
