@@ -567,7 +567,8 @@ def _without_parts(reply: Reply, request: _Request, parts: Parts) -> Reply:
     calls = [dict(call) for call in reply.tool_calls]
     for call in calls:
         belongs = reply.reasoning, call.pop("extra_content", {})
-        if b'"id":%b' % orjson.dumps(call["id"]) not in request.data:
+        known = f'"id":{json.dumps(call["id"], ensure_ascii=False)}'
+        if known.encode(errors="replace") not in request.data:
             parts[call["id"]] = belongs
     return replace(reply, tool_calls=calls)
 

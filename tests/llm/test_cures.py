@@ -145,7 +145,9 @@ def test_thinking_with_half_a_character_goes_back(tmp_path, fake_llm):
         client = models.client("king")
         reply = client.ask(FOREIGN, tools=TOOLS)
         client.ask([*FOREIGN, asks(*reply.tool_calls)], tools=TOOLS)
-    assert turns(fake_llm.requests[-1])[-1]["reasoning_content"] == "why \ud83d"
+        fake_llm.script({"choices": [{"message": calls(id="\ud83d", command="ls")}]})
+        assert client.ask([{"role": "user", "content": "an odd id"}]).tool_calls
+    assert turns(fake_llm.requests[-2])[-1]["reasoning_content"] == "why \ud83d"
 
 
 def test_an_id_that_the_history_has_tells_no_call(tmp_path, fake_llm):
