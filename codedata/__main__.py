@@ -20,7 +20,7 @@ from codedata.run import cli
 from codedata.terminal import HOME, command, runnable, say
 from codedata.texts import did_you_mean
 
-# tells a shell tool which Python runs scripts, and how its messages spell `codedata`
+# passes a shell tool the Python that runs scripts, and the command that its messages show
 RUN = 'export CODEDATA_PYTHON="$0" CODEDATA="$1"; shift; exec "$@"'
 
 
@@ -67,7 +67,8 @@ def list_words(programs: dict[str, tuple], word: str) -> int:
 
 
 def line_of(path: Path) -> str:
-    """Return a program's purpose: the first sentence of its docstring or header comment."""
+    """Return a program's purpose: the start of its docstring or header comment, up to a full stop,
+    colon or semicolon."""
     text = path.read_text(encoding="utf-8").partition("\n")[2].lstrip('#" ').replace("\n# ", " ")
     return re.split(r"[.:;]\s", text)[0].replace("\n", " ")
 

@@ -1,4 +1,4 @@
-"""Run a task for its checks: grade its gold, its unchanged image, and the scripts of checks.
+"""Grade a task for its audit: the gold, the unchanged image, and the checks' variants and scripts.
 
 The task's own verifier grades all of them, in fresh containers without network.
 """
@@ -22,7 +22,7 @@ from codedata.tasks.screen.screening import Screener
 from codedata.texts import text_of
 
 GOLD_GETS = "its gold gets"
-MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # limit of a try: seconds, or times the gold's seconds if more
+MIN_LIMIT_S, GOLD_TIMES = 15.0, 4   # a try's limit: 4 times the gold's seconds, but at least 15
 
 
 @dataclass
@@ -38,10 +38,11 @@ class CheckResult:
 
 @dataclass
 class Groups:
-    """Hold the groups of tasks that passed a check when one of their tasks ran it."""
+    """Hold the groups of tasks that passed the shared cheats: one task of a group tries them, and
+    the others skip them if none works."""
 
     passed: set[str] = field(default_factory=set)
-    locks: defaultdict[str, threading.Lock] = field(   # only one task of a group runs the check
+    locks: defaultdict[str, threading.Lock] = field(   # others wait while one task tries them
         default_factory=partial(defaultdict, threading.Lock))
 
 
@@ -56,9 +57,9 @@ class Audited:
     task: RivalledTask
     host: SandboxFactory
     label: str
-    screener: Screener | None = None    # judges changes of its solved source, if this is known
+    screener: Screener | None = None    # judges variants of the solved source; None: see warm.py
     survivors: list[Object] | None = None   # the tries of `strength`; None before it has run
-    groups: Groups = field(default_factory=Groups)   # the same for all tasks of a run
+    groups: Groups = field(default_factory=Groups)   # shared by all tasks of a run
     failed_once: set[str] = field(default_factory=set)    # weighted tests that failed in some run
     not_built: ItemFailed | None = None
 
@@ -81,7 +82,8 @@ class Audited:
 
     @cached_property
     def idle_reward(self) -> float:
-        """Return the total weight of the regression tests: the most that doing nothing may earn."""
+        """Return the reward that a task may give for no work: for a datapoint whose unchanged image
+        passes only regression tests, the image's reward, up to MAX_KEPT; else 0."""
         passed = self.untouched.passed() if self.task.kind == DATAPOINT else ()
         is_so = passed and all(name.startswith(KEPT) for name in passed)
         return min(MAX_KEPT, self.untouched.reward) if is_so else 0.0

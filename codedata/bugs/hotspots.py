@@ -32,7 +32,7 @@ class CodeMap:
         self._used = used
         self._coverage = coverage
         self._masks = tests_by_function(coverage) if coverage else {}
-        self._edges = sorted(analysis.edges, key=lambda edge: (   # certain ones first
+        self._edges = sorted(analysis.edges, key=lambda edge: (   # certain edges first
             edge["certainty"] != "resolved", -(edge["n_tests"] or 0)))
         self._scores = {one["id"]: one["score"] for one in analysis.hotspots}
         ranked = sorted(self._scores, key=lambda id: -self._scores[id] * weights.get(id, 1))
@@ -47,8 +47,8 @@ class CodeMap:
 
         page: from 1
         file: only functions of this file, or of files whose path begins with this
-        min_tests: only functions that at least so many tests reach
-        max_share: only functions that at most this share of the tests reach: 0.1 is a tenth
+        min_tests: only functions reached by at least this many tests
+        max_share: only functions reached by at most this share of the tests, such as 0.1
         """
         place = file.removeprefix("./")
         ids = [id for id in self._ranks if id.startswith(place)
@@ -62,7 +62,7 @@ class CodeMap:
         that ran it, if that was measured; tests that run the fewest functions come first. Certain
         (resolved) calls come before guessed ones.
 
-        name: its id as get_hotspots lists it, or its name, with the class or without
+        name: the id that get_hotspots lists, or the name, with the class or without
         """
         ids = [name] if name in self._entities else [
             id for id, entity in self._entities.items()

@@ -1,7 +1,7 @@
-"""Write where and how bugs are put into a repository: the step `register` of bug_inject.py scale.
+"""Write the bug config of each repository: the step `register` of bug_inject.py scale.
 
-A user may edit a config, and the edited config is kept. It selects the files that the operators may
-change. The lines that each test runs are in coverage/, the commands that run the tests in env/.
+A config selects the files that operators may change, and sets limits. A user may edit it; the edits
+are kept. The lines that each test runs are in coverage/, the commands that run the tests in env/.
 """
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 to an instruction.
 
 The languages' grammars find them in patches; without a grammar, a pattern finds literals. Not
-promised: that a name in a string is found, or that a told name is enough to pass its tests.
+promised: that names in strings are found, or that knowing the names is enough to pass the tests.
 """
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ if TYPE_CHECKING:
 
 MAX_LINES = 20_000     # lines to read of each patch
 MAX_SHOWN = 160        # characters of a literal or a use; longer ones are not shown
-# any three consecutive words of a line; two may be equal by chance
+# captures every three consecutive words of a line, since two may be equal by chance
 WORDING = re.compile(r"(?<!\S)[^\w\s]*(?=(\w\S* \S+ \S*\w))")
-# between two lines' literals that the language joins: "a " "b" or "a " + "b"
+# matches the gap between two lines' literals that form one string: "a " "b" or "a " + "b"
 JOINED = re.compile(r"""(["'`])(?:[ \t]*\+)?[ \t]*\n(?:\s*\+)?[ \t]*[fbru]{0,2}\1""")
-# for languages without a grammar; an apostrophe in a word begins no literal
+# captures the text of a literal; an apostrophe in a word begins no literal
 LITERAL = re.compile(r'''"((?:[^"\\\n]|\\.)*)"|`([^`]*)`|(?<!\w)'((?:[^'\\\n]|\\.)*)'(?!\w)''')
-WHOLE = re.compile(r"\S*\w{3}\S*(?: \S+)*")   # a literal that both have
-# a place in a format that values fill: of %, str.format, an f-string or a template
+# only such literals count as shared: single spaces, 3 letters or digits in the first word
+WHOLE = re.compile(r"\S*\w{3}\S*(?: \S+)*")
+# matches a placeholder of %, str.format, an f-string or a template
 SLOT = re.compile(r"%(?:\(\w+\))?[-+.\d]*[sdrifgx]|\$?\{[^{}]*\}")
-# nodes of code that uses a name, up to the whole that is shown
+# to show a use, climb from the name through PARTS, up to a node in WHOLES
 WHOLES = ("call", "call_expression", "import_from_statement")
 PARTS = (*WHOLES, "attribute", "member_expression", "selector_expression", "keyword_argument",
          "argument_list", "arguments", "dotted_name", "aliased_import")
@@ -49,9 +50,9 @@ TITLE = "The tests use these names and texts, which the code does not have yet:"
 
 
 def names_brought(gold: str, tests: str) -> set[str]:
-    """Return the names that the test patch uses but does not define, and that the gold patch
-    defines or gives to a new file; plus literals that both have, wording common to the literals of
-    both, and literals that fill a new format. Some may also be in the base: see lacking()."""
+    """Return names that the test patch uses but does not define, and that the gold patch defines or
+    has as the name of a new file. Add literals and runs of three words that both have, and test
+    literals that fit a new format of the gold patch. Some may be in the base: see lacking()."""
     of_gold, of_tests = map(_names_in, (gold, tests))
     texts = [one["text"] - one["own"] for one in (of_gold, of_tests)]
     said, wanted = ({*WORDING.findall("\n".join(one))} for one in texts)
@@ -68,8 +69,8 @@ def lacking(names: Iterable[str], files: Iterable[SourceFile]) -> list[str]:
 
 
 def with_demands(text: str, names: Iterable[str], tests: Mapping[str, bytes]) -> str:
-    """Return a text, followed by the shortest import and the shortest other use of those `names`
-    (as of lacking()) in the test files that it lacks."""
+    """Return a text with a list of the `names` (from lacking()) that it does not mention. Show each
+    name by its shortest import and its shortest other use in the test files."""
     said, lines = squeezed(text), []
     longest_first = sorted({*_uses_in(tests)}, key=lambda use: (-len(use[1]), use))
     for name in names:
@@ -82,8 +83,8 @@ def with_demands(text: str, names: Iterable[str], tests: Mapping[str, bytes]) ->
 
 
 def _filled(texts: Iterable[str], gold: str) -> Iterator[str]:
-    """Yield, for each format of two words or more that a patch adds or changes, the shortest text
-    that may come of it."""
+    """Yield, for each format of two words or more that a patch adds or changes, the shortest of
+    `texts` that fits it."""
     old, new = set(), set()
     for hunk in hunks_of(gold, "", MAX_LINES):
         old.update(*LITERAL.findall(_code(hunk.old)))
@@ -95,8 +96,8 @@ def _filled(texts: Iterable[str], gold: str) -> Iterator[str]:
 
 
 def _uses_in(tests: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
-    """Yield (name, the import, call or attributes that use it, without literals) and (literal, the
-    literal in quotes) of test files."""
+    """Yield pairs from test files: (name, the code that uses it, with literals as …) and (literal,
+    the literal in quotes)."""
     for path, text in tests.items():
         nodes = _captured(path, language_of(path), text)
         for node in {*nodes.get("text", ())} - {*nodes.get("own", ())}:   # no docstrings
@@ -134,10 +135,10 @@ def _names_in(patch: str) -> dict[str, set[str]]:
         if not hunk.old:
             names["file"].add(PurePosixPath(hunk.path).stem)
         known = language_of(hunk.path)
-        language = known or "python"   # other texts may have examples for doctest
+        language = known or "python"   # other texts may have doctest examples
         if not (is_document(hunk.path) or (LANGUAGES[language].get("names") and known)):
             names["text"] |= {*chain(*LITERAL.findall(_code(hunk.new)))}
-        # also parse only the added lines: a cut statement above them may hide definitions
+        # also parse only the added lines: a hunk that begins inside a statement hides definitions
         for new in (hunk.new, hunk.added):
             lines = new if known else [line.lstrip()[4:] for line in new
                                        if line.lstrip().startswith((">>> ", "... "))]

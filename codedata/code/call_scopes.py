@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 60        # levels of nested nodes
 MAX_BOUND = 60        # expressions to keep for one variable
 TABLES = toml_of(__package__, "calls_python.toml")
-STRING = re.compile(r"""\w*["']+([A-Za-z_]\w*)["']+""")   # a string that contains a name
+STRING = re.compile(r"""\w*["']+([A-Za-z_]\w*)["']+""")   # a string that is a name
 
 Value = tuple[str, object]   # a kind (see call_values.py), and an object of that kind
 
@@ -43,8 +43,8 @@ class Scope:
     """Hold the scope of a module, a class or a function. A lambda is a function, too."""
 
     kind: str                # module | class | function
-    id: str                  # id of its entity; "" for a lambda
-    owner: str               # id of the caller in its calls; for a class or lambda, the outer one's
+    id: str                  # id of the entity; "" for a lambda
+    owner: str               # caller in this scope's calls; a class or lambda has its parent's
     path: str
     parent: Scope | None
     names: dict[str, list[Expr]] = field(default_factory=dict)   # variables and attributes; "*":
@@ -211,13 +211,13 @@ class FileReader:
         return self.unknown
 
     def condition(self, node: Node) -> Expr:
-        """Read an `if`; skip `if __name__ == "__main__"`, whose code is never called."""
+        """Read an `if`; skip `if __name__ == "__main__"`, whose body runs only in a script."""
         if not self.word(node.child_by_field_name("condition")).startswith("__name__ =="):
             self.read_in(node)
         return self.unknown
 
     def result(self, node: Node) -> Expr:
-        """Read a return or a yield. A generator returns the values that it yields."""
+        """Read a return or a yield. Yielded values count as returned."""
         self.scope.returns += self.read_in(node)
         return self.unknown
 

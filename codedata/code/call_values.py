@@ -35,16 +35,17 @@ BUILT_IN = frozenset(dir(builtins))
 # methods of Python's own types: their names do not identify a class
 COMMON_METHODS = frozenset(name for kind in (str, bytes, list, dict, set, int, type(sys.stdout))
                            for name in dir(kind))
-# built-in functions that take functions without calling them
+# functions that do not call their arguments: most built-ins, and two of functools
 KEEPS = BUILT_IN - {"map", "filter", "sorted", "min", "max"} | {
     "functools.wraps", "functools.update_wrapper"}
-# built-in functions whose results have the values of their first argument
+# built-in functions whose results have the values of their first argument; a list has the values
+# of its entries
 HANDS_ON = {"iter", "list", "max", "min", "next", "reversed", "set", "sorted", "tuple"}
 CALLABLE = ("function", "method", "override", "static", "classmethod", "guess")
 
 
 class Resolver:
-    """Find the values of all scopes, round by round."""
+    """Find the values of all expressions, round by round."""
 
     def __init__(self, scopes: list[Scope]) -> None:
         self.scopes = scopes
@@ -57,7 +58,7 @@ class Resolver:
         for place, module in sorted(self.modules.items()):
             parts = place.split("/")
             for i in range(len(parts)):
-                if "/".join(parts[:i]) not in self.modules:      # not a folder of a package
+                if "/".join(parts[:i]) not in self.modules:      # skip suffixes inside a package
                     self.by_end.setdefault("/".join(parts[i:]), module)
         self.by_name: dict[str, list[Scope]] = {}     # {name: methods}
         for scope in scopes:
@@ -258,7 +259,7 @@ class Resolver:
             return self.external(at, expr)
         return ()
 
-    # what Python ships
+    # functions outside of the repository
 
     def external(self, name: str, expr: Expr) -> Values:
         """Return the known results of calling an external function."""

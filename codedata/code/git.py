@@ -1,5 +1,5 @@
 """Run this machine's git on untrusted folders and patches, without settings of the system or the
-user. Of an untrusted clone, it reads only own_repository()."""
+user. Git reads an untrusted clone only through own_repository()."""
 from __future__ import annotations
 
 import errno
@@ -25,17 +25,17 @@ GIT_S = 600                # seconds for one command
 MAX_BYTES = 1_000_000      # size of a HEAD or config file
 MAX_REFS_BYTES = 200_000_000   # size of packed-refs, which git reads whole
 MAX_OUTPUT = 200_000_000   # bytes that a command may print
-MAX_MEMORY = 2_000_000_000   # bytes without mapped files; also bounds the names in a tree
-MAX_CPU_S = 1_200          # for all threads of a process, even if it outlives its parent
+MAX_MEMORY = 2_000_000_000   # bytes, without mapped files; also limits the file names in a tree
+MAX_CPU_S = 1_200          # seconds for all threads of a process, even if it outlives its parent
 # starts git with limits, through a shell, since a preexec function may hang with other threads
 LIMITED = ("sh", "-c", f'ulimit -d {MAX_MEMORY // 1024}; ulimit -t {MAX_CPU_S}; exec "$@"', "sh")
-HISTORY = ("objects", "refs", "packed-refs", "shallow")   # in .git, in addition to HEAD
+HISTORY = ("objects", "refs", "packed-refs", "shallow")   # linked by own_repository()
 ALTERNATES = ("/objects/info/alternates", "/objects/info/http-alternates")
 # GIT_NO_REPLACE_OBJECTS: replace refs would substitute other objects.
 GIT = {"GIT_DIR": ".git", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
        "GIT_ATTR_NOSYSTEM": "1", "GIT_NO_REPLACE_OBJECTS": "1",
        "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOC_LIMIT": "1g"}
-COMMIT = re.compile(r"HEAD|[0-9a-f]{7,64}")   # excludes options of git
+COMMIT = re.compile(r"HEAD|[0-9a-f]{7,64}")   # matches no option of git
 
 
 def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
@@ -51,8 +51,8 @@ def run_git(folder: str | Path, *words: str, stdin: str = "") -> str:
 @contextmanager
 def own_repository(clone: Path) -> Iterator[Path]:
     """Yield a repository with a clone's objects, refs and HEAD, but without its settings, hooks and
-    attributes; the clone's `config` lies next to .git. Raise UnsafeArchive if the folder is not a
-    clone, or if git would follow a link in it or wait."""
+    attributes; a copy of the clone's `config` is next to .git. Raise UnsafeArchive if the folder is
+    not a clone, or if _refuse_links() refuses it."""
     history = clone / ".git" if os.path.lexists(clone / ".git") else clone
     with temporary_folder() as folder:
         own = folder / ".git"
@@ -69,8 +69,8 @@ def own_repository(clone: Path) -> Iterator[Path]:
 
 
 def _refuse_links(history: Path) -> None:
-    """Raise UnsafeArchive if, in a history, git would follow a link or alternates, wait for a FIFO,
-    or exceed a bound."""
+    """Raise UnsafeArchive if the git directory `history` has a link, alternates or a FIFO, or if a
+    file outside of objects/ is larger than MAX_REFS_BYTES."""
     if history.is_symlink():
         raise UnsafeArchive(f"git would follow {history}")
     left = [str(history / name) for name in ("HEAD", "config", *HISTORY)
