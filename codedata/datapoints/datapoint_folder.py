@@ -33,7 +33,7 @@ from codedata.tasks.folder.task_folder import (
 from codedata.tasks.folder.tests_folder import weighted_tests
 
 DP = "dp"                  # the directory of datapoints in review or cancelled
-SEEDS, IDEAS, DRAFTS = "_seeds", "_ideas", "_drafts"   # below dp/
+SEEDS, IDEAS, DRAFTS = "_seeds", "_ideas", "_drafts"   # folders in dp/
 TRAJECTORIES = f"{DP}/_trajectories"   # trajectories of agents, by task and attempt number
 TESTS = "test_outputs.py"
 PARTS = {"prompt": "instruction.md", "dockerfile": f"environment/{DOCKERFILE}",
@@ -89,14 +89,15 @@ def folder_of(task: Task) -> Path:
 
 
 def folders_in_dp(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of dp/. Add an error to `broken` for each entry that is no datapoint."""
+    """Return the folders of dp/. Add an error to `broken` for each link, .json file and refused
+    name."""
     dp = Path(root, DP)
     return [dp / name for name, _ in list_folders(dp, broken)] if dp.is_dir() else []
 
 
 def folders_in_tasks(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of the datapoints in task/. Add an error to `broken` for each folder whose
-    kind cannot be read."""
+    """Return the folders of the datapoints in task/. Add an error to `broken` for each link, .json
+    file and refused name, and for each folder whose kind cannot be read."""
     tasks = Store(root, Task, kind=DATAPOINT).open()
     broken += tasks.broken
     return [tasks.path(name) for name in tasks.names()]
@@ -117,7 +118,7 @@ def read_all(folders: Iterable[Path], broken: list[BrokenRecord]) -> Iterator[Ta
 
 
 def readable(root: Path) -> Iterator[Task]:
-    """Yield the readable datapoints of a root; `validate` names the others."""
+    """Yield the readable datapoints of a root; `build_dp.py validate` reports the others."""
     return read_all(folders_in(root, []), [])
 
 
@@ -158,7 +159,7 @@ def content_digest(task: Task) -> str:
 class DatapointLabels:
     """Hold the labels of a datapoint in task.toml, which are not part of its content."""
 
-    status: str              # in_review | returned | cancelled | approved (no status, but a proof)
+    status: str              # in_review | returned | cancelled | approved (no status, but proven)
     category: str            # one of profiles.toml; "" until it is reviewed
     tags: list[str]          # 1 to 3 of taxonomy.toml; [] until it is reviewed
     difficulty: str          # easy | medium | hard | extremely_hard
@@ -221,7 +222,7 @@ def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
 
 
 def weights_in(task: Task) -> dict[str, Decimal]:
-    """Return weights_of() a datapoint's tests/config.json."""
+    """Return {test: weight} from a datapoint's tests/config.json, by weights_of()."""
     return weights_of(text_in(task.tests, CONFIG), "weights")
 
 

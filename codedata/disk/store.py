@@ -37,7 +37,7 @@ from codedata.terminal import say
 from codedata.texts import natural, safe_name
 
 Readers = dict[str, Callable[[], Any]]   # {item of a Derived: function that returns its record}
-# names of field types: a score whose null is a value, and files
+# types of fields: NULLABLE is a score whose null is a result, FILES are files
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")
 fields = lru_cache(dataclasses.fields)   # cache it: each call of the original builds a new tuple
 
@@ -87,7 +87,7 @@ class Listing(StaysInDriver):
         self.cls = cls
         self.kind = kind
         self.places = getattr(cls, "places", None)   # set if items are folders: a path per field
-        self.is_shared = getattr(cls, "is_shared", False)   # whether several scripts write to it
+        self.is_shared = getattr(cls, "is_shared", False)   # whether several scripts write items
         self.suffix = "" if self.places else ".json"
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
@@ -311,8 +311,8 @@ class Store(Listing):
         return to_json(data | added)
 
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
-        """Return {field: digest} of fields outside `owned` that differ from the ledger. The digest
-        of a field that is gone is ""."""
+        """Return {field: digest} of fields outside `owned` that differ from the ledger, and of all
+        fields that are gone, whose digest is ""."""
         known = self.ledger.known.get(name)
         then = known.digests if known else {}
         others = {*then, *digests} - {*owned} | then.keys() - digests.keys()
@@ -395,7 +395,7 @@ class Derived(StaysInDriver):
         self.ledger = self._store.ledger if self._store else Ledger()
         self._reads = self.source() if callable(self.source) else {
             item: partial(self._store.read, item) for item in self._store.names()}
-        # do not cache with `names_of`: items may then change during the run
+        # with `names_of`, items may change during the run, so do not cache their records
         self._made = self._read if self.names_of else lru_cache(self.KEPT_ITEMS)(self._read)
         items: dict[str, str] = {}   # {name of a record: its item}
         facts: dict[str, Any] = {}
@@ -428,7 +428,7 @@ class Derived(StaysInDriver):
         return name in self._index
 
     def covers(self, name: str) -> bool:
-        """Return whether `name` is a record, or may belong to an item that cannot be read."""
+        """Return whether `name` is a record, `keeps` accepts it, or a broken item may have it."""
         return name in self._index or self.keeps(name) or any(
             not item or f"{name}.".startswith(f"{item}.") for item in self.unread)
 
@@ -440,7 +440,7 @@ class Derived(StaysInDriver):
         return facts or self.facts_of(self.read(name))
 
     def as_left(self, name: str) -> bool:
-        """Return whether the digests of a record are known without making it."""
+        """Return whether open() made the record and keeps its digests."""
         return self._index[name][1] is not None
 
     def read(self, name: str):
@@ -474,7 +474,7 @@ def known(view: Derived | Store, name: str) -> Any:
 def known_in(root: Path, cls: type, name: str) -> Any:
     """Return a record of a root; None if it is missing or broken."""
     with suppress(BrokenRecord):
-        return Store(root, cls).read(name)   # not opened: do not list the directory
+        return Store(root, cls).read(name)   # do not open() it, which would list the directory
     return None
 
 
@@ -496,7 +496,7 @@ class Lists(Listing):
         self._entries: dict[str, dict[str, FileState]] = {}   # {stem: {name: digests}}
         self._broken_names: set[str] = set()
         self.broken_stems: set[str] = set()
-        # later readers drop the errors, which open() has already reported
+        # drop the errors here, since open() has already reported them
         self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
     def open(self) -> Lists:

@@ -1,5 +1,5 @@
 """Ask a panel of judges which of two answers is the better next turn. Each judge is asked in both
-orders of the answers; with another [judge] order, only in that order.
+orders of the answers or, if [judge] order is "king_first", only with the challenger second.
 
 Score.judges has one entry per judge and order:
 
@@ -63,20 +63,20 @@ UNREAD = ("the reply has no object of its own that gives all five metrics (if it
 ATTEMPTS = 2           # requests per verdict, until one can be parsed
 COOL_DOWN_S = 60.0    # seconds before an endpoint that is down is tried again
 SCHEMA = json.loads(packaged_text("verdict.json"))
-# the last three are present only if they differ from their default
+# keys of `usage`; the last three are present only if they differ from their default
 USAGE = ("tokens_in", "tokens_out", "cost_usd", "tries", "timeouts", "throttled")
 SCORES = {"king": Score, "reference": ReferenceScore}   # the record class for each [duel] mode
 SIDES = {"king": "king", "reference": "assistant"}      # the Answer field of the challenger's rival
 MODEL = re.compile(r"\bmodel[ _]?([12])\b", re.IGNORECASE)
 SAME = "both change the same"
-FEW_TURNS = 20         # with fewer answered turns, the leak judges see every king: a share of the
-                       # kings could be none
+FEW_TURNS = 20         # with fewer answered turns, the leak judges check every king's turn:
+                       # king_share of them could be none
 ALL_DOWN = "Wait and run again, or take the judge out of [judge] models: that costs nothing."
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Hold the judges of a duel, the challenger's rival, and the orders."""
+    """Hold the judges of a duel, the challenger's rival, and the order of the answers."""
 
     models: dict[str, str]   # {judge: its model}
     order: str               # [judge] order
@@ -114,8 +114,8 @@ def decided_panel(duel: Duel) -> Panel:
 
 
 def records_of(mode: str, how: str, usual: str) -> tuple[type, type]:
-    """Return the classes of the answers and scores for a challenger variant `how`. The `usual`
-    variant has Answer and the score class of `mode`, [duel] mode."""
+    """Return the classes of the answers and scores for a challenger variant `how`: if it is the
+    `usual` one, Answer and the score class of the [duel] `mode`, else variants of both."""
     if how == usual:
         return Answer, SCORES[mode]
     return variant(Answer, how), variant(SCORES[mode], how)
@@ -127,8 +127,8 @@ def judging_of(settings: Settings, models: Models, refresh: bool, how: str) -> J
     root, mode, clients = settings.root, settings.duel.mode, models.judges()
     answers, scores = records_of(mode, how, settings.challenger.how)
     leaks = LeakJudges()
-    # a duel against the reference yields no training turns, and a chosen answer was written blind:
-    # if it matches the pull request by memory or luck, leaked_facts.py finds that
+    # ask no leak judge in a duel against the reference, which yields no training turns, or about
+    # chosen answers, which were written blind: leaked_facts.py finds matches by memory or luck
     if mode == "king" and how != "chosen":
         share = settings.leak.king_share if answers is Answer else 0.0
         answered = (path for directory in shards_of(root / Answer.directory)
@@ -146,9 +146,9 @@ class Judging:
 
     root: Path
     panel: Panel
-    answers: type = Answer             # the classes of the records
-    scores: type = Score
-    pairs: Derived | None = None       # instead of answers, to check the judges
+    answers: type = Answer             # the class of the answers
+    scores: type = Score               # the class of the scores
+    pairs: Derived | None = None       # judged instead of answers, to check the judges
     clients: Sequence[Client] = ()     # one per judge; () asks no judge
     leaks: LeakJudges = field(default_factory=LeakJudges)   # by default no leak judge
     refresh: bool = False              # request verdicts made with other settings again
@@ -163,7 +163,7 @@ class Judging:
         self._not_refreshed: dict[str, str] = {}
 
     def _doubts(self) -> list[str]:
-        """Return lines of doubt about the judges to ask, also from the previous duel's outcome."""
+        """Return warnings: judges of a side's model family, and doubts about the previous duel."""
         for_leaks = {f"{name} for leaks": client.spec.model
                      for name, client in self.leaks.clients.items()}
         lines = self_judging(find_related(self.root, self.panel.models | for_leaks))
@@ -285,7 +285,8 @@ class Judging:
                         other.cool_down(COOL_DOWN_S, entry["error"])
                 if all(asked.is_cooling_down for asked in clients):
                     raise
-            if not has_reply(entry) and _is_final(entries.get(_part(entry))):   # the old one counts
+            # without a new reply, keep a final old entry
+            if not has_reply(entry) and _is_final(entries.get(_part(entry))):
                 self._not_refreshed[name] = f"{entry['judge']} ({entry['order']}): {entry['error']}"
             else:
                 entries[_part(entry)] = entry

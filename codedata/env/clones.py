@@ -30,7 +30,7 @@ SOURCES = "_sources"
 SECRET = re.compile(r"(https?://)[^/\s'\"]*@|:[^/\s:'\"]*(@)")
 # seconds for git to fetch, to check out, to query
 FETCH_S, CHECKOUT_S, LOOK_S = 3600.0, 600.0, 30.0
-# limits of a repository
+# limits of one commit's files
 TREE = Bounds(max_bytes=5_000_000_000, max_files=200_000, max_depth=100, max_seconds=FETCH_S)
 GIT_LINE = """
     env GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 GIT_ALLOC_LIMIT=1g git
@@ -39,7 +39,7 @@ GIT_LINE = """
     -c filter.lfs.required=false"""
 GIT = GIT_LINE.split()
 DEFAULT, BRANCHES = "origin/HEAD", "+refs/heads/*:refs/remotes/origin/*"
-_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)   # by clone
+_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)   # {clone: its lock}
 
 
 def without_secret(text: str) -> str:
@@ -50,8 +50,8 @@ def without_secret(text: str) -> str:
 @in_driver
 def cloned(origin: str, commit: str, root: Path) -> tuple[Path, str]:
     """Clone an address or folder below `root`, unless a clone exists, and fetch the commit if the
-    clone lacks it. Return (the clone, the commit's full id); without `commit`, the newest commit of
-    the default branch. Raise Trouble if git fails, BrokenRecord if the commit's files exceed TREE.
+    clone lacks it. Return (the clone, the commit's full id); without `commit`, the default branch's
+    last fetched commit. Raise Trouble if git fails, BrokenRecord if the commit's files exceed TREE.
     """
     place = clone_of(origin, root)
     with _locks[place]:
@@ -72,7 +72,8 @@ def cloned(origin: str, commit: str, root: Path) -> tuple[Path, str]:
 def clone_of(origin: str, root: Path) -> Path:
     """Return the folder of an address's clone, in env/_sources/ of a root."""
     address = without_secret(origin)
-    name = f"{parts_of(address)[-1]}-{digest(address)[:8]}"   # addresses may end alike
+    # add a digest, since addresses may end alike
+    name = f"{parts_of(address)[-1]}-{digest(address)[:8]}"
     return root / Environment.directory / SOURCES / name
 
 
@@ -96,7 +97,7 @@ def _clone(address: str, origin: str, to: Path, commit: str) -> None:
         git("clone", "--quiet", "--no-checkout", "--template=", "--", address, str(half),
             timeout_s=FETCH_S)
     except Trouble:
-        if address == origin:   # not a folder
+        if address == origin:   # the address is not a folder
             raise
         git("init", "--quiet", "--template=", str(half))
         git("fetch", "--quiet", "--depth=1", "--", address,
@@ -118,7 +119,7 @@ def checked_out(clone: Path, commit: str) -> Iterator[Path]:
     """Yield a temporary folder with the files of a commit of a clone. Raise ItemFailed if git
     refuses to write them."""
     with temporary_folder() as folder:
-        index = folder / "index"   # the clone's own index would be shared
+        index = folder / "index"   # other checkouts would share the clone's own index
         files = folder / "files"
         files.mkdir()
         try:
@@ -168,7 +169,7 @@ def git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s:
         done = subprocess.run([*LIMITED, GIT[0], *own_index, *GIT[1:], *words], cwd=cwd,
                               capture_output=True, text=True, errors="replace", timeout=timeout_s,
                               start_new_session=True)
-    except subprocess.TimeoutExpired:   # its message contains the address
+    except subprocess.TimeoutExpired:   # drop the error: its message contains the address
         raise ItemFailed(f"git {words[0]} took more than {timeout_s:g} s") from None
     except OSError as e:
         raise ItemFailed(f"git {words[0]}: {e}") from e

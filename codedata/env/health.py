@@ -41,8 +41,8 @@ def why_not_healthy(run: Run, test_s: float) -> Cause:
 
 def why_hollow(passed: list[str], broken: Run, is_built: bool = False) -> str:
     """Return why a test script does not test the source, or "". `passed` are the names of the cases
-    that passed before, `broken` is a run with a broken source. If the source is built, older
-    programs may survive the failed build and pass; then the exit code decides."""
+    that passed before, `broken` is a run with a broken source. If the source is built, tests may
+    pass with the programs of the previous build; then the exit code decides."""
     left = {case.name for case in broken.results if case.status == "passed"}
     lost = [name for name in passed if name not in left]
     if not lost and not broken.timed_out and not (is_built and broken.exit_code):

