@@ -6,7 +6,7 @@ state        done | failed | adopted (a user's record) | excluded | pruned (by -
              summed (see ledger_compact.py)
 read         digest of the fields that were read
 wrote        {field: digest} of this stage's fields
-found        {field: digest} of other stages' fields that a user has changed; "" for any removed field
+found        {field: digest} of other stages' fields that a user has changed; "": the field is gone
 size, mtime_ns                   of the record after the write
 settings     digest of model, prompts and the like
 calls        [{id, model, tokens_in, tokens_out, tokens_cached, cost_usd, seconds, …}]
