@@ -16,7 +16,7 @@ from codedata.texts import printable, storable, text_of
 
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
-ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # valid or not
+ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # valid action or not
 THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # a template may add the opening tag
 EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
 SHOWN_CHARS = 60            # characters shown of a call, or of an invalid argument or name

@@ -180,7 +180,7 @@ def stamp_of(item: Path) -> Stamp | None:
 def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
     """Yield (name, stamp) of each item of a directory whose items are folders.
 
-    Add an error to `broken` for a refused name, a link or a file.
+    Add an error to `broken` for a refused name, a link, a .json file, or endlessly nested folders.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
         is_folder = entry.is_dir(follow_symlinks=False)
@@ -345,7 +345,8 @@ def _part_bytes(suffix: str, value) -> bytes:
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Write files below a folder; files named *.sh become executable."""
+    """Write files below a folder. A Program, and content for a file *.sh, becomes executable; a
+    copied file keeps its mode."""
     for name, file in files.items():
         _write_file(inside(folder, name), file)   # check the name, which may be untrusted
 
