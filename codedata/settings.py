@@ -221,7 +221,7 @@ class SolveSettings(RoleSettings):
     command: str = ""                   # bash code that `--agent command` runs in the container
     network: bool = False               # let agents use the network
     max_steps: int = at_least(1, 100)   # replies of an attempt
-    until: tuple[int, ...] = ()         # [solved, failed]: enough attempts of both kinds end a task
+    until: tuple[int, ...] = ()         # [solved, failed]: no further attempt after so many of both
     agent_image: str = "codedata-mini-swe-agent:2.4.6"   # `--agent command` mounts its /opt/agent
 
     def __post_init__(self):

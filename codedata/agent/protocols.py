@@ -34,7 +34,7 @@ class Action:
     problem: str = ""        # why it cannot be carried out
 
     def __str__(self) -> str:
-        """Return the call as a short line of the terminal."""
+        """Return the call as a short line for the terminal."""
         return printable(" ".join(map(str, [self.tool, *self.arguments.values()])), SHOWN_CHARS)
 
 

@@ -206,8 +206,8 @@ def bash_texts(calls: Sequence[dict], history: Sequence[dict]) -> list[str]:
 
 
 def call_text(call: dict, history: Sequence[dict] = ()) -> str:
-    """Return a call as text: for a shell command a bash block, after a block with the other
-    arguments; for any other call a block with its arguments and, for an edit, the diff."""
+    """Return a call as text. A shell command becomes a bash block, after a block with the other
+    arguments. Any other call becomes a block with its arguments and, for an edit, the diff."""
     name, arguments = parts_of(call)
     effect = call_effect(call, history)
     if not effect or effect.does == "other":

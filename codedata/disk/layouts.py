@@ -267,7 +267,7 @@ def unwrapped(folder: Path) -> Path:
 
 
 def without_paths(files: Files) -> Files:
-    """Return the same files with their contents in place of paths."""
+    """Return the files with each path replaced by the file's content."""
     return {name: (Program if _may_run(file) else bytes)(content_of(file))
             for name, file in files.items()}
 
@@ -322,7 +322,7 @@ class FolderDraft:
 
 
 def _build(built: Path, place: Path, values: dict) -> None:
-    """Build an item's folder, starting from the present one if there is one."""
+    """Build an item's folder: write `values` into a copy of the present folder, or an empty one."""
     shutil.rmtree(built, ignore_errors=True)
     if place.exists():
         shutil.copytree(place, built, symlinks=True)

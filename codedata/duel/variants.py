@@ -166,9 +166,9 @@ class Challenger:
             pick, said = self._pick(order, runs, answer, commit)
             found.add(pick)
             picks.append(said)
-            if pick in ("", kings):   # a draw, whatever the other order would give
+            if pick in ("", kings):   # no blind answer is chosen, whatever the other order gives
                 break
-        current_reply_log().note(picks=picks)   # also for a draw, which has no record
+        current_reply_log().note(picks=picks)   # also if no blind answer is chosen
         pick, *others = found or texts
         if others:
             raise Excluded("in another order another blind answer was picked")
