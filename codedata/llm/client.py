@@ -492,7 +492,8 @@ class Models(StaysInDriver):
         return list(self._clients.values())
 
     def check(self, *others: Client) -> None:
-        """Raise Trouble before the first call if a key, endpoint, extra or price is missing."""
+        """Raise Trouble before the first call if a key, endpoint, extra or price is missing. With a
+        budget, add up the root's spending."""
         has_budget = self.money.budget_usd is not None
         for client in (*self._clients.values(), *others):
             spec = client.spec
