@@ -4,9 +4,9 @@ Flag > environment > .env > chain.toml > the default in settings.py. chain.toml 
 for in --root, then in the current folder; only the first is read. API keys come from the
 environment, .env or --llm-auth-token, not from chain.toml. An ApiKey is never printed.
 
-A root may be untrusted. So a key from the environment is not sent to an address, or through a proxy
-or CA bundle, that a file in the root names. There are three exceptions: the environment names the
-same address for this key, the file is given with --config, or the root is the scripts' folder.
+A root may be untrusted. So a key from the environment is not sent if a file in the root names the
+address, the proxy or the CA bundle. There are three exceptions: the environment names the same
+address for this key, the file is given with --config, or the root is the scripts' folder.
 """
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ BUILT_IN_ENDPOINTS = {
 }
 PRICE_LINE = ('Add under [prices] in chain.toml, in USD for a million tokens:  '
               '"{model}" = {{ in = 0.00, out = 0.00 }}')
-# {environment variable of a key: variable of the only address that it is for}
+# {variable of a key: variable of an address}: a file in the root may also name that address
 ADDRESS_OF = {"QIANFAN_BEARER_TOKEN": "LLM_BASE_URL", "OPENAI_API_KEY": "OPENAI_BASE_URL",
               "CHUTES_API_KEY": "CHUTES_BASE_URL"}
 OPENAI = re.compile(r"https://(?:\w+\.)?api\.openai\.com(?::443)?(?:/|$)")
 CHUTES = {"CHUTES_API_KEY", "CHUTES_BASE_URL"}   # setting either one selects that endpoint
-PAIRING = {"base_url", "base_url_env", "api_key_env"}   # pair a key with an address
+PAIRING = {"base_url", "base_url_env", "api_key_env"}   # choose an endpoint's address or key
 SCRIPTS = Path(__file__).resolve().parents[1]
 NO_URL = "-", ""   # (address, origin) of an unset address
 UNSET = None, "default"   # (value, origin) of a setting that no layer sets
@@ -451,7 +451,7 @@ FOR_PROGRAMS = re.compile(
 
 
 def quieten_ray() -> None:
-    """Make Ray send no statistics and print no messages of its own. Call this before importing it.
+    """Make Ray send no statistics and print no messages of its own. Call this before importing Ray.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")

@@ -88,8 +88,8 @@ _held: dict[int, StaysInDriver] = {}   # in the driver: the objects that have Re
 
 
 def hold(held_object: StaysInDriver) -> tuple[Callable, tuple]:
-    """Keep an object of the driver alive for workers. Return (function, arguments), as
-    __reduce__() does, which create its Remote in a worker."""
+    """Keep an object of the driver alive for workers. Return (function, arguments) that
+    create its Remote in a worker, as __reduce__() does."""
     number = id(held_object)   # unique while it is held
     _held[number] = held_object
     copies = {name: getattr(held_object, name) for name in held_object.copied}

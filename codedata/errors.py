@@ -13,7 +13,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_full_disk(error: Exception) -> bool:
-    """Return whether an error says that a disk is full. shutil.Error holds the texts of errors."""
+    """Return whether an error says that a disk is full. Search its text, too: a shutil.Error has
+    no errno."""
     return isinstance(error, OSError) and (
         error.errno in NO_ROOM or any(os.strerror(number) in str(error) for number in NO_ROOM))
 
@@ -38,7 +39,8 @@ class Trouble(Exception):
 
 
 class BrokenRecord(Trouble):
-    """Report a record on disk that cannot be read as its class. The run goes on with the others."""
+    """Report a record on disk that cannot be read as its class. The run goes on with other records.
+    """
 
 
 class ItemFailed(Trouble):

@@ -56,7 +56,7 @@ def result_problem(messages: Iterable[dict]) -> str | None:
 
 def by_calls(messages: Iterable[dict]) -> list[dict]:
     """Return the messages with each turn's tool results in the order of its calls, since many chat
-    templates show no ids to match them."""
+    templates do not show the ids that match results to calls."""
     found: list[dict] = []
     ids: list[str] = []   # the calls of the previous turn
     for is_result, group in groupby(messages, lambda message: message["role"] == "tool"):

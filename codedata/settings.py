@@ -12,7 +12,8 @@ from codedata.records import HOW, Attempt, Object, Task
 from codedata.texts import did_you_mean
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
-ATTEMPTS = Attempt.directory   # as [prompt] source: the root's attempts; `prs` is then its tasks
+# value of [prompt] source for the root's attempts; `prs` then defaults to the root's tasks
+ATTEMPTS = Attempt.directory
 BY_CODE = {"by_code": True}   # metadata of a field that chain.toml may not set
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
 # {role: further tries after a malformed reply}
@@ -23,12 +24,12 @@ THINKING_MAX_TOKENS = 4096
 JUDGE_TEMPERATURE = 0.0
 SCORE_MAX_TOKENS = 768   # for a verdict; models that think get THINKING_MAX_TOKENS
 LEAK_MAX_TOKENS = 4096   # minimum max_tokens of a leak judge
-# average length of a reply as a share of max_tokens; only THINKING_SHARE is not measured
+# average length of a reply as a share of max_tokens; all but THINKING_SHARE are measured
 # (docs/costs.md)
 TURN_SHARE, VERDICT_SHARE, LEAK_SHARE, THINKING_SHARE = 0.3, 0.12, 0.005, 0.37
 NOT_SENT = "none"         # value of a temperature that requests leave out
 USUAL_TEMPERATURE = 1.0   # the assumed temperature of a model if requests leave it out
-MAX_PATCH_CHARS = 50_000   # of a gold patch; a pull request with a longer one is oversized
+MAX_PATCH_CHARS = 50_000   # a pull request with a longer gold patch is oversized
 
 
 def at_least(low: float, default):
@@ -50,13 +51,15 @@ def between(low: float, high: float, default, without: tuple[float, ...] = ()):
 
 
 def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):
-    """Return a field of a section with a fixed choice of texts; `aliases` maps other spellings."""
+    """Return a field of a section with a fixed choice of texts; `aliases` maps further spellings to
+    choices."""
     choices = {name: name for name in (default, *others)}
     return field(default=default, metadata={"choices": {**choices, **(aliases or {})}})
 
 
 class ApiKey(str):
-    """Hold a key: a str whose repr() hides it. `withheld` says why an empty key was not sent."""
+    """Hold a key: a str whose repr() hides it. If the key is empty because it must not be sent,
+    `withheld` says why."""
 
     withheld = ""
 
@@ -77,7 +80,7 @@ class LLM:
     workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
-    max_429_total_s: float = at_least(0, 1800.0)     # the run stops after so long of only HTTP 429
+    max_429_total_s: float = at_least(0, 1800.0)     # time of only HTTP 429 after which a run stops
     call_timeout_s: float = at_least(0.001, 300.0)   # for one attempt, from start to last byte
     proxy: str = ""                     # for calls and downloads; HTTPS_PROXY is ignored
     ca_bundle: str = ""                 # PEM file of extra certificate authorities
@@ -91,7 +94,7 @@ class RoleSettings:
 
     endpoint: str | None = None
     model: str | None = None
-    extra_body: Object | None = None   # added to the endpoint's
+    extra_body: Object | None = None   # added to the endpoint's extra_body
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,8 @@ class RunSettings:
 class PrTasksSettings:
     """[pr_tasks]: which pull requests become tasks, and the writer of their instructions."""
 
-    writer: str = one_of("own", "llm")   # own: the pull request's text; llm: [issue] if unfit
+    # own: the pull request's text; llm: the model of [issue] checks it, and rewrites an unfit one
+    writer: str = one_of("own", "llm")
     github_url: str = "https://api.github.com"   # REST API that `github:` reads
 
 
@@ -205,7 +209,7 @@ class DpSettings:
 
     profile: str = one_of("backend", "general")   # profile of the tasks, in profiles.toml
     drafts: int = at_least(1, 5)        # drafts of tasks from each seed
-    lease_s: float = between(1, 100_000, 60.0)   # after it, a killed agent's task is free again
+    lease_s: float = between(1, 100_000, 60.0)   # a killed agent's task is free again after this
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,7 @@ class SolveSettings(RoleSettings):
     command: str = ""                   # bash code that `--agent command` runs in the container
     network: bool = False               # let agents use the network
     max_steps: int = at_least(1, 100)   # replies of an attempt
-    until: tuple[int, ...] = ()         # [solved, failed]: enough attempts of both kinds end a task
+    until: tuple[int, ...] = ()         # [solved, failed]: no further attempt after so many of both
     agent_image: str = "codedata-mini-swe-agent:2.4.6"   # `--agent command` mounts its /opt/agent
 
     def __post_init__(self):
@@ -244,7 +248,7 @@ class PromptSettings:
     hub_url: str = "https://huggingface.co"
 
     def __post_init__(self):
-        if self.source == ATTEMPTS:   # some of the root's tasks have no patch
+        if self.source == ATTEMPTS:   # some tasks have no patch, so no PR record
             object.__setattr__(self, "keep_unmatched", True)
             if self.prs == PromptSettings.prs:
                 object.__setattr__(self, "prs", Task.directory)
@@ -285,7 +289,8 @@ class DuelSettings:
     mode: str = one_of("king", "reference", aliases={"2": "king", "1": "reference"})
     win_margin: float = between(-100, 100, 2.0)   # minimum lead of the challenger, in points of 100
     gate_alpha: float = between(0, 1, 0.05, without=(0, 1))   # LCB: quantile of the resampled means
-    min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))   # turns with all verdicts
+    # minimum share of the turns on which every judge gave a verdict
+    min_valid_turn_frac: float = between(0, 1, 0.5, without=(0,))
     min_turns: int = at_least(1, 5)       # turns with a verdict; fewer prove nothing
     min_instances: int = at_least(1, 5)   # distinct instances among those turns
 

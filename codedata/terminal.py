@@ -104,7 +104,7 @@ def write_out() -> None:
 
 def _go_silent(stream: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream)   # the interpreter flushes it again at exit
+    os.dup2(nowhere, stream)   # the interpreter's flush at exit then does not fail
 
 
 def usd(cost: float) -> str:
@@ -114,7 +114,7 @@ def usd(cost: float) -> str:
 
 @dataclass
 class Spending:
-    """Add up calls and their costs. str() calls an unknown cost unknown, never 0."""
+    """Add up calls and their costs. str() never shows an unknown cost as 0."""
 
     n_calls: float = 0      # a fraction in some estimates
     n_unpriced: float = 0   # calls whose cost is unknown

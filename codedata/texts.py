@@ -169,7 +169,7 @@ def json_objects(text: str, decoder: json.JSONDecoder = _DECODER,
     `shown` text, ignoring whitespace and escapes. Stop after MAX_WORK decoded characters."""
     start, work, begin = len(text), 0, THINKING.match(text).end()
     shown = [*map(_unescaped, shown)]
-    search = sum(map(len, shown)) // 100   # work of one search: 1/100 of decoding, per character
+    search = sum(map(len, shown)) // 100   # searching a character is 1/100 of decoding one
     while work < MAX_WORK and (start := text.rfind("{", begin, start)) >= 0:
         if not _OPENING.match(text, start):
             continue

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from codedata.agent.tools import Failed, Stop
 from codedata.sandbox import OUTPUT_BYTES, Result, Sandbox
 
-# A command whose output begins with this line ends the run, but only if the command itself contains
-# the line: printing a file that begins with it does not.
+# A run ends if the output of a command begins with one of these lines and the command contains that
+# line. Printing a file that begins with the line does not end the run.
 SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"   # models were trained to print it
 GIVE_UP = "TASK_CANNOT_BE_COMPLETED"
 

@@ -16,7 +16,7 @@ from codedata.texts import printable, storable, text_of
 
 BLOCK = re.compile(r"^```bash[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 OPENING = re.compile(r"^```bash\b", re.MULTILINE)
-ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # valid or not
+ATTEMPT = re.compile(r"^```(?:bash|sh|shell)\b|<tool_call>", re.MULTILINE)   # valid action or not
 THINKING = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL)   # a template may add the opening tag
 EMPTY_REPLY = "(nothing)"   # endpoints refuse empty assistant messages
 SHOWN_CHARS = 60            # characters shown of a call, or of an invalid argument or name
@@ -34,7 +34,7 @@ class Action:
     problem: str = ""        # why it cannot be carried out
 
     def __str__(self) -> str:
-        """Return the call as a short line of the terminal."""
+        """Return the call as a short line for the terminal."""
         return printable(" ".join(map(str, [self.tool, *self.arguments.values()])), SHOWN_CHARS)
 
 

@@ -312,7 +312,8 @@ class _Run:
 
     def _ending(self, stop: Stop) -> str | Stop:
         """Pass an answer given in prose or by bash, or a reason to stop, to the tool `submit` or
-        `stop`, which may refuse it. Return the tool's result."""
+        `stop`, which may refuse it. Return the tool's result, or `stop` if no such tool takes it.
+        """
         name, argument = ("submit", "answer") if stop.is_success else ("stop", "reason")
         tool = self.tools.get(name)
         arguments = {argument: stop.answer}

@@ -23,7 +23,7 @@ SUBMIT, EDIT, TEST, OTHER, EXPLORE = STYLES = ("submit", "edit", "test", "other"
 UNKNOWN = "unknown"
 INSTALL = "install the extra `code` of codedata"   # written to files, so without local paths
 MAX_BYTES = 10_000
-MAX_WORDS = 200    # in a simple command
+MAX_WORDS = 200    # words read of a simple command
 
 REDIRECTED = ">"   # pseudo-command for a redirection into a file
 OUTPUTS = {REDIRECTED, "tee"}
@@ -118,7 +118,7 @@ def _read(command: str) -> tuple[list[list[tuple[str, ...]]], list[str]]:
 
 
 def _pipeline_id(node) -> int:
-    """Return the id of the outermost node of the pipeline that has a command or redirection."""
+    """Return the id of the outermost node of the pipeline around a command or redirection."""
     parent = node.parent
     # the right side of `cat > a.py <<E && python a.py` is a separate pipeline
     while parent and parent.type in PIPELINE and node != parent.child_by_field_name("right"):

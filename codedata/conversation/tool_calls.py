@@ -206,8 +206,8 @@ def bash_texts(calls: Sequence[dict], history: Sequence[dict]) -> list[str]:
 
 
 def call_text(call: dict, history: Sequence[dict] = ()) -> str:
-    """Return a call as text: for a shell command a bash block, after a block with the other
-    arguments; for any other call a block with its arguments and, for an edit, the diff."""
+    """Return a call as text. A shell command becomes a bash block, after a block with the other
+    arguments. Any other call becomes a block with its arguments and, for an edit, the diff."""
     name, arguments = parts_of(call)
     effect = call_effect(call, history)
     if not effect or effect.does == "other":
@@ -275,8 +275,8 @@ def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], dic
     foreign = set().union(*sets.values()).difference(*map(sets.get, own)) if own else set()
 
     def cover(title: str) -> tuple[int, bool]:
-        """Return (number of calls that fit a set, unreadable ones only by name; whether the set is
-        one of the agent's)."""
+        """Return (number of calls that fit a set; whether the set is one of the agent's). A call
+        with unreadable arguments fits by its name."""
         n = sum(any(arguments is None or _fits(entry, arguments)
                     for entry in sets[title].get(name, ())) for name, arguments, _ in called)
         return n, title in own

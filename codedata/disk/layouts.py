@@ -180,7 +180,7 @@ def stamp_of(item: Path) -> Stamp | None:
 def list_folders(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
     """Yield (name, stamp) of each item of a directory whose items are folders.
 
-    Add an error to `broken` for a refused name, a link or a file.
+    Add an error to `broken` for a refused name, a link, a .json file, or endlessly nested folders.
     """
     for entry in sorted(os.scandir(directory), key=lambda e: e.name):
         is_folder = entry.is_dir(follow_symlinks=False)
@@ -267,7 +267,7 @@ def unwrapped(folder: Path) -> Path:
 
 
 def without_paths(files: Files) -> Files:
-    """Return the same files with their contents in place of paths."""
+    """Return the files with each path replaced by the file's content."""
     return {name: (Program if _may_run(file) else bytes)(content_of(file))
             for name, file in files.items()}
 
@@ -322,7 +322,7 @@ class FolderDraft:
 
 
 def _build(built: Path, place: Path, values: dict) -> None:
-    """Build an item's folder, starting from the present one if there is one."""
+    """Build an item's folder: write `values` into a copy of the present folder, or an empty one."""
     shutil.rmtree(built, ignore_errors=True)
     if place.exists():
         shutil.copytree(place, built, symlinks=True)
@@ -345,7 +345,8 @@ def _part_bytes(suffix: str, value) -> bytes:
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Write files below a folder; files named *.sh become executable."""
+    """Write files below a folder. A Program, and content for a file *.sh, becomes executable; a
+    copied file keeps its mode."""
     for name, file in files.items():
         _write_file(inside(folder, name), file)   # check the name, which may be untrusted
 

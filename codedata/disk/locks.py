@@ -16,7 +16,7 @@ from codedata.errors import Trouble
 from codedata.texts import printable
 
 FOLDERS = "codedata-"      # prefix of temporary folders
-FILE = "_lock.process"     # a folder's lock file; process_labels.py adds user and number
+FILE = "_lock.process"     # name of a lock file; process_labels.py appends user and number
 
 
 def locked(path: Path, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> TextIO:

@@ -1,9 +1,7 @@
 """Read rows by number from Parquet or JSON files, on disk or at URLs.
 
-Safe to use from several threads.
-
-Parquet is read by duckdb, which skips row groups outside the requested rows. Remote files are read
-through the caller's `http`. All values are plain JSON values.
+Several threads may use one reader. Parquet is read by duckdb, which skips row groups outside the
+requested rows. Remote files are read through the caller's `http`. All values are plain JSON values.
 """
 from __future__ import annotations
 

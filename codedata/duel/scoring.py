@@ -31,7 +31,7 @@ from codedata.records import METRICS
 from codedata.settings import DuelSettings
 from codedata.terminal import plural
 
-BOTH, CHALLENGER_FIRST = "both", "challenger_first"   # orders; records check stored ones
+BOTH, CHALLENGER_FIRST = "both", "challenger_first"   # codedata.records checks stored orders
 RESAMPLES = 10_000        # draws of the bootstrap
 SEED = 0                  # for the bootstrap, which draws whole instances
 POINTS = 200              # points of the margin for a lead of 1

@@ -1,11 +1,11 @@
 """Make the challenger in one of two variants, and choose the directory of its records.
 
 informed   the prompt contains the pull request; the default
-chosen     the best of several blind answers. Edits that pass fewer of the pull request's tests
-           than another are dropped. A model that sees the pull request picks one of the rest; it
-           must pick the same in two orders
+chosen     the best of several blind answers. An edit that passes fewer of the pull request's tests
+           than another edit is dropped. A model that sees the pull request picks one of the rest;
+           it must pick the same answer in two orders
 
-The variant of the root's settings fills answer/; `ch.py --how X` with another one writes
+The variant in the root's settings fills answer/. `ch.py --how X` with another variant X writes
 variants/X/, which `validate.py --how X` judges.
 """
 from __future__ import annotations
@@ -50,7 +50,7 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.settings import Settings
 from codedata.texts import fill
 
-CHOICE = packaged_text("choice.json")   # with an empty enum
+CHOICE = packaged_text("choice.json")   # a schema with an empty enum, filled in by _pick()
 PROMPTS = {   # the prompt files that a turn depends on
     "informed": ("challenger.md", "given_informed.md", "leak.md", "form.md"),
     "chosen": ("choose.md", "form.md")}
@@ -132,7 +132,7 @@ class Challenger:
 
     def requests(self, answer: Answer, commit: Commit):
         """Yield (client, messages) of the calls that are certain, for --dry-run."""
-        if self._blind and n_samples(self._settings) == 1:   # king.py has saved none
+        if self._blind and n_samples(self._settings) == 1:   # king.py has saved no further answers
             messages = king_messages(self._blind, answer)
             yield from [(self._blind, to_count(messages, answer))] * (self._n_blind - 1)
         request = self._client, to_count(self.messages(answer, commit), answer)
@@ -166,9 +166,9 @@ class Challenger:
             pick, said = self._pick(order, runs, answer, commit)
             found.add(pick)
             picks.append(said)
-            if pick in ("", kings):   # a draw, whatever the other order would give
+            if pick in ("", kings):   # no blind answer is chosen, whatever the other order gives
                 break
-        current_reply_log().note(picks=picks)   # also for a draw, which has no record
+        current_reply_log().note(picks=picks)   # also if no blind answer is chosen
         pick, *others = found or texts
         if others:
             raise Excluded("in another order another blind answer was picked")

@@ -58,7 +58,7 @@ def parse_verdict(content: str, reasoning: str = "", finish_reason: str = "stop"
     found, its_end = None, 0
     for _, end, value in json_objects(text, DECODER, answers):   # the last first
         picks = {metric: TOKENS.get(_text(value.get(metric)).strip().lower()) for metric in METRICS}
-        if None not in picks.values() and end >= its_end:   # the found one is inside this one
+        if None not in picks.values() and end >= its_end:   # it contains the found one
             reason = UNSTORABLE.sub("\ufffd", _text(value.get("reason")))
             found, its_end = Verdict(picks, reason), end
     return found

@@ -1,8 +1,8 @@
 """Get the leak verdicts on a duel's turns: first in ch.py, missing ones in validate.py.
 
 ch.py stores its tries next to the answers, in _leaks/<stem>.json: {tries [{turn, defence, findings,
-verdicts}]}. judge.py makes the verdicts; without a leak judge in the settings, the facts that
-leaked_facts.py is sure of bar a turn. A stored verdict is looked up by the digest of history, turn
+verdicts}]}. judge.py makes the verdicts; without a leak judge in the settings, the `certain` facts
+of leaked_facts.py bar a turn. A stored verdict is looked up by the digest of history, turn
 and pull request, so it is not paid for again.
 """
 from __future__ import annotations

@@ -13,7 +13,7 @@ from codedata.messages import content_text
 from codedata.records import Commit, Message
 
 # Patterns that no command may contain: a verifier's folders; commands that fetch or list the
-# repository's later history; its pages (a link in brackets fetches nothing). REPO is replaced by
+# repository's later history or its pages (a link in brackets fetches nothing). REPO is replaced by
 # owner/name. Repeats are bounded, for linear time.
 OF_VERIFIER = r"(?<![\w./~*)}-])/(?:tests|solution|logs/verifier)\b"
 HISTORY = (
@@ -28,8 +28,8 @@ HISTORY = (
 
 def forbidden_in(actions: str, messages: list[Message], pr: Commit, has_history: bool = True
                  ) -> str:
-    """Return the first forbidden command, or the forbidden read, or "". Without `has_history`, git
-    commands are allowed, since the task has no later history."""
+    """Return the first forbidden command, or the forbidden read, or "". Without `has_history` (the
+    task has no later history), the commands of HISTORY are allowed."""
     forbidden = OF_VERIFIER + (HISTORY.replace("REPO", re.escape(pr.repo)) if has_history else "")
     if match := re.search(forbidden, re.sub(r"[ \t]+", " ", actions), re.IGNORECASE):
         return match[0]

@@ -25,7 +25,8 @@ DEFINED = re.compile(r"(?:\b(?:def|class|func|function|fn|struct|interface|trait
                      r"\bfor\s(?=\w+ in [^\n]{1,200}(?:\bdo\b|\{))|\bcatch \((?:\w+ )?(?=\w+\))|"
                      r"(?<=\(\|)(?=\w+\|)|(?<=\bdo \|)(?=\w+\|)|(?<!\w)(?="
                      r"\w+(?:,[ \t]*\w+){0,9}(?:[ \t]*:=|\)?[ \t]*=>)))([^\W\d]\w*)")
-# C-like; each character matches in one way only, which avoids backtracking
+# matches a definition in a C-like language; each character matches in only one way, which avoids
+# backtracking
 TYPED = re.compile(r"^(?:[\w*&<>\[\],]+[ \t]+){0,4}(?:[\w*&<>\[\],]+[ \t]+[*&]*|[\w*&<>\[\],]+[*&])"
                    r"([^\W\d]\w*)\(", re.MULTILINE)
 ASSIGNED = re.compile(r"^[ \t]*([^\W\d]\w*)[ \t]*(?::[^=\n]{1,60})?(?::=|=(?!=))", re.MULTILINE)

@@ -7,7 +7,7 @@ answer*/_leaks/ and score/ store a verdict as:
 
 `of` is a digest of history, turn and pull request: a verdict on other texts is ignored. If a
 reply does not fit the schema, or quotes a text that is not in the turn, the judge is asked once
-more. Then ch.py fails the item, and validate.py goes on without the verdict.
+more. If this reply is invalid, too, ch.py fails the item; validate.py goes on without the verdict.
 """
 from __future__ import annotations
 

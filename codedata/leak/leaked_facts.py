@@ -32,8 +32,8 @@ from codedata.texts import bare
 
 MAX_FIX_LINES = 2_000        # lines of a fix to search for in each message
 MAX_RANGES = 1_000           # line ranges of a turn to read
-MAX_FACTS = 40               # facts of one kind listed per turn
-MIN_NEW_CODE_CHARS = 24      # in lines that the pull request adds
+MAX_FACTS = 40               # facts that each finder lists per turn
+MIN_NEW_CODE_CHARS = 24      # for lines that the pull request adds
 MIN_READ, MIN_READ_SHARE = 3, 0.5   # number and share of a fix's lines, in has_read_fix()
 MIN_ANCHOR_CHARS = 6
 MIN_SHOWN_LINE_CHARS = 4     # shown_share() ignores shorter lines, such as lone brackets

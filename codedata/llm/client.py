@@ -47,7 +47,7 @@ MIN_SECRET_CHARS = 8   # values of headers may be keys: mask values of this leng
 # headers whose values are not masked
 PUBLIC_HEADERS = ("accept", "content-type", "user-agent", "referer", "http-referer", "x-title")
 BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
-# matches finish reasons of a filtered reply; Gemini's have a prefix or not
+# matches finish reasons of a filtered reply; Gemini's may have a prefix
 FILTERED = re.compile("content_filter|safety|prohibited_content|recitation|blocklist|spii",
                       re.IGNORECASE)
 FILTER_CUT = "the endpoint's content filter cut the answer"
@@ -195,7 +195,7 @@ class Client(StaysInDriver):
 
     def note_tools(self, takes: bool, refusal: str = "") -> None:
         """Note for this run whether the model accepts requests that offer tools. A refusal is
-        printed and overrides earlier answers."""
+        printed, and replaces an earlier True."""
         if takes:
             self._models.take_tools.setdefault(self._place, True)
         else:
@@ -211,8 +211,8 @@ class Client(StaysInDriver):
 
     def _learn(self, changes: dict[str, str]) -> None:
         """Note for this run, and print, which parameters the endpoint refuses, and which cures it
-        needs. `changes` maps a parameter to the name to send it under, or to "" to leave it out; a
-        cure of CURES to ""."""
+        needs. `changes` maps a refused parameter to the name to send it under, or to "" to leave it
+        out. A cure, named as in CURES, is mapped to ""."""
         for name, other in changes.items():
             self._models.changes.setdefault(self._place, {})[name] = other
             what = f"sent as {other}" if other else "left out"
@@ -311,7 +311,8 @@ class Client(StaysInDriver):
         return _without_parts(reply, request, self._parts(calls))
 
     def _parts(self, calls: ReplyLog) -> Parts:
-        """Return the parts that go back with calls of this client's model, for the current item."""
+        """Return the thinking and the extra_content to send back with each of the model's own calls
+        in the current item."""
         return calls.parts.setdefault(self._place, {})
 
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
@@ -491,7 +492,8 @@ class Models(StaysInDriver):
         return list(self._clients.values())
 
     def check(self, *others: Client) -> None:
-        """Raise Trouble before the first call if a key, endpoint, extra or price is missing."""
+        """Raise Trouble before the first call if a key, endpoint, extra or price is missing. With a
+        budget, add up the root's spending."""
         has_budget = self.money.budget_usd is not None
         for client in (*self._clients.values(), *others):
             spec = client.spec
@@ -555,15 +557,15 @@ def _changed(request: _Request, n: int, changes: dict[str, str], fixed: Collecti
             body.setdefault(other, value)
     try:
         data = orjson.dumps(body)
-    except TypeError:   # a model's thinking may have half a character
+    except TypeError:   # a model's thinking may have a lone surrogate
         data = json.dumps(body).encode()
     return replace(request, data=data)
 
 
 def _without_parts(reply: Reply, request: _Request, parts: Parts) -> Reply:
     """Return a reply whose calls have only the fields of the chat API, and note in `parts` the
-    model's thinking and the other fields. Note nothing for an id that the request has, too: it
-    would not tell which call is meant."""
+    model's thinking and the other fields. Note nothing for an id that is also in the request: such
+    an id does not identify one call."""
     calls = [dict(call) for call in reply.tool_calls]
     for call in calls:
         belongs = reply.reasoning, call.pop("extra_content", {})
@@ -635,8 +637,8 @@ def _tool_calls(values) -> list[dict]:
 
 def _usage(answer: dict) -> dict:
     """Return a call's token counts. An invalid count is None; an invalid `tokens_cached` is 0.
-    Tokens that only the total counts are the model's thinking (Gemini), or tokens read from or
-    written to a cache, where the endpoint counts these apart."""
+    Tokens that only the total counts are added to the output, as the model's thinking (Gemini).
+    Tokens read from or written to a cache are not added if the endpoint counts them apart."""
     usage = _typed(dict, answer.get("usage"))
     details = _typed(dict, usage.get("prompt_tokens_details", usage.get("input_tokens_details")))
     n_in = _count(usage.get("prompt_tokens", usage.get("input_tokens")))

@@ -1,8 +1,8 @@
 """Change requests to endpoints that refuse the usual form, mostly of a history with tool calls.
 
-A cure is applied after the refusal that it answers, and to all later requests of the run, in the
-order of CURES: refusals by Gemini 3, DeepSeek, Mistral, OpenAI's GPT-5.4, and endpoints that only
-stream. Nothing here changes a request's digest, so kept replies are found by the usual form.
+A cure is applied after the refusal that it answers, and to all later requests of the run. The cures
+are, in this order, for Gemini 3, DeepSeek, Mistral, OpenAI's GPT-5.4, and endpoints that only
+stream. A request's digest stays the digest of its usual form, so kept replies are found by it.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from codedata.disk.store import digest
 
-# in place of the signature of a call that Gemini has not made, as its documentation allows
+# substitute for the signature of a call by another model; Gemini's documentation allows it
 UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 ID_CHARS = 9   # length of Mistral's ids
 Parts = dict[str, tuple[str, dict]]   # {id of a call: (thinking before it, its extra_content)}

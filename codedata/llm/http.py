@@ -600,8 +600,8 @@ def _flagged(body: bytes) -> str:
 
 
 def _is_spent(headers: Mapping, body: bytes) -> bool:
-    """Return whether an error says that the account is empty, and names no time to wait. Only its
-    own words count, not what it repeats of a request or of another server's answer."""
+    """Return whether an error says that the account is empty, and names no time to wait. Only the
+    error's own fields are read: others may quote a request or another server's answer."""
     try:
         answer = read_json(body[:ERROR_BYTES])
         answer = answer[0] if isinstance(answer, list) else answer

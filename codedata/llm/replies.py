@@ -28,7 +28,7 @@ from codedata.disk.ledger import (
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import BrokenRecord
 
-RESULT = "result"   # key of a result without a call; in _key(), in place of the attempt's number
+RESULT = "result"   # key of a result without a call; also replaces the attempt's number in _key()
 REFUSED = "refused"   # key of a rejected reply, in place of "reply"
 NEW = "_tmp.new."   # prefix of a file that will replace another file
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
@@ -60,7 +60,7 @@ class ReplyLog(StaysInDriver):
         self.unbilled = []     # calls that no ledger line names yet
         self.cuts = []         # descriptions of cuts to requests
         self.notes = {}        # further fields of the item's ledger line
-        self.parts = {}        # {model: {id of its call: what goes back with it}}; see llm/cures.py
+        self.parts = {}        # {(base_url, model): Parts, sent back to that model}; llm/cures.py
         self.served = 0        # kept replies that were used
         self.made_before = False   # an earlier attempt has written the item's record
         self._in_parts = in_parts

@@ -27,8 +27,8 @@ class _Choice:
         self.finish_reason = part.get("finish_reason") or self.finish_reason
 
     def _add_call(self, piece: dict, function: dict) -> None:
-        """Add a piece of a call. A new call begins with another index, with another id, or, since
-        Gemini's calls all have index 0 and no id, with a second name."""
+        """Add a piece of a call. A new index or a new id begins a new call. So does a name if the
+        previous call has no id, since Gemini's calls all have index 0 and no id."""
         call = self.calls[-1] if self.calls else None
         if (not call or piece.get("index", 0) != call["index"]
                 or piece.get("id", "") not in ("", None, call["id"])
@@ -56,7 +56,7 @@ def is_stream(headers: Mapping, body: bytes) -> bool:
 
 
 def completion_of(body: bytes) -> tuple[dict, bool]:
-    """Return (the completion that a stream has, whether the stream came to its end)."""
+    """Return (the completion received in a stream, whether the stream is complete)."""
     answer, choices, is_whole = {}, defaultdict(_Choice), False
     for line in body.splitlines():
         name, _, data = line.partition(b":")
@@ -67,7 +67,7 @@ def completion_of(body: bytes) -> tuple[dict, bool]:
             continue
         try:
             chunk = read_json(data)
-        except ValueError:   # cut
+        except ValueError:   # the stream broke off in this chunk
             break
         answer |= {key: value for key, value in chunk.items() if value is not None}
         for part in chunk.get("choices") or ():

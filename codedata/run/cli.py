@@ -332,7 +332,7 @@ def with_sandboxes(args: argparse.Namespace) -> tuple[Settings, RunOptions]:
     """Return the settings and options of a script with sandboxes. The options' `before_work`
     removes the leftovers of killed runs: this root's, and all temporary folders. With --reap, list
     or remove the leftovers of all roots now, and exit."""
-    # import here: most scripts do not need it
+    # import here: most scripts use no sandboxes
     from codedata.sandbox.factory import SandboxFactory
     from codedata.sandbox.process_labels import label_with
     settings, shared = read(args)

@@ -152,8 +152,8 @@ class StageRun:
         return self.stage.reads.leaves_out(name, item.instance_id) if group else ""
 
     def _leave_out(self, attempt: ItemRun) -> None:
-        """End the attempt at an item that a rule leaves out. Add an item beyond --limit in the
-        item's place."""
+        """End the attempt at an item that a rule leaves out. Queue the next item beyond --limit
+        in its place."""
         self._land(attempt)
         with self.journal.lock:
             if self.plan.spare:

@@ -106,8 +106,8 @@ def tuned_interpreter() -> Iterator[None]:
 
 
 def trouble_of(work: Callable[[], None], print_line: Callable[[str], None]) -> Trouble | None:
-    """Call work(); return the Trouble that it raised, or None. Raise RunStopped, also for a full
-    disk. Print the traceback of any other exception, and return it as ItemFailed."""
+    """Call work(); return the Trouble that it raised, or None. Let RunStopped pass, and raise it
+    for a full disk. Print the traceback of any other exception, and return it as ItemFailed."""
     try:
         work()
     except RunStopped:

@@ -51,7 +51,7 @@ class Item(NamedTuple):
     keeps: bool = False            # keep the parts on disk, which have the same inputs
     anew: bool = False             # keep no part on disk (--force)
     still: str = ""                # forced item: state of the old record, if it stays valid
-    adoption: dict | None = None   # fields of the ledger line to write for an output without one
+    adoption: dict | None = None   # fields of the ledger line to write if the output has none
     stale_too: bool = False        # edited item whose inputs have changed, too
     other_settings: bool = False   # the record was made with other settings than the present ones
     lacks_field: bool = False      # an earlier stage has not filled in an input field

@@ -31,7 +31,7 @@ PAGES = {"index.html": "all of it on one page", "report*/report.md": "the report
 WITH_A_MODEL = {"bug_inject.py scale --steps issue --issue-writer llm --refresh":
                     "bug/_verdicts/[!_.]*.json",
                 "nl2repo.py --steps doc_part2,doc_part1,doc --refresh": "nl2repo/[!_.]*.json",
-                "bug_inject.py agent": "analysis/[!_.]*.json"}   # call: its records
+                "bug_inject.py agent": "analysis/[!_.]*.json"}   # {call: records that it needs}
 YIELDS = "bug_inject.report"   # the stage that counts candidates by outcome
 ONLY = " --only="   # at the end of a command, before an item
 SHOWN_S = 3.0     # minimum seconds for a stage without lines of its own to be in the summary

@@ -139,7 +139,8 @@ def print_costs(stage: Stage, states: States, plan: Plan, models: Models,
 
 
 def _calls_to_come(stage: Stage, states: States, plan: Plan, models: Models) -> ToCome:
-    """Estimate the calls for all items from the calls for the newest items made by these models."""
+    """Estimate the calls for the items to do. Scale the estimate by the real calls for the newest
+    items that were made with this run's models."""
     there = {*stage.reads.store.names()}
     there -= {item.name for item in plan.todo if item.state != "forced"}
     asked = {client.spec.model for client in models.clients()}
@@ -241,6 +242,7 @@ def _next_commands(run: StageRun, options: RunOptions, n_left: int, is_unfinishe
 
 
 def _near_command(stage: Stage, script: str, options: RunOptions) -> str:
-    """Return the command before or after a stage; another step of its script gets its flags."""
+    """Return the command for the script before or after a stage. If it is the stage's own script
+    (another step), repeat this run's flags."""
     is_own = script.split()[0] == stage.script
     return options.command(script, same=is_own, without=(*ONCE, "steps"))
