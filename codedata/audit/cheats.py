@@ -70,9 +70,9 @@ RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 # known cheats ------------------------------------------------------------------------------------
 
 def try_cheats(audited: Audited) -> CheckResult:
-    """Try the known cheats, and the cheats made from the task's files: none may be rewarded. If no
-    cheat without OF_FILES was rewarded on another task of the group, these are not tried again.
-    Ask for review if the gold is rewarded without its programs."""
+    """Try the known cheats, and the cheats made from the task's files: none may be rewarded.
+    Known cheats outside OF_FILES run once per group: after they failed on one task, the other tasks
+    skip them. Ask for review if the gold is rewarded without its programs."""
     own, shared = ([(one["name"], one["bash"]) for one in CHEATS
                     if (one["family"] in OF_FILES) == uses_files] for uses_files in (True, False))
     own += [("constant output", constant(audited.task.instruction or "")), *made_of(audited)]
@@ -94,20 +94,20 @@ def try_cheats(audited: Audited) -> CheckResult:
 
 
 def group_of(audited: Audited) -> str:
-    """Return a digest of the environment's image, the kind and the verifier of a task: tasks that
-    share it differ only in their source, their tests and their gold. Other kinds than PATCHED share
-    nothing."""
+    """Return a digest of the environment's image, the kind and the verifier of a task. Tasks with
+    the same digest differ only in their source, tests and gold. For a kind outside PATCHED, return
+    the task's id."""
     task = audited.task
     if task.kind not in PATCHED:
         return task.instance_id
-    # a task's image is its environment's with one layer more
+    # a task's image adds one layer to the image of its environment
     layers = engine.connect().inspect_image(audited.grader.image)["RootFS"]["Layers"][:-1]
     config = {key: value for key, value in verifier_config(task).items() if key not in OF_TASK}
     programs = {path: text_in(task.tests, path) for path in task.tests
                 if "/" not in path and path not in (CONFIG, TEST_PATCH)}
     programs[CASES] = str(any(path.startswith(f"{CASES}/") for path in task.tests))
     text = json.dumps([task.kind, agent_of(task), collect_of(task), layers, config, programs])
-    for own in ("label", "task_commit"):   # in the scripts that collect an agent's work
+    for own in ("label", "task_commit"):   # both are in the scripts that collect an agent's work
         text = text.replace(str(config.get(own) or task.about.get(own) or ""), "")
     return digest(text)
 
@@ -180,7 +180,7 @@ def lines_of(rewards: Iterable[tuple[str, float | None]], kept: float) -> list[s
 
 
 def is_gold_rewarded(audited: Audited) -> bool:
-    """Return whether the gold is rewarded, so that the verifier does not refuse everything."""
+    """Return whether the gold is rewarded: if not, the verifier may refuse everything."""
     try:
         return bool(audited.gold)
     except GoldRefused:

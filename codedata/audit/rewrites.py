@@ -69,7 +69,7 @@ def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(text).readline)
             tree = _parsed(text)
-            ast.dump(tree)   # recurses about as deep as the code below
+            ast.dump(tree)   # fails if the code below would: it recurses about as deep
         except UNREADABLE:
             continue
         if encoding == "utf-8":   # not utf-8-sig: positions do not count a byte order mark

@@ -94,9 +94,9 @@ def check_flakes(audited: Audited) -> CheckResult:
 # the image as it is ------------------------------------------------------------------------------
 
 def check_untouched(audited: Audited) -> CheckResult:
-    """Check that neither the unchanged image nor a gold whose programs end at once is rewarded, and
-    that tests run when the gold is graded. List the tests that never failed in this audit, since
-    they may test nothing."""
+    """Fail if the unchanged image gets more than `idle_reward`, if the gold is rewarded without a
+    test that runs, or if a gold whose programs end at once is rewarded. List the tests that never
+    failed in this audit, since they may test nothing."""
     grade = audited.untouched
     if grade.reward > audited.idle_reward:
         passing = [f"passes: {name}" for name in sorted(grade.passed())]

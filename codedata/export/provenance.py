@@ -29,7 +29,7 @@ class Provenance:
     def __init__(self, root: Path):
         self._root = root
         self._prompts = Ledger(root / Prompt.directory).details
-        # {call: model of the newest call; cut: history was shortened; how: challenger's variant}
+        # values: {model: of the newest call, cut: history was shortened, how: challenger's variant}
         self._made: dict[Key, dict] = defaultdict(dict)
         for directory in shards_of(root / Answer.directory):
             for line in filter(is_sound, read_lines(directory / LEDGER)):

@@ -85,7 +85,7 @@ class TextWriter:
         own = own_text(commit)
         text, problems = self._with_script(task, commit, own), ["needs a text: it says nothing"]
         if not self._client:
-            too_short = request_problems(own, (), self._min_words)   # names are told later
+            too_short = request_problems(own, (), self._min_words)   # names are listed later
             rule, _ = next(too_short, ("" if text else problems[0], ""))
             if rule and text == own:   # no script was added
                 raise Excluded(rule)

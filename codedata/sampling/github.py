@@ -39,9 +39,9 @@ CLOSES = r"(?i)\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):? +" \
 
 
 def with_texts(rows: Iterable[dict], repo: str, texts: Mapping[int, dict]) -> Iterator[dict]:
-    """Yield the rows of commits with the texts of their issues and, for a pull request, of its
-    page, before the paragraphs of the commit's message that the page lacks. `texts` is
-    {number: {title, body, is_request}}."""
+    """Yield the rows of commits with the texts of the issues that they close. The description is
+    the text of the pull request that the row names, if any, then the paragraphs of the commit's
+    message that this text lacks. `texts` is {number: {title, body, is_request}}."""
     closes = re.compile(CLOSES.format(re.escape(repo)))
     for row in rows:
         message, page, shown = row["pr_description"], texts.get(row["number"]), ""

@@ -121,8 +121,8 @@ def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
 
 
 def _parquet_rows(files: ParquetFiles, ids: set[str] | None) -> Iterator[dict]:
-    """Yield the first row of each of these ids, or of all, in each file, with the columns that a
-    record needs."""
+    """Yield, from each file, the first row of each id, with the columns that a record needs. Only
+    `ids` are read; None means all."""
     columns = {name for name, *_ in files.query("describe from read_parquet(?)", files.names)}
     _check_columns(columns, files.spec)
     id_sql = "instance_id" if "instance_id" in columns else "''"

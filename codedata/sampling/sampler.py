@@ -35,7 +35,7 @@ STAGE = "prompt"
 PER_FILE = 200
 START: Cursor = (0, 0, -1)
 FILE_NAME = re.compile(r"prompts_\d+_\d+")
-# settings left out of the digest in the ledger; NO_IDENTITY_IF: only with this value
+# settings left out of the ledger's digest; settings in NO_IDENTITY_IF, only with this value
 NO_IDENTITY = ("count", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
 # reasons that apply to all turns of a trajectory
@@ -127,7 +127,7 @@ class PromptSampler:
             if key not in NO_IDENTITY and value != NO_IDENTITY_IF.get(key)}
             | ({"blind": True} if self.is_blind else {}))
         self.skipped: Counter[str] = Counter()
-        self.n_records = 0      # existing PR records of drawn prompts
+        self.n_records = 0      # PR records found for drawn prompts, usable or not
         self.benchmarks: Benchmarks | None = None   # loaded at the first draw
         self.source: Trajectories | None = None     # opened at the same time
 
@@ -136,7 +136,7 @@ class PromptSampler:
     def plan(self, selection: Selection) -> SamplingPlan:
         """Return the files that exist and those to draw.
 
-        Deleted ones are drawn from their first cursor, new ones after the last one.
+        Deleted files are drawn from their first cursor, new files after the last cursor.
         """
         ledger = self.lists.open().ledger
         self.commits.open()

@@ -74,8 +74,8 @@ def attempt_names(root: Path) -> list[str]:
 class JsonFile:
     """Read a JSON file, or a folder with a file for each event.
 
-    Each line or entry of the file is a row, or all of them are one trajectory, as are the events of
-    a folder. A trajectory is read as a whole, on demand.
+    Each line or entry of the file is a row, or all of them together are one trajectory. The events
+    of a folder are one trajectory. A trajectory is read as a whole, on demand.
     """
 
     def __init__(self, name: str, hub: Hub):
@@ -166,7 +166,7 @@ class Trajectories:
             yield from self.rows(start, min(PAGE, n_rows - start))
 
     def _rows(self, table, first: int, end: int) -> Iterator[tuple[int, dict]]:
-        """Yield (its number in the table, row) of the rows first..end-1 of one table."""
+        """Yield (number in the table, row) of the rows first..end-1 of one table."""
         if isinstance(table, JsonFile):
             name = table.name if table.n_rows == 1 else ""
             for i in range(first, end):

@@ -74,7 +74,7 @@ def skip_rule(root: Path, trials: Derived, until: list[int]) -> Callable[[str, s
     """Return a function that explains why a trial is skipped: for its task, or because earlier ones
     suffice."""
     store = Store(root, Graded)
-    problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # reads the task's folder
+    problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # slow: reads the folder
 
     def rule(name: str, instance_id: str) -> str:
         item, _, attempt = name.rpartition(".")

@@ -61,8 +61,8 @@ from codedata.turns.replay import (
     variables_of,
 )
 
-COMMAND_S = 60.0           # for a command
-TESTS_S = 900.0            # for one run of the hidden tests
+COMMAND_S = 60.0           # time limit of a command
+TESTS_S = 900.0            # time limit of one run of the hidden tests
 ONLY = "/tmp/codedata-only"   # prefix of the folder of the plugin that runs only the hidden tests
 KILLED = 137               # exit code of a command whose container is gone
 NOT_RUN = Result(0, "", 0.0)   # result of a command that submits, which is not run
@@ -71,8 +71,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environments_of(settings: Settings) -> Derived:
-    """Return the environments of a root's pull requests, by instance id: a task with attempts has
-    its own image, any other the base commit's."""
+    """Return the environments of a root's pull requests, by instance id: of the task's own image
+    if the task has attempts, else of the base commit."""
     found = Environments(Path(settings.run.environments or settings.root), unhealthy_too=True)
     tasks = Store(settings.root, Task)
 
@@ -100,8 +100,7 @@ class Runner:
 
     def __init__(self, settings: Settings, factory: SandboxFactory,
                  samples_of: Callable[[Path], list[Side]]):
-        """Take samples_of(), which returns the further blind answers saved for the answer at a
-        path."""
+        """`samples_of` returns the further blind answers saved for the answer at a path."""
         self.settings, self._factory, self._samples_of = settings, factory, samples_of
         self._answers = Store(settings.root, Answer)
         self._starts: dict[str, str] = {}   # {digest of instance and first commands: the start
@@ -251,8 +250,8 @@ class HiddenTests:
 
     def __init__(self, branches: Branches, environment: Environment, commit: Commit,
                  timeout_s: float):
-        """Read the tests that the pull request leaves. Raise Excluded if their patch does not
-        apply."""
+        """Read the test files as they are after the pull request. Raise Excluded if their patch
+        does not apply."""
         self._branches, self._environment, self._timeout_s = branches, environment, timeout_s
         self._ignored = ignored_tests(environment)
         self.variables = variables_of(environment.test_script, PATH)
@@ -274,8 +273,9 @@ class HiddenTests:
         sandbox.put(self._files, ".")
 
     def run(self, branch: Branch, before: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Run the request's test files on top of a branch; return {test: status}. If it differs
-        from `before`, run them again, and leave out tests that differ between the two runs."""
+        """Run the request's test files on top of a branch; return {test: status}. If the
+        result differs from `before`, run them again, and leave out tests that differ between the
+        two runs."""
         first = self._run_once(branch)
         if before is None or first == before or not first:
             return first

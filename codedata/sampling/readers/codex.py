@@ -54,7 +54,7 @@ def read(document: list[dict]) -> dict:
 
     if any(one["role"] == "user" and messages[0]["role"] == "system"
            and content_text(messages[0]) in content_text(one) for one in messages):
-        parents = {i: before or None for i, before in parents.items()}   # the rules are unseen
+        parents = {i: before or None for i, before in parents.items()}   # leave out message 0
     return {"messages": messages, "agent": FORM, "no_turns": half_answered(messages),
             "is_cut": is_cut, "unseen": unseen_in(
                 [[i] for i in parents], parents)}
@@ -71,7 +71,7 @@ def _move_to_call(messages: list[dict], parents: dict, i: int) -> None:
 
 
 def _is_asked(message: dict) -> bool:
-    """Return whether the user wrote a message, not Codex, whose messages begin with a tag."""
+    """Return whether the user wrote a message. User messages by Codex itself begin with a tag."""
     return message["role"] == "user" and not content_text(message).startswith("<")
 
 

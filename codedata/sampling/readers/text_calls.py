@@ -3,8 +3,8 @@ OpenHands, and the JSON of Terminus.
 
 If a conversation keeps to one of PROTOCOLS, its calls become calls of the chat API, and the next
 user message becomes their result; if several calls have one output, the last call gets it. The
-description of the protocol is removed from the prompts (DROPPED), also if calls have the API's
-form already, since answers are calls of the API. A call that is cut off stays text and is no turn.
+description of the protocol is removed from the prompts (DROPPED), even if the calls already have
+the API's form: answers are calls of the API. A call that is cut off stays text and is no turn.
 """
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DROPPED = (
      "(defaults to 1.0 if not present)"),
     ("- Extra text before or after the JSON", "- The JSON must be valid", "taking action"),
 )
-TERMINUS = {"analysis", "plan"}, {"state_analysis", "explanation"}   # each version's needed keys
+TERMINUS = {"analysis", "plan"}, {"state_analysis", "explanation"}   # required keys by version
 DECODED = ("number", "integer", "boolean", "array", "object")   # types of arguments
 
 
