@@ -43,7 +43,7 @@ from codedata.suites.test_results import Case
 from codedata.tasks.image.task_image import with_tools
 from codedata.terminal import named, plural
 
-RAW = "_raw"               # data files and reports, by repository and run
+RAW = "_raw"               # folder for data files and reports, by repository and run
 MAX_OTHERWISE = 0.05       # share of tests whose outcome may differ from env/
 MISSING = "missing"        # status of a test that is not in a run's reports
 NO_PYTHON = "it has no Python: contexts are known of Python alone"

@@ -52,7 +52,7 @@ NAME = re.compile(r"[\w.-]+")
 IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
 # quoted texts in tests, and patterns of grep
 QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*([\w.]{1,200})")
-MAX_NAMED, MAX_QUOTED = 50, 2_000   # files that tests name; quoted texts in tests
+MAX_NAMED, MAX_QUOTED = 50, 2_000   # maximum of files that tests name, and of quoted texts
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
 MIN_WHOLE = 4                                 # minimum of non-blank bytes for an exact match
@@ -60,7 +60,7 @@ MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # minimum number and share of the 
                                               # a file; minimum of non-blank bytes in such a line
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # with fewer new lines, a larger share is needed
 READABLE = "a program that the tests start can read their files, or write the reward"
-MAX_COPIES = 20                               # files that are tried as the answer
+MAX_COPIES = 20                               # maximum of files to try as the answer
 # the header of a diff
 HEADER = re.compile(r"\A(?:(?:diff|index) .*\n)*--- (?:a/)?([^\t\n]+).*\n\+\+\+ .*\n")
 OF_REVIEW = "-review-"                       # part of the name of a reviewer's rival
@@ -246,7 +246,7 @@ def find_answer(audited: Audited) -> CheckResult:
     may find such a file even in an earlier layer."""
     task, image = audited.task, audited.grader.image
     if task.kind in PATCHED and audited.proven_runs():
-        return CheckResult(PASSED, "", [], {"files": 0})   # its proof has searched
+        return CheckResult(PASSED, "", [], {"files": 0})   # the proof has searched its image
     before, after = audited.outputs
     texts = {path: "\n".join(new_lines(before.get(path, b""), text))
              for path, text in audited.changed[1].items()}

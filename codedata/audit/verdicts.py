@@ -110,7 +110,7 @@ def check_untouched(audited: Audited) -> CheckResult:
                                figures)
     safe = sorted(gold.passed() - audited.failed_once)
     ended, seen = audited.with_programs(ends_at_once)
-    if ended.reward == 1.0 and seen is not None:   # the tests really start its programs
+    if ended.reward == 1.0 and seen is not None:   # the tests start its programs
         return CheckResult(FAILED, "a gold whose programs end at once is rewarded",
                            ended.last_lines, figures)
     if audited.task.kind in PATCHED and not verifier_config(audited.task).get("PASS_TO_PASS"):

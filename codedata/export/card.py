@@ -35,7 +35,7 @@ TOKENS = 1024             # token counts are rounded up to a multiple of this
 DTYPES = {TEXT: "string", NUMBER: "float64", BOOLEAN: "bool", JSON: "json"}   # SQL type → data type
 BLOCK = "thought and one bash command"   # the form of an answer
 CALL = "thought and {} of a tool, or one bash command where the agent has no tools"
-SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # (name, type) in a STRUCT
+SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # matches (name, type) in a STRUCT
 
 
 def card_values(export: Export) -> dict:

@@ -39,14 +39,14 @@ ENTRIES = {"reasons": ("judge", "order", "reason"), "injections": ("side", "kind
            "leaks": ("judge", "kind", "text", "why")}
 UNKNOWN = "unknown"          # a licence or language that is not recorded
 Problem = tuple[str, str]    # (reason, detail)
-COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # copied by report.py
+COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # fields that report.py copies
           Score: ("score", "metrics")}
 RECOMPUTED = (Score,)        # report.py may recompute it for another panel
 INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
 CACHED_TEXTS = 4096          # size of caches: turns of a trajectory repeat texts
 
 
-@dataclass(frozen=True, eq=False)   # used as a key of Counters
+@dataclass(frozen=True, eq=False)   # equal only to itself: it is a key of Counters
 class ExportTurn:
     """Describe a turn that may be exported. ExportTurns.record() reads its texts."""
 
@@ -60,12 +60,12 @@ class ExportTurn:
     winner: str             # "challenger", "king", or "" without a clear winner
     digest: str             # digest of its record in final/, refined/ or defeat/
     commit: str             # digest of its PR record; "" if it is missing
-    has_calls: bool         # its answers are tool calls, and are exported as such
-    has_several: bool       # a side has several calls
+    has_calls: bool         # whether its answers are exported as tool calls
+    has_several: bool       # whether a side has several calls
     flag: Problem | None    # the reason not to train on it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
-    n_picks: int | None = None   # replies of the chooser that picked it; None: no choice
+    n_picks: int | None = None   # number of the chooser's picks; None: no choice
     rejected: str = ""      # digest of the failed trajectory in its pair
     calls: tuple[int, ...] = ()   # indices of a whole trajectory's messages with one call
 
@@ -292,7 +292,7 @@ class ExportTurns:
 def _in_texts(record: Sample) -> Sample:
     """Return a record whose messages and answers are texts; calls become shell commands."""
     messages = plain(record.messages, record.tools, as_bash=True)
-    if form_of(messages).fence == COMMAND:   # SWE-agent gives a demonstration before the task
+    if form_of(messages).fence == COMMAND:   # SWE-agent: a demonstration, then the task
         messages = [*_with_joined_users(messages)]
     return replace(record, messages=messages, tools=None, **{
         side: turn_text(turn, record.messages, as_bash=True)

@@ -18,8 +18,8 @@ from codedata.disk.layouts import Folder
 from codedata.disk.ledger import disk_trouble
 
 MANIFEST = "manifest.json"
-OF_TABLES = ("files", "images")   # keys of a manifest, each with {name: object}
-SHARD_ROWS = 10_000           # rows of a Parquet file
+OF_TABLES = ("files", "images")   # keys of a manifest; their values are {name: object}
+SHARD_ROWS = 10_000           # maximum of rows in a Parquet file
 MEMORY = "2GB"                # duckdb's limit
 MIN_LINE = 16 << 20           # bytes; the longest line that duckdb reads by default
 GROUP_ROWS = 1000             # rows of a row group; readers hold one in memory at a time

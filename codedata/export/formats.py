@@ -65,7 +65,7 @@ class Format:
     row: Callable[[ExportTurn, str, Sample], dict]      # the columns for (turn, side, record)
     answers: tuple[str, ...] = ()   # columns with an answer that a row teaches or compares
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
-    takes: str = "turns that one side won"   # in words
+    takes: str = "turns that one side won"   # the turns that it takes, in words
     whole: bool = False             # rows are whole trajectories: an answer is many messages
 
     @property
@@ -174,7 +174,7 @@ def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> 
     """
     may_precede = MAY_PRECEDE if tools else MAY_PRECEDE_TEXT
     before = ""
-    unanswered: list[str] = []   # ids of calls
+    unanswered: list[str] = []   # ids of calls without a result
     for i, message in enumerate(messages, 1):
         where = f"message {i} of {len(messages)}"
         role, text, calls = map(message.get, ("role", "content", "tool_calls"))
@@ -320,7 +320,7 @@ def _items(message: Message) -> Iterator[dict]:
 
 
 def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
-    agent = {"name": "unknown", "version": "unknown"}   # a source's record does not have them
+    agent = {"name": "unknown", "version": "unknown"}   # the record does not name the agent
     return {**_whole(turn, side, record),
             "trajectory": atif_of(whole_messages(record), record.tools, turn.name, agent)}
 

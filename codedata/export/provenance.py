@@ -42,7 +42,7 @@ class Provenance:
         """Yield "data set, seed" of each turn."""
         for turn in turns:
             whole = known_in(self._root, SourceTrajectory, turn.name)
-            of_turn = "prompt", turn.name.rpartition("_")[0]   # its file
+            of_turn = "prompt", turn.name.rpartition("_")[0]   # the file of the turn's prompt
             detail = vars(whole) if whole else self._prompts.get(of_turn, {})
             seed = f", seed {detail['seed']}" if "seed" in detail else ""
             yield public(str(detail.get("source", UNKNOWN_SOURCE))) + seed
@@ -53,7 +53,7 @@ class Provenance:
             yield public(self._made[STAGES[side], turn.name].get("model", UNKNOWN_SOURCE))
 
     def by_fact(self, turns: Iterable[ExportTurn]) -> dict[str, list[ExportTurn]]:
-        """Return {fact: turns whose records state it} for the FACTS with any turn."""
+        """Return {fact: the turns that it applies to}, without facts that apply to no turn."""
         found = {fact: [] for fact in FACTS}
         for turn in turns:
             how = self._made[STAGES["challenger"], turn.name].get("how")

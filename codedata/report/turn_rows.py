@@ -85,7 +85,7 @@ class ReportTurns:
     leak_judges: set[str]             # empty if the challengers are chosen blind answers
     rows: list[TurnRow] = field(default_factory=list)
     broken: list[BrokenRecord] = field(default_factory=list)
-    outdated: bool = False            # _duel.json was made from other verdicts
+    outdated: bool = False            # _duel.json does not match the present verdicts
 
     @property
     def buckets(self) -> Counter:

@@ -28,10 +28,10 @@ MAX_DIFF_BYTES = 20_000_000
 UNDONE = {"no_patch": "it reverts another change, or a later one reverts it"}
 MAX_MESSAGE = 100_000   # characters
 NO_UTF8 = re.compile("[\udc80-\udcff]")       # surrogates of bytes that are not UTF-8
-SPECIAL = re.compile(r'\\(?:[0-7]{3}|.)|[][*?!#"\s]')   # in a path that git has quoted
+SPECIAL = re.compile(r'\\(?:[0-7]{3}|.)|[][*?!#"\s]')   # escape or special character of a path
 # owner/name at the end of a remote's address; the path of a folder does not match
 ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
-REVERT = re.compile(r'(?i)\A(?:\w{1,20}: )?revert "(.*)"')   # with the title of what is reverted
+REVERT = re.compile(r'(?i)\A(?:\w{1,20}: )?revert "(.*)"')   # captures the reverted title
 NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?= from |\)\s*\Z)")
 
 

@@ -129,7 +129,7 @@ def _parquet_rows(files: ParquetFiles, ids: set[str] | None) -> Iterator[dict]:
     if columns.issuperset(("org", "repo", "number")):
         number = "coalesce(try_cast(number as bigint)::varchar, number::varchar)"
         id_sql = f"coalesce(nullif({id_sql}, ''), org || '__' || repo || '-' || {number})"
-    row_numbers = defaultdict(list)   # by file
+    row_numbers = defaultdict(list)   # {file: numbers of its rows}
     for name, row_number in files.query(f"""
             select filename, min(file_row_number)
             from read_parquet(?, filename = true, file_row_number = true)
@@ -255,7 +255,7 @@ def touched_files(patch: str) -> set[str]:
 def _files_named(line: str) -> set[str]:
     """Return the paths that a header line of a diff names."""
     if line.startswith("diff --git "):
-        # equal names can be split in the middle; for different ones, other lines give the names
+        # equal names can be split in the middle; different names are read from other lines
         names = line.removeprefix("diff --git ")
         middle = len(names) // 2
         first, second = _unquoted(names[:middle]), _unquoted(names[middle + 1:])

@@ -114,8 +114,7 @@ class PromptSampler:
         self.exclude = settings.exclude
         self.lists = Lists(settings.root, Prompt)
         self.commits = Store(settings.root, Commit)
-        # the best of the blind answers is chosen, so the history may show all code that the PR
-        # changes
+        # with chosen blind answers, the history may show all code that the PR changes
         self.is_blind = settings.challenger.how == "chosen"
         # a file drawn from other attempts does not tell where to continue
         is_of_attempts = self.settings.source == ATTEMPTS
@@ -129,7 +128,7 @@ class PromptSampler:
         self.skipped: Counter[str] = Counter()
         self.n_records = 0      # PR records found for drawn prompts, usable or not
         self.benchmarks: Benchmarks | None = None   # loaded at the first draw
-        self.source: Trajectories | None = None     # opened at the same time
+        self.source: Trajectories | None = None     # opened for the first draw
 
     # the plan
 
@@ -212,7 +211,7 @@ class PromptSampler:
             if settings.decontaminate:
                 self.benchmarks = Benchmarks.load(settings.decontaminate)
         for file in plan.in_state("adopted"):
-            # its last cursor is unknown, so later draws skip its prompts as duplicates
+            # its last cursor is unknown: later draws skip its prompts as duplicates
             self.lists.adopt(file.stem, **self._line("adopted", file))
         self._restore(plan.commits, hub)
         together = defaultdict(list)   # new files share one cursor: one draw, one query of PRs
@@ -255,7 +254,7 @@ class PromptSampler:
         """
         while True:
             batch = []
-            for choice in islice(choices, n_wanted + n_wanted // 10 + 20):   # some yield none
+            for choice in islice(choices, n_wanted + n_wanted // 10 + 20):   # some yield no prompt
                 hub.http.wait(0)   # raises Interrupted if the run is to end
                 batch.append(choice)
             if not batch:

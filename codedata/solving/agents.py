@@ -110,7 +110,7 @@ class Own:
 class Command(Own):
     """Let a program of the user work in the container and call the model through a proxy."""
 
-    command: str = ""        # bash, with {task} and {model}
+    command: str = ""        # bash command with placeholders {task}, {model}
     image: str = ""          # image with the program in AGENT
     name = "command"
 

@@ -64,7 +64,7 @@ def problem_of(task: Task) -> str:
     environment = task.config.get("environment", {})
     lacks = {"steps with tests of their own": task.config.get("steps"),
              "GPUs": environment.get("gpus"), "MCP servers": environment.get("mcp_servers"),
-             # copy_tasks() has checked that it has one service
+             # a copied task has one service: copy_tasks() has checked it
              "further containers": COMPOSE in task.environment and "made_from" not in task.about}
     found = ", ".join(name for name, is_so in lacks.items() if is_so)
     return found and f"the task cannot run here: it needs {found}"

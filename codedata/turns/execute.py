@@ -121,7 +121,7 @@ class Runner:
     def states(self, trajectory: Prompt, commit: Commit, environment: Environment) -> TurnStates:
         """Return which of the pull request's tests pass before each turn. Raise Excluded if the
         history cannot be replayed."""
-        known: dict[str, dict[str, str]] = {}   # by digest of the files
+        known: dict[str, dict[str, str]] = {}   # {digest of the files: results of the tests}
         turns = {}
 
         def look(turn: int, branch: Branch, tree: str) -> None:
@@ -152,7 +152,7 @@ class Runner:
         """Yield (replayer, hidden tests, steps) for the history of a record."""
         with self.branches(environment, current_reply_log().item) as branches:
             hidden = HiddenTests(branches, environment, commit, TESTS_S)
-            is_task = environment.repo_name == commit.instance_id   # its agents had no variables
+            is_task = environment.repo_name == commit.instance_id   # attempts had no variables
             replayer = Replayer(branches, {} if is_task else hidden.variables, COMMAND_S,
                                 hidden.put, keeps_shell(record.messages, record.tools))
             steps = steps_of(record.messages, record.tools)
@@ -189,7 +189,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
     that submit are not run. A turn that ends its container, or whose changes cannot be read, passes
     no test."""
     form = form_of(answer.messages, answer.tools)
-    by_commands: dict[tuple[str, ...], list[str]] = defaultdict(list)   # names of the sides
+    by_commands: dict[tuple[str, ...], list[str]] = defaultdict(list)   # {commands: sides}
     for name, side in sides.items():
         commands = commands_of(form.read(side, answer.messages))
         if any(commands):

@@ -1,8 +1,8 @@
 """Read observations as a harness showed them, and compare them with the results of commands.
 
 The comparison is exact, up to whitespace at both ends. Only if it fails, the words that differ
-between two runs of the command are masked in both texts. Words that only look like
-a time or an address are not masked: they are not always noise.
+between two runs of the command are masked in both texts. That a word looks like
+a time or an address is no reason to mask it: such words are not always noise.
 """
 from __future__ import annotations
 

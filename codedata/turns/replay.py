@@ -27,7 +27,7 @@ from codedata.turns.branches import Branch
 from codedata.turns.observations import EQUAL, UNEQUAL, ShownResult, compare, cut, observation_of
 
 N_TRIED = 12               # number of commands replayed to compare starts
-MAX_TRIED_S = 2.0          # seconds; slower commands are not compared
+MAX_TRIED_S = 2.0          # commands that take longer are not compared
 MAX_UNEQUAL = 20           # maximum of unequal observations in a record
 SHOWN_CHARS = 600          # limit of each observation in a record
 TESTS, MODES = "test patch", "umask 022"

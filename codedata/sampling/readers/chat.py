@@ -86,7 +86,7 @@ def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] 
         while line in parents and line not in chain:
             chain.add(line)
             line = parents[line]
-        if line is not None:   # the chain does not lead to its beginning
+        if line is not None:   # the chain breaks off at a missing line
             return {*range(i)}
         return {k for k, ids in enumerate(lines[:i]) if chain.isdisjoint(ids)}
 

@@ -12,7 +12,7 @@ from codedata.sampling.readers.chat import half_answered, unseen_in
 from codedata.sampling.readers.responses import message_of
 
 FORM = "Codex"
-MAX_BETWEEN = 20   # messages between a call and its result
+MAX_BETWEEN = 20   # maximum of messages between a call and its result
 # keys of a session's first lines: today's form, and the early one, whose other lines are bare items
 LINES = ({"type", "payload"}, {"timestamp", "id", "instructions"})
 
@@ -40,7 +40,7 @@ def read(document: list[dict]) -> dict:
             at = parents[at]
         message = _of_line(line)
         last = {} if at is None else messages[at]
-        if message.get("role") == "developer" and messages:   # rules that came later
+        if message.get("role") == "developer" and messages:   # later rules become a user message
             message["role"] = "user"
         is_reply = message.get("role") == last.get("role") == "assistant"
         if is_reply and (message["tool_calls"] or not last["tool_calls"]):

@@ -43,7 +43,8 @@ DROPPED = (
     ("- Extra text before or after the JSON", "- The JSON must be valid", "taking action"),
 )
 TERMINUS = {"analysis", "plan"}, {"state_analysis", "explanation"}   # required keys by version
-DECODED = ("number", "integer", "boolean", "array", "object")   # types of arguments
+# types of arguments that are parsed as JSON
+DECODED = ("number", "integer", "boolean", "array", "object")
 
 
 def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
@@ -138,7 +139,7 @@ def _terminus(text: str) -> tuple | None:
     return ("\n".join(filter(None, [before, *said, after])), calls) if calls else None
 
 
-# each returns (a text without its calls, the calls), or None if it has no readable call
+# each reader returns (a text without its calls, the calls), or None if no call can be read
 PROTOCOLS = (_hermes, _functions, _terminus)
 
 
