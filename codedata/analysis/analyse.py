@@ -2,8 +2,9 @@
 
 A test is counted if it passed in every run and is not flaky. With coverage/, the score of a
 function is the number of counted tests that ran it. Without coverage/, it is estimated from the
-call graph: a test adds 1 to each function that it calls, and 0.8 times as much for each further
-call on the way. The factor is below 1 since the call graph has more calls than a test makes.
+call graph: a test adds 1 to each function that it calls directly, and 0.8 times as much for each
+further call on the way. The factor is below 1 since the call graph has more calls than a test
+makes.
 """
 from __future__ import annotations
 

@@ -43,11 +43,11 @@ from codedata.suites.test_results import Case
 from codedata.tasks.image.task_image import with_tools
 from codedata.terminal import named, plural
 
-RAW = "_raw"               # data files and reports, by repository and run
+RAW = "_raw"               # folder for data files and reports, by repository and run
 MAX_OTHERWISE = 0.05       # share of tests whose outcome may differ from env/
 MISSING = "missing"        # status of a test that is not in a run's reports
 NO_PYTHON = "it has no Python: contexts are known of Python alone"
-PLUGIN = 1   # raise it when pytest_contexts.py records different facts about a test
+PLUGIN = 1   # version: increase it if pytest_contexts.py records different facts about a test
 NO_PYTEST = "none of its tests runs under a pytest that loads plugins"
 
 
@@ -98,7 +98,7 @@ class _Suite:
     environment: Environment
     host: SandboxFactory
     label: str
-    image: str = ""                                         # with coverage.py
+    image: str = ""                                         # image with coverage.py
     files: list[SourceFile] = field(default_factory=list)   # Python sources; empty before a run
 
     def run(self, to: Path) -> ObservedRun:

@@ -52,7 +52,7 @@ NAME = re.compile(r"[\w.-]+")
 IMPORTED = re.compile(r"\b(?:from|import)\s+(\w+)")
 # quoted texts in tests, and patterns of grep
 QUOTED = re.compile(r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'|\bgrep\s+(?:-\w+\s+)*([\w.]{1,200})")
-MAX_NAMED, MAX_QUOTED = 50, 2_000   # files that tests name; quoted texts in tests
+MAX_NAMED, MAX_QUOTED = 50, 2_000   # maximum of files that tests name, and of quoted texts
 SPAN = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./-])[\w./-]*[\w-]\.\w{1,5}\b|/[\w./-]+")
 MIN_WHOLE = 4                                 # minimum of non-blank bytes for an exact match
@@ -60,7 +60,7 @@ MIN_LINES, MIN_SHARE, MIN_INK = 3, 0.25, 12   # minimum number and share of the 
                                               # a file; minimum of non-blank bytes in such a line
 SMALL_GOLD, SMALL_SHARE = 10, 0.5             # with fewer new lines, a larger share is needed
 READABLE = "a program that the tests start can read their files, or write the reward"
-MAX_COPIES = 20                               # files that are tried as the answer
+MAX_COPIES = 20                               # maximum of files to try as the answer
 # the header of a diff
 HEADER = re.compile(r"\A(?:(?:diff|index) .*\n)*--- (?:a/)?([^\t\n]+).*\n\+\+\+ .*\n")
 OF_REVIEW = "-review-"                       # part of the name of a reviewer's rival
@@ -70,9 +70,9 @@ RIVAL = re.compile(r"(right|wrong|cheat)-[^/]*\.(sh|patch)")
 # known cheats ------------------------------------------------------------------------------------
 
 def try_cheats(audited: Audited) -> CheckResult:
-    """Try the known cheats, and the cheats made from the task's files: none may be rewarded. If no
-    cheat without OF_FILES was rewarded on another task of the group, these are not tried again.
-    Ask for review if the gold is rewarded without its programs."""
+    """Try the known cheats, and the cheats made from the task's files: none may be rewarded.
+    Known cheats outside OF_FILES run once per group: after they failed on one task, the other tasks
+    skip them. Ask for review if the gold is rewarded without its programs."""
     own, shared = ([(one["name"], one["bash"]) for one in CHEATS
                     if (one["family"] in OF_FILES) == uses_files] for uses_files in (True, False))
     own += [("constant output", constant(audited.task.instruction or "")), *made_of(audited)]
@@ -94,20 +94,20 @@ def try_cheats(audited: Audited) -> CheckResult:
 
 
 def group_of(audited: Audited) -> str:
-    """Return a digest of the environment's image, the kind and the verifier of a task: tasks that
-    share it differ only in their source, their tests and their gold. Other kinds than PATCHED share
-    nothing."""
+    """Return a digest of the environment's image, the kind and the verifier of a task. Tasks with
+    the same digest differ only in their source, tests and gold. For a kind outside PATCHED, return
+    the task's id."""
     task = audited.task
     if task.kind not in PATCHED:
         return task.instance_id
-    # a task's image is its environment's with one layer more
+    # a task's image adds one layer to the image of its environment
     layers = engine.connect().inspect_image(audited.grader.image)["RootFS"]["Layers"][:-1]
     config = {key: value for key, value in verifier_config(task).items() if key not in OF_TASK}
     programs = {path: text_in(task.tests, path) for path in task.tests
                 if "/" not in path and path not in (CONFIG, TEST_PATCH)}
     programs[CASES] = str(any(path.startswith(f"{CASES}/") for path in task.tests))
     text = json.dumps([task.kind, agent_of(task), collect_of(task), layers, config, programs])
-    for own in ("label", "task_commit"):   # in the scripts that collect an agent's work
+    for own in ("label", "task_commit"):   # both are in the scripts that collect an agent's work
         text = text.replace(str(config.get(own) or task.about.get(own) or ""), "")
     return digest(text)
 
@@ -180,7 +180,7 @@ def lines_of(rewards: Iterable[tuple[str, float | None]], kept: float) -> list[s
 
 
 def is_gold_rewarded(audited: Audited) -> bool:
-    """Return whether the gold is rewarded, so that the verifier does not refuse everything."""
+    """Return whether the gold is rewarded: if not, the verifier may refuse everything."""
     try:
         return bool(audited.gold)
     except GoldRefused:
@@ -246,7 +246,7 @@ def find_answer(audited: Audited) -> CheckResult:
     may find such a file even in an earlier layer."""
     task, image = audited.task, audited.grader.image
     if task.kind in PATCHED and audited.proven_runs():
-        return CheckResult(PASSED, "", [], {"files": 0})   # its proof has searched
+        return CheckResult(PASSED, "", [], {"files": 0})   # the proof has searched its image
     before, after = audited.outputs
     texts = {path: "\n".join(new_lines(before.get(path, b""), text))
              for path, text in audited.changed[1].items()}

@@ -58,8 +58,8 @@ BENCH_BASE = re.compile(r"^[ \t]*FROM\s.*/t-bench/", re.MULTILINE | re.IGNORECAS
 # raised by code that reads an unexpected file
 REFUSED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
            OSError, zlib.error)
-MAX_ROWS = 100_000   # rows of a Parquet file
-MAX_FAULTS = 20      # to print
+MAX_ROWS = 100_000   # maximum of rows in a Parquet file
+MAX_FAULTS = 20      # maximum of faults to print
 BOUNDS = Bounds(MAX_FOLDER_BYTES, MAX_FILES, max_depth=50, max_seconds=60)   # limits of a row's tar
 ALL = Selection()
 COUNT = "select count(*) from read_parquet(?)"
@@ -142,7 +142,7 @@ def rows_in(file: Path) -> Iterator[Found]:
                 raise Trouble(f"has more than {MAX_ROWS:,} rows.", str(file),
                               "Split it into files of fewer rows.")
             lengths = [size for size, in database.execute(LENGTHS, [name]).fetchall()]
-            for i, size in enumerate(lengths):   # the database keeps all requested rows in memory
+            for i, size in enumerate(lengths):   # in batches: duckdb keeps requested rows in memory
                 n_bytes += size
                 if i + 1 < len(lengths) and n_bytes + lengths[i + 1] <= MAX_FOLDER_BYTES:
                     continue
@@ -163,7 +163,7 @@ def _unpacked(archive: bytes | None) -> Iterator[Path]:
     tar = io.BytesIO(archive)
     with temporary_folder() as folder:
         unpack(Stream(inflated(tar)) if archive.startswith(GZIP) else tar, folder, BOUNDS)
-        yield unwrapped(folder)   # the folder itself may have been packed
+        yield unwrapped(folder)   # the tar may have the folder, or only its files
 
 
 def _folder_task(folder: Path, name: str, found: Found) -> Task:

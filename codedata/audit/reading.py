@@ -36,8 +36,9 @@ def version_of(client: Client, texts: Iterable[str]) -> str:
 
 
 def read_survivors(client: Client, audited: Audited) -> CheckResult:
-    """Ask once about the gold, and once about each survivor. A survivor that is wrong shows that
-    the tests accept too much. Raise ItemFailed if a reply cannot be read."""
+    """Ask once about each survivor, and once about the gold unless it is the original code. A
+    survivor that is wrong shows that the tests accept too much. Raise ItemFailed if a reply
+    cannot be read."""
     if audited.survivors is None:
         return CheckResult(UNFINISHED, "no variants were tried: --checks strength,reading")
     of_patch = audited.task.kind in PATCHED   # the gold is the original code
@@ -78,7 +79,7 @@ def texts_of(task: Task) -> Iterator[str]:
 
 
 def shown(parts: Files, without: Iterable[str] = ()) -> str:
-    """Return the texts of some files, tests first, up to MAX_CHARS."""
+    """Return the texts of files, tests first, up to MAX_CHARS, except files named in `without`."""
     texts, left = [], MAX_CHARS
     for path in sorted(parts, key=lambda one: ("test_" not in one, one)):
         text = text_in(parts, path)

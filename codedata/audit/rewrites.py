@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import SequenceMatcher
 from itertools import accumulate, chain
 
-MAX_LITERALS = 6   # tried per gold
+MAX_LITERALS = 6   # literals tried per gold
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp,
@@ -29,7 +29,7 @@ FRAME_READERS = {"locals", "vars", "eval", "exec", "dir", "_getframe", "currentf
 # {node: its field with the name of a variable}
 VARIABLES = {ast.Name: "id", ast.ExceptHandler: "name", ast.MatchAs: "name", ast.MatchStar: "name",
              ast.MatchMapping: "rest"}
-# a word of a text, but not a key as in "%(key)s" and "{key}"
+# matches a word, but not the key of a placeholder such as "%(key)s" or "{key}"
 WORD = re.compile(r"(?<![A-Za-z{])(?<!%\()[A-Za-z]{3,}")
 
 
@@ -69,7 +69,7 @@ def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(text).readline)
             tree = _parsed(text)
-            ast.dump(tree)   # recurses about as deep as the code below
+            ast.dump(tree)   # fails if the code below would: it recurses about as deep
         except UNREADABLE:
             continue
         if encoding == "utf-8":   # not utf-8-sig: positions do not count a byte order mark
@@ -81,7 +81,7 @@ def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
 
 def _parsed(text: bytes) -> ast.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")   # about invalid escapes in strings
+        warnings.simplefilter("ignore")   # hides warnings about escapes in strings
         return ast.parse(text)
 
 

@@ -94,9 +94,9 @@ def check_flakes(audited: Audited) -> CheckResult:
 # the image as it is ------------------------------------------------------------------------------
 
 def check_untouched(audited: Audited) -> CheckResult:
-    """Check that neither the unchanged image nor a gold whose programs end at once is rewarded, and
-    that tests run when the gold is graded. List the tests that never failed in this audit, since
-    they may test nothing."""
+    """Fail if the unchanged image gets more than `idle_reward`, if the gold is rewarded without a
+    test that runs, or if a gold whose programs end at once is rewarded. List the tests that never
+    failed in this audit, since they may test nothing."""
     grade = audited.untouched
     if grade.reward > audited.idle_reward:
         passing = [f"passes: {name}" for name in sorted(grade.passed())]
@@ -110,7 +110,7 @@ def check_untouched(audited: Audited) -> CheckResult:
                                figures)
     safe = sorted(gold.passed() - audited.failed_once)
     ended, seen = audited.with_programs(ends_at_once)
-    if ended.reward == 1.0 and seen is not None:   # the tests really start its programs
+    if ended.reward == 1.0 and seen is not None:   # the tests start its programs
         return CheckResult(FAILED, "a gold whose programs end at once is rewarded",
                            ended.last_lines, figures)
     if audited.task.kind in PATCHED and not verifier_config(audited.task).get("PASS_TO_PASS"):

@@ -18,7 +18,7 @@ from codedata.tasks.prove.outcomes import time_limit
 from codedata.tasks.prove.run_suite import ScreeningRules
 from codedata.tasks.screen.screening import Screener
 
-ALL = 1.0   # a variant may fail all tests
+ALL = 1.0   # share of the tests that a variant may fail
 
 
 @dataclass

@@ -30,12 +30,12 @@ from codedata.terminal import plural, table
 from codedata.texts import as_markdown
 
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
-CHARS_A_TOKEN = 3         # for code and logs; few tokenizers need more tokens
+CHARS_A_TOKEN = 3         # a low estimate for code and logs: most tokenizers need fewer tokens
 TOKENS = 1024             # token counts are rounded up to a multiple of this
 DTYPES = {TEXT: "string", NUMBER: "float64", BOOLEAN: "bool", JSON: "json"}   # SQL type → data type
 BLOCK = "thought and one bash command"   # the form of an answer
 CALL = "thought and {} of a tool, or one bash command where the agent has no tools"
-SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # (name, type) in a STRUCT
+SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # matches (name, type) in a STRUCT
 
 
 def card_values(export: Export) -> dict:
@@ -154,7 +154,8 @@ def _rows(export: Export) -> str:
 
 
 def _lengths(rows: Sequence[ExportRow]) -> dict:
-    """Return row lengths in characters, in tokens for the longest row, and means of the answers."""
+    """Return the lengths of rows in characters (the longest also in tokens), and the mean lengths
+    of answers."""
     lengths = sorted(row.n_chars["row"] for row in rows) or [0]
     means = {}
     for column in ANSWERS:

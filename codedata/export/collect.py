@@ -1,9 +1,9 @@
 """Collect the judged turns that may be exported, and log those left out.
 
-Each turn is read, checked and masked once, into a temporary file from which all formats make their
-rows, so an edit during a run reaches none. Excluded ids, outdated copies, turns of benchmarks, and
-turns with a licence that is not allowed are left out of all formats. similar.py finds
-near-duplicates later.
+Each turn is read, checked and masked once, and written to a temporary file. All formats make their
+rows from this file, so an edit during a run changes no export. Excluded ids, outdated copies, turns
+of benchmarks, and turns with a licence that is not allowed are left out of all formats. similar.py
+finds near-duplicates later.
 """
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ from codedata.texts import natural
 
 SIDES = ("king", "challenger")
 REFERENCE_AND_SIDES = ("assistant", *SIDES)
-# exported fields of records with entries
+# {field of a record, a list of objects: the keys of each object that are exported}
 ENTRIES = {"reasons": ("judge", "order", "reason"), "injections": ("side", "kind", "text"),
            "leaks": ("judge", "kind", "text", "why")}
 UNKNOWN = "unknown"          # a licence or language that is not recorded
 Problem = tuple[str, str]    # (reason, detail)
-COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # copied by report.py
+COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # fields that report.py copies
           Score: ("score", "metrics")}
 RECOMPUTED = (Score,)        # report.py may recompute it for another panel
 INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
-CACHED_TEXTS = 4096          # texts; turns of a trajectory repeat them
+CACHED_TEXTS = 4096          # size of caches: turns of a trajectory repeat texts
 
 
-@dataclass(frozen=True, eq=False)   # used as a key of Counters
+@dataclass(frozen=True, eq=False)   # equal only to itself: it is a key of Counters
 class ExportTurn:
     """Describe a turn that may be exported. ExportTurns.record() reads its texts."""
 
@@ -60,12 +60,12 @@ class ExportTurn:
     winner: str             # "challenger", "king", or "" without a clear winner
     digest: str             # digest of its record in final/, refined/ or defeat/
     commit: str             # digest of its PR record; "" if it is missing
-    has_calls: bool         # its answers are tool calls, and are exported as such
-    has_several: bool       # a side has several calls
+    has_calls: bool         # whether its answers are exported as tool calls
+    has_several: bool       # whether a side has several calls
     flag: Problem | None    # the reason not to train on it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
-    n_picks: int | None = None   # replies of the chooser that picked it; None: no chooser
+    n_picks: int | None = None   # number of the chooser's picks; None: no choice
     rejected: str = ""      # digest of the failed trajectory in its pair
     calls: tuple[int, ...] = ()   # indices of a whole trajectory's messages with one call
 
@@ -112,7 +112,7 @@ class ExportRules:
         return instance_id in self._excluded_ids
 
     def against(self, licence: str, material: Callable[[], Material]) -> list[Problem]:
-        """Return the problems by the first rule that fails: one, or one per hit in benchmarks."""
+        """Return the problems that the first failing rule finds: a licence, or benchmark hits."""
         named = licence.lower()
         is_allowed = named in self._allowed or self._allowed.issuperset(named.split(" or "))
         if self._allowed and not is_allowed:
@@ -122,8 +122,8 @@ class ExportRules:
 
 
 class ExportTurns:
-    """Hold the turns of a root in natural order; collect() reads them, record() reads the texts of
-    one."""
+    """Hold the turns of a root in natural order. collect() finds the turns; record() reads a
+    turn's texts."""
 
     def __init__(self, root: Path, settings: ExportSettings, rules: ExportRules,
                  left_out: LeftOutLog):
@@ -137,7 +137,7 @@ class ExportTurns:
         place = root / "export"   # the disk of export/ has room for the exports
         self._file = tempfile.TemporaryFile(dir=place if place.is_dir() else None)
         self._mask = lru_cache(CACHED_TEXTS)(mask)
-        self.pr = lru_cache(CACHED_TEXTS)(self._read_pr)   # several turns share one
+        self.pr = lru_cache(CACHED_TEXTS)(self._read_pr)   # several turns share a PR
 
     def collect(self, quiet: bool = False) -> ExportTurns:
         """Read every bucket, and return self. Broken records are reported and left out."""
@@ -292,7 +292,7 @@ class ExportTurns:
 def _in_texts(record: Sample) -> Sample:
     """Return a record whose messages and answers are texts; calls become shell commands."""
     messages = plain(record.messages, record.tools, as_bash=True)
-    if form_of(messages).fence == COMMAND:   # SWE-agent gives a demonstration before the task
+    if form_of(messages).fence == COMMAND:   # SWE-agent: a demonstration, then the task
         messages = [*_with_joined_users(messages)]
     return replace(record, messages=messages, tools=None, **{
         side: turn_text(turn, record.messages, as_bash=True)

@@ -61,7 +61,7 @@ class Origins(Protocol):
         """Return the part of the manifest that differs for turns and tasks."""
 
     def card_values(self, export: Export) -> dict:
-        """Return values for the template of the card. The files are written by then."""
+        """Return values for the template of the card. It is called after the files are written."""
 
     def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
         """Return the number of records read, as a text; the masked secrets by kind; and
@@ -98,8 +98,8 @@ class Export:
     def write_tables(self, make: Callable[[Any], dict], columns: dict[str, str],
                      with_parquet: bool = True, if_empty: Iterable[str] = SPLITS) -> None:
         """Write make(row) of each row as JSON Lines, one file per split, and as Parquet if asked.
-        Without any rows, write Parquet files for the splits `if_empty`, since without them
-        `datasets` loads the manifest as rows."""
+        Without any rows, write empty Parquet files for the splits `if_empty`: else `datasets` would
+        load the manifest as rows."""
         paths = {split: self.new / f"{split}.jsonl" for split in SPLITS}
         sizes = {split: write_rows(path, map(make, self.of_split(split)))
                  for split, path in paths.items()}
@@ -155,7 +155,7 @@ class Export:
         is_same = read_manifest(self.place) == read_manifest(self.new)
         if self.place.is_dir() and is_same and not force:
             return f"edited: {named(edited)} (kept)" if edited else "unchanged"
-        copy = set_aside(self.place) if edited else None   # before put(): a kill would lose it
+        copy = set_aside(self.place) if edited else None   # first: a kill would lose the edits
         FOLDER.put(self.place, self.new)
         return f"wrote; the edited one is in export/_replaced/{copy.name}/" if copy else "wrote"
 

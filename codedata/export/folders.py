@@ -18,17 +18,17 @@ from codedata.disk.layouts import Folder
 from codedata.disk.ledger import disk_trouble
 
 MANIFEST = "manifest.json"
-OF_TABLES = ("files", "images")   # keys of a manifest: {name: table}
-SHARD_ROWS = 10_000           # rows of a Parquet file
+OF_TABLES = ("files", "images")   # keys of a manifest; their values are {name: object}
+SHARD_ROWS = 10_000           # maximum of rows in a Parquet file
 MEMORY = "2GB"                # duckdb's limit
 MIN_LINE = 16 << 20           # bytes; the longest line that duckdb reads by default
 GROUP_ROWS = 1000             # rows of a row group; readers hold one in memory at a time
-LINE_BREAKS = "\x85\u2028\u2029"   # JSON may contain them unescaped
+LINE_BREAKS = "\x85\u2028\u2029"   # characters that JSON may contain unescaped
 FOLDER = Folder(ignored=(MANIFEST,))   # the layout of an export
 
 
 def write_rows(path: Path, rows: Iterable[dict]) -> list[int]:
-    """Write rows as JSON Lines, and return the bytes of each; without rows there is no file."""
+    """Write rows as JSON Lines, and return the size of each row. Without rows, write no file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
         sizes = [file.write(_line(row)) for row in rows]
@@ -38,8 +38,8 @@ def write_rows(path: Path, rows: Iterable[dict]) -> list[int]:
 
 
 def _line(row: dict) -> bytes:
-    """Return a row as a line of JSON, also for readers that split lines as str.splitlines() does.
-    """
+    """Return a row as a line of JSON, with LINE_BREAKS escaped: some readers split lines as
+    str.splitlines() does."""
     line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
     for char in LINE_BREAKS:
         line = line.replace(char.encode(), f"\\u{ord(char):04x}".encode())

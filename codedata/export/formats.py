@@ -35,10 +35,10 @@ COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore 
     **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
     "score": NUMBER}
 ANSWERS = "chosen", "rejected"   # columns whose lengths are compared
-Piece = tuple[ExportTurn, str]   # (turn, the side whose answer the row has, or the call's index)
-VIEW = re.compile(r'"view_range": "?\[(-?\d+), (-?\d+)\]')   # in the text of a call
-# {role: roles that may directly precede it}, in conversations of texts and with tools;
-# "" is the start
+Piece = tuple[ExportTurn, str]   # (turn, the row's side; in nemo_gym, index of a message)
+VIEW = re.compile(r'"view_range": "?\[(-?\d+), (-?\d+)\]')   # the lines that a call views
+# {role: roles that may directly precede it}, without tools and with tools; "" is the start of the
+# conversation
 MAY_PRECEDE_TEXT = {"system": ("",), "user": ("", "system", "assistant"), "assistant": ("user",)}
 MAY_PRECEDE = {"system": ("",), "user": ("", "system", "user", "assistant", "tool"),
                "assistant": ("user", "assistant", "tool"), "tool": ("assistant", "tool")}
@@ -46,7 +46,7 @@ MAY_PRECEDE = {"system": ("",), "user": ("", "system", "user", "assistant", "too
 
 @dataclass(frozen=True)
 class ExportRow:
-    """Describe a row: the turn and the side whose answer it has. Writing it makes its text."""
+    """Describe a row by its turn and its side; the text is made when the row is written."""
 
     turn: ExportTurn
     side: str
@@ -65,7 +65,7 @@ class Format:
     row: Callable[[ExportTurn, str, Sample], dict]      # the columns for (turn, side, record)
     answers: tuple[str, ...] = ()   # columns with an answer that a row teaches or compares
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
-    takes: str = "turns that one side won"   # in words
+    takes: str = "turns that one side won"   # the turns that it takes, in words
     whole: bool = False             # rows are whole trajectories: an answer is many messages
 
     @property
@@ -85,7 +85,7 @@ class Format:
         return replace(self, columns={**columns, **sides, "tools": JSON_LIST})
 
     def choose(self, turns: ExportTurns) -> list[ExportRow]:
-        """Return the rows that trainers take, and log the others."""
+        """Return the rows without a problem, and log the problems of the others."""
         settings = turns.settings
         split_of = splits((turn.repo for turn, _ in self.pieces(turns.turns)),
                           settings.validation)
@@ -169,12 +169,12 @@ def length(message: Message) -> int:
 def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> Problem | None:
     """Return why a conversation is refused, or None.
 
-    With `tools`, the rules are the rules of the chat templates with tools in TRL 1.16: many of them
+    With `tools`, apply the rules of the chat templates for tools in TRL 1.16: many of the templates
     fail on arguments that are not an object.
     """
     may_precede = MAY_PRECEDE if tools else MAY_PRECEDE_TEXT
     before = ""
-    unanswered: list[str] = []   # ids of calls
+    unanswered: list[str] = []   # ids of calls without a result
     for i, message in enumerate(messages, 1):
         where = f"message {i} of {len(messages)}"
         role, text, calls = map(message.get, ("role", "content", "tool_calls"))
@@ -278,8 +278,9 @@ def _whole_pair(turn: ExportTurn, side: str, record: Sample) -> dict:
 # the rows of NeMo Gym's swe_pivot (nemo-gym 0.4.0), in the form of the Responses API
 
 def single_calls(messages: list[Message]) -> tuple[int, ...]:
-    """Return the indices of messages with one call that swe_pivot can reward: its verifier counts a
-    view of one line, or to the end of the file, as not overlapping itself.
+    """Return the indices of messages with exactly one call that swe_pivot can reward. Leave out
+    views of one line or to the end of a file: its verifier finds no overlap of such a view
+    with itself.
     """
     return tuple(
         i for i, one in enumerate(messages) if len(one.get("tool_calls") or ()) == 1
@@ -319,7 +320,7 @@ def _items(message: Message) -> Iterator[dict]:
 
 
 def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
-    agent = {"name": "unknown", "version": "unknown"}   # a source's record does not have them
+    agent = {"name": "unknown", "version": "unknown"}   # the record does not name the agent
     return {**_whole(turn, side, record),
             "trajectory": atif_of(whole_messages(record), record.tools, turn.name, agent)}
 
@@ -341,7 +342,7 @@ FORMATS = {form.name: form for form in (
                      "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
                      "injections": FINDINGS, "leaks": LEAKS},
            _every_turn, _plain, for_trainers=False, takes="turns of all buckets"))}
-WHOLE = {form.name: form for form in (   # made only on demand: their rows are read again
+WHOLE = {form.name: form for form in (   # made only if [export] formats names them
     Format("sft_trajectories", {"messages": JSON_LIST, **OF_WHOLE}, _every_turn, _whole,
            ("messages",), takes="trajectories that solved their task", whole=True),
     Format("dpo_trajectories", {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,

@@ -29,7 +29,7 @@ class Provenance:
     def __init__(self, root: Path):
         self._root = root
         self._prompts = Ledger(root / Prompt.directory).details
-        # {call: model of the newest call; cut: history was shortened; how: challenger's variant}
+        # values: {model: of the newest call, cut: history was shortened, how: challenger's variant}
         self._made: dict[Key, dict] = defaultdict(dict)
         for directory in shards_of(root / Answer.directory):
             for line in filter(is_sound, read_lines(directory / LEDGER)):
@@ -42,7 +42,7 @@ class Provenance:
         """Yield "data set, seed" of each turn."""
         for turn in turns:
             whole = known_in(self._root, SourceTrajectory, turn.name)
-            of_turn = "prompt", turn.name.rpartition("_")[0]   # its file
+            of_turn = "prompt", turn.name.rpartition("_")[0]   # the file of the turn's prompt
             detail = vars(whole) if whole else self._prompts.get(of_turn, {})
             seed = f", seed {detail['seed']}" if "seed" in detail else ""
             yield public(str(detail.get("source", UNKNOWN_SOURCE))) + seed
@@ -53,7 +53,7 @@ class Provenance:
             yield public(self._made[STAGES[side], turn.name].get("model", UNKNOWN_SOURCE))
 
     def by_fact(self, turns: Iterable[ExportTurn]) -> dict[str, list[ExportTurn]]:
-        """Return {fact: turns whose records state it} for the FACTS with any turn."""
+        """Return {fact: the turns that it applies to}, without facts that apply to no turn."""
         found = {fact: [] for fact in FACTS}
         for turn in turns:
             how = self._made[STAGES["challenger"], turn.name].get("how")

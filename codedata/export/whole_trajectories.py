@@ -2,8 +2,8 @@
 these name. The caller passes a function that reads the rows, so that they may come from anywhere.
 
 Trainers get the trajectories that solved their task; dpo_trajectories pairs each with a failed one
-of the same beginning. Left out are near-duplicates by their actions, and trajectories that have
-no outcome, exceed the cap of a task, or read forbidden data (codedata/leak/forbidden.py).
+of the same beginning. Trajectories are left out if they have no outcome, have nearly the actions
+of another, exceed the cap of a task, or read forbidden data (codedata/leak/forbidden.py).
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from codedata.suites.repo_names import parts_of
 from codedata.texts import natural
 
 DPO = "dpo_trajectories"
-PLACE = attrgetter("source", "config", "split", "row")   # so that each source is opened once
+PLACE = attrgetter("source", "config", "split", "row")   # sort key: opens each source once
 SMITH = re.compile(r"(.+)__(.+)\.[0-9a-f]{8}\..+")   # an id of SWE-smith
 SOLVED_REWARD = 1.0   # minimum reward of a solved trajectory without `resolved`
 SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
@@ -49,8 +49,8 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                       left_out: LeftOutLog, read_row: RowReader, formats: Collection[str]
                       ) -> ExportTurns:
     """Return the solved trajectories of a root as turns. If a failed trajectory has the same
-    beginning, the turn has a `winner`, and the failed one in its columns. For each of `formats`,
-    log the trajectories that it leaves out.
+    beginning, the turn gets a `winner`, and its record also has the failed messages. For each of
+    `formats`, log the trajectories that it leaves out.
     """
     turns = ExportTurns(root, settings, rules, left_out)
     store = Store(root, SourceTrajectory).open()
@@ -64,7 +64,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     def load(name: str) -> None:
         record = store.read(name)
         repo = record.repo or SMITH.sub(r"\1/\2", turns.pr(record.instance_id)[0].repo)
-        records[name] = replace(record, repo="/".join(parts_of(repo)[-2:]))   # or an address
+        records[name] = replace(record, repo="/".join(parts_of(repo)[-2:]))   # it may be an address
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]
@@ -107,7 +107,8 @@ def _is_solved(record: SourceTrajectory) -> bool | None:
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
           ) -> Iterator[ExportTurn]:
-    """Yield turns whose actions differ from every earlier turn's actions, up to the cap."""
+    """Yield turns whose actions differ from every earlier turn's actions, up to the cap of a
+    task."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)

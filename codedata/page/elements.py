@@ -16,7 +16,7 @@ import re
 from codedata.texts import fill, text_of, without_middle
 
 MAX_CHARS = 10_000   # limit for one text
-MAX_SHORT = 90       # limit for a text next to others
+MAX_SHORT = 90       # limit for a text that is shown in a row with others
 MAX_ENTRIES = 150    # limit for each end of a list
 CUT = "{n} characters left out: they are in the record's files"
 # characters that cannot be seen or change how their neighbours are read: control and bidirectional

@@ -34,15 +34,15 @@ from codedata.texts import fill, printable, squeezed, text_of
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
-LONG_NAME = re.compile(r"[^\W\d]\w{3,}")   # shorter ones may be words like "the"
-MAX_CHARS = 40_000       # for each patch in a request to the model
-MAX_LISTED = 40          # failing tests in a request to the model
+LONG_NAME = re.compile(r"[^\W\d]\w{3,}")   # shorter names may be words like "the"
+MAX_CHARS = 40_000       # limit of each patch in a request to the model
+MAX_LISTED = 40          # maximum of failing tests in a request to the model
 _packaged = partial(text_of, __package__)
 
 
 def own_text(commit: Commit) -> str:
-    """Return the issue that a request solves or, without one, the request's description without
-    lines added by git and its host, and the request's entries in changelogs; may be ""."""
+    """Return the issue that a request solves. If there is none, return the request's description,
+    without lines added by git and its host, and its changelog entries. The text may be ""."""
     words = f"{own_words(commit.description)}\n\n{changelog_entries(commit.patch)}"
     text = commit.issue.strip() or words.strip()
     return f"{text}\n" if text else ""
@@ -85,7 +85,7 @@ class TextWriter:
         own = own_text(commit)
         text, problems = self._with_script(task, commit, own), ["needs a text: it says nothing"]
         if not self._client:
-            too_short = request_problems(own, (), self._min_words)   # names are told later
+            too_short = request_problems(own, (), self._min_words)   # names are listed later
             rule, _ = next(too_short, ("" if text else problems[0], ""))
             if rule and text == own:   # no script was added
                 raise Excluded(rule)

@@ -54,7 +54,7 @@ def _fields(row: Commit) -> dict | str:
             row.instance_id, reversed_patch(row.patch), {}, repo=repo,
             labels={"category": "debugging", "tags": [BUG]},
             environment=repo_name_of(repo, copied or row.base_commit),
-            # the repository in an image of SWE-smith has a commit of its own
+            # in an image of SWE-smith, the repository has a commit of its own
             base_commit="" if copied else row.base_commit,
             direction=BREAKS, method="row", licence=row.licence)
     return refusal or {**vars(candidate), "instruction": own_text(row) or None}

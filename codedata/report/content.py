@@ -20,8 +20,8 @@ from codedata.settings import EMBEDDED_MODEL, ReportSettings
 from codedata.terminal import Spending, plural
 from codedata.texts import text_of
 
-Table = tuple[list[str], list[list[str]], str]   # columns, rows, their alignments: l, r, p (scores)
-# heading; our sentences, lists of untrusted lines, tables
+Table = tuple[list[str], list[list[str]], str]   # columns, rows, l, r or p (score) per column
+# (heading, items: a sentence of ours, a list of untrusted lines, or a table)
 Section = tuple[str, list[str | list[str] | Table]]
 
 
@@ -37,7 +37,7 @@ class ReportContent:
     sections: list[Section]
     trials: list[str]               # lines on the trials of the judges
     pairs: list[BestPair]
-    is_outdated: bool = False       # the duel was decided on other verdicts
+    is_outdated: bool = False       # the duel was decided on other verdicts than now
     made: str = ""                  # result of made()
 
     @property

@@ -47,7 +47,7 @@ from codedata.texts import printable
 
 PAGE = "index.html"
 LATER = re.compile(r"index-(\d+)\.html")
-MAX_ITEMS, MAX_CHARS = 2_000, 12_000_000   # on a page: Chromium opens it in 2 s
+MAX_ITEMS, MAX_CHARS = 2_000, 12_000_000   # limits of a page: Chromium opens it in 2 s
 MAX_FAILED, MAX_CELL, MAX_LINE = 200_000, 300, 400   # characters
 MAX_BROKEN = 500
 COLUMNS = ("name", "kind", "result", "score", "reward", "checks", "model", "repo", "language")
@@ -72,7 +72,7 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
     duel that were read already."""
     root, results, links, first = settings.root, Counter(), [], []
     name = f"{root.resolve().name} · {time.strftime('%Y-%m-%d %H:%M')}"
-    with redirect_stderr(io.StringIO()):   # the page names broken records
+    with redirect_stderr(io.StringIO()):   # the page shows these messages
         duels, broken = _duels(settings, known)
         failed = [*status.failed_in(root, stages)]
         entries = _entries(root, duels, {one.name: one.cause for one in failed}, broken)

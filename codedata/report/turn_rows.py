@@ -29,7 +29,7 @@ class TurnLeaks:
 
     found: list[Finding] | None = None     # in the challenger; None: no PR record
     lacks_verdict: bool = False            # a leak judge is configured but has not judged this turn
-    of_king: list[Finding] | None = None   # false alarms; None: not judged
+    of_king: list[Finding] | None = None   # false alarms in the king; None: not judged
     cost_usd: float | None = None          # cost of its leak verdicts; None: not known
     asked_again: int = 0                   # number of times the challenger was refused for leaks
     tries_file: Path | None = None         # file of the tries with their findings
@@ -41,7 +41,7 @@ class TurnLeaks:
 
 @dataclass(frozen=True)
 class TurnRow:
-    """Hold one turn as a row of the report's table. In pairs the rival is first."""
+    """Hold one turn as a row of the report's table. In a tuple the rival is first."""
 
     name: str
     language: str
@@ -55,7 +55,7 @@ class TurnRow:
     commands: tuple[str, str] = ("", "")   # "" if a harness would run none
     is_edited: bool = False                # its score differs from the one its verdicts give
     leaks: TurnLeaks = TurnLeaks()
-    n_passed: tuple[int, int] | None = None   # hidden tests after each side; None: not both run
+    n_passed: tuple[int, int] | None = None   # hidden tests passed; None: not both run
     by_program: bool = False               # both sides do the same: a draw without a judge
 
     @property
@@ -85,7 +85,7 @@ class ReportTurns:
     leak_judges: set[str]             # empty if the challengers are chosen blind answers
     rows: list[TurnRow] = field(default_factory=list)
     broken: list[BrokenRecord] = field(default_factory=list)
-    outdated: bool = False            # _duel.json was made from other verdicts
+    outdated: bool = False            # _duel.json does not match the present verdicts
 
     @property
     def buckets(self) -> Counter:
@@ -165,7 +165,7 @@ def _commit(instance_id: str, turns: ReportTurns) -> Commit | None:
     """Return the PR record of an instance, or None if it is missing or broken."""
     try:
         return turns.commits.read(instance_id) if instance_id in turns.commits else None
-    except BrokenRecord as e:   # the turn only loses its language and its leak check
+    except BrokenRecord as e:   # the turn loses only its language and leak check
         turns.report_broken(e)
     return None
 

@@ -45,8 +45,8 @@ from codedata.tasks.folder.task_folder import audited_digest
 from codedata.texts import safe_name, text_problem
 
 FETCHES_AHEAD = 8
-MAX_MESSAGES = 2_000   # per row: a prompt copies its whole history, and later histories are too
-                       # long
+MAX_MESSAGES = 2_000   # messages used per row: a prompt copies its whole history, and later
+                       # histories are too long
 LATE = f"after message {MAX_MESSAGES:,} of its row"
 SOLVED = "solved: the pull request's tests pass already"
 DUPLICATE = "exact duplicate"
@@ -54,8 +54,8 @@ OLD_TASK = "its task was edited since"
 SEVERAL_CALLS = 'several calls ([prompt] calls = "one")'
 Cursor = tuple[int, int, int]   # (row in visiting order, trajectory in the row, turn) of a prompt
 Drawn = tuple[Prompt, Cursor]
-# the prompts of one trajectory; its turns in the order of trying (the first usable
-# one becomes a prompt); and the first two numbers of their cursors
+# (the prompts of one trajectory, its turns in the order of trying, the first two numbers of their
+# cursors); the first usable turn becomes a prompt
 Choice = tuple[Sequence[Prompt], Sequence[int], tuple[int, int]]
 
 
@@ -86,8 +86,8 @@ class Seen:
 def draw(source, settings: PromptSettings, skipped: Counter, after: Cursor,
          states: Path) -> Iterator[Choice]:
     """Yield the choices after the cursor `after`, in the order of the seed. Count in `skipped`, by
-    reason, the unusable rows, the late turns, and turns of a task already solved
-    according to `states`, the directory that run_turns.py writes.
+    reason: unusable rows, attempts at edited tasks, late turns, and solved turns. `states` is the
+    directory where run_turns.py notes the tests that pass before each turn.
     """
     for place, number, row in _rows(source, settings.seed, after[0]):
         if place < after[:2]:
@@ -121,7 +121,8 @@ def trajectory_name(row: dict) -> str:
 
 def solved_turns(row: dict, states: Path) -> set[int]:
     """Return the turns of a row before which all of the pull request's tests passed, except the
-    first, where the agent may still submit. Raise BrokenRecord if the file cannot be read."""
+    first such turn, where the agent may still submit. Raise BrokenRecord if the file cannot
+    be read."""
     path = states / f"{trajectory_name(row)}.json" if states.exists() else states
     if not path.is_file():
         return set()
@@ -138,7 +139,7 @@ def _rows(source, seed: int, start: int) -> Iterator[tuple[tuple[int, int], int,
     """Yield ((position, index of the trajectory in its row), number, row) in the order of the seed,
     from a position on. Threads fetch ahead.
     """
-    # numpy keeps the stream of RandomState frozen
+    # RandomState, since numpy promises to keep its random numbers
     order = np.random.RandomState(seed).permutation(source.n_rows)
 
     def fetch(position: int) -> list[tuple[tuple[int, int], int, dict]]:
@@ -160,8 +161,8 @@ def _rows(source, seed: int, start: int) -> Iterator[tuple[tuple[int, int], int,
 
 def _choices(prompts: Sequence[Prompt], settings: PromptSettings, key: int | str,
              behind: int) -> Iterator[Sequence[int]]:
-    """Yield lists of turns of a row; one turn of each becomes a prompt. `behind` is the last turn
-    that was already drawn, or -1.
+    """Yield lists of turns of a row; one turn of each list becomes a prompt. `behind` is the last
+    turn that was already drawn, or -1.
 
     If turns = "random", the turns come in random order.
     """
@@ -211,7 +212,7 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
     tools are used; a tool known only from calls is listed from its first call on. The prompts'
     `language` is empty.
     """
-    if "problem" in row:   # could not be read
+    if "problem" in row:   # it cannot be read, or its attempt cheated
         return [], row["problem"]
     if not safe_name(row["instance_id"]):
         return [], BAD_ID
@@ -230,7 +231,7 @@ def prompts_of(row: dict) -> tuple[Sequence[Prompt], str]:
 
 
 def prompt_problem(prompt: Prompt, settings: PromptSettings, exclude: Exclude) -> str | None:
-    """Return the reason to leave a prompt out, whatever its PR, or None."""
+    """Return the reason to leave a prompt out that does not depend on its PR, or None."""
     if prompt.instance_id in exclude.ids:
         return EXCLUDED
     if not any(message["role"] == "user" for message in prompt.messages):

@@ -28,17 +28,17 @@ MAX_DIFF_BYTES = 20_000_000
 UNDONE = {"no_patch": "it reverts another change, or a later one reverts it"}
 MAX_MESSAGE = 100_000   # characters
 NO_UTF8 = re.compile("[\udc80-\udcff]")       # surrogates of bytes that are not UTF-8
-SPECIAL = re.compile(r'\\(?:[0-7]{3}|.)|[][*?!#"\s]')   # in a path as git quotes it
+SPECIAL = re.compile(r'\\(?:[0-7]{3}|.)|[][*?!#"\s]')   # escape or special character of a path
 # owner/name at the end of a remote's address; the path of a folder does not match
 ADDRESS = re.compile(r"(?:://[^/]+/|^[^/:]+:(?!//))(?:.*/)?([^/]+/[^/]+?)(?:\.git)?/*\Z")
-REVERT = re.compile(r'(?i)\A(?:\w{1,20}: )?revert "(.*)"')   # with the title of what is reverted
+REVERT = re.compile(r'(?i)\A(?:\w{1,20}: )?revert "(.*)"')   # captures the reverted title
 NUMBER = re.compile(r"(?:\AMerge pull request |\((?:pull request )?)#(\d{1,9})(?= from |\)\s*\Z)")
 
 
 def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None = None
              ) -> Iterator[dict]:
     """Yield a row for each commit of a clone with one of these ids, or for all commits, newest
-    first. `no_patch` of a row is the reason why it has no patch: its diff cannot be read or, if all
+    first. If a row has no patch, `no_patch` is the reason: its diff cannot be read or, if all
     commits are read, it is a revert or is reverted. An id made of a session's base commit gets the
     commit on top of that base.
 
@@ -97,8 +97,8 @@ def _commits(folder: Path, revisions: str) -> Iterator[tuple[str, ...]]:
 
 
 def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
-    """Return the columns with the changes from one commit to another. The changes of files that are
-    not UTF-8 are binary."""
+    """Return the columns with the changes from one commit to another. Show changes of files that
+    are not UTF-8 as binary."""
     attributes = folder / ".git/info/attributes"
     attributes.parent.mkdir(exist_ok=True)
     attributes.unlink(missing_ok=True)
@@ -118,8 +118,8 @@ def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
 
 
 def _diff(folder: Path, base: str, commit: str) -> str:
-    """Return a diff by a repository's attributes, with surrogates for text that is not UTF-8. Raise
-    UnsafeArchive if it is too large."""
+    """Return git's diff, which follows the folder's attributes, with surrogates for bytes that are
+    not UTF-8. Raise UnsafeArchive if it is too large."""
     with git_output(folder, "diff-tree", "-p", "-M", "--binary", "--full-index", base,
                     commit) as output:
         diff = output.read(MAX_DIFF_BYTES + 1)

@@ -25,7 +25,7 @@ from codedata.records import Commit
 from codedata.settings import Settings
 from codedata.terminal import plural, say
 
-PAGES = "_github"    # in commit/: the pages that were read
+PAGES = "_github"    # folder in commit/ with the pages that were read
 PER_PAGE = 100       # GitHub's maximum
 HOUR_S = 3600.0
 WRONG_SHAPE = TypeError, KeyError, AttributeError, ValueError, OverflowError
@@ -33,15 +33,15 @@ HEADERS = {"Accept": "application/vnd.github+json"}
 NEXT = re.compile(r'<([^<>]*)>; *rel="next"')
 COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)   # Markdown comments, which a page does not
                                                         # show
-# words of a request that close an issue on GitHub
+# matches words of a request that make GitHub close an issue
 CLOSES = r"(?i)\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):? +" \
          r"(?:(?:{0})?#|https?://[^/\s]+/{0}/issues/)(\d{{1,9}})\b"
 
 
 def with_texts(rows: Iterable[dict], repo: str, texts: Mapping[int, dict]) -> Iterator[dict]:
-    """Yield the rows of commits with the texts of their issues and, for a pull request, of its
-    page, before the paragraphs of the commit's message that the page lacks. `texts` is
-    {number: {title, body, is_request}}."""
+    """Yield the rows of commits with the texts of the issues that they close. The description is
+    the text of the pull request that the row names, if any, then the paragraphs of the commit's
+    message that this text lacks. `texts` is {number: {title, body, is_request}}."""
     closes = re.compile(CLOSES.format(re.escape(repo)))
     for row in rows:
         message, page, shown = row["pr_description"], texts.get(row["number"]), ""
@@ -100,7 +100,7 @@ class GitHub:
             if e.status == 404:
                 e.todo = "Check owner/name; a private one needs GITHUB_TOKEN."
             raise
-        if page["next"]:   # the page is full
+        if page["next"]:   # a full page does not change
             write_atomic(kept, json.dumps(page).encode())
         return page
 

@@ -121,15 +121,15 @@ def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
 
 
 def _parquet_rows(files: ParquetFiles, ids: set[str] | None) -> Iterator[dict]:
-    """Yield the first row of each of these ids, or of all, in each file, with the columns that a
-    record needs."""
+    """Yield, from each file, the first row of each id, with the columns that a record needs. Only
+    `ids` are read; None means all."""
     columns = {name for name, *_ in files.query("describe from read_parquet(?)", files.names)}
     _check_columns(columns, files.spec)
     id_sql = "instance_id" if "instance_id" in columns else "''"
     if columns.issuperset(("org", "repo", "number")):
         number = "coalesce(try_cast(number as bigint)::varchar, number::varchar)"
         id_sql = f"coalesce(nullif({id_sql}, ''), org || '__' || repo || '-' || {number})"
-    row_numbers = defaultdict(list)   # by file
+    row_numbers = defaultdict(list)   # {file: numbers of its rows}
     for name, row_number in files.query(f"""
             select filename, min(file_row_number)
             from read_parquet(?, filename = true, file_row_number = true)
@@ -255,7 +255,7 @@ def touched_files(patch: str) -> set[str]:
 def _files_named(line: str) -> set[str]:
     """Return the paths that a header line of a diff names."""
     if line.startswith("diff --git "):
-        # equal names can be split in the middle; for different ones, other lines give the names
+        # equal names can be split in the middle; different names are read from other lines
         names = line.removeprefix("diff --git ")
         middle = len(names) // 2
         first, second = _unquoted(names[:middle]), _unquoted(names[middle + 1:])

@@ -50,7 +50,7 @@ def trajectories_stage(settings: Settings, selection: Selection, models: Models)
                 continue
             name, instance_id = trajectory_name(row), row["instance_id"]
             place = prompt.config, prompt.split, row["row"]
-            if "attempt" in row:   # its row number changes if an attempt is added
+            if "attempt" in row:   # row numbers change if attempts are added
                 place = row["attempt"], prompt.split, 0
             yield name, vars(SourceTrajectory(instance_id, row.get("repo", ""), prompt.source,
                                               *place, *_end_of(row, messages, tools)))

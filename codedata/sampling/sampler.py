@@ -35,7 +35,7 @@ STAGE = "prompt"
 PER_FILE = 200
 START: Cursor = (0, 0, -1)
 FILE_NAME = re.compile(r"prompts_\d+_\d+")
-# settings left out of the digest in the ledger; NO_IDENTITY_IF: only with this value
+# settings left out of the ledger's digest; settings in NO_IDENTITY_IF, only with this value
 NO_IDENTITY = ("count", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
 # reasons that apply to all turns of a trajectory
@@ -114,8 +114,7 @@ class PromptSampler:
         self.exclude = settings.exclude
         self.lists = Lists(settings.root, Prompt)
         self.commits = Store(settings.root, Commit)
-        # the best of the blind answers is chosen, so the history may show all code that the PR
-        # changes
+        # with chosen blind answers, the history may show all code that the PR changes
         self.is_blind = settings.challenger.how == "chosen"
         # a file drawn from other attempts does not tell where to continue
         is_of_attempts = self.settings.source == ATTEMPTS
@@ -127,16 +126,16 @@ class PromptSampler:
             if key not in NO_IDENTITY and value != NO_IDENTITY_IF.get(key)}
             | ({"blind": True} if self.is_blind else {}))
         self.skipped: Counter[str] = Counter()
-        self.n_records = 0      # existing PR records of drawn prompts
+        self.n_records = 0      # PR records found for drawn prompts, usable or not
         self.benchmarks: Benchmarks | None = None   # loaded at the first draw
-        self.source: Trajectories | None = None     # opened at the same time
+        self.source: Trajectories | None = None     # opened for the first draw
 
     # the plan
 
     def plan(self, selection: Selection) -> SamplingPlan:
         """Return the files that exist and those to draw.
 
-        Deleted ones are drawn from their first cursor, new ones after the last one.
+        Deleted files are drawn from their first cursor, new files after the last cursor.
         """
         ledger = self.lists.open().ledger
         self.commits.open()
@@ -212,7 +211,7 @@ class PromptSampler:
             if settings.decontaminate:
                 self.benchmarks = Benchmarks.load(settings.decontaminate)
         for file in plan.in_state("adopted"):
-            # its last cursor is unknown, so later draws skip its prompts as duplicates
+            # its last cursor is unknown: later draws skip its prompts as duplicates
             self.lists.adopt(file.stem, **self._line("adopted", file))
         self._restore(plan.commits, hub)
         together = defaultdict(list)   # new files share one cursor: one draw, one query of PRs
@@ -255,7 +254,7 @@ class PromptSampler:
         """
         while True:
             batch = []
-            for choice in islice(choices, n_wanted + n_wanted // 10 + 20):   # some yield none
+            for choice in islice(choices, n_wanted + n_wanted // 10 + 20):   # some yield no prompt
                 hub.http.wait(0)   # raises Interrupted if the run is to end
                 batch.append(choice)
             if not batch:

@@ -42,7 +42,7 @@ from codedata.texts import natural
 PAGE = 100         # rows to read at a time: the dataset server's maximum
 OF_ATTEMPT = Attempt.places["trajectory"]
 NO_FAULT_OF_FILES = (HttpTrouble, RunStopped, Interrupted)
-HEAD = 50          # rows checked in a file: if one is a trajectory, all rows are read as such
+HEAD = 50          # rows checked in a file: if one is a trajectory, each row is read as one
 # OpenHands writes each event of a conversation to its own file; their folder is one document
 EVENT_FILE = re.compile(r"/(?:event-\d{5,}-[^/]*|(?<=/events/)\d+)\.json$")
 
@@ -74,8 +74,8 @@ def attempt_names(root: Path) -> list[str]:
 class JsonFile:
     """Read a JSON file, or a folder with a file for each event.
 
-    Each line or entry of the file is a row, or all of them are one trajectory, as are the events of
-    a folder. A trajectory is read as a whole, on demand.
+    Each line or entry of the file is a row, or all of them together are one trajectory. The events
+    of a folder are one trajectory. A trajectory is read as a whole, on demand.
     """
 
     def __init__(self, name: str, hub: Hub):
@@ -123,7 +123,7 @@ class Trajectories:
         self.name = name
         self._tables = tables
         self.forms: set[str] = set()        # the forms of the rows read so far
-        self._unread: dict[str, str] = {}   # {place: the fault there}
+        self._unread: dict[str, str] = {}   # {place: why it is unusable}
 
     @property
     def notes(self) -> list[str]:
@@ -133,8 +133,8 @@ class Trajectories:
 
     @property
     def unread(self) -> str:
-        """Return a sentence on the unusable files, rows and lines, with the first one's reason, or
-        ""."""
+        """Return a sentence with the number of unusable files, rows and lines, and the reason for
+        the first; "" if there are none."""
         if not self._unread:
             return ""
         place = min(self._unread.copy())
@@ -151,8 +151,8 @@ class Trajectories:
         return self._ends[-1]
 
     def rows(self, offset: int, length: int) -> list[dict]:
-        """Return rows offset..offset+length-1, fewer only at the end of the split. Each is followed
-        by the rows of its subagents, which have the same number in `row`.
+        """Return rows offset..offset+length-1, or fewer at the end of the split. Each is
+        followed by the rows of its subagents, which have the same number in `row`.
 
         Raise Trouble if a table lacks a column, since none of its rows is usable then.
         """
@@ -166,7 +166,7 @@ class Trajectories:
             yield from self.rows(start, min(PAGE, n_rows - start))
 
     def _rows(self, table, first: int, end: int) -> Iterator[tuple[int, dict]]:
-        """Yield (its number in the table, row) of the rows first..end-1 of one table."""
+        """Yield (number in the table, row) of the rows first..end-1 of one table."""
         if isinstance(table, JsonFile):
             name = table.name if table.n_rows == 1 else ""
             for i in range(first, end):

@@ -26,7 +26,7 @@ from codedata.tasks.folder.task_folder import agent_of
 from codedata.tasks.prove.grader import Grader
 from codedata.texts import fill, text_of
 
-# includes new files (except files that the project ignores) and the agent's commits
+# the diff has new files (except files that the project ignores) and the agent's commits
 DIFF = """cd {workdir} && { git -c safe.directory='*' add -A -N .
 git -c safe.directory='*' diff --no-color --no-ext-diff --no-renames {commit}; } 2>/dev/null"""
 
@@ -110,8 +110,8 @@ class Own:
 class Command(Own):
     """Let a program of the user work in the container and call the model through a proxy."""
 
-    command: str = ""        # bash, with {task} and {model}
-    image: str = ""          # with the program in AGENT
+    command: str = ""        # bash command with placeholders {task}, {model}
+    image: str = ""          # image with the program in AGENT
     name = "command"
 
     @property

@@ -41,10 +41,10 @@ AGENT = "/opt/agent"      # in the container: folder of the program, with bin/py
 FOLDER = "/run/agent"     # in the container: folder of a Proxy's files
 RUN = f"exec {AGENT}/bin/python3 {FOLDER}/forward.py {FOLDER}/socket bash {FOLDER}/command"
 ENVIRONMENT = {"OPENAI_API_KEY": "none", "CODEDATA_TASK": f"{FOLDER}/task.md"}
-LENGTH = re.compile("[0-9]{1,7}")   # bytes of a request: below 10 MB
-MAX_PARTS = 100_000       # objects and lists in a request
-MAX_AT_ONCE = 4           # requests; further ones wait
-READ_S = 60.0             # seconds of silence in a request
+LENGTH = re.compile("[0-9]{1,7}")   # size of a request: below 10 MB
+MAX_PARTS = 100_000       # maximum of objects and lists in a request
+MAX_AT_ONCE = 4           # requests answered at a time; further ones wait
+READ_S = 60.0             # time limit of a pause in a request
 NO_LIMIT_S = 86_400.0
 PATHS = ("/v1/chat/completions", "/chat/completions")
 KEYS = ("name", "tool_calls", "tool_call_id")   # fields of a message, apart from role and content
@@ -65,7 +65,7 @@ class Proxy(ExitStack):
         self._n_begun = 0
         self._lock = threading.Lock()
         self._messages = []             # the longest conversation, with its reply
-        self._tools = []                # sent with it
+        self._tools = []                # the tools sent with that conversation
         self._outcome = ()              # (status, answer, error, cause): once set, no call begins
         self._stopped = None            # the exception that run() will raise
         self._sandbox = None
@@ -202,7 +202,7 @@ class Proxy(ExitStack):
 def _message(role: str, content: str | list | None = None, **more) -> dict:
     """Return a message with only the API's fields. Raise one of WRONG_SHAPE if a part of its
     content is not text."""
-    if isinstance(content, list):   # a LookupError for a part of another type
+    if isinstance(content, list):   # raises LookupError for a part that is not text
         content = "".join({"text": part["text"]}[part["type"]] for part in content)
     content = content or (None if more.get("tool_calls") else "")
     return {"role": role, "content": content} | {key: more[key] for key in KEYS if more.get(key)}

@@ -64,7 +64,7 @@ def problem_of(task: Task) -> str:
     environment = task.config.get("environment", {})
     lacks = {"steps with tests of their own": task.config.get("steps"),
              "GPUs": environment.get("gpus"), "MCP servers": environment.get("mcp_servers"),
-             # copy_tasks() has checked that it has one service
+             # a copied task has one service: copy_tasks() has checked it
              "further containers": COMPOSE in task.environment and "made_from" not in task.about}
     found = ", ".join(name for name, is_so in lacks.items() if is_so)
     return found and f"the task cannot run here: it needs {found}"
@@ -74,7 +74,7 @@ def skip_rule(root: Path, trials: Derived, until: list[int]) -> Callable[[str, s
     """Return a function that explains why a trial is skipped: for its task, or because earlier ones
     suffice."""
     store = Store(root, Graded)
-    problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # reads the task's folder
+    problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # slow: reads the folder
 
     def rule(name: str, instance_id: str) -> str:
         item, _, attempt = name.rpartition(".")

@@ -28,11 +28,11 @@ from codedata.sandbox.factory import SandboxFactory
 
 IMAGES = "codedata-turn-try/"
 DIFF_CHARS = 20_000
-MAX_COMPARED = 2_000_000    # bytes of a file whose lines are compared
-MAX_NAMES = 100_000         # characters of the listed paths together
-MAX_READ = 20               # changed files to read one by one, which is quicker than reading all
-MAX_DIFFS = 200             # files whose lines are compared
-DIFF_S = 10.0               # seconds to compare one file
+MAX_COMPARED = 2_000_000    # maximum of bytes of a file whose lines are compared
+MAX_NAMES = 100_000         # maximum of characters of the listed paths together
+MAX_READ = 20               # up to so many changed files, reading them one by one is quicker
+MAX_DIFFS = 200             # maximum of files whose lines are compared
+DIFF_S = 10.0               # time limit of comparing one file
 IGNORED = ("/.git/", "/__pycache__/", "/.pytest_cache/", "/node_modules/.cache/")
 
 
@@ -99,7 +99,7 @@ class Branch:
         """Return the name of an image with the branch's files."""
         if not self._committed:
             name = self._image.factory.temporary_name(IMAGES)
-            # do not pause: a busy engine sometimes fails to, and no command is running
+            # no command is running, so do not pause: a busy engine sometimes fails to pause
             self._sandbox.commit(name, keep=False, pauses=False)
             self._committed = name
         return self._committed
@@ -150,7 +150,7 @@ class Branch:
             if place != self.workdir and not (path.startswith(source) and counts(path)):
                 continue
             changed.append((place, is_there))
-            # the engine returns no single file whose name is not UTF-8: read all files then
+            # the engine cannot return one file whose name is not UTF-8: then read all files
             if len(changed) > MAX_READ or place != _shown(place):
                 changed = [(self.workdir, True)]
                 break

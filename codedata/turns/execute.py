@@ -61,8 +61,8 @@ from codedata.turns.replay import (
     variables_of,
 )
 
-COMMAND_S = 60.0           # for a command
-TESTS_S = 900.0            # for one run of the hidden tests
+COMMAND_S = 60.0           # time limit of a command
+TESTS_S = 900.0            # time limit of one run of the hidden tests
 ONLY = "/tmp/codedata-only"   # prefix of the folder of the plugin that runs only the hidden tests
 KILLED = 137               # exit code of a command whose container is gone
 NOT_RUN = Result(0, "", 0.0)   # result of a command that submits, which is not run
@@ -71,8 +71,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environments_of(settings: Settings) -> Derived:
-    """Return the environments of a root's pull requests, by instance id: a task with attempts has
-    its own image, any other the base commit's."""
+    """Return the environments of a root's pull requests, by instance id: of the task's own image
+    if the task has attempts, else of the base commit."""
     found = Environments(Path(settings.run.environments or settings.root), unhealthy_too=True)
     tasks = Store(settings.root, Task)
 
@@ -100,8 +100,7 @@ class Runner:
 
     def __init__(self, settings: Settings, factory: SandboxFactory,
                  samples_of: Callable[[Path], list[Side]]):
-        """Take samples_of(), which returns the further blind answers saved for the answer at a
-        path."""
+        """`samples_of` returns the further blind answers saved for the answer at a path."""
         self.settings, self._factory, self._samples_of = settings, factory, samples_of
         self._answers = Store(settings.root, Answer)
         self._starts: dict[str, str] = {}   # {digest of instance and first commands: the start
@@ -122,7 +121,7 @@ class Runner:
     def states(self, trajectory: Prompt, commit: Commit, environment: Environment) -> TurnStates:
         """Return which of the pull request's tests pass before each turn. Raise Excluded if the
         history cannot be replayed."""
-        known: dict[str, dict[str, str]] = {}   # by digest of the files
+        known: dict[str, dict[str, str]] = {}   # {digest of the files: results of the tests}
         turns = {}
 
         def look(turn: int, branch: Branch, tree: str) -> None:
@@ -153,7 +152,7 @@ class Runner:
         """Yield (replayer, hidden tests, steps) for the history of a record."""
         with self.branches(environment, current_reply_log().item) as branches:
             hidden = HiddenTests(branches, environment, commit, TESTS_S)
-            is_task = environment.repo_name == commit.instance_id   # its agents had no variables
+            is_task = environment.repo_name == commit.instance_id   # attempts had no variables
             replayer = Replayer(branches, {} if is_task else hidden.variables, COMMAND_S,
                                 hidden.put, keeps_shell(record.messages, record.tools))
             steps = steps_of(record.messages, record.tools)
@@ -190,7 +189,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
     that submit are not run. A turn that ends its container, or whose changes cannot be read, passes
     no test."""
     form = form_of(answer.messages, answer.tools)
-    by_commands: dict[tuple[str, ...], list[str]] = defaultdict(list)   # names of the sides
+    by_commands: dict[tuple[str, ...], list[str]] = defaultdict(list)   # {commands: sides}
     for name, side in sides.items():
         commands = commands_of(form.read(side, answer.messages))
         if any(commands):
@@ -251,8 +250,8 @@ class HiddenTests:
 
     def __init__(self, branches: Branches, environment: Environment, commit: Commit,
                  timeout_s: float):
-        """Read the tests that the pull request leaves. Raise Excluded if their patch does not
-        apply."""
+        """Read the test files as they are after the pull request. Raise Excluded if their patch
+        does not apply."""
         self._branches, self._environment, self._timeout_s = branches, environment, timeout_s
         self._ignored = ignored_tests(environment)
         self.variables = variables_of(environment.test_script, PATH)
@@ -274,8 +273,9 @@ class HiddenTests:
         sandbox.put(self._files, ".")
 
     def run(self, branch: Branch, before: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Run the request's test files on top of a branch; return {test: status}. If it differs
-        from `before`, run them again, and leave out tests that differ between the two runs."""
+        """Run the request's test files on top of a branch; return {test: status}. If the
+        result differs from `before`, run them again, and leave out tests that differ between the
+        two runs."""
         first = self._run_once(branch)
         if before is None or first == before or not first:
             return first

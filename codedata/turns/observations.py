@@ -1,8 +1,8 @@
 """Read observations as a harness showed them, and compare them with the results of commands.
 
 The comparison is exact, up to whitespace at both ends. Only if it fails, the words that differ
-between two runs of the command are masked in both texts. Nothing is masked because it looks like a
-time or an address: these are not always noise.
+between two runs of the command are masked in both texts. That a word looks like
+a time or an address is no reason to mask it: such words are not always noise.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from codedata.sandbox import Result
 from codedata.texts import toml_of, without_middle
 
 WORDS = re.compile(r"[\w.]+|\W")   # a number, a hash or a temporary name is one word
-CUT_CHARS = 10_000   # for an output; a longer one is cut before an agent sees it
+CUT_CHARS = 10_000   # limit of an output: an agent sees a longer one without its middle
 EQUAL, MASKED, UNEQUAL = "equal", "masked", "unequal"
 
 

@@ -26,16 +26,16 @@ from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Sandbox
 from codedata.turns.branches import Branch
 from codedata.turns.observations import EQUAL, UNEQUAL, ShownResult, compare, cut, observation_of
 
-N_TRIED = 12               # first commands of the history, to compare starts
-MAX_TRIED_S = 2.0          # seconds; slower commands are not compared
-MAX_UNEQUAL = 20           # observations in a record
-SHOWN_CHARS = 600          # for each observation
+N_TRIED = 12               # number of commands replayed to compare starts
+MAX_TRIED_S = 2.0          # commands that take longer are not compared
+MAX_UNEQUAL = 20           # maximum of unequal observations in a record
+SHOWN_CHARS = 600          # limit of each observation in a record
 TESTS, MODES = "test patch", "umask 022"
 BASE = "base"
 # {difference from the base commit: command that makes it}
 PREPARE = {TESTS: "", MODES: "chmod -R u=rwX,go=rX ."}
 KEPT_SHELL = "environment stay as a command leaves"   # part of the prompt of codedata.agent
-SHELL = "/var/tmp/codedata-shell"   # the folder with its state
+SHELL = "/var/tmp/codedata-shell"   # folder with the state of that shell
 ACTIVATE = re.compile(r"^[ \t]*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILINE)
 
 

@@ -26,8 +26,8 @@ from codedata.tasks.folder.task_folder import Problem, audited_digest, rivals_di
 from codedata.terminal import plural
 from codedata.texts import printable
 
-MAX_COUNT = 1_000_000_000   # a user may have edited an audit
-FIGURES = {   # exported figures: {name: (check, {name: name of the figure in the check})}
+MAX_COUNT = 1_000_000_000   # larger figures count as 0: a user may have edited the audit
+FIGURES = {   # {exported name: (check, {exported name: name of the figure in the check})}
     "strength": ("strength", {"killed": "killed", "tried": "tried"}),
     "rewrites": ("fairness", {"accepted": "accepted", "tried": "rewrites"}),
     "cheats": ("cheats", {"rewarded": "rewarded", "tried": "tried"}),
@@ -48,8 +48,8 @@ class Audits:
         self.broken = [*self._store.broken]
 
     def of(self, task: Task) -> TaskAudit | None:
-        """Return the audit of a task with its present content, or None; without the check of
-        rivals if their scripts have changed."""
+        """Return the audit of a task's present content, or None. Leave out the check of rivals if
+        their scripts have changed."""
         name = task.instance_id
         try:
             audit = self._store.read(name) if name in self._store else None

@@ -168,8 +168,8 @@ def _masked(rows: Iterable[ExportTask]) -> Counter:
 
 def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
                left_out: LeftOutLog) -> TaskOrigins:
-    """Return the tasks of a root. Print the names of unreadable ones. Raise Trouble if no attempt
-    is of pass_rate_agent."""
+    """Return the tasks of a root. Print the errors of unreadable ones. Raise Trouble if there are
+    attempts of models, but none by pass_rate_agent."""
     store, audits, attempts = Store(root, Task).open(), Audits(root), attempts_in(root)
     agents = {agent for found in attempts.values() for agent in rates_of_models(found)}
     if settings.pass_rate and agents and settings.pass_rate_agent not in ("", *agents):

@@ -76,8 +76,8 @@ def strip_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem
 
 
 def issue_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
-    """Return {name: problem} of the tasks without a row: two of one repository must not share a
-    report."""
+    """Return {name: problem} of the tasks that cannot become a row, or whose report an earlier task
+    of the same repository has."""
     problems = strip_problems(tasks, origins)
     first: dict[tuple[str, str], str] = {}   # (repository, report) → the first task that has it
     for task in tasks:
@@ -92,7 +92,7 @@ def issue_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem
 def _columns_problem(task: Task) -> Problem | None:
     try:
         values = _values(task, "")
-    except (Excluded, ValueError) as e:   # too long, or a test is not a text
+    except (Excluded, ValueError) as e:   # the script is too long, or a test is not a text
         return "eval_script", str(e)
     faults = [f"{name}{fault}" for name in LISTS if (fault := check_of("list[str]")(values[name]))]
     return ("columns", "; ".join(faults)) if faults else None

@@ -12,8 +12,8 @@ from codedata.conversation.tool_calls import shell_call
 from codedata.sampling.readers.chat import begins_with, half_answered, read_tools
 
 FORM = "Agent Data Protocol"
-# (tool, "" for the shell; its argument) for code in a language; code in any other language is a
-# call of a tool with the language's name
+# {language of code: (tool, or "" for the shell; its argument with the code)}; code in any other
+# language is a call of a tool with the language's name
 LANGUAGES = {"bash": ("", "command"), "sh": ("", "command"),
              "python": ("execute_ipython_cell", "code")}
 INSTANCE = re.compile(r"[\w.-]+__[\w.-]+")

@@ -17,7 +17,7 @@ TEXTS = ("content", "value", "text", "system_prompt")
 
 def read_message(raw: dict, required: Mapping[str, list]) -> dict:
     """Return a message with only the keys of the chat API. Thinking within its text becomes its
-    reasoning. `required` has the arguments of each tool that may be null.
+    reasoning. `required` has the arguments of each tool that are kept even if null.
 
     Raise KeyError for a role that is not in ROLES, ValueError if it has neither a text nor a call.
     """
@@ -73,8 +73,8 @@ def with_ids(messages: list[dict]) -> list[dict]:
 
 
 def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] | None:
-    """Return a function that returns the earlier messages on other branches, or None if there is
-    only one branch.
+    """Return a function from the index of a message to the indexes of earlier messages on other
+    branches. Return None if there is only one branch.
 
     `lines` are the ids of each message's lines, `parents` the line before each line, or None. If
     that line is missing, the history is unknown: all earlier messages are returned, and the turn is
@@ -86,7 +86,7 @@ def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] 
         while line in parents and line not in chain:
             chain.add(line)
             line = parents[line]
-        if line is not None:   # the chain does not lead to its beginning
+        if line is not None:   # the chain breaks off at a missing line
             return {*range(i)}
         return {k for k, ids in enumerate(lines[:i]) if chain.isdisjoint(ids)}
 
@@ -166,8 +166,8 @@ def read_call(call: dict, required: Mapping[str, list]) -> dict:
 
 
 def _without_nulls(value, kept: Collection[str] = ()):
-    """Return a value without the keys that are null, except the outermost `kept`: Arrow gives each
-    object of a column the keys of all others."""
+    """Return a value without null keys, except `kept` in the outermost object. Arrow adds such
+    keys: it gives each object of a column the keys of all others."""
     if isinstance(value, list):
         return [*map(_without_nulls, value)]
     if not isinstance(value, dict):

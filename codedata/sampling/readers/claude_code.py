@@ -51,7 +51,7 @@ def _sidechains(document: list[dict]) -> list[list[dict]]:
 def _trajectory(document: list[dict], is_side: bool) -> dict:
     """Return the row of a session, or of a subagent's lines; lines of one message are joined."""
     messages: dict = {}   # by id, since a resumed session may repeat lines
-    uuids: dict = {}      # the lines of each message
+    uuids: dict = {}      # {id of a message: its lines}
     parents: dict = {}    # {line: the line before it}
     present = {None, *(line.get("uuid") for line in document)}
     last = None

@@ -12,7 +12,7 @@ from codedata.sampling.readers.chat import half_answered, unseen_in
 from codedata.sampling.readers.responses import message_of
 
 FORM = "Codex"
-MAX_BETWEEN = 20   # messages between a call and its result
+MAX_BETWEEN = 20   # maximum of messages between a call and its result
 # keys of a session's first lines: today's form, and the early one, whose other lines are bare items
 LINES = ({"type", "payload"}, {"timestamp", "id", "instructions"})
 
@@ -40,7 +40,7 @@ def read(document: list[dict]) -> dict:
             at = parents[at]
         message = _of_line(line)
         last = {} if at is None else messages[at]
-        if message.get("role") == "developer" and messages:   # rules that came later
+        if message.get("role") == "developer" and messages:   # later rules become a user message
             message["role"] = "user"
         is_reply = message.get("role") == last.get("role") == "assistant"
         if is_reply and (message["tool_calls"] or not last["tool_calls"]):
@@ -54,7 +54,7 @@ def read(document: list[dict]) -> dict:
 
     if any(one["role"] == "user" and messages[0]["role"] == "system"
            and content_text(messages[0]) in content_text(one) for one in messages):
-        parents = {i: before or None for i, before in parents.items()}   # the rules are unseen
+        parents = {i: before or None for i, before in parents.items()}   # leave out message 0
     return {"messages": messages, "agent": FORM, "no_turns": half_answered(messages),
             "is_cut": is_cut, "unseen": unseen_in(
                 [[i] for i in parents], parents)}
@@ -71,7 +71,7 @@ def _move_to_call(messages: list[dict], parents: dict, i: int) -> None:
 
 
 def _is_asked(message: dict) -> bool:
-    """Return whether the user wrote a message, not Codex, whose messages begin with a tag."""
+    """Return whether the user wrote a message. User messages by Codex itself begin with a tag."""
     return message["role"] == "user" and not content_text(message).startswith("<")
 
 

@@ -52,7 +52,7 @@ def _of_completion(log: dict) -> dict:
 
 def _of_events(events: list[dict]) -> dict:
     """Return the row of a list of events."""
-    # key: the id of the model's response, since each of its calls is an event; else a number
+    # {id of the model's response, or a number: message}: each call of a response is an event
     messages: dict = {}
     lines: dict = {}     # ids of the events of each message
     parents: dict = {}   # {event: the event before it, or the event that the user went back to}

@@ -31,14 +31,15 @@ def read(document) -> dict:
 def names_in(row: dict) -> dict:
     """Return the names that a row gives its task. Rows that Harbor exports have the instance in
     `task`."""
-    keys = ("instance_id", "task")[:1 if " " in str(row.get("task")) else 2]   # may be a text
+    # a `task` with spaces is the text of the task, not its name
+    keys = ("instance_id", "task")[:1 if " " in str(row.get("task")) else 2]
     return {"instance_id": first(row, *keys), "repo": row.get("repo"),
             "commit": first(row, "base_commit", "commit"),
             "id": first(row, "traj_id", "session_id", "id")}
 
 
 def _message(message: dict) -> dict:
-    """Return a message; one of mini-swe-agent's *_response models is made of its items."""
+    """Return a message; join the items of a reply (by mini-swe-agent's *_response models)."""
     if first(message, "role", "from"):
         return message
     if isinstance(message.get("output"), list) and not message.get("type"):

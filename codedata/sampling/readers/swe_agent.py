@@ -19,7 +19,7 @@ def matches(document) -> bool:
 
 def read(document: dict) -> dict:
     """Return the row. Demonstrations stay in the history, but are not turns. A trajectory ends at
-    the first step whose model saw another history, with outputs cut."""
+    the first step whose model saw a different history (shortened outputs)."""
     agent = document["history"][0].get("agent")   # the history also has subagents' messages
     history = [one for one in document["history"] if one.get("agent") == agent]
     texts = [*map(content_text, history)]

@@ -3,8 +3,8 @@ OpenHands, and the JSON of Terminus.
 
 If a conversation keeps to one of PROTOCOLS, its calls become calls of the chat API, and the next
 user message becomes their result; if several calls have one output, the last call gets it. The
-description of the protocol is removed from the prompts (DROPPED), also if calls have the API's
-form already, since answers are calls of the API. A call that is cut off stays text and is no turn.
+description of the protocol is removed from the prompts (DROPPED), even if the calls already have
+the API's form: answers are calls of the API. A call that is cut off stays text and is no turn.
 """
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ DROPPED = (
      "(defaults to 1.0 if not present)"),
     ("- Extra text before or after the JSON", "- The JSON must be valid", "taking action"),
 )
-TERMINUS = {"analysis", "plan"}, {"state_analysis", "explanation"}   # each version's needed keys
-DECODED = ("number", "integer", "boolean", "array", "object")   # types of arguments
+TERMINUS = {"analysis", "plan"}, {"state_analysis", "explanation"}   # required keys by version
+# types of arguments that are parsed as JSON
+DECODED = ("number", "integer", "boolean", "array", "object")
 
 
 def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
@@ -138,7 +139,7 @@ def _terminus(text: str) -> tuple | None:
     return ("\n".join(filter(None, [before, *said, after])), calls) if calls else None
 
 
-# each returns (a text without its calls, the calls), or None if it has no readable call
+# each reader returns (a text without its calls, the calls), or None if no call can be read
 PROTOCOLS = (_hermes, _functions, _terminus)
 
 

@@ -54,7 +54,7 @@ def _read(folder: Path, name: str) -> dict:
 
 
 def _values(document) -> Iterator[tuple[str, object]]:
-    """Yield the keys and values of an object, first from the objects under NESTED."""
+    """Yield the keys and values of the objects under NESTED, then the object's own."""
     document = decoded(document)
     if isinstance(document, dict):
         for name in NESTED:
