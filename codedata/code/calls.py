@@ -18,7 +18,7 @@ from codedata.code.call_values import Resolver
 from codedata.code.entities import Entity, SourceFile
 
 LANGUAGE = "python"   # calls are found in this language only
-DAMPING = 0.8     # factor of a test's weight for each function between it and a reached function
+DAMPING = 0.8     # factor of a test's weight for each function between the test and a reached one
 FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
 
 
@@ -84,7 +84,8 @@ def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
 
 
 def import_closure(edges: list[Edge]) -> set[str]:
-    """Return the ids of the functions that run when their modules are imported."""
+    """Return the ids of the functions that run when modules are imported: the top-level code of a
+    module calls them, directly or not."""
     run = [edge for edge in edges if edge.kind != "ref"]
     return set(static_scores(run, {edge.caller for edge in run
                                    if edge.caller.endswith("::<module>")}))

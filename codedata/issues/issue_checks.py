@@ -97,7 +97,7 @@ class Hidden:
 
     def _facts_in(self, text: str, shown: str, used: set[str]) -> list[str]:
         """Return a line for each text that certainly gives the solution away, by the rules of
-        leak/. A plain word counts only if it is in `used`, as code."""
+        leak/. A single word counts only if it is in `used`, as a name."""
         bug = self.bug
         commit = Commit(bug.instance_id, bug.repo, bug.language, "", "", "", [], bug.patch,
                         bug.test_patch)
