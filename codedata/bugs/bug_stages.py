@@ -39,8 +39,8 @@ class Word:
 
     name: str
     owns: Callable[[str], bool]   # whether a name belongs to one of its bugs
-    before: str              # the step before the candidates
-    proof: str               # the step that proves them
+    before: str              # the step before `candidates`
+    proof: str               # the step that proves the candidates
     prefix: str = ""         # in ledgers, prefix of the steps that both subcommands have
 
 

@@ -25,7 +25,7 @@ FAMILY = dict.fromkeys(("typescript", "tsx"), "javascript")   # languages that u
 MIN_ROWS = 4               # fewer lines of one shape are not a table
 COMMENT = re.compile(r"\s*(#|//)")
 PARTS = re.compile(r"\d+|[A-Za-z_]\w*")
-MISSING = re.compile(r"(?:no attribute|name) '(\w+)'")   # matches in the output of tests
+MISSING = re.compile(r"(?:no attribute|name) '(\w+)'")   # a missing name in test output
 
 
 def giveaways(before: Files, after: Files, log: str = "") -> list[str]:

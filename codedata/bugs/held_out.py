@@ -1,5 +1,5 @@
 """Find the held-out cases of bugs: calls with other arguments than the tests', which a verifier
-makes in addition to the tests. Their clock stands still at NOW."""
+makes in addition to the tests. Their clock is stopped at NOW."""
 from __future__ import annotations
 
 import threading

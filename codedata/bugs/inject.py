@@ -73,7 +73,7 @@ MAX_ITERATIONS = 60        # replies of an agent
 MAX_LINES = 150            # lines that an agent adds and removes
 MAX_SUBMITS = 5            # submissions of an agent
 SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
-QUIET = "-qqqq"            # for pytest: prints no times, so a resumed agent sees the same output
+QUIET = "-qqqq"            # pytest prints no times, so a resumed agent sees the same output
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
 MAX_DIFF_CHARS = 100_000
 MAX_NAMED = 20             # broken tests listed in an answer to an agent
@@ -127,7 +127,7 @@ class RefusedChange(Exception):
 
 @dataclass
 class Submission:
-    """Receive the change of an agent; submit() is its tool."""
+    """Receive the change of an agent; submit() is the agent's tool."""
 
     program: Files                       # the sources that may be changed, as they were
     ignored: set[str]                    # paths that the tests themselves change

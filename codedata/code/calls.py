@@ -18,7 +18,7 @@ from codedata.code.call_values import Resolver
 from codedata.code.entities import Entity, SourceFile
 
 LANGUAGE = "python"   # calls are found in this language only
-DAMPING = 0.8     # factor of a test's weight for each function between the test and a reached one
+DAMPING = 0.8     # factor of a test's weight for each function on the way to a reached one
 FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
 
 
@@ -114,7 +114,7 @@ def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
 
 
 def _call(scope: Scope, function: Expr) -> Expr:
-    """Return the expression for a call of a fixture or method without arguments in a scope."""
+    """Return the expression in a scope that calls a fixture or method without arguments."""
     return scope.exprs.setdefault(("fixture", function), Expr("fixture", (function, (), ()), scope))
 
 

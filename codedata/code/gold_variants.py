@@ -28,7 +28,7 @@ MAX_VARIANTS = 200
 MAX_BYTES = 30_000_000   # total size of the variants: compiling them takes half a minute
 MAX_SAME = 2             # variants of one line by one operator
 NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
-N_FIRST = 60             # of the first 60, at most a fifth are name swaps: many are equivalent
+N_FIRST = 60             # at most a fifth of the first 60 are name swaps: many are equivalent
 CLUSTER_GAP = 2          # maximum lines between neighbours in a cluster
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
 NEAR_BYTES = 100         # within this distance after `len(x) == 1`, x[0] equals x[-1]

@@ -52,10 +52,10 @@ FILES = {PYTHON: "reproduce.py", "bash": "reproduce.sh"}
 # a block ends before the next one begins, so no text is searched twice
 FENCED = re.compile(
     r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
-KNOWN = re.compile(r"^([a-z]+): (.+)$", re.MULTILINE)   # the output of known.sh
+KNOWN = re.compile(r"^([a-z]+): (.+)$", re.MULTILINE)   # matches a line of known.sh's output
 LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # matches lines except imports
 REPEATED = re.compile(r"…(?:\s*…)+")
-PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # of pytest
+PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # pytest's lines
 PATH_LINE = re.compile(r"^export PATH=.*$", re.MULTILINE)   # in a test script
 NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"

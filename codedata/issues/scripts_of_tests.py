@@ -172,7 +172,7 @@ class _Test:
             yield {key: value for one in row for key, value in one.items()}
 
     def _parameter(self, fixture: ast.FunctionDef) -> list[ast.expr]:
-        """Return [the parameter of a fixture that the test's id means], [] if it has none."""
+        """Return [the fixture's parameter in the test's id, else its first]; [] if it has none."""
         given = [one.value for node in fixture.decorator_list if isinstance(node, ast.Call)
                  for one in node.keywords if one.arg == "params"]
         values = [(f"-{_part(fixture.name, value, n)}-" in self._label, value) for one in given
@@ -185,7 +185,7 @@ class _Test:
         return given.value if isinstance(given, ast.Assign | ast.AnnAssign) else node
 
     def _given_by(self, name: str) -> list[ast.stmt]:
-        """Return the statements of a fixture or a method that prepares tests, up to its yield."""
+        """Return the statements of a fixture or set-up method, up to its yield, or []."""
         node = self._names.get(name)
         if not isinstance(node, ast.FunctionDef):
             return []

@@ -177,7 +177,7 @@ def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int
     """Yield (context, path, mask of lines) from a data file of coverage.py. Raise ItemFailed for
     any other file, or above a limit. Each million steps of SQLite takes one item from `steps`;
     reading fails when `steps` is used up."""
-    # limit for the bytes of all sets of lines: an intact file refers to each set only once
+    # an intact file refers to each set of lines once, so all sets together are shorter than it
     room = file.stat().st_size
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1",

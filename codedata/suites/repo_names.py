@@ -35,5 +35,5 @@ def parts_of(address: str) -> list[str]:
 
 
 def clean_name(text: str) -> str:
-    """Return a text as a safe file name: "-" replaces other characters, "repository" no text."""
+    """Return a safe file name: the text with "-" for other characters, or "repository"."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-") or "repository"

@@ -209,6 +209,6 @@ def without(first: Node, last: Node, text: bytes, empty: bytes) -> Span:
     if not line:
         return line, next_line, b""
     if next_line < len(text) and not text[next_line:text.find(b"\n", next_line)].strip():
-        line = text.find(b"\n", len(text[:line].rstrip())) + 1   # of blank lines, keep those below
+        line = text.find(b"\n", len(text[:line].rstrip())) + 1   # keep only the blank lines below
     before = text[:line].removesuffix(b"\n").removesuffix(b"\r")
     return len(before), end, b""   # the line feed after it is outside of the enclosing statement

@@ -45,7 +45,7 @@ def syntax_of(file: SourceFile) -> Hashable:
 
 
 def what_runs(file: SourceFile) -> Hashable:
-    """Return the syntax_of() of a file without comments, docstrings, annotations and types."""
+    """Return syntax_of() for the file without its comments, docstrings, annotations and types."""
     from tree_sitter import Query
     query = Query(grammar(file.language), LANGUAGES[file.language]["not_run"])
     text = bytearray(file.text)
