@@ -39,9 +39,9 @@ class Word:
 
     name: str
     owns: Callable[[str], bool]   # whether a name belongs to one of its bugs
-    before: str              # the step before the candidates
-    proof: str               # the step that proves them
-    prefix: str = ""         # in ledgers, before the names of steps that both subcommands have
+    before: str              # the step before `candidates`
+    proof: str               # the step that proves the candidates
+    prefix: str = ""         # in ledgers, prefix of the steps that both subcommands have
 
 
 AGENT = Word("agent", is_of_agent, "inject", "prove")
@@ -130,7 +130,7 @@ class Stages:
 
 
 def describe_bugs(bugs: Collection[Task]) -> str:
-    """Return the number of bugs by kind, and the number of bugs with an issue text."""
+    """Return a line that counts bugs by kind, with an issue text, and with held-out cases."""
     texts = [bool(bug.instruction) for bug in bugs]
     none = "" if all(texts) else f", {texts.count(False)} without"
     kinds = Counter(str(family_of(bug) or bug.about.get("method") or "by hand") for bug in bugs)
@@ -144,4 +144,4 @@ def describe_bugs(bugs: Collection[Task]) -> str:
 def family_of(bug: Task) -> str:
     """Return the family of the edit that made a bug, "" if it has none."""
     proof = bug.proof or {}
-    return (proof.get("words") or proof).get("family") or ""   # `words` from 0.3.0 on
+    return (proof.get("words") or proof).get("family") or ""   # proofs have `words` from 0.3.0 on

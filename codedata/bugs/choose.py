@@ -1,6 +1,6 @@
 """Choose the bugs that `bug_inject.py scale` writes, from the good candidates, in an order drawn by
-SEED. Caps limit the bugs of a repository and of a set of failing tests ([bug]), and of a function
-and an operator (constants).
+SEED. Caps limit the bugs of a repository and of a set of failing tests (settings in [bug]), and the
+bugs of a function and of an operator (constants).
 
 Bugs are taken in rounds, one bug of each function a round. In a round, these come last: bugs that
 more than MAX_FAILING tests notice, and bugs of functions with more than MAX_SURVIVORS survivors. A
@@ -136,7 +136,7 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
     fit under the caps together with these. Take only the first of equal changes, and no
     survivor."""
     order = in_order([*candidates])
-    alone = _added((), order, settings)   # if nothing were kept; its bugs come next
+    alone = _added((), order, settings)   # if nothing were kept; these come after the kept bugs
     return _added(_added((good for good in order if good.name in kept), alone, settings),
                   order, settings)
 

@@ -41,7 +41,7 @@ BATCH = 40                 # candidates in a file
 PER_TASK = 4               # with --limit N, candidates made and screened for each task
 NOTHING = "has no source that an operator changes."
 MAX_KEPT = 3               # repositories whose candidates are kept in memory
-# an operator makes at most about one in this many candidates, if others are left
+# an operator makes at most about one in this many candidates, if other operators are left
 EVERY = 25
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
@@ -61,8 +61,8 @@ class BatchItem(BugConfig):
 
 def batch_items(root: Path) -> Derived:
     """Return the items <repo_name>.<number>: each is a repository's config with the number of one
-    of its files of candidates. A file whose last part has other characters than letters and digits,
-    such as an agent's (.agent-3), counts as kept, not as an orphan."""
+    of its files of candidates. A file is no orphan if the last part of its name has other
+    characters than letters and digits, as an agent's file has (.agent-3)."""
     def items_of(repo_name: str, config: BugConfig) -> dict[str, BatchItem]:
         n_batches = -(-config.max_candidates // BATCH)
         return {f"{repo_name}.{k}": BatchItem(**vars(config), part=k)
@@ -227,8 +227,8 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[SiteEdit]:
 
 
 def in_order(sites: list[SiteEdit], seed: int) -> list[SiteEdit]:
-    """Sort sites so that their functions alternate. While other operators are left to fill gaps,
-    at most about one in EVERY of the sites so far has the same operator."""
+    """Sort sites so that their functions alternate. Of the sites so far, an operator has at
+    most about one in EVERY, unless too few sites of other operators are left."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator.name for site in sites)
     # sites of a common operator wait longer, so all operators are equally likely to be first

@@ -21,11 +21,11 @@ from codedata.code.operators.syntax import compiling
 from codedata.suites.source import Files
 from codedata.texts import printable, toml_of
 
-FAMILY = dict.fromkeys(("typescript", "tsx"), "javascript")   # languages with another's rules
+FAMILY = dict.fromkeys(("typescript", "tsx"), "javascript")   # languages that use another's rules
 MIN_ROWS = 4               # fewer lines of one shape are not a table
 COMMENT = re.compile(r"\s*(#|//)")
 PARTS = re.compile(r"\d+|[A-Za-z_]\w*")
-MISSING = re.compile(r"(?:no attribute|name) '(\w+)'")   # in the output of tests
+MISSING = re.compile(r"(?:no attribute|name) '(\w+)'")   # a missing name in test output
 
 
 def giveaways(before: Files, after: Files, log: str = "") -> list[str]:
@@ -52,7 +52,7 @@ def _signs(language: str, text: str) -> Counter:
     """Count how often a file breaks each rule of giveaways.toml, and the messages of pyflakes."""
     found = []
     if language == "python":
-        with suppress(SyntaxError), compiling():   # without numbers of lines, which may move
+        with suppress(SyntaxError), compiling():   # without line numbers, which may change
             found = [f"{type(one).__name__} {''.join(map(str, one.message_args[:1]))}"
                      for one in Checker(ast.parse(text)).messages]
     tree = tree_of(SourceFile("", language, text.encode(), is_test=False))

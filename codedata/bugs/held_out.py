@@ -1,5 +1,5 @@
 """Find the held-out cases of bugs: calls with other arguments than the tests', which a verifier
-makes in addition to the tests. They run at one time, NOW."""
+makes in addition to the tests. Their clock is stopped at NOW."""
 from __future__ import annotations
 
 import threading
@@ -24,16 +24,16 @@ from codedata.tasks.prove.run_suite import FirstRun
 
 
 class HeldOutCases:
-    """Find the cases of candidates. The tests of a repository are read once."""
+    """Find the held-out cases of candidates. Read the tests of a repository only once."""
 
     def __init__(self):
-        # {repository: (texts_of() its sources, scripts of the tests that always pass)}
+        # {repository: (its test files and other files, scripts of the tests that always pass)}
         self._read: dict[str, tuple[list[dict[str, str]], list[ReplayJob]]] = {}
         self._locks = defaultdict(threading.Lock)   # one reading of a repository at a time
 
     def of(self, run: FirstRun, proof: CandidateProof) -> tuple[list[Case], Object]:
-        """Return (the cases of a candidate, the strength of its task). Raise Excluded for a feature
-        that the fix mostly reverts."""
+        """Return (the cases of a candidate, entries for proof.json). Raise Excluded if the fix
+        removes most of a feature, or if the cases are too weak."""
         host, label, environment = proof.host, proof.label, proof.environment
         candidate = proof.candidate
         undone = diff_of(run.after, run.before)

@@ -4,9 +4,9 @@
   promise   it changes the behaviour that a function promises, and adapts all callers but one
   feature   it adds a feature without seeing the tests; the tests that then fail define the bug
 
-An agent works in a sandbox without a history or a network. Only changes of sources leave the
-sandbox, new ones for a feature; this machine computes the diff from their texts. A run of the suite
-in a fresh container shows whether the change is a bug.
+An agent works in a sandbox without a history or a network. Only changed sources leave the
+sandbox (for a feature, new ones, too). This machine computes the diff from their texts. A run of
+the suite in a fresh container shows whether the change is a bug.
 """
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ MAX_ITERATIONS = 60        # replies of an agent
 MAX_LINES = 150            # lines that an agent adds and removes
 MAX_SUBMITS = 5            # submissions of an agent
 SCRIPT = "run_tests.sh"    # the test script, in /tmp of the agent's sandbox
-QUIET = "-qqqq"            # for pytest: without times, a resumed agent sees the same output
+QUIET = "-qqqq"            # pytest prints no times, so a resumed agent sees the same output
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
 MAX_DIFF_CHARS = 100_000
 MAX_NAMED = 20             # broken tests listed in an answer to an agent
 CLEAN = "/tmp/clean"       # a copy of the source in the agent's sandbox
-TESTS = "hidden_tests"     # a list of paths in /tmp, which is removed together with these files
+TESTS = "hidden_tests"     # a file in /tmp with the paths of the tests; PREPARE removes both
 PREPARE = f"""[ ! -e /tmp/{TESTS} ] || xargs -0 rm -f /tmp/{TESTS} -- </tmp/{TESTS}
 find . '(' -name .git -o -name __pycache__ -o -name .pytest_cache ')' -prune -exec rm -rf {{}} +
 rm -rf {CLEAN}; cp -a . {CLEAN}"""
@@ -109,7 +109,7 @@ def agent_items(environments: Derived, n: int) -> Derived:
                 for end, k in numbers.items()}
 
     def is_kept(name: str) -> bool:
-        """Return whether `name` belongs to an unread repository, or to another method."""
+        """Return whether `name` belongs to a known or unread repository, or to another method."""
         repo_name, _, batch = name.rpartition(".")
         return not batch.startswith(f"{METHOD}-") or environments.covers(repo_name)
 
@@ -127,7 +127,7 @@ class RefusedChange(Exception):
 
 @dataclass
 class Submission:
-    """Receive the change of an agent; submit() is its tool."""
+    """Receive the change of an agent; submit() is the agent's tool."""
 
     program: Files                       # the sources that may be changed, as they were
     ignored: set[str]                    # paths that the tests themselves change
@@ -164,15 +164,15 @@ class Submission:
         reason, names = self.reason, f": {named(failing, MAX_NAMED)}"
         if self.strategy == FEATURE:   # test names would show the tested behaviour
             reason, names = reason.partition(":")[0], ""
-        return Failed(   # without anything that differs between two runs
+        return Failed(   # this text must not differ between two runs
             f"It does not count: {reason}.\n{run.row.get('passed', 0)} tests pass, "
             f"{len(failing)} fail that passed before{names}\n"
             f"The suite may be run {n_left} more times for you.")
 
     def _changes(self, sandbox: Sandbox) -> tuple[Files, Files]:
-        """Return (changed files of the program before, after). Raise RefusedChange if any other
-        file is changed. The copy in the sandbox only shows which files to compare: the agent may
-        have changed it, so the old texts do not come from there."""
+        """Return (old contents, new contents) of the changed files. Raise RefusedChange if a file
+        changed that may not change. The copy in the sandbox only shows which files to compare. The
+        old contents do not come from it, since the agent may have changed it."""
         paths, files, error = changed_files(sandbox, CLEAN)
         if error:
             raise RefusedChange(f"the source cannot be compared with {CLEAN}: {printable(error)}")
@@ -328,8 +328,8 @@ def _prepare(sandbox: Sandbox, test_script: str, hides_tests: bool) -> list[Sour
 
 
 def _program(files: list[SourceFile], analysis: Analysis, strategy: str) -> Files:
-    """Return the program's text files: all files that are not tests and, except for a feature, that
-    some test loads according to the coverage."""
+    """Return the program's text files, without tests. Except for a feature, also leave out files of
+    which the suite runs no line, according to the analysis."""
     unused = {file["path"] for file in analysis.files
               if file["covered"] == 0 and strategy != FEATURE}
     return {file.path: file.text for file in files

@@ -40,7 +40,7 @@ def is_of_scale(name: str) -> bool:
 
 def candidate_in(record: Candidates, change: ProposedChange, name: str, tier: str, **words
                  ) -> Candidate:
-    """Return a change of a file as the candidate `name`; `words` describe it, too."""
+    """Return a change from a file of candidates as a Candidate. Add `words` to its own fields."""
     words = {key: value for key, value in {**change, **words}.items() if key != "diff"}
     family, symbol = words.get("family"), words.get("symbol") or ""
     return candidate_of(

@@ -95,7 +95,7 @@ class Preprocessed:
         root = self.settings.root
         environments = Environments(root, unhealthy_too=True, rows=self.rows).open()
         stores = {key: Store(root, cls).open() for key, (cls, _) in MADE.items()}
-        # the stores with a readable record of each; the step has reported the others
+        # {repository: the stores with a readable record of it}; the step has reported broken ones
         names = {name: {key: store for key, store in stores.items()
                         if known(store, name) and not store.failed(MADE[key][1], name)}
                  for name in environments.names()}

@@ -1,7 +1,7 @@
 """Screen the candidates of `bug_inject.py scale`: its step `validate`.
 
-They are judged in a warm sandbox; with --full, by the whole suite in fresh containers. An agent's
-change is judged when the agent submits it (inject.py).
+They are judged in a sandbox that is reused; with --full, by the whole suite in fresh containers. An
+agent's change is judged when the agent submits it (inject.py).
 """
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Material:
 
 
 def of_turn(turn, repo: str, base_commit: str, **texts: str) -> Material:
-    """Return the Material of a turn, with its issue, patches and answers in `texts`."""
+    """Return the Material of a turn: its history, its reference, and `texts`, such as its issue."""
     history = "\n".join(message["content"] for message in plain(turn.messages))
     return Material(turn.instance_id, repo, base_commit,
                     {"history": history, "reference": turn_text(turn.assistant), **texts})
@@ -91,7 +91,7 @@ class Overlap:
     part: str
     first_word: int
     n_words: int
-    share: float      # among the part's 13-grams, from 0 to 1
+    share: float      # share of the part's 13-grams that the text has, from 0 to 1
 
 
 class Benchmarks:
@@ -106,7 +106,7 @@ class Benchmarks:
         self._by_name: dict[str, list[int]] = defaultdict(list)
         # {a commit's first 7 characters: [(row, repo, commit)]}
         self._by_commit: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
-        instances: dict[str, int] = {}   # an instance may be in several files
+        instances: dict[str, int] = {}   # {id: number}; an id may be in several files
         instance_of_row = []
         grams = []                       # for each row, the 13-grams of each of PARTS
         for number, row in enumerate(rows):

@@ -50,7 +50,7 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) ->
     """Return the near-duplicates among texts, given as (name, text), in order.
 
     A text is compared only with earlier texts that are kept, and the most similar one is named.
-    Raise the errors of Texts.
+    Raise ValueError for a threshold outside of 0 to 1.
     """
     kept = Texts(threshold)
     duplicates = []

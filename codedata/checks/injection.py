@@ -34,7 +34,7 @@ MIN_CODE_CHARS = 24    # minimum length of base64 or hex that may hold a message
 MAX_CODES = 200        # base64 or hex runs to decode in an answer
 LOOKALIKES = str.maketrans("аеорсухіјѕԁɡһкмтнвАЕОРСУХІЈЅКМТНВαορνικτεΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
                            "aeopcyxijsdghkmthBAEOPCYXIJSKMTHBaopviktEABEZHIKMNOPTYX")
-URL_SAFE = str.maketrans("-_", "+/")   # from URL-safe base64
+URL_SAFE = str.maketrans("-_", "+/")   # maps URL-safe to standard base64
 CODE = re.compile(rf"[A-Za-z0-9+/_-]{{{MIN_CODE_CHARS},4000}}={{0,2}}|"
                   rf"(?:[0-9a-fA-F]{{2}}[ :]?){{{MIN_CODE_CHARS // 2},2000}}")
 DECIMAL_GROUP = 4   # decimal group of ESCAPE; the others are hexadecimal

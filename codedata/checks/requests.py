@@ -14,19 +14,19 @@ from codedata.texts import squeezed
 
 MAX_START = 200        # characters of a text to print
 WORD = re.compile(r"https?://\S+|([^\W\d]\w*)")
-# at the end: trailers, the row of dashes that GitHub puts before them, references to issues
+# Matches at the end: trailers, GitHub's row of dashes before them, references to issues.
 TRAILERS = re.compile(r"""(?:\n{1,9}(?:(?:[A-Z][\w-]{0,60}-(?:by|to|[Ii]d|[Oo]n)|Cc|Link):\ .+
     |-{3,}\ *|(?i:(?:
     close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
     )){1,30}\s*\Z""", re.VERBOSE)
-# after the title: that row, authors' trailers, bots' lines, and git's list of conflicts
+# Matches after the title: a row of dashes, authors' trailers, bots' lines, git's list of conflicts.
 OF_BOTS = re.compile(r"""(?<=\n)(?:-{3,} | [A-Z][\w-]{0,60}-by:\ .+
     | updated-dependencies:(?:\n(?:-\ |\ \ |\.{3}).*)*
     | .*(?:\[bot\]|\bpre-commit\.ci\b).* | Bumps\ .+\ from\ \S+\ to\ .+
     | (?:\#\ )?Conflicts:(?:\n\#?\t\S+)*)\ *(?:\n|\Z)""", re.VERBOSE)
 SQUASHED = re.compile(r"\* .+")   # a title in GitHub's list of squashed commits
-CHANGELOG = re.compile(r"(?i)\b(?:change|history|news)[^/]*(?:/[^/]+)?\Z")   # a document's path
-ENTRIES = re.compile(r"\n(?=\s*[-*+] |\s*\n)")   # between the entries of a changelog
+CHANGELOG = re.compile(r"(?i)\b(?:change|history|news)[^/]*(?:/[^/]+)?\Z")   # matches a changelog
+ENTRIES = re.compile(r"\n(?=\s*[-*+] |\s*\n)")   # matches the gap between entries of a changelog
 MIN_ENTRY = 4          # words of an entry; shorter lines are headings
 
 
@@ -44,11 +44,11 @@ def request_problems(text: str, new_names: Iterable[str], min_words: int
 
 
 def own_words(message: str) -> str:
-    """Return a commit's message without lines added by git and its host; may be ""."""
+    """Return a commit's message without lines that git, GitHub or bots add; may be ""."""
     text = _without_squash_list(TRAILERS.sub("", message.strip()))
     text = OF_BOTS.sub("", re.sub(r"\AMerge .*", "", text)).strip()
     text = re.sub(r"\A(.*) \(#\d+\)$", r"\1", text, flags=re.MULTILINE)
-    return TRAILERS.sub("", text)   # those before the list of commits
+    return TRAILERS.sub("", text)   # trailers before the list of commits
 
 
 def _without_squash_list(text: str) -> str:

@@ -277,7 +277,8 @@ ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def _assigned(text: str) -> Matches:
-    # lower() may change the length. Matching lower-case text is ten times as fast as IGNORECASE.
+    # lower() may change the length of text that is not ASCII. Matching lower-case text is ten
+    # times as fast as IGNORECASE.
     lower = text.lower() if text.isascii() else text.translate(ASCII_LOWER)
     for match in ASSIGNED.finditer(lower):
         start, end = match.span("value")

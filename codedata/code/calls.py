@@ -18,7 +18,7 @@ from codedata.code.call_values import Resolver
 from codedata.code.entities import Entity, SourceFile
 
 LANGUAGE = "python"   # calls are found in this language only
-DAMPING = 0.8     # factor of a test's weight for each function between it and a reached function
+DAMPING = 0.8     # factor of a test's weight for each function on the way to a reached one
 FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
 
 
@@ -84,7 +84,8 @@ def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
 
 
 def import_closure(edges: list[Edge]) -> set[str]:
-    """Return the ids of the functions that run when their modules are imported."""
+    """Return the ids of the functions that run when modules are imported: the top-level code of a
+    module calls them, directly or not."""
     run = [edge for edge in edges if edge.kind != "ref"]
     return set(static_scores(run, {edge.caller for edge in run
                                    if edge.caller.endswith("::<module>")}))
@@ -113,7 +114,7 @@ def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
 
 
 def _call(scope: Scope, function: Expr) -> Expr:
-    """Return the expression for a call of a fixture or method without arguments in a scope."""
+    """Return the expression in a scope that calls a fixture or method without arguments."""
     return scope.exprs.setdefault(("fixture", function), Expr("fixture", (function, (), ()), scope))
 
 

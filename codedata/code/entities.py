@@ -63,8 +63,8 @@ MAX_NAME, MAX_TEXT = 200, 2000 # bytes: a name; a signature or a decorator
 MAX_INDENT = 200               # bytes before a comment that may be a docstring
 RIGHT_BEHIND = re.compile(rb"\s*")
 RIGHT_BELOW = re.compile(rb"[ \t\r]*\n?[ \t]*")
-AND_MORE = re.compile(rb"[ \t]*;")   # after a docstring: a statement follows on its line
-# the first of these captures in a match is its kind
+AND_MORE = re.compile(rb"[ \t]*;")   # matches after a docstring if a statement follows on its line
+# the kind of a match is the first of these captures that it has
 SUBJECTS = ("class", "function", "method", "scope", "decorated", "documented", "decorator",
             "comment")
 
@@ -114,8 +114,8 @@ class Entity:
 
 def read_sources(folder: Path, max_files: int = 50_000,
                  max_bytes: int = 500_000_000) -> Sources:
-    """Return the sources in a folder, and why other files in it could not be read, wholly or in
-    part. `max_bytes` limits all files together."""
+    """Return the sources in a folder, with a fault for each path that is not read or not UTF-8.
+    `max_bytes` limits the total size of the sources."""
     folder = folder.resolve()
     files = []
     faults: dict[str, str] = {}
@@ -177,9 +177,9 @@ def _paths(folder: Path) -> Iterator[str]:
 
 
 def _content(folder: Path, path: str, max_bytes: int) -> tuple[bytes | None, str]:
-    """Return (content or None, why the file is not read or not UTF-8, or ""). Links are not read,
-    as their targets are listed themselves; a link that is broken or leads out of the folder is a
-    fault."""
+    """Return (content or None, fault or ""). A fault says why the file is not read, or that it is
+    not UTF-8. Links are not read, as their targets are listed themselves. A link is a fault if it
+    is broken or leads out of the folder."""
     file = folder / path
     is_link = file.is_symlink()
     try:
@@ -226,7 +226,7 @@ def grammar(language: str) -> Language:
 
 @lru_cache
 def query_of(language: str, *names: str) -> Query:
-    """Return the query made of these files of this package."""
+    """Return a language's query, joined from the files `names` of this package."""
     of = grammar(language)
     from tree_sitter import Query
     return Query(of, "\n".join(text_of(__package__, name) for name in names))
@@ -341,7 +341,7 @@ class _Found:
 
     about: dict[int, dict[str, list[Node]]]   # {node id: its captures}
     decorators: dict[int, Node]   # by their start
-    # decorators and comments by the start of the code after them
+    # `before` has decorators, `above` comments, by the start of the code after them
     before: dict[int, Node]
     above: dict[int, Node]
 

@@ -1,4 +1,5 @@
-"""Make variants of a gold: one of its files, with a small fault in a line that the gold changes.
+"""Make variants of a gold. A variant is one of its files, with a small fault in a line that the
+gold changes.
 
 codedata.code.operators changes Python, JavaScript, TypeScript and Go; the patterns of generic.toml
 change other texts. No file is executed. A variant need not be wrong: some are equivalent to the
@@ -22,15 +23,15 @@ from codedata.code.operators.syntax import syntax_of
 from codedata.code.patches import diff_of, hunks_of
 
 MAX_FILES = 50
-MAX_EDITS = 20_000       # edits of a file by patterns
+MAX_EDITS = 20_000       # edits that patterns make in a file
 MAX_VARIANTS = 200
-MAX_BYTES = 30_000_000   # size of all variants: half a minute of compiling
+MAX_BYTES = 30_000_000   # total size of the variants: compiling them takes half a minute
 MAX_SAME = 2             # variants of one line by one operator
 NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
-N_FIRST = 60             # at most a fifth of these are name swaps: too many are equivalent
+N_FIRST = 60             # at most a fifth of the first 60 are name swaps: many are equivalent
 CLUSTER_GAP = 2          # maximum lines between neighbours in a cluster
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
-NEAR_BYTES = 100         # so close after `len(x) == 1`, x[0] equals x[-1]
+NEAR_BYTES = 100         # within this distance after `len(x) == 1`, x[0] equals x[-1]
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -118,8 +119,8 @@ def _changed_lines(before: bytes, after: bytes) -> set[int]:
 
 def _distinct(path: str, before: bytes, text: bytes,
               edits: list[Edit]) -> Iterator[Variant]:
-    """Yield the variants that parse and differ from the file before, from the gold, and from each
-    other."""
+    """Yield the variants that differ from the original file, from the gold, and from each other. In
+    languages with operators, they also parse."""
     language = language_or_family(path, text)
 
     def form(text: bytes) -> Hashable:
@@ -138,7 +139,8 @@ def _distinct(path: str, before: bytes, text: bytes,
 
 def _in_turns(variants: list[Variant]) -> list[Variant]:
     """Return the first variant of each line, then the second of each line, and so on. Lines, and
-    the variants of a line, take turns by operator; each round begins with the rarest."""
+    the variants of a line, take turns by operator; each round begins with the rarest. Keep at
+    most MAX_SAME variants of one line by one operator."""
     n_variants = Counter(variant.operator for variant in variants)
     ranks: dict[str, Iterator[int]] = defaultdict(count)
     by_line = defaultdict(list)
@@ -151,8 +153,8 @@ def _in_turns(variants: list[Variant]) -> list[Variant]:
 
 
 def _with_few_name_swaps(variants: list[Variant]) -> list[Variant]:
-    """Allow at most a fifth of the first N_FIRST variants to be name swaps. Move other name swaps
-    to the end or, if there are fewer variants, leave them out."""
+    """Allow at most a fifth of the first N_FIRST variants to be name swaps. Move the other swaps to
+    the end, or leave them out if they would be among the first N_FIRST even there."""
     swaps = [one for one in variants if one.operator in NAME_SWAPS]
     n_others = len(variants) - len(swaps)
     late = swaps[min(n_others // 4, N_FIRST // 5):]

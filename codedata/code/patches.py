@@ -17,7 +17,7 @@ from codedata.disk.store import digest
 
 LINE_ENDS = re.compile(rb"(?<=\n)")
 NO_END = "\\ No newline at end of file"
-HEADS = ("diff --git a/", "index ", "--- a/", "+++ b/")   # lines before a text's hunks
+HEADS = ("diff --git a/", "index ", "--- a/", "+++ b/")   # how lines before a file's hunks begin
 REVERSIBLE = (*HEADS[:2], "--- ", "new file mode ", "deleted file mode ")
 OPPOSITE = {"-": "+", "+": "-", "new": "deleted", "deleted": "new"}
 FILE = re.compile(r'^(?=diff --git (.* "?b/.+))', re.MULTILINE)   # the head of a file's diff
@@ -226,8 +226,8 @@ def added_runs(patch: str) -> Iterator[str]:
 
 
 def text_diff(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> str:
-    """Return the patch between texts of the same paths, in git's format but without calling git,
-    which is too slow for thousands. Texts must be UTF-8, and paths need no quoting."""
+    """Return the patch between texts of the same paths, in git's format, without calling git,
+    which would be too slow for thousands. Texts must be UTF-8, and paths need no quoting."""
     diff = ""
     for path, text in old.items():
         rows = [[line.decode() for line in LINE_ENDS.split(one) if line]
@@ -240,7 +240,7 @@ def text_diff(old: Mapping[str, bytes], new: Mapping[str, bytes]) -> str:
 
 def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int = 3) -> str:
     """Return the patch in git's format that turns the files `old` into the files `new`. Both map
-    paths to UTF-8 texts; a Program is executable. Nothing is written to these paths."""
+    paths to UTF-8 texts; a Program is executable. No file is written at these paths."""
     with temporary_folder() as folder:
         run_git(folder, "init", "-q", "--template=")
         run_git(folder, "config", "core.quotePath", "false")

@@ -17,7 +17,7 @@ from codedata.texts import storable, toml_of, toml_tables
 MAX_FILES = 20             # to read from a clone
 MAX_TEXT = 200_000         # bytes of a project file, a licence or a README
 REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)")
-PACKAGE = re.compile(r'^(?: {1,4}|\t)"license": *"(.+)"', re.MULTILINE)   # in package.json
+PACKAGE = re.compile(r'^(?: {1,4}|\t)"license": *"(.+)"', re.MULTILINE)   # licence in package.json
 WORD = re.compile(r"\w+")
 FILES = ("pyproject.toml", "setup.cfg", "package.json")   # files that may declare a licence
 LICENCES = ("LICENSE", "LICENCE", "COPYING")   # prefixes of licence files

@@ -24,8 +24,8 @@ Run = Callable[[list[ReplayJob]], Sequence[Sequence[Outcome | None]]]
 
 
 def blamed(script: Outcome, run: Run) -> tuple[str, bool]:
-    """Return (the name of the differing part or "", whether the script's last line is its call or
-    reads it). `run` returns the outcomes of jobs in each of the two trees."""
+    """Return (the name of the differing part or "", whether the script's last line calls
+    or reads that part). `run` returns the outcomes of jobs in each of the two trees."""
     code = [one for one in (*script.lines, script.last) if one]
     places = [*_places(code)]
     kinds, values = (run([ReplayJob(code[:n], form % text) for n, text, _ in places])

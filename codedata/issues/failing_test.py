@@ -26,17 +26,17 @@ NO_MESSAGE = ("no report: no report of its test runner has a message that may be
               "--steps issue --issue-writer llm --refresh lets a model write it")
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError,
               ElementTree.ParseError)
-# the first frame of the stack or, in mocha's reports, the message once more with its type
+# matches the first frame of a stack or, in mocha's reports, the repeated message with its type
 STACK = re.compile(r"^ *(?:at |❯ )|(?<=\n)\w*Error\b.*: ", re.MULTILINE)
-# a message with an expected value that says more than a truth value
+# matches a message that expects more than a truth value
 CLEAR = re.compile(r"(?!.*\b(?:true|false|truthy|falsy)\b).*expected", re.DOTALL | re.IGNORECASE)
-Messages = dict[str, str]   # by title of a failing test, with its suites before " > "
+Messages = dict[str, str]   # {title of a failing test, after its suites and " > ": message}
 
 
 def failure_report(bug: ProvenBug, shown: str, runs: Sequence[Messages], draw: random.Random
                    ) -> tuple[str, str]:
-    """Return (title of a failing test, the report with it). `shown` is the source with the bug, and
-    the tests: the report uses no name of the fix that is missing there. `runs` are two runs of the
+    """Return (title of a failing test, the report with it). `shown` is the source with the bug,
+    and the tests: names of the fix that it lacks are not in the report. `runs` are two runs of the
     suite with the bug and one with the fix. Raise Excluded if there is no message to show."""
     first, second, fixed = runs
     hidden = Hidden(replace(bug, FAIL_TO_PASS=[]), frozenset())   # the title may be shown

@@ -22,7 +22,7 @@ from codedata.records import Commit
 LANGUAGE_WORDS = BUILT_IN.union(keyword.kwlist, ("self", "cls"))
 CODE = re.compile(r"^```[^\n]*\n(.*?)^```|`([^`\n]+)`", re.DOTALL | re.MULTILINE)
 AS_CODE = re.compile(r"\b([^\W\d]\w*)\(|(?<=\w\.)([^\W\d]\w*)")   # called, or used as an attribute
-# a frame of a traceback, with the lines of source below it
+# matches a frame of a traceback, with the lines of source below it
 FRAME = re.compile(r'^([ |]*)File "([^"\n]+)", line \d+.*\n(?:\1(?:  |\[Previous line ).*\n)*',
                    re.MULTILINE)
 # {pattern of an address or a temporary path: its fixed replacement in an output}
@@ -97,7 +97,7 @@ class Hidden:
 
     def _facts_in(self, text: str, shown: str, used: set[str]) -> list[str]:
         """Return a line for each text that certainly gives the solution away, by the rules of
-        leak/. A plain word counts only if it is in `used`, as code."""
+        leak/. A single word counts only if it is in `used`, as a name."""
         bug = self.bug
         commit = Commit(bug.instance_id, bug.repo, bug.language, "", "", "", [], bug.patch,
                         bug.test_patch)

@@ -1,5 +1,6 @@
 """Find the effects of a bug on a user of the project: scripts made from the failing tests whose
-outcome differs between the two trees, and similar cases that no test has. In Python only.
+outcome differs between the trees with and without the bug, and similar cases that no test has. Only
+bugs in Python have such scripts.
 
 A script of a hidden test would show a case of that test. So one of its literals is replaced; the
 new script counts if its outcome differs between the trees in the same way.
@@ -33,25 +34,25 @@ from codedata.suites.source import Files
 from codedata.tasks.folder.tests_folder import Case
 from codedata.verifier.suite import is_expected
 
-CASES = 5                  # raise it when other held-out cases are found
+CASES = 5                  # version: increase it if a change of the code finds other cases
 MAX_FIRST, MAX_TRIED = 100, 200   # scripts of failing tests; variants of them
 MAX_TESTS = 40             # failing tests that are read
 MAX_DRAWN = 20             # literals drawn from a line; values and words drawn for a literal
-MAX_CHANGED, MAX_EQUAL = 60, 30   # cases that the bug changes, and others
+MAX_CHANGED, MAX_EQUAL = 60, 30   # cases that the bug changes; cases that it does not
 WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
 NO_SCRIPT = "failing tests call only private names, or no script can be made of them"
 NO_CALL = "no script of a failing test shows the bug in time"
 NO_OTHER = "no call with other values, as tests give them, shows the bug in time"
-# the innermost open call of a text that is cut inside its arguments: (callee, arguments before the
-# last one, keyword of the last one)
+# Matches the innermost open call of a text that ends inside the call's arguments. Its groups are
+# the callee, the arguments before the last one, and the keyword of the last one.
 CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
-# a string, or brackets without inner brackets or strings
+# matches a string, or brackets without inner brackets or strings
 CLOSED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[([{][^()[\]{}'"]*[)\]}]""")
-WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # added by a replay
+WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # a call that a replay adds
 MAX_JOBS = 400             # scripts of a bug
 KINDS = ("value", "warns", "returns", "silent", "raises", "fails", "other_error")
-MAX_BASES = 6              # differences that are shortened and varied for a text
-CASE_BASES = 12            # the same for cases
+MAX_BASES = 6              # differences that are shortened and varied for a report
+CASE_BASES = 12            # differences that are shortened and varied for held-out cases
 MAX_VARIED = 24            # varied cases tried for one difference
 MAX_LINES = 6              # lines before the last one: longer scripts come later
 REPLAY_S = 90
@@ -75,8 +76,9 @@ class Difference:
 
     @property
     def kind(self) -> str:
-        """Return the kind of difference: value or warns; raises, returns or other_error; fails or
-        silent for a script that prints nothing (with the bug, without it)."""
+        """Return the kind of difference. `other_error`: both trees raise. `raises` or `fails`: only
+        the tree with the bug raises. `returns` or `silent`: only the tree without it raises. Else:
+        `warns` or `value`. Scripts for `fails` and `silent` print nothing."""
         if self.wrong.kind == "raises":
             if self.right.kind == "raises":
                 return "other_error"
@@ -92,8 +94,9 @@ class Difference:
 
     @property
     def rank(self) -> tuple:
-        """Return its sort key: cases without an error in the right tree come first, then varied
-        cases, then values before errors, then short scripts."""
+        """Return its sort key. These come first, by weight: at most one tree with an error, results
+        that say more than a truth value, varied cases, few lines, ASCII, the order of KINDS, short
+        scripts."""
         compares = re.search(r" (?:[=!]=|[<>]=?|in|is) ", self.right.last) is not None
         length = len(self.right.program) + len(self.right.shown) // 2
         says_little = compares or self.right.shown in ("True", "False", "None") or (
@@ -111,8 +114,8 @@ class Differences:
         self._trees, self._script, self._replay_in = (right, wrong), test_script, replay
 
     def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
-        """Return the differences that the given tests show, to report in this order: varied cases
-        before recorded ones. `hidden` are files of tests that are not in the trees."""
+        """Return the differences that the given tests show, varied and recorded ones, sorted by
+        rank. `hidden` are files of tests that are not in the trees."""
         tested, others = texts_of(sources_in(self._trees[0]))
         jobs = jobs_of_tests(tests[:MAX_TESTS], tested | hidden, others)[:MAX_JOBS]
         begin_step("running scripts of the tests")
@@ -133,7 +136,7 @@ class Differences:
 
     def _pruned(self, bases: Sequence[Difference]) -> list[Difference]:
         """Return the differences with shorter scripts: only the lines that the outcome needs in
-        either tree."""
+        either tree. Return `bases` if no shortened script still differs."""
         jobs = [_job(one.right) for one in bases]
         shorter = []
         for base, *needed in zip(bases, *self.run(jobs, prune=True), strict=True):
@@ -146,8 +149,8 @@ class Differences:
     def held_out(self, failing: Sequence[ReplayJob], others: Sequence[ReplayJob]
                  ) -> tuple[list[Case], Object]:
         """Return (cases that no test has, entries for proof.json), from scripts of failing tests
-        and of the others. Raise Excluded if wrong repairs that pass the tests also pass the cases:
-        repairs that are right only for tested calls, or only for the tested values of one
+        and of other tests. Raise Excluded if the tests and cases stop fewer than 3 of 4 wrong
+        repairs. Such a repair is right only for tested calls, or only for the tested values of one
         argument."""
         begin_step("running scripts of the failing tests")
         jobs = [job for job in failing if job.is_public][:MAX_FIRST]
@@ -167,8 +170,9 @@ class Differences:
             if slot and wrong and (right.kind, right.type) == (one.kind, one.type):
                 found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.shown])))
         killed = {slot for slot, _, is_changed in found if is_changed}
+        # + 1: the repair that is right only for tested calls
         strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
-        if killed and 4 * strength["killed"] < 3 * strength["tried"]:   # + 1 for the tests' own
+        if killed and 4 * strength["killed"] < 3 * strength["tried"]:
             raise Excluded(WEAK)
         random.Random(1).shuffle(found)
         found.sort(key=lambda one: one[1].kind == "raises")   # messages are not compared
@@ -192,8 +196,8 @@ class Differences:
                 if other and other.shown != one.shown]
 
     def _outcomes(self, jobs: Sequence[ReplayJob]) -> list[tuple[Outcome, Outcome | None]]:
-        """Return the outcomes of scripts in the two trees, for scripts with a known outcome without
-        the bug."""
+        """Return the outcomes of scripts in the two trees. Leave out scripts whose outcome without
+        the bug is not known, or that contain a credential."""
         right, wrong = self._trees
         outcomes = [one for one in self._replay(right, jobs)
                     if one and not credential_in([one.program, one.text])]
@@ -225,7 +229,7 @@ def known_in(jobs: Iterable[ReplayJob]) -> tuple[dict[str, dict], set[str]]:
 
 
 def _slot(code: str, start: int) -> str:
-    """Return the callee and the argument that contain the literal at a byte, as "f 1"."""
+    """Return the callee and the argument with the literal at a byte, as "f 1"; "" for none."""
     before, n_closed = code.encode()[:start].decode(errors="replace"), 1
     while n_closed:
         before, n_closed = CLOSED.subn("", before)
@@ -254,7 +258,7 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
             scripts += [(slot, _replaced(code, (at, start), value, new))
                         for new in (*others, *_near(value, others, draw, edits))
                         if (slot if edits else repr(new) != "0")
-                        and f"{new!r}:" not in line]   # no key comes twice
+                        and f"{new!r}:" not in line]   # no key of a dict occurs twice
     draw.shuffle(scripts)
     known = {*known, _code_of(base)}
     for slot, (*lines, last) in scripts:
@@ -275,7 +279,7 @@ def _near(value, others: Sequence, draw: random.Random, edits: bool) -> Iterator
     from other texts. With `edits`, only the letters and digits of a text change."""
     if isinstance(value, bool):
         return
-    if not isinstance(value, str):   # the sign precedes a literal
+    if not isinstance(value, str):   # positive, as a sign is not part of a literal
         several = value + 1, value - 1, value * 3, value + 200, value * 10 + 1
         yield from (new for new in several if new > 0)
         return

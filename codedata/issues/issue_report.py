@@ -42,7 +42,7 @@ from codedata.suites.source import apply_patch
 from codedata.suites.test_results import place_of
 from codedata.texts import fill, text_of, toml_of
 
-RUN_S = 60                 # seconds that a reproduction may take, [sandbox] run_timeout at most
+RUN_S = 60                 # seconds for a reproduction, unless [sandbox] run_timeout is lower
 MAX_OUTPUT_BYTES = 10_000  # bytes printed by a reproduction
 MAX_SHOWN_CHARS = 20_000   # characters of each text in a request
 MAX_SCRIPT_LINES = 12      # lines of the script in a report without a model, imports not counted
@@ -52,16 +52,16 @@ FILES = {PYTHON: "reproduce.py", "bash": "reproduce.sh"}
 # a block ends before the next one begins, so no text is searched twice
 FENCED = re.compile(
     r"^```(python|py|bash|sh)[ \t]*\n((?:(?!```(?:py|bash|sh))[^\n]*\n)*?)```[ \t]*$", re.MULTILINE)
-KNOWN = re.compile(r"^([a-z]+): (.+)$", re.MULTILINE)   # the output of known.sh
-LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # not an import
+KNOWN = re.compile(r"^([a-z]+): (.+)$", re.MULTILINE)   # matches a line of known.sh's output
+LINE = re.compile(r"^(?!from |import ).*\S", re.MULTILINE)   # matches lines except imports
 REPEATED = re.compile(r"…(?:\s*…)+")
 PASSED = re.compile(r"^(?:PASSED .*|.* PASSED +\[ *\d+%\] *)\n", re.MULTILINE)   # pytest's lines
 PATH_LINE = re.compile(r"^export PATH=.*$", re.MULTILINE)   # in a test script
 NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
-MAX_SHOWN_FACTS = 4        # in a request
-TEXTS = 9                  # raise it when reports without a model change
+MAX_SHOWN_FACTS = 4        # facts shown in a request
+TEXTS = 9                  # version: increase it if reports without a model change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)

@@ -1,8 +1,9 @@
-"""Write the report of a bug without a model: a title, a script, and its outcomes in the two trees.
+"""Write the report of a bug without a model: a title, a script, its outcomes with and without the
+bug.
 
-A form (issue_forms.toml) is a text with holes, and a part is the text for one hole. Parts come from
-the two runs, and from known.sh's facts about the project. A form and its phrases are drawn only if
-there is a part for each of their holes.
+A form (issue_forms.toml) is a text with placeholders (holes), and a part is the text for one hole.
+Parts come from the two runs, and from known.sh's facts about the project. A form and its phrases
+are drawn only if there is a part for each of their holes.
 Whether the style of a form suits the project is not checked.
 """
 from __future__ import annotations

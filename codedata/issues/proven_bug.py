@@ -19,8 +19,8 @@ from codedata.verifier.junit import restored_name
 
 @dataclass(frozen=True)
 class ProvenBug:
-    """Hold the fields of a task's folder about its bug. Before a pull request, the code that it
-    changes counts as the bug, and the request as the fix."""
+    """Hold the fields of a task's folder about its bug. In a task of a pull request, the code
+    before the request counts as the bug, and the request as the fix."""
 
     instance_id: str
     repo: str

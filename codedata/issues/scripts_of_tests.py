@@ -34,7 +34,7 @@ MAX_DEPTH = 6              # nested calls of helpers
 MAX_LINE, MAX_SHORT = 90, 20   # characters of an expression after substitution; of a literal
 FRAMEWORK = re.compile(r"\b(?:pytest|nose|hypothesis|unittest(?!\.mock| import mock)|monkeypatch|"
                        r"capsys|caplog|recwarn|mocker)\b")
-PARAMETER = "request.param"   # in a fixture
+PARAMETER = "request.param"   # a fixture's parameter
 EXAMPLES = "test"          # the function whose body is a doctest's examples
 SET_UP = ("setUpClass", "setup_class", "setUp", "setup_method")
 RAISES = ("raises", "assertRaises", "assertRaisesRegex")
@@ -51,7 +51,7 @@ def fixture():
     return pathlib.Path(tempfile.mkdtemp())
 """
 KNOWN = {name: ast.parse(FOLDER).body[0] for name in ("tmp_path", "tmpdir")} | {
-    "os": ast.parse("import os").body[0]}   # what every test may use
+    "os": ast.parse("import os").body[0]}   # names that every test may use
 # {call of pytest's `monkeypatch`: a statement that does the same with its arguments}
 PATCHES = {"setenv": "os.environ[{0}] = {1}", "delenv": "os.environ.pop({0}, None)",
            "setattr": "setattr({0}, {1}, {2})", "setitem": "{0}[{1}] = {2}",
@@ -75,7 +75,7 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Map
     `as_examples` leaves out scripts that end in an assertion's comparison, or print nothing."""
     found, read = [], _TestFiles(files)
     for test in tests:
-        test = COPIED.sub(r"\1\3::\2\3.*", test)   # all doctests of a source
+        test = COPIED.sub(r"\1\3::\2\3.*", test)   # a copy has all doctests of its source
         path, name = place_of(test, files)
         with suppress(SyntaxError, ValueError, RecursionError, LookupError):
             given = read if path else _TestFiles({"": _doctest(*place_of(test, sources), sources)})
@@ -86,9 +86,9 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Map
 
 
 def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
-    """Return a script with the imports that it uses, without branches never taken and needless
-    names: aliases of other names, short literals used once, and values that only the last
-    expression uses, if the line before assigns them."""
+    """Return a script with only the imports that it uses, without branches that are never taken.
+    Inline needless names: aliases of other names, short literals used once, and values that the
+    line before the last expression assigns and only that expression uses."""
     nodes = [node for node in _Folded().visit(ast.parse("\n".join([*lines, last]))).body
              if not isinstance(node, ast.Pass)]
     for at in reversed(range(len(nodes) - 1)):
@@ -172,7 +172,7 @@ class _Test:
             yield {key: value for one in row for key, value in one.items()}
 
     def _parameter(self, fixture: ast.FunctionDef) -> list[ast.expr]:
-        """Return [the parameter of a fixture that the test's id means], [] if it has none."""
+        """Return [the fixture's parameter in the test's id, else its first]; [] if it has none."""
         given = [one.value for node in fixture.decorator_list if isinstance(node, ast.Call)
                  for one in node.keywords if one.arg == "params"]
         values = [(f"-{_part(fixture.name, value, n)}-" in self._label, value) for one in given
@@ -185,7 +185,7 @@ class _Test:
         return given.value if isinstance(given, ast.Assign | ast.AnnAssign) else node
 
     def _given_by(self, name: str) -> list[ast.stmt]:
-        """Return the statements of a fixture or a method that prepares tests, up to its yield."""
+        """Return the statements of a fixture or set-up method, up to its yield, or []."""
         node = self._names.get(name)
         if not isinstance(node, ast.FunctionDef):
             return []
@@ -265,8 +265,8 @@ class _Test:
 
     def _script(self, before: list[ast.stmt], last: ast.expr | None
                 ) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Yield the script of statements, with the definitions that they need; nothing if it needs
-        the test framework."""
+        """Yield the script of statements, with the definitions that they need; nothing if its end
+        names the test framework."""
         *before, end = [*before, *(self._unfolded(ast.Expr(last)) if last else ())]
         if self._is_foreign(end):
             return
@@ -294,7 +294,7 @@ class _Test:
 # files -------------------------------------------------------------------------------------------
 
 def _doctest(path: str, name: str, sources: Mapping[str, str]) -> str:
-    """Return a file of tests whose function EXAMPLES has the examples of a docstring."""
+    """Return the text of a test file whose function EXAMPLES has the examples of a docstring."""
     tree = ast.parse(sources[path])
     docs = {one.name: ast.get_docstring(one) or "" for one in ast.walk(tree)
             if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
@@ -350,7 +350,7 @@ class _TestFiles:
 
 
 def _imported_file(node: ast.stmt, files: Mapping[str, str]) -> str:
-    """Return the path of the file of tests from which a statement imports, "" for others."""
+    """Return the path of the test file from which a statement imports; "" if there is none."""
     if not isinstance(node, ast.ImportFrom):
         return ""
     module = f"/{node.module.replace('.', '/')}"
@@ -438,8 +438,8 @@ class _Folded(ast.NodeTransformer):
 
 
 def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.stmt]:
-    """Return statements with values for names: substituted, or assigned before the statements if a
-    name is bound again, or a mutable value is used more than once."""
+    """Return statements with values for names. A value is substituted, or assigned before the
+    statements if they bind its name again, or use a compound value more than once."""
     uses = [node for one in body for node in ast.walk(one) if isinstance(node, ast.Name)]
     direct, given = {}, []
     for name, value in values.items():
@@ -454,8 +454,8 @@ def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.st
 
 
 def _without_try(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Return the statements of a function; if the last one catches errors, what it tries instead:
-    a script may show the error."""
+    """Return the statements of a function. If the last one is a `try`, replace it by its body, so
+    that a script may show the error."""
     return [*body[:-1], *body[-1].body] if isinstance(body[-1], ast.Try) else body
 
 
@@ -507,7 +507,7 @@ def _asserts(node: ast.AST) -> bool:
 
 
 def _asserted(node: ast.Assert | ast.Call) -> list[ast.expr]:
-    """Return the expressions that an assertion compares."""
+    """Return the expressions that an assertion compares, or the call that it expects to raise."""
     if isinstance(node, ast.Assert):
         return _shown(node.test)
     word, args = _word(node), node.args

@@ -35,11 +35,11 @@ LANGUAGE = "python"        # the only language whose lines can be measured for e
 DATA = Bounds(max_bytes=500_000_000, max_files=1_000, max_depth=2, max_seconds=300)
 SOURCES = Bounds(max_bytes=2_000_000_000, max_files=200_000, max_depth=64, max_seconds=300)
 MAX_ROWS = 5_000_000       # rows of a data file
-MAX_VALUE = 1_000_000      # bytes of a value in it
+MAX_VALUE = 1_000_000      # bytes of a value in a data file
 MAX_STEPS = 2_000          # millions of SQLite's steps for all files of a run
 MAX_SECONDS = 1e6          # seconds that the notes may give for a test
 MAX_NOTES = 200_000_000    # bytes of the notes of a process
-MAX_KINDS = 100            # kinds of processes that ran tests
+MAX_KINDS = 100            # combinations of versions in the notes of a run
 TABLES = {"file": {"id", "path"}, "context": {"id", "context"},
           "line_bits": {"file_id", "context_id", "numbits"}}
 KINDS = [str, str, bytes]
@@ -177,7 +177,7 @@ def read_lines(file: Path, steps: Iterator[int]) -> Iterator[tuple[str, str, int
     """Yield (context, path, mask of lines) from a data file of coverage.py. Raise ItemFailed for
     any other file, or above a limit. Each million steps of SQLite takes one item from `steps`;
     reading fails when `steps` is used up."""
-    # the bytes of all sets of lines: an intact file refers to each set once, so they fit into it
+    # an intact file refers to each set of lines once, so all sets together are shorter than it
     room = file.stat().st_size
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1",
@@ -244,8 +244,8 @@ def add_lines(lines: Masks, more: Masks) -> None:
 
 
 def runnable(file: SourceFile) -> int:
-    """Return the mask of the first lines of a Python file's statements that run: docstrings, other
-    constants, `global` and `nonlocal` do not."""
+    """Return the mask of the lines on which the statements of a Python file begin. Leave out those
+    that do not run: docstrings, other constants, `global` and `nonlocal`."""
     found = captured(file, query_of(LANGUAGE, "python_statements.scm"))
     nothing = {node.id for node in found.get("nothing", [])}
     lines = {node.start_point.row + 1 for node in found.get("statement", [])

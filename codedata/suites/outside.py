@@ -27,9 +27,9 @@ MAX_NOTED = 100_000   # paths of one file system that are kept in memory
 OF_GIT = re.compile(r"(?:\w*HEAD|packed-refs|shallow|refs|logs|objects|config)(?:/.*)?|modules")
 BARE = {"HEAD", "objects", "refs"}
 BUNDLE = re.compile(rb"# v\d+ git bundle")
-EDITABLE = re.compile(rb'"editable":\s*true')   # pip writes a blank, uv does not
-# bare repositories of dependencies, and repositories among the source's files, count only if they
-# have the project's history
+EDITABLE = re.compile(rb'"editable":\s*true')   # pip writes a space after the colon, uv does not
+# bare repositories in these folders, or among the source's files, count only if they have the
+# project's history
 OF_DEPENDENCIES = re.compile(r"/\.cargo/|/\.cache/|/pkg/mod/cache/")
 SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {}\n"
 SITE = r"(?P<prefix>.+)/lib(?:64)?/python3[\d.]*/(?:site|dist)-packages"

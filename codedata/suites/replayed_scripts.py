@@ -24,7 +24,7 @@ from codedata.texts import printable, storable
 
 REPLAYS = f"{PLUGINS}replays"
 ANSWERS = Bounds(max_bytes=100_000_000, max_files=4, max_depth=2, max_seconds=60)
-END_S = 120                # seconds that a program may go on after the time of its scripts is up
+END_S = 120                # seconds that the program may take beyond the time for its scripts
 SCRIPT_S = 5               # seconds of one run of a script
 NOW = 1_800_000_000.0      # time of the clock for held-out cases: 2027-01-15, 8:00 UTC
 UNTOLD = ("hash", "id")    # calls whose values have no meaning outside of the run
@@ -39,7 +39,7 @@ class ReplayJob:
 
     @property
     def is_public(self) -> bool:
-        """Return whether the script has only public names, and others that it defines itself."""
+        """Return whether the script parses, and defines each private name that it uses."""
         try:
             tree = ast.parse("\n".join([*self.lines, self.last]))
         except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -5,7 +5,7 @@ from pathlib import Path
 ADDRESS = re.compile(r"(?:https?|ssh|git|file)://|[\w.-]+@[\w.-]+:")
 HOST = re.compile(r"^(?:file://|\w+://[^/]*/|[^/:]+:)")   # the host of an address
 LOCAL = "local"   # the owner in the name of a local folder
-# repo of a row of SWE-smith: swesmith/<owner>__<name>.<8 digits of the commit>
+# matches `repo` in a row of SWE-smith: swesmith/<owner>__<name>.<8 digits of the commit>
 SMITH = re.compile(r"[\w.-]+/(?P<name>[\w.-]+?__[\w.-]+)\.(?P<commit>[0-9a-f]{8})")
 
 
@@ -35,5 +35,5 @@ def parts_of(address: str) -> list[str]:
 
 
 def clean_name(text: str) -> str:
-    """Return a text with only characters that may be in a file name."""
+    """Return a safe file name: the text with "-" for other characters, or "repository"."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-") or "repository"

@@ -85,8 +85,8 @@ def now(sandbox: Sandbox) -> str:
 
 def apply_patch(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
     """Apply a patch to the source in a sandbox. Return (the changed files before, the same files
-    after, "") or ({}, {}, error message). It is an error if a changed file is not text. Executable
-    files are Programs."""
+    after, "") or ({}, {}, error message). It is an error if nothing changes, or if a changed file
+    is not text. Contents of executable files are Programs."""
     done = run_tool(sandbox, "apply_patch.sh", ".", f"{TOOLS}/patch", PATCHED, patch=patch)
     if not done.ok:
         return {}, {}, f"the patch does not apply: {done.output.strip()[-500:]}"

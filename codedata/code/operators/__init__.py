@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 # {language: the file with its operators}
 TABLES = {"python": "python.toml", "go": "go.toml", **dict.fromkeys(
     ("javascript", "typescript", "tsx"), "javascript.toml")}
-MAX_LINES = 25   # lines that an edit replaces or removes: about SWE-smith's longest kind of bugs
+MAX_LINES = 25   # lines that an edit replaces or removes: about as many as SWE-smith's longest bugs
 MAX_SITE = 4_000   # bytes that an edit replaces or removes
 MAX_DEPTH = 400    # levels of the tree to query: deeper, a query takes quadratic time
 MAX_FILE_S = 20    # seconds of CPU time for a file: a hundred times the usual
-NEXT = re.compile(rb"(?:[ \t]*;[ \t]*(?=[^\s]))?")   # up to another statement on the line
+NEXT = re.compile(rb"(?:[ \t]*;[ \t]*(?=[^\s]))?")   # matches up to the next statement on the line
 ITSELF = re.compile(rb"\s*([\w.]+) = \1;?\s*")   # x = x, an implausible bug
 NAME = re.compile(rb"\{(\w+)\}")
 Captures = dict[str, list["Node"]]
@@ -94,8 +94,8 @@ def operators(language: str) -> tuple[Operator, ...]:
 
 
 def unique_edits(file: SourceFile) -> list[SpanEdit]:
-    """Return the distinct edits of a file, sorted by position; none if the file is not UTF-8, or
-    takes longer than MAX_FILE_S."""
+    """Return the distinct edits of a file, sorted by position. Return [] if its language has no
+    operators, if it is not UTF-8, or if it takes longer than MAX_FILE_S."""
     if not operators(file.language) or not is_text(file.text):
         return []
     text, tree = file.text, tree_of(file)
@@ -209,6 +209,6 @@ def without(first: Node, last: Node, text: bytes, empty: bytes) -> Span:
     if not line:
         return line, next_line, b""
     if next_line < len(text) and not text[next_line:text.find(b"\n", next_line)].strip():
-        line = text.find(b"\n", len(text[:line].rstrip())) + 1   # keep blank lines on one side
+        line = text.find(b"\n", len(text[:line].rstrip())) + 1   # keep only the blank lines below
     before = text[:line].removesuffix(b"\n").removesuffix(b"\r")
-    return len(before), end, b""   # its line feed is not part of the enclosing statement
+    return len(before), end, b""   # the line feed after it is outside of the enclosing statement

@@ -62,7 +62,7 @@ def guard_dropped(site: Node, text: bytes, **_) -> list[None]:
 
 
 def other_parameter(site: Node, **_) -> list[bytes]:
-    """Return the next parameter of the same kind as the used one."""
+    """Return the next parameter with the same annotation or type of default as the used one."""
     function = ancestor(site, "function_definition")
     kinds = _parameters(function) if function else {}
     names = [name for name in kinds if kinds[name] == kinds.get(site.text)]

@@ -34,8 +34,8 @@ SHAPE = re.compile(rb"[\s();]+")   # characters that mean little in languages wi
 
 def syntax_of(file: SourceFile) -> Hashable:
     """Return a value that is equal for files of equal syntax: the code of a Python file, as this
-    machine's Python compiles it; the text of other files without whitespace and brackets. Return ""
-    for a file that does not parse."""
+    machine's Python compiles it; the text of other files without whitespace, parentheses and
+    semicolons. Return "" for a file that does not parse."""
     if file.language != "python":
         return "" if syntax_fault(file, tree_of(file)) else SHAPE.sub(b"", file.text)
     try:
@@ -45,7 +45,7 @@ def syntax_of(file: SourceFile) -> Hashable:
 
 
 def what_runs(file: SourceFile) -> Hashable:
-    """Return syntax_of() a file without its comments, docstrings, annotations and types."""
+    """Return syntax_of() for the file without its comments, docstrings, annotations and types."""
     from tree_sitter import Query
     query = Query(grammar(file.language), LANGUAGES[file.language]["not_run"])
     text = bytearray(file.text)
@@ -114,7 +114,7 @@ def node_lines(node: Node) -> tuple[int, int]:
 def compiling() -> Iterator[None]:
     """Within the block, raise SyntaxError for every error of the compiler, and show no warnings."""
     with FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")   # such as for escapes, which the project already has
+        warnings.simplefilter("ignore")   # such as those about escapes in the project's own strings
         try:
             yield
         except (ValueError, RecursionError, MemoryError) as e:
