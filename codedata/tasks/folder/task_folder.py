@@ -216,7 +216,7 @@ HOW_TO_PROVE = {
 
 
 def how(todos: dict[str, str], task: Task, otherwise: str = "") -> str:
-    """Return the remedy for the kind of a task, from `todos`, such as HOW_TO_PROVE."""
+    """Return the remedy for a task of its kind, from `todos`, such as HOW_TO_PROVE."""
     word = "agent" if task.about.get("method") == "agent" else "scale"
     return fill(todos.get(task.kind, otherwise), word=word)
 

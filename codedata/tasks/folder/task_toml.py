@@ -12,7 +12,7 @@ from codedata.texts import toml_of
 
 NAME = re.compile(r"[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*", re.ASCII)   # org/name
 KEYS = toml_of(__package__, "harbor_keys.toml")
-# the tables have the same keys: both describe a machine
+# both tables describe a machine
 KEYS["verifier.environment"] = KEYS["environment"]
 TYPES = {"list": (list,), "name or number": (str, int)}   # in addition to the types of
                                                           # records.check_of()

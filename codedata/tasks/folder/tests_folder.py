@@ -22,9 +22,9 @@ PATTERNS = "patterns.json"   # regular expressions for the lines that test runne
 # the sources of the values before it
 READS = ("junit", "reports", "output")
 ROOM = "codedata.verifier"
-# the name of ROOM in programs of tests/: another name would change files that proofs cover
+# the name that programs in tests/ use for ROOM: a change would edit the files that proofs cover
 SHIPPED_AS = "codedata.tasks.verifier"
-# the tests' share of the verifier's time limit; the rest is for writing a reward of 0
+# share of the verifier's time limit; if the tests use it up, the rest is for writing a reward of 0
 TEST_SHARE = 0.9
 TestFiles = dict[str, str]   # text by path below tests/
 # (lines of a script, the last one an expression; the kind of its outcome; the outcome)
@@ -73,8 +73,8 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
 
 def case_files(cases: Sequence[Case]) -> TestFiles:
     """Return the files of tests/cases/: scripts that the verifier runs in addition to the tests,
-    and their expected outcomes, in a file that they cannot read. Each script runs once:
-    when it was found, its outcome did not depend on the seed of hashes."""
+    and their expected outcomes, in a file that they cannot read. Each script runs once;
+    that its outcome does not depend on the seed of hashes was shown when it was found."""
     jobs = [ReplayJob(code[:-1], code[-1]) for code, *_ in cases]
     given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S, now=NOW, runs=1)
     name = "replay_scripts.py"
