@@ -49,7 +49,7 @@ class Facts:
     # whether JavaScript or TypeScript is tested; a Python project may have a package.json, too
     is_node: bool = False
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as missing
-    programs: Strings = ()   # programs that an install runs, as texts
+    programs: Strings = ()   # source texts of the programs that an install runs
     # set later: the date of an old commit, and the Python version that the base image lacks
     until: str = ""
     brought: str = ""
@@ -88,7 +88,8 @@ def read_facts(folder: Path) -> Facts:
 
 
 def recipes(facts: Facts) -> list[Recipe]:
-    """Return the first recipe of each kind that suits the facts, the likeliest kind first."""
+    """Return the initial recipes to try for these facts, the likeliest first: for Python up to
+    three."""
     return [replace(one, variables=facts.python.variables) for one in _kinds(facts)]
 
 

@@ -504,7 +504,7 @@ class _Pools:
         if proxy:
             self._manager = _proxy_manager(proxy, ssl_context, options)
         self._manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-        # cache the places: finding one takes as long as sending the request
+        # cache (pool, target) per URL: looking it up takes as long as sending the request
         self.place = lru_cache(64)(self._place)
 
     def clear(self) -> None:
@@ -545,8 +545,8 @@ def _ssl_context(ca_bundle: str) -> SSLContext:
 
 
 def _read_body(raw, url: str) -> bytes:
-    """Return the decompressed body, of a stream that breaks off as much as came. Raise HttpTrouble
-    if a good answer exceeds the limit."""
+    """Return the decompressed body. If a stream breaks off, return the part that was received.
+    Raise HttpTrouble if a good answer exceeds the limit."""
     is_good = 200 <= raw.status < 300
     limit = _limits.max_bytes if is_good else ERROR_BYTES
     pieces = []

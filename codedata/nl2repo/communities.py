@@ -38,7 +38,7 @@ NOT_DESCRIBED = "too few facts: only a model can describe it (--writer llm)"
 MAX_SHARE = 0.5            # share of the counted tests that may reach a function of a community
 SEED = 0                   # for communities and for drawing candidates
 MAX_FUNCTIONS = 40         # a larger community is divided again
-MAX_CANDIDATES = 400       # screened in a repository
+MAX_CANDIDATES = 400       # candidates of a repository
 MAX_LINES = 2_000          # lines of source to rebuild from an empty folder
 MODULE_WEIGHT = 0.5        # weight of a common module; a call weighs 1
 FIELDS = ("repo", "repo_name", "base_commit", "eligible", "left_out", "communities", "candidates")
@@ -120,15 +120,15 @@ def sets_of(strippable: Strippable, coverage: Coverage) -> Sets:
 
 
 def with_calls(sets: Sets, edges: Iterable[Object]) -> Sets:
-    """Return the sets, and with them the functions of each module, and the two ends of each
-    resolved call."""
+    """Return the sets, and two kinds of further sets: the functions of a module, and the caller
+    and callee of a resolved call."""
     known = {id for functions in sets for id in functions}
     modules = [tuple(ids) for _, ids in groupby(sorted(known), lambda id: id.partition("::")[0])]
     calls = [tuple(sorted(ends)) for edge in edges if edge["certainty"] == "resolved"
              and (ends := {edge["caller"], edge["callee"]}) <= known]
     # A call weighs as much as the tests of an average function, in small and large suites. A module
-    # weighs half: in four projects 87% of the calls are then within communities, 82% if it weighs
-    # as much as a call, and 69% without both.
+    # weighs half: in four projects 87% of the calls are then within communities, 82% if a module
+    # weighs as much as a call, and 69% if neither has a weight.
     weight = sum(n * len(functions) for functions, n in sets.items()) / max(1, len(known))
     found = Counter(sets)
     found.update(dict.fromkeys(calls, weight))
@@ -163,9 +163,10 @@ def _within(sets: Sets, ids: set[str]) -> Sets:
 
 
 def _louvain(sets: Sets) -> Iterator[list[str]]:
-    """Yield the communities that Louvain's method finds in the graph of functions and of sets. Two
-    functions of a set are joined by an edge, more by a node with an edge to each. The edges have
-    the weight of their set, such as the number of tests that reach exactly these functions."""
+    """Yield the communities that Louvain's method finds in the graph of functions and of sets. A
+    set of two functions is an edge; any other set is a node with an edge to each of its functions.
+    An edge has the weight of its set, such as the number of tests that reach exactly its functions.
+    """
     import networkx
     ids = sorted({id for functions in sets for id in functions})
     nodes = {id: n for n, id in enumerate(ids)}   # numbers, since the order of texts in a set

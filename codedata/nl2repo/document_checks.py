@@ -39,7 +39,7 @@ from codedata.suites.project_suite import PLUGINS
 from codedata.suites.source import run_tool
 from codedata.texts import CONTROL, printable, squeezed, storable
 
-RUN = 40                   # characters in a row that count as quoted; blanks count as one
+RUN = 40                   # characters in a row that count as a quotation; a run of blanks is one
 GRAM = 8                   # tokens in a row that are compared for the overlap
 MAX_OVERLAP = 0.2          # share of a body's 8-grams that a document may have
 EXAMPLE_S, EXAMPLE_BYTES = 10, 10_000   # seconds and bytes of one run of an example
@@ -113,7 +113,7 @@ def raises_findings(function: Function, content: dict, outputs: Sequence[str]) -
     known = {"AssertionError", *WORD.findall("\n".join([function.docstring, *outputs]))}
     ids = [function.id]
     for id in ids:   # the list grows during the loop
-        if one := function.project.functions.get(id):   # it may be a class
+        if one := function.project.functions.get(id):   # the id may belong to a class
             known |= {*one.raised}
         ids += [one for one in function.project.callees.get(id, ()) if one not in ids]
     return findings if "" in known else findings + [
@@ -167,7 +167,7 @@ def _lines(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class HiddenParts:
-    """Find the parts that a solver must not see in texts: the tests, and the bodies of `functions`,
+    """Find in texts the parts that a solver must not see: the tests, and the bodies of `functions`,
     which tasks strip. `tests` are the names of tests as in reports."""
 
     project: Codebase
@@ -253,8 +253,8 @@ class HiddenParts:
         return grams(self.visible)
 
     def overlap(self, text: str, ids: Iterable[str]) -> float:
-        """Return the largest share, from 0 to 1, of a body's 8-grams of tokens that a text has.
-        8-grams in visible texts do not count."""
+        """Return the share (0 to 1) of a body's 8-grams of tokens that occur in a text: the largest
+        of all bodies. 8-grams in visible texts do not count."""
         found = grams(text)
         bodies = [grams(self.bodies.get(id, "")) - self._visible_grams for id in ids]
         return max((round(len(body & found) / len(body), 4) for body in bodies if body),
@@ -290,8 +290,8 @@ def grams(text: str) -> set[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Checks:
-    """Check the document of `function`, or of the project if `function` is None. It may quote
-    `facts` literally."""
+    """Check the document of `function`, or of the project if `function` is None. The
+    document may quote `facts` literally."""
 
     hidden: HiddenParts
     function: Function | None = None
@@ -299,7 +299,7 @@ class Checks:
 
     @property
     def form(self) -> dict:
-        """Return the form that its content must have."""
+        """Return the form that the document's content must have."""
         return FUNCTION if self.function else PROJECT
 
     @property
@@ -347,8 +347,8 @@ class Checks:
             "words."] if share > MAX_OVERLAP else [])
 
     def tidied(self, content: dict, answers: Sequence[list]) -> dict:
-        """Return a content without examples that do not print their output, leaving out optional
-        parts until nothing leaks."""
+        """Return a content without the examples that do not print their output. Empty its optional
+        parts, one after the other, until nothing leaks."""
         wrong = example_findings(content["examples"], answers)
         content = {**content, "examples": _without(content["examples"], wrong)}
         for key in OPTIONAL:

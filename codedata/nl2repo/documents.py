@@ -1,7 +1,7 @@
 """Write the content of documents without a model, and print content as Markdown.
 
-A function is described by its signature, its docstring and its facts (facts.py), never by
-a line of its body, or by guesses from reading it. The document may not suffice to rewrite the body.
+A function is described by its signature, its docstring and its facts (facts.py), never by lines of
+its body or guesses about the body. The document may not suffice to rewrite the body.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef
 INNER = Definition | ast.ClassDef
 NOTHING = ast.Module([], [])
 BOUND = ("self", "cls")    # parameters that no caller passes
-MAX_DOCSTRING = 20_000     # characters that are parsed
+MAX_DOCSTRING = 20_000     # characters of a docstring in a document
 PATH_TOP = re.compile("[^/:]+")   # the first part of a path or of a function's id
 MAX_ASSIGNMENT = 300       # characters; longer ones are not shown
 WORD = re.compile(r"\w+")
@@ -45,7 +45,7 @@ class Codebase:
     texts: dict[str, str]           # by path
     tests: set[str]                 # paths of the test files
     entities: dict[str, Object]     # by id, as in analysis/
-    callees: dict[str, list[str]]   # ids by id of the caller; functions of tests do not count
+    callees: dict[str, list[str]]   # {caller's id: callees' ids}, without callees in tests
     readme: str
 
     @classmethod
@@ -79,8 +79,9 @@ class Codebase:
 
     @cached_property
     def names(self) -> dict[str, dict[str, dict]]:
-        """Return {path: {name: {signature, text}}} of names that modules define or import
-        relatively, packages also by the project's name, and of attributes of classes."""
+        """Return {path: {name: {signature, text}}}: the names that a module defines or imports
+        relatively, and the attributes of its classes; for a package, also its imports from modules
+        of the project."""
         own = frozenset(self.module_name(path).partition(".")[0] for path in self.modules)
         return {path: _names(tree, "", own if path.endswith("__init__.py") else ())
                 for path, tree in self.modules.items()}
@@ -132,7 +133,7 @@ def _names(tree: ast.AST, prefix: str, own: Collection[str] = ()) -> dict[str, d
 
 
 def bound_names(tree: ast.AST, own: Collection[str] = ()) -> set[str]:
-    """Return the names that definitions, assignments, and imports that are relative or from `own`
+    """Return the names that definitions, assignments, relative imports and imports from `own`
     modules bind. For a class, also return the attributes that its methods set on self."""
     names, inner = set(), {"*"}
     for node in own_nodes(tree):
@@ -275,8 +276,8 @@ def public_api(project: Codebase, needed: set[str]) -> list[dict]:
 
 
 def used_in(api: Iterable[dict], ids: Iterable[str], text: str) -> list[dict]:
-    """Return the modules of a public_api() in the top folders of functions, with the names that a
-    text has as words, and the constructors of such classes."""
+    """Return the modules of a public_api() that share a top folder with a function in `ids`. Keep
+    only names that occur in the text as words, and the constructors of such classes."""
     tops, words = {PATH_TOP.match(id)[0] for id in ids}, {*WORD.findall(text)}
     modules = [{**one, "names": [row for row in one["names"] if row["name"].removesuffix(
         ".__init__").rpartition(".")[2] in words]} for one in api
@@ -288,7 +289,7 @@ def used_in(api: Iterable[dict], ids: Iterable[str], text: str) -> list[dict]:
 
 def document_text(project: str, subject: str, content: dict) -> str:
     """Return the Markdown of a document: of the function with the id `subject`, or of the project
-    if `subject` is ""; its public names are printed by api_text()."""
+    if `subject` is "". api_text() prints the project's public names."""
     path, _, name = subject.partition("::")
     parts = [f"## `{name}` in `{path}`" if subject else f"# {project}"]
     parts += [_section(key, content[key], shape)
@@ -313,7 +314,7 @@ def _section(key: str, value, shape) -> str:
                            f"{fenced('text', one['output'])}" for one in value)
     rows, entry = (value, shape[0]) if isinstance(shape, list) else ([value], shape)
     if key in ("parameters", "returns") and not any(one["text"] for one in rows):
-        return ""   # the signature says as much
+        return ""   # the signature already shows this
     items = _items(rows, entry)
     return f"**{key.replace('_', ' ').capitalize()}**\n\n{items}" if items else ""
 

@@ -1,6 +1,6 @@
 """Find the facts of a repository, and choose the facts that a function's document shows: the step
-`facts` of nl2repo.py. A fact is a script made from a test, with its outcome. A call with a text is
-also tried with the empty text and with a broken one.
+`facts` of nl2repo.py. A fact is a script made from a test, with its outcome. A call with a string
+argument is also run with the empty string and with a malformed one ('?!').
 """
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from codedata.suites.replayed_scripts import Outcome, ReplayJob, distinct, repla
 from codedata.tasks.prove.outcomes import known_results, passed_in
 from codedata.texts import CONTROL
 
-FACTS = 3                  # raise it when other facts are found
+FACTS = 3                  # version: increase it if a change of this code produces other facts
 REPLAY_S = 900             # seconds for all scripts of a repository
 MAX_OF_CALLEE = 40         # scripts of one callee
-# Facts with one or two outcomes show 51 % of the small faults in a function's body; facts with more
-# outcomes 74 %; a docstring shows none of them (22 functions of isodate and simpleeval)
+# Reason for MIN_OUTCOMES: with 1 or 2 different outcomes, a function's facts differ for 51 % of the
+# small faults put into its body; with 3 or more, for 74 % (22 functions of isodate and simpleeval)
 MAX_SHOWN, MIN_OUTCOMES = 12, 3
-MAX_CHARS = 700            # characters of a fact in a document
-# (code before the first text of a call, the called name, code after that text)
+MAX_CHARS = 700            # limit for a fact in a document: its script and outcome
+# groups: (code before a string that is a call's first argument, called name, code after the string)
 TEXT_CALL = re.compile(r"(.*?\b(\w+)\()'(?:[^'\\]|\\.)*'([,)].*)", re.DOTALL)
 CALLED = re.compile(r"(\w+)\(")
-TRIED = "(''", "'?!'"      # the empty text, and a broken one
+TRIED = "(''", "'?!'"      # the empty string, and a malformed one
 
 
 def facts_stage(root: Path, environments: Derived, host: SandboxFactory) -> Stage:
@@ -74,8 +74,8 @@ def find_facts(root: Path, host: SandboxFactory, environment: Environment, copy:
 
 
 def _some_of_each_callee(jobs: Iterable[ReplayJob]) -> list[ReplayJob]:
-    """Return the scripts with public names, at most MAX_OF_CALLEE of each name that a last line
-    calls first."""
+    """Return the scripts that use only public names. Group them by the first call in their last
+    line; keep MAX_OF_CALLEE per group."""
     of_callees = defaultdict(list)
     for job in jobs:
         if job.is_public:
@@ -99,7 +99,8 @@ def fact_of(one: Outcome, entities: dict[str, list[Entity]]) -> RecordedFact:
 
 
 def text_jobs(jobs: Iterable[ReplayJob]) -> list[ReplayJob]:
-    """Return the calls that have a text, with the empty text and with a broken one instead."""
+    """Return, for each call whose first argument is a string, two scripts with that string
+    replaced: by '' and by '?!'. Of scripts that call the same names, use the first."""
     calls = {}   # by the names that their scripts call
     for job in jobs:
         if call := TEXT_CALL.fullmatch(job.last):
@@ -111,19 +112,20 @@ def text_jobs(jobs: Iterable[ReplayJob]) -> list[ReplayJob]:
 # the choice --------------------------------------------------------------------------------------
 
 def facts_about(id: str, facts: Iterable[RecordedFact]) -> list[RecordedFact]:
-    """Return the facts of a function that a document may show: scripts that call it themselves."""
+    """Return the facts whose scripts call the function directly and that have at most MAX_CHARS
+    characters."""
     return [one for one in facts if id in one["functions"]
             and sum(map(len, one["code"])) + len(one["told"]) <= MAX_CHARS]
 
 
 def outcomes_of(facts: Iterable[RecordedFact]) -> set[str]:
-    """Return the informative outcomes of facts."""
+    """Return the distinct outcomes of facts, except None."""
     return {one["told"] for one in facts} - {"None"}
 
 
 def is_describable(id: str, facts: Sequence[RecordedFact]) -> bool:
     """Return whether the facts of a function suffice to describe it without a model. A function
-    called with a text must also have been called with the texts of TRIED."""
+    called with a string must also have been called with the strings of TRIED."""
     names, lasts = id.partition("::")[2].split(".")[-2:], [one["code"][-1] for one in facts]
     takes_text = any((call := TEXT_CALL.fullmatch(last)) and call[2] in names for last in lasts)
     has_tried = all(any(text in last for last in lasts) for text in TRIED)
@@ -131,8 +133,9 @@ def is_describable(id: str, facts: Sequence[RecordedFact]) -> bool:
 
 
 def shown_facts(id: str, facts: Sequence[RecordedFact]) -> list[RecordedFact]:
-    """Return up to MAX_SHOWN facts of a function: first one value and one error, then facts with
-    other outcomes that run other numbers of its lines; the empty text and short ones first."""
+    """Return up to MAX_SHOWN facts of a function. Prefer a new outcome, then a new kind (value or
+    error), then a new number of executed lines. Of equal ones, take scripts with '' first, those
+    with '?!' last, the outcome None last, short scripts first."""
     left = sorted(facts, key=lambda one: (
         TRIED[0] not in "".join(one["code"]), TRIED[1] in "".join(one["code"]),
         one["told"] == "None", sum(map(len, one["code"]))))

@@ -75,7 +75,7 @@ def folder_of(root: Path, repo_name: str) -> Path:
 
 @in_driver
 def sources_of(root: Path, repo_name: str) -> Sources:
-    """Return the sources in the copy of a repository. Raise ItemFailed if it is gone."""
+    """Return the sources in the copy of a repository. Raise ItemFailed if the copy is gone."""
     folder = folder_of(root, repo_name)
     if not folder.is_dir():
         raise ItemFailed("the copy of its source is gone.", repo_name, AGAIN.format(repo_name))

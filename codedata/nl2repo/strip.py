@@ -47,10 +47,10 @@ COMMENT_LINE = re.compile(rb"(?:\r?\n[ \t]*)*\r?\n([ \t]*)#[^\r\n]*")
 
 
 class Strippable:
-    """Hold the functions of a repository that can be stripped, and the reason for each of the other
-    functions. With `from_empty`, whole files are removed (emptied()), and the class holds the
-    functions to document. These also include trivial functions, declarations, and functions that
-    run at import.
+    """Hold the functions of a repository that can be stripped, and for each other function why it
+    cannot be stripped. With `from_empty`, whole files are removed (emptied()), and the class holds
+    the functions to document. These also include trivial functions, declarations, and functions
+    that run at import.
     """
 
     def __init__(self, sources: Sources, coverage: Coverage, from_empty: bool = False):
@@ -129,9 +129,8 @@ class Strippable:
         return before, {path: self._without(path, by_path[path]) for path in before}
 
     def emptied(self) -> tuple[Files, Files]:
-        """Return the files to remove, and no files in their place. These are the files that run
-        outside of any test and, if such a file is in a folder, all other source files in or below
-        this folder."""
+        """Return (the files to remove, {}). These are the files that run outside of any test and,
+        if such a file is in a folder, all other source files in or below this folder."""
         own = {path: file.text for path, file in sorted(self.files.items()) if not file.is_test}
         ran = own.keys() & self._import_lines.keys()
         folders = tuple(f"{dirname(path)}/" for path in ran if "/" in path)

@@ -50,13 +50,13 @@ from codedata.texts import fill, text_of
 
 ALL = 1.0                  # share of the tests that a stripped patch may break
 RULES = ScreeningRules(ALL, ignores_skipped=True)
-FROM_EMPTY = replace(RULES, counts_missing=True)   # no test can be collected
+FROM_EMPTY = replace(RULES, counts_missing=True)   # without sources, no test can be collected
 SHOWN = ("sources", "n_covering", "n_failing", "how", "seconds", "n_survivors")
 FUNCTION = "function"      # kind of patches that strip a single function
 MAX_PROVEN_FUNCTIONS = 40  # single-function patches of a repository that are proven
 PER_TASK = 2               # with --limit, candidates screened for each task
 N_VARIANTS = 8             # wrong bodies of a function that are screened
-MAX_VARIED = 120           # functions of a repository with screened wrong bodies
+MAX_VARIED = 120           # functions of a repository whose wrong bodies are screened
 RELATIONSHIP = "nl2repo.py --steps relationship"
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def task_documents(root: Path) -> Derived:
 
 def candidate_in(found: Communities, one: ScreenedStrip) -> Candidate:
     """Return a screened strip of a repository as a candidate. Tests that any stripped body
-    makes skipped are not graded. Of an agent's work, the stripped files count."""
+    makes skipped are not graded. Only the stripped files are taken from an agent's work."""
     kind, diff = one["kind"], one["diff"]
     return candidate_of(
         one["id"], diff, {"functions": one["functions"]}, repo=found.repo,
@@ -113,8 +113,8 @@ def with_repository(candidate: Candidate, copy: SourceCopy, meta: RepoMeta,
 def unrelated_tests(run: FirstRun, proof: CandidateProof) -> str:
     """Return a reason that names failing tests which need none of the functions; "" if there are
     none. A test that runs none of them, by coverage, may still need a fixture or a cache that
-    another test makes. So only these tests are run again: tests that fail again need the functions,
-    and are not named."""
+    another test made with them. So these failing tests run again, without the other tests: a test
+    that fails again needs the functions, and is not named."""
     candidate, coverage, environment = proof.candidate, proof.coverage, proof.environment
     if not coverage or candidate.kind != STRIPPED_PATCH or candidate.config["method"] == EMPTY:
         return ""
@@ -160,8 +160,8 @@ def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
                     limit: int | None, from_empty: bool) -> Stage:
     """Return the stage that screens the candidates of nl2repo.relationship. With a limit of tasks,
     it screens the first PER_TASK × `limit` candidates, or as many as an earlier run if that was
-    more. If an earlier run has screened fewer, it screens again. Without the bodies, a test must
-    fail, and all tests must still be collected.
+    more. Records of an earlier run that screened fewer are made again. Without the bodies, a test
+    must fail, and all tests must still be collected.
     """
     found, max_screened = Store(root, Communities), limit and PER_TASK * limit
     is_short = any(len(one.screened or ()) < len(one.candidates[:max_screened])
@@ -173,7 +173,7 @@ def screening_stage(root: Path, environments: Derived, host: SandboxFactory,
         n = max_screened and max(max_screened, len(item.screened or ()))
         strips = [_strip(item.repo_name, one, strippable) for one in item.candidates[:n]]
         possible = [one for one in strips if one["diff"]]
-        # the test strength of the first single functions: only some of them are proven
+        # wrong bodies measure the tests of the first single functions: only some are proven
         single = [one["functions"][0] for one in possible if one["kind"] == FUNCTION]
         wrong = {id: strippable.variants(id, N_VARIANTS) for id in single[:MAX_VARIED]}
         diffs = [*(one["diff"] for one in possible), *chain.from_iterable(wrong.values())]

@@ -60,13 +60,13 @@ from codedata.terminal import plural
 from codedata.texts import CONTROL, printable, storable, terminal_safe, text_of
 
 PROJECT = "project"        # kind of a project's document, and the end of its name
-API = "api"                # subject of the section with all names
+API = "api"                # subject of the section with all public names
 TRAJECTORIES = "nl2repo/_trajectories"
 PROMPTS = ("document_function.md", "document_project.md")
-MAX_HAND_INS = 2           # the second one after a correction
-MAX_KNOWN = 2              # repositories whose sources are kept: workers go through them in order
+MAX_HAND_INS = 2           # how often an agent may hand in a document
+MAX_KNOWN = 2              # repositories whose sources are kept: workers process them in order
 MAX_SHOWN = 30             # findings in an answer to an agent
-MAX_ITERATIONS = 40        # replies of an agent
+MAX_ITERATIONS = 40        # limit for the replies of an agent
 COMMAND_S = 120            # seconds that a command may take, unless it asks for more
 NO_HISTORY = "find . -name .git -prune -exec rm -rf {} +"
 
@@ -99,8 +99,8 @@ def document_name(repo_name: str, function: str) -> str:
 
 
 class Subjects(Derived):
-    """List the subjects of documents. Kind "function" lists the functions of tasks, "project" lists
-    the tasks' repositories, both by document name; "whole" lists repositories by name."""
+    """List the subjects of documents. Kind "function" lists the functions of tasks, and "project"
+    the tasks' repositories, by document name. "whole" lists the repositories by their own name."""
 
     def __init__(self, root: Path, kind: str):
         self._kind, self._patches = kind, Maker(root, STRIPPED_PATCH).candidates()
@@ -148,7 +148,8 @@ class Subjects(Derived):
                 name: _as_read(document) for name, document in documents.items()})
 
     def failed(self, stage: str, name: str):
-        """Return a stage's failed last attempt at the first document that has one, or None."""
+        """Return a stage's last attempt at a document of a repository if it failed, else None. Of
+        several documents, use the first with such an attempt."""
         return next(filter(None, (self._documents.failed(stage, one)
                                   for one in self._wanted(name))), None)
 
@@ -280,9 +281,9 @@ class DocumentWriter:
 
     def _ask(self, item: Subject, environment: Environment, label: str,
              submission: HandIn, trajectory: Path) -> Object:
-        """Have an agent write a document; return the usage of its calls. Raise ItemFailed if no
-        document passes the checks. Then delete the agent's stored replies, since they would fail
-        again, unless the agent ended with an error and used no stored reply."""
+        """Have an agent write a document; return the usage of its calls. If no document passes the
+        checks, raise ItemFailed and delete the agent's stored replies, since they would fail again.
+        Keep the replies if the agent ended with an error and used no stored reply."""
         settings = self._settings
         bash = ToolBashExecutor(COMMAND_S, max_timeout_s=self._host.run_timeout_s)
         prompt, what = PROMPTS[not item.function], item.function or "the whole project"
@@ -308,8 +309,8 @@ class DocumentWriter:
 
 
 def _as_printed(example: Object, answer: list) -> Object:
-    """Return an example made from a fact with its whole output, if this ends with the fact's
-    outcome."""
+    """Return an example, made from a fact, with the whole output of its two runs if both print the
+    same and end with the fact's outcome; else return it unchanged."""
     first, second = answer
     is_told = (first and first == second and not CONTROL.search(first)
                and first.rstrip().endswith(example["output"].rstrip()))

@@ -25,19 +25,19 @@ from codedata.tasks.stages import Maker
 MAX_FILES = 10       # files of code that a request may change
 MAX_LINES = 400      # lines of code that a request may add or remove
 CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
-# settings of git, editors and CI; scripts of developers; dependencies, which are installed before
-# tests
+# paths that count as not read by tests: settings of git, editors and CI; scripts of developers;
+# dependencies, which are installed before the tests run
 UNTESTED = re.compile(r"""(?:\A|/)\. | \.lockb?\Z | -lock\.(?:json|yaml)\Z
     | \A(?:appveyor\.yml|tox\.ini|tasks\.py|noxfile\.py)\Z
     | (?:\A|/)(?:[\w-]*requirements[\w-]*\.(?:txt|in)|requirements/.+)\Z""", re.VERBOSE)
-# the value of `told` if no program finds a giveaway: a model reads the text only after the proof
+# the value of `told` if no program finds a giveaway; a model reads the text only after the proof
 NOT_READ = "not read by a model before the proof"
 
 
 def pull_request(commit: Commit) -> tuple[Candidate, str]:
-    """Return (the pull request of a record, "" or why it is refused). It is refused if it changes
-    no code, no tests or only binary ones, or more than MAX_FILES files or MAX_LINES lines of code.
-    """
+    """Return (the candidate of a pull request, the reason for a refusal or ""). Refuse a request
+    whose patch lacks git's headers, that changes no code or no text tests, or that changes more
+    than MAX_FILES files or MAX_LINES lines of code."""
     code, tests = {}, dict(files_of(commit.test_patch))
     for path, text in files_of(commit.patch):
         if is_of_tests(path):
@@ -80,7 +80,7 @@ def candidates_stage(settings: Settings, after: str) -> Stage:
     """Return the stage that writes pull requests to candidate/. `after` fills commit/."""
     commits = Store(settings.root, Commit)
 
-    def with_told(candidate: Candidate) -> Candidate:   # slow: not for each plan
+    def with_told(candidate: Candidate) -> Candidate:   # too slow to call in a plan
         commit = commits.read(candidate.name)
         about = {**candidate.config["about"],
                  "told": tells(commit, own_text(commit)) or NOT_READ}

@@ -12,13 +12,15 @@ EVER_HOW = *HOW, "placebo"   # with the way of version 0.2.0, so that its record
 
 
 class Pick(TypedDict):
-    """Hold the chooser's reply in one order, for `how = "chosen"`: {number (0: none), why}."""
+    """Hold the chooser's reply for one order of the answers, with `how = "chosen"`. Only `why` is
+    checked; `number` (0: none) is written, too."""
 
     why: str
 
 
 class Choice(TypedDict, total=False):
-    """Hold how a blind answer was chosen: {sample (its number, from 1), of (how many), picks}."""
+    """Hold how a blind answer was chosen. `sample` (its number, from 1) and `of` (the number of
+    samples) are written, but not checked."""
 
     picks: list[Pick]   # one for each order; [] if hidden tests left one answer
 

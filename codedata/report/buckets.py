@@ -66,8 +66,8 @@ class BestPair(NamedTuple):
 
 
 def best_pairs(root: Path, mode: str = "king") -> list[BestPair]:
-    """Return the three pairs of final/ and refined/ that the challenger won most clearly, the best
-    first, with long texts cut: fewer if it won fewer, and none in another mode.
+    """Return up to three pairs of final/ and refined/ that the challenger won most clearly, the
+    best first. Return [] unless `mode` is "king". Cut long texts.
 
     Skip unreadable copies, and pairs that leak the solution or speak to a judge, since no training
     set takes these.

@@ -22,7 +22,8 @@ from codedata.texts import toml_tables
 CONFIG, INSTRUCTION = Task.places["config"], Task.places["instruction"]
 DOCKERFILE, COMPOSE = "environment/Dockerfile", "environment/docker-compose.yaml"
 NO_NETWORK = b"services:\n  main:\n    network_mode: none\n"
-OF_NETWORK = ("network_mode", "allowed_hosts", "allow_internet")   # keys of three tables
+# keys of [environment], [agent] and [verifier] in task.toml
+OF_NETWORK = ("network_mode", "allowed_hosts", "allow_internet")
 MANIFEST = "manifest.toml"
 NOT_EXPORTED = ("proof.json", "rivals", MANIFEST)   # names in a task's folder
 OF_EXPORT = ("README.md", "manifest.json")   # next to the folders of tasks

@@ -22,7 +22,8 @@ from codedata.tasks.prove.outcomes import ignored_tests, known_results
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Hold the results of a suite without a change; for a solution, the results with it."""
+    """Hold the results of a suite without a change. For a solution (a change that makes tests
+    pass), hold the results with it."""
 
     statuses: dict[str, str]     # only for the counting tests
     files: dict[str, str]        # {test: its file, or "" if no file fits its name}
@@ -32,7 +33,7 @@ class Baseline:
     reads: str                   # where evaluation scripts find the results, one of READS
     ignored: set[str]            # tests that do not count
     seconds: float               # duration of the longest run
-    # for a solution: the task's image; its test files in the image, and after it
+    # for a solution: the task's image; the solution's test files in the image, and with it
     image: TaskImage | None = None
     shown: Files = field(default_factory=dict)
     tests: Files = field(default_factory=dict)

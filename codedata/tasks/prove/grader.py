@@ -99,7 +99,7 @@ class Grade:
 def build_image(task: Task, host: SandboxFactory, label: str) -> tuple[str, Build]:
     """Build the image of a task from its environment/. Return (its name, the result of the build).
     Raise ItemFailed if the files for the build cannot be read."""
-    # name the image by its label, too: another process may remove its image of the same files
+    # the label in the name keeps apart images of the same files: each process removes its own
     name = f"{TRIES}{files_digest(task.environment)}:{digest(label)[:12]}"
     context = {path: file for path, file in task.environment.items()
                if path not in (DOCKERFILE, IGNORE)}   # .dockerignore is not read here
@@ -146,8 +146,7 @@ class Grader:
 
     @cached_property
     def workdir(self) -> str:
-        """Return the agent's working directory, as task.toml sets it or, if it does not, the image.
-        """
+        """Return the agent's working directory: from task.toml, else from the image."""
         return workdir_of(self.task) or self.host.workdir_of(self.image)
 
     @contextmanager
@@ -179,7 +178,7 @@ class Grader:
             return self.packed(sandbox), done.output
 
     def gold_in_place(self) -> Grade:
-        """Return the grade of the gold in the container of its run."""
+        """Run the gold, and grade it in the same container; return the grade."""
         with self.opened() as sandbox:
             self._attempt(sandbox, text_in(self.task.solution, SOLVE))
             return self._graded_in(sandbox, {}, "", self.limit_s)
@@ -231,9 +230,9 @@ class Grader:
 
     def grade(self, work: bytes | None, more: Mapping[str, bytes] | None = None,
               before: str = "", anew: bool = False, limit_s: float = LIMIT_S) -> Grade:
-        """Return the grade of an agent's work in a fresh container; of an unchanged image if `work`
-        is None. Equal work is graded only once, unless `anew` is set, or `more` test files or a
-        bash command `before` are given. The verifier is killed after `limit_s` seconds."""
+        """Return the grade of an agent's work in a fresh container. If `work` is None, grade the
+        unchanged image. Equal work is graded only once, unless `anew` is set, or `more` test files
+        or a bash command `before` are given. The verifier is killed after `limit_s` seconds."""
         is_kept = not (more or before or anew)
         key = digest_of(work) if work else ""
         if is_kept and key in self._grades:

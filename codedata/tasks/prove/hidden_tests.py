@@ -10,8 +10,8 @@ from codedata.code.entities import SourceFile, entities_of, tree_of
 from codedata.suites.source import Files
 
 COPY = "test_examples_of_"   # prefix of a hidden file that pytest runs as one doctest
-# A copy of examples begins with this code, which gives it the names of its module. The module is in
-# sys.modules, since pytest imports each module that it collects doctests from.
+# A copy of examples begins with this code, which defines the names of their module. The module is
+# in sys.modules, since pytest imports each module that it collects doctests from.
 IN_MODULE = b""">>> import sys; file = str(getfixture('request').fspath.dirpath('%b'))
 >>> for module in [*sys.modules.values()]:
 ...     if getattr(module, '__file__', '') == file:
@@ -19,15 +19,15 @@ IN_MODULE = b""">>> import sys; file = str(getfixture('request').fspath.dirpath(
 
 """
 EXAMPLE = re.compile(rb"^\s*>>> ", re.MULTILINE)
-# a line's first triple quotes, unless it is a line of an example: these delimit docstrings
+# the first triple quotes of a line outside of examples: such quotes delimit docstrings
 QUOTES = re.compile(rb"""^(?!\s*(?:>>>|\.\.\.) )(.*?)["']{3}""", re.MULTILINE)
 # the name of a doctest in a document
 DOCUMENT = re.compile(rf"(?!.*{COPY})\S*?([^/.:\s]+\.(?:rst|md|txt))(?:::\1)?")
 WORDS = re.compile(rb"\w+").findall
 CONSTANT = re.compile(rb"(\w+)(?:: [^=\n]*)? = ")   # at the start of a statement
 USED = rb"(?<!def )\b(?:%b)\b[\"'(,)\]]"   # a name in code, or as a whole string
-# NULs, which replace a part that is cut, with the blank lines and comments before them. After them,
-# the rest of their line and indented comments are cut, too.
+# matches NULs, which replace a part that is cut; blank lines and comments before the NULs; the rest
+# of their line, and indented comments after it
 CUT = rb"(?:\n[ \t\r]*){0,9}(?:\n[ \t]*#.*){0,40}(?:\n[ \t]*)?\0+.*(?:\n[ \t]+#.*)*"
 
 
@@ -59,7 +59,7 @@ def without_tests(path: str, text: bytes, names: set[bytes]) -> bytes:
 
 def copied_examples(sources: Files) -> Files:
     """Return the hidden files with the examples of sources, which run in the namespaces of their
-    modules. A blank line ends the output of a docstring's last example."""
+    modules. Triple quotes become line ends: a blank line ends the output of the last example."""
     return {re.sub(r"(\w+)\.py$", rf"{COPY}\1.txt", path):
             IN_MODULE % os.path.basename(path).encode() + QUOTES.sub(rb"\1\n", text)
             for path, text in sources.items()}

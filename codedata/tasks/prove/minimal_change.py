@@ -1,5 +1,5 @@
-"""Undo the smallest part of a change that makes its tests pass. Harmless parts, such as the rest of
-a feature, stay in the task."""
+"""Undo as few hunks of a breaking change as are needed for its failing tests to pass. Harmless
+parts, such as the rest of a feature, stay in the task."""
 from __future__ import annotations
 
 import re
@@ -16,8 +16,8 @@ HUNK = re.compile("^(?=@@ )", re.MULTILINE)
 
 def healed_files(first: FirstRun, run_with: Callable[[str], FirstRun]) -> Files:
     """Return the files of a change, with as few of its hunks undone as make the failing tests of
-    its first run pass. run_with() runs the suite with a patch. Halves are undone first, then
-    smaller groups, with at most MAX_RUNS runs."""
+    its first run pass. run_with() runs the suite with a patch. Start with all hunks undone.
+    Re-apply halves, then smaller groups, if the tests still pass, in at most MAX_RUNS runs."""
     heads: dict[str, str] = {}
     hunks: list[tuple[str, str]] = []   # (path, text)
     for path, text in files_of(diff_of(first.before, first.after)):
@@ -37,7 +37,7 @@ def healed_files(first: FirstRun, run_with: Callable[[str], FirstRun]) -> Files:
                 undone, healed = fewer, {**first.before, **run.after}
             else:
                 at += size
-        # repeat size 1 while hunks are dropped: a dropped hunk may have needed an earlier one
+        # repeat size 1 while hunks are re-applied: an earlier hunk may need a later one
         if size > 1 or len(undone) == n_before:
             size //= 2
     return healed

@@ -100,10 +100,10 @@ def was_ended(run: Run) -> bool:
 
 def without_missing(outcome: SuiteOutcome,
                     known: Mapping[str, str]) -> tuple[SuiteOutcome, list[str]]:
-    """Return (the outcome before a pull request, the tests with unknown results). In the outcome,
-    tests that were skipped or did not run count as errors, since they may not even be collected. If
-    the suite does not end, the test that hangs or dies is an error, and the tests that the suite
-    did not reach have unknown results."""
+    """Return (the outcome with missing tests as errors, the tests with unknown results). A test is
+    missing if it was skipped or did not run, since it may not even be collected. If the suite does
+    not end, only the test that hangs or dies is an error, and tests that the suite did not reach
+    have unknown results."""
     missing = [test for test, status in known.items()
                if status == PASSED and outcome.statuses.get(test, "skipped") == "skipped"]
     failing = missing

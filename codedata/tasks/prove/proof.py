@@ -6,11 +6,11 @@ Each run is of the whole suite, in a fresh container without network. One run wi
 shared by all candidates. A candidate's own proof takes four runs: one with the change in the image
 of env/; then, in the task's own image, one without the hidden tests, one with the gold and one
 without it. If the environment's own runs do not show that its tests are stable, there are two more
-with the gold. If the gold is reduced, up to MAX_RUNS runs show first which hunks of the reverse
-are needed. In the run without the gold, exactly the tests that failed in the run with the change
-must fail. This run replaces repeated runs in the image of env/, since it shows the same and also
-tests the task's image. Without the hidden tests, the other tests must pass; if they do not, more
-tests are hidden, or none.
+runs with the gold. If the gold is reduced, up to MAX_RUNS runs show first which hunks of the
+reverse are needed. In the run without the gold, exactly the tests that failed in the run with the
+change must fail. This run replaces repeated runs in the image of env/, since it shows the same and
+also tests the task's image. Without the hidden tests, the other tests must pass; if they do not,
+more tests are hidden, or none.
 
 Tests that are flaky according to env/, or that need the network, do not count. The proof holds for
 these runs, with the script that graders run. A test with the same result in all runs may still be
@@ -91,7 +91,7 @@ STEPS = 6                 # number of steps of a proof, for messages
 ROW_RUNS = 3              # runs without a patch if no verification has found the flaky tests before
 RUNS_AFTER = 2            # runs with a solution
 # The run without a solution may take TIMES_AFTER times as long as the longest run with it, plus
-# MORE_S seconds. MORE_S more are for ending its processes and reading its results.
+# MORE_S seconds. A further MORE_S seconds are for ending its processes and reading its results.
 TIMES_AFTER, MORE_S = 3, 30
 
 
@@ -247,10 +247,10 @@ class CandidateProof:
     # a change that solves something --------------------------------------------------------------
 
     def _solved(self) -> tuple[Baseline, FirstRun]:
-        """Return the runs of the suite with the change and its tests, and with only its tests;
-        their files are changed from the solution to the base commit. Raise Excluded if the image
-        shows the change, if its patches do not apply, if tests fail only with it, or if none fails
-        without it."""
+        """Return the runs of the suite with the change and its tests, and with only its tests. In
+        the second, `before` has the files with the solution, `after` at the base commit. Raise
+        Excluded if the image shows the change, if its patches do not apply, if tests fail only with
+        it, or if none fails without it."""
         candidate, environment = self.candidate, self.environment
         begin_step("its image", 1, STEPS)
         image = self._derive("", candidate.change, candidate.tests or "")
@@ -296,9 +296,9 @@ class CandidateProof:
                     ) -> tuple[TaskImage, Files, Files, str]:
         """Return (the image of a task; the files of its failing tests, which graders restore after
         the agent's work; the contents of these files in the image; why the agent can see the
-        failing tests, or ""). A file keeps its other tests if they pass then. For a solution, these
-        are all test files that it changes. Raise Excluded if an image shows the gold patch or
-        hidden tests, before any run in it."""
+        failing tests, or ""). In the image, a file keeps its other tests if they pass there. For a
+        solution, all test files that it changes are hidden. Raise Excluded if an image shows the
+        gold patch or hidden tests, before any run in it."""
         if baseline.image:
             return baseline.image, {**baseline.tests, **baseline.copies}, baseline.shown, ""
         failing = {place_of(test, baseline.texts) for test in first.fail_to_pass
@@ -342,7 +342,7 @@ class CandidateProof:
         """Return the places in an image that show the gold patch or the hidden tests, and unread
         archives that its base image lacks. Raise ItemFailed if the image is gone."""
         host, environment = self.host, self.environment
-        if self.rules.may_be_shown:   # other code may share lines with it: only long runs count
+        if self.rules.may_be_shown:   # other code may share lines: only long runs count
             gold, hidden = "", gold + hidden
         find = partial(check_task_image, gold=gold, hidden=hidden, files_of=host.files_of)
         traces, unread = find(image.name)

@@ -13,13 +13,13 @@ from codedata.tasks.prove.run_suite import ScreeningRules
 MAX_BROKEN_SHARE = 0.5   # share of the suite that a bug may break
 OF_KIND = {BUG: Rules(max_broken_share=MAX_BROKEN_SHARE, needs_cases=True, may_be_shown=False),
            STRIPPED_PATCH: Rules(), PULL_REQUEST: Rules(counts_missing=True)}
-# rules that a candidate of this kind may loosen: bodies that are gone skip tests
+# rules that a candidate of this kind may loosen: without the bodies, some tests do not run
 MAY_LOOSEN = {STRIPPED_PATCH: {"ungraded", "counts_missing"}}
 
 
 def rules_of(candidate: Candidate) -> Rules:
-    """Return the rules of a candidate's proof. Raise Excluded if candidate.toml makes one
-    looser than its kind of task does."""
+    """Return the rules of a candidate's proof. Raise Excluded if candidate.toml makes a
+    rule looser than its kind of task does."""
     usual = OF_KIND[candidate.kind]
     own = {**asdict(usual), **candidate.rules}
     looser = {"ungraded": own["ungraded"],

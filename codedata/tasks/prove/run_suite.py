@@ -55,12 +55,13 @@ class ScreeningRules:
     """Hold the rules for calling a change good."""
 
     max_broken_share: float        # limit for failing tests, as a share of the tests that passed
-    ignores_skipped: bool = False  # do not count tests that the change makes skipped.
+    # Do not count tests that the change makes skipped.
+    ignores_skipped: bool = False
     # Refuse a change if several tests run a changed line and all of them end in the same type of
     # error, since this shows where the change is. Only the screening in warm sandboxes checks it.
     drops_same_error: bool = False
     # Tests that no longer run count as failing. If a suite does not end, only the tests that ran
-    # count, and the test that was running, as failing.
+    # count; the test that was running counts as failing.
     counts_missing: bool = False
 
     def screened(self, outcome: SuiteOutcome, known: Mapping[str, str], how: str,
@@ -80,8 +81,8 @@ class ScreeningRules:
 
 @dataclass(frozen=True, slots=True)
 class Grading:
-    """Replace the test script and the results in env/: run the evaluation script, whose results
-    graders can read, and compare its results with `known`."""
+    """Hold what a graded run uses in place of env/'s test script and results: the evaluation
+    script, whose output graders can read, and the `known` statuses."""
 
     script: str                # an evaluation script
     known: Mapping[str, str]   # statuses without a patch, of the tests that count
@@ -127,7 +128,8 @@ def first_run(environment: Environment, patch: str, host: SandboxFactory, label:
 
 def run_in(sandbox: Sandbox, environment: Environment, patch: str, rules: ScreeningRules,
            limit_s: float, graded: Grading | None = None) -> FirstRun:
-    """Run the suite as first_run() in an open sandbox; for the patch "", without one."""
+    """Do the same as first_run(), in an open sandbox. With the patch "", run the unchanged source.
+    """
     known = graded.known if graded else known_results(environment)
     patch_files = apply_patch if graded and graded.may_patch_tests else patch_source
     before, after, reason = patch_files(sandbox, patch) if patch else ({}, {}, "")

@@ -6,7 +6,7 @@
 
 A plugin of pytest judges a batch in the project's own process (pytest_screen.py). Changes that it
 cannot judge are judged by a run of the whole suite (run_suite.py). Screening proves nothing;
-proof.py does. Its stage is in stages.py.
+proof.py does. The stage for screening is in tasks/stages.py.
 """
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ MIN_S = 2.0                # minimum limit of a change's process, in seconds of 
 START_S = 120              # seconds for a driver to start, in addition to a run of the suite
 CANDIDATE_S = 60           # seconds for each candidate: its process has a far smaller limit
 MAX_LEFT_OUT = 0.05        # share of tests whose results may differ in a forked process
-MIN_SAME = 2               # for fewer tests, a change is not refused because all of them end in
-                           # the same type of error
+MIN_SAME = 2               # with fewer tests, ending in one type of error is no reason to refuse a
+                           # change
 READ_EVERY_S = 2.0         # interval of reading the driver's answers
 WHOLE_SUITE = "the whole suite runs for each candidate"
 
@@ -69,7 +69,7 @@ UNCHANGED = SourceChange({}, None)
 
 @dataclass(frozen=True)
 class DriverAnswer:
-    """Hold one answer of the driver, on a change that begins or has ended."""
+    """Hold one message of the driver: it begins to judge a change, or has finished with it."""
 
     i: int                   # index of the change
     # "begun": not yet judged; "swap" or "import": a process got the changed functions, or imported
@@ -129,7 +129,8 @@ class Screener(ClosesAtExit):
 
     @property
     def note(self) -> str:
-        """Return why some tests that may notice a change are not used, or ""."""
+        """Return a note for the report: which tests are left out, or why the whole suite runs for
+        each change; "" if neither."""
         if self._unchanged and self._unchanged.left_out:
             return ("these tests are left out, since their results differ in a forked process: "
                     f"{named(self._unchanged.left_out)}")
@@ -272,9 +273,9 @@ class Screener(ClosesAtExit):
 
     def _judge(self, left: dict[str, SourceChange], seen: list[str]):
         """Let the driver judge the changes in `left`, and yield its results. Move judged changes
-        from `left` to `seen`. Only remove from `left` a change that the driver cannot judge, that
-        ends the driver, or that leaves files behind. Return whether the sandbox can no longer be
-        used."""
+        from `left` to `seen`. A change that the driver cannot judge, that ends the driver, or that
+        leaves files behind is removed from `left` but not added to `seen`. Return whether the
+        sandbox can no longer be used."""
         changes, order = dict(left), [*left]
         last = order[0]   # used if no answer says which change ended the driver
         is_dirty = False
