@@ -52,9 +52,9 @@ NO_WORKER_S = 120.0        # seconds without any worker, after which the run sto
 CONNECT_S = 10.0           # seconds for a cluster to answer
 WATCH_S = 1.0              # seconds between two checks of the workers
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"   # gRPC's connection preface
-# first byte of an answer: from gRPC, from gRPC that requires TLS, and of no answer
+# accepted first bytes of an answer: from gRPC, from gRPC that requires TLS, none
 GRPC = (b"\0", b"\x15", b"")
-MAX_BYTES = 1 << 30        # in an item's inputs, and in its result
+MAX_BYTES = 1 << 30        # limit for an item's packed inputs, and for its packed result
 
 
 WAITING = Step(name="waiting for a worker")
@@ -72,7 +72,7 @@ class Slot:
     actor: Any = None
     machine: str = ""
     seen: float = 0.0          # time of the worker's last sign of life
-    n_failed: int = 0          # starts without a worker
+    n_failed: int = 0          # failed starts in a row
     leases: set[int] = field(default_factory=set)
 
 

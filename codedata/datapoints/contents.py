@@ -174,9 +174,9 @@ class ProvenTask(Task):
 
 def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
               anew: bool = False) -> DatapointChecks:
-    """Return the results of a datapoint's checks. Run the checks if there are no audited results
-    for this content, base image, validator and rivals, unless a check failed on them; also if the
-    image was not built, or if `anew` is set."""
+    """Return the results of a datapoint's checks. Known results count if they are for this content,
+    base image, validator and rivals, and are audited or have a failed check. Run the checks if
+    there are none, if the image was not built, or with `anew`."""
     checks = known_checks(root, task)
     content = content_of(task, checks)
     is_current = checks and (checks.audit or not checks.ok) and not not_built(checks.checks) and (

@@ -320,7 +320,7 @@ class SandboxDocker(ClosesAtExit):
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
         """When the time is over or the run stops, end all processes in the container, and then the
-        container itself if they do not end. Yield an event that is set when this begins."""
+        container itself if they do not end. Yield an event that is set before the first kill."""
         has_ended = threading.Event()
         is_over = threading.Event()
 

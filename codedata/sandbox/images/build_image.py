@@ -191,7 +191,7 @@ def _watched(api, token: str, limits: BuildLimits,
 
 
 def _is_full(api, id: str, pids: int) -> bool:
-    """Set a container's limit of processes. Return whether it had as many before."""
+    """Set a container's limit of processes. Return whether it already had that many processes."""
     with suppress(requests.RequestException, ValueError):   # the container may have ended
         place = f"{api.base_url}/v{api.api_version}/containers/{id}"
         found = api.get(f"{place}/stats", params={"stream": "0", "one-shot": "1"}, timeout=SILENT_S)

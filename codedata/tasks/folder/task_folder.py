@@ -24,8 +24,9 @@ from codedata.texts import fill, printable
 
 TOML = Task.places["config"]
 SCHEMA = "1.4"              # version of Harbor's task.toml
-# Raise it with a change that may refuse earlier proven tasks: these then count as made with other
-# settings, and --refresh proves them again. A proof without a version graded the gold once.
+# Version: increase it if a change may refuse tasks that were proven before. These tasks then count
+# as made with other settings, and --refresh proves them again. A proof without a version graded the
+# gold once.
 PROOF = 2
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse creates the task
