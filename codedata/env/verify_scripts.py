@@ -26,9 +26,9 @@ from codedata.suites.source import Project, now, put_source, restore
 from codedata.suites.test_results import GOOD, counts, not_collected
 
 CLEAN = "rm -f /var/cache/apt/*.bin"   # removes 76 MB that apt can rebuild
-STEPS = 6                  # steps of a verification
+STEPS = 6                  # number of steps of a verification
 MIN_BROKEN_S = 60          # time limit with the broken source: this plus twice the usual time
-MIN_REPEATED = 0.8         # share of cases that must have the same status in all three runs
+MIN_REPEATED = 0.8         # share of cases that all runs must agree on, or that one run must have
 LISTED = "git -c safe.directory='*' -c core.quotePath=false ls-files"
 
 

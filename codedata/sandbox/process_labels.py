@@ -49,7 +49,7 @@ def labels(run: str) -> dict[str, str]:
 
 
 def of_root(root: Path) -> str:
-    """Return "label=value" for everything created in a root."""
+    """Return the filter "label=value" that matches everything created in a root."""
     return f"{ROOT}={_digest(root)}"
 
 

@@ -16,7 +16,7 @@ from codedata.env.recipes import script
 from codedata.env.recipes.package_index import Strings, helps_tests, table
 from codedata.texts import fill
 
-MAX_CALLS = 100                    # maximum of scripts followed in one chain
+MAX_CALLS = 100                    # limit for the scripts that one chain follows
 BUILDS = re.compile(r"build|compile|transpile|generate")
 TESTS_NOTHING = re.compile(r"lint|format|types?$|audit|cover")
 BEFORE = re.compile(r"(?:cross-)?env$|[A-Za-z_]\w*=")   # words before a command

@@ -160,7 +160,7 @@ def proven_parts(task: Task) -> dict[str, str]:
 
 def audited_digest(task: Task) -> str:
     """Return the digest of everything except rivals that a task's audit depends on: its proven
-    parts, its instruction, and its verifier's fields in task.toml."""
+    parts, its instruction, and its `meters` in task.toml."""
     return digest([proven_parts(task), task.instruction, task.about.get("meters")])
 
 

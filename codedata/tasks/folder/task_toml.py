@@ -73,7 +73,7 @@ def _is_artifact(one) -> bool:
 
 
 def grading_of(config: Object) -> str:
-    """Return a phrase that names the container where Harbor grades a task."""
+    """Return a phrase about the container that Harbor uses to grade a task."""
     if is_shared(config):
         return "in the agent's own container, with all that the agent has left there"
     carried = ", ".join(artifacts_in(config)) or "nothing"

@@ -39,7 +39,7 @@ MAX_KEPT = 0.25           # largest share of the reward for all KEPT tests toget
 
 def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
                    verifier_timeout_s: float) -> TestFiles:
-    """Return the files next to test_outputs.py. The tests run as `user`, the new owner of
+    """Return the files of tests/ except test_outputs.py. The tests run as `user`, the new owner of
     the work directory; "" is the user of the verifier."""
     config = {"user": user, "timeout_s": seconds_for_tests(verifier_timeout_s),
               "workdir": workdir, "weights": dict(sorted(weights.items()))}
