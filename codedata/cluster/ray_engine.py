@@ -95,12 +95,12 @@ class RayEngine:
             scheduling_strategy=NodeAffinitySchedulingStrategy(own_node, soft=False)).remote()
         self._stop, self._needs = stop, needs
         self.n_workers = n_workers or _room(needs)
-        self._at_a_time = 1            # items in a worker
+        self._at_a_time = 1            # items that a worker makes at once
         if needs:
             self._slots = [Slot() for _ in range(self.n_workers)]
-        else:   # one on each machine, since Ray might put them all on one
+        else:   # one worker on each machine: Ray might put all on one
             nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-            self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # soft: any node
+            self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # True: any node
                            for node in sorted(nodes, key=own_node.__ne__)[:self.n_workers]]
             self._at_a_time = -(-self.n_workers // len(self._slots))
         job = Job(stage.make, stage.close, settings.root.resolve(), host)
@@ -147,7 +147,7 @@ class RayEngine:
                          f"{'; '.join(dict.fromkeys(reasons))}")
 
     def _make_in(self, slot: Slot, step: Step, parcel: bytes, log: Any) -> ItemOutcome:
-        """Return the outcome of an item made by a slot's worker. Raise WorkerLost if that dies."""
+        """Return an item's outcome from a slot's worker. Raise WorkerLost if the worker dies."""
         lease = next(self._numbers)
         self._inboxes[lease] = inbox = queue.SimpleQueue()
         self._steps[lease] = step

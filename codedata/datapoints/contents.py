@@ -189,7 +189,7 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
 
 def labelled_checks(root: Path, host: SandboxFactory, content: Content) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
-    step = current_step()   # an agent's step keeps its text; an item's name is a digest
+    step = current_step()   # show the id, as the item's name is a digest; keep an agent's text
     step.within = step.within or content.instance_id[:30]
     with (labelled(host, content.instance_id, "dp") as label,
           at_hand(Path(content.folder)) as folder):

@@ -67,7 +67,7 @@ class Repository:
     base_image: str          # the row's image_name; "": [sandbox] base_image
     path: str                # the folder of the source; "": it is cloned, or in the image
     base_commit: str         # as requested, or HEAD of a folder under git; "": unknown
-    source: str              # a digest of the folder's content
+    source: str              # digest of the folder's content; "": no folder
     row: dict                # the row as given
     called: str = ""         # its name in records; never a path, which only this machine knows
     # the address or folder to clone; "": none

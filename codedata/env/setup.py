@@ -47,7 +47,7 @@ from codedata.terminal import plural, usd
 TRAJECTORIES = "_trajectories"
 # runs of an agent: one finds scripts, one fixes them if their verification fails
 ROUNDS = 2
-NO_TESTS = ("no_recipe", "no_tests")   # causes of a failed environment
+NO_TESTS = ("no_recipe", "no_tests")   # causes that added tests may remove
 ADD_TESTS = "add tests that pytest, or the runner of its language, finds, or have "
 ASK_AN_AGENT = "an agent look for the scripts (it asks a model): --planner agent in place of recipe"
 PLAN_TIMEOUTS = 4           # after this many times run_timeout, the planner starts no new recipe

@@ -132,7 +132,7 @@ class SandboxFactory:
               timeout_s: float) -> Build:
         """Build an image from a Dockerfile's text, with the network on; return the result. forget()
         removes the image; after a crash, reap() does."""
-        from codedata.sandbox.images.build_image import BuildLimits, build  # the engine's client
+        from codedata.sandbox.images.build_image import BuildLimits, build  # only for docker
         limits = BuildLimits(**vars(self._settings), timeout_s=timeout_s)
         return build(context, dockerfile, tag, limits, run_label=label, stop=self._stop)
 

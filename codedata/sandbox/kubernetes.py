@@ -47,7 +47,7 @@ CA_FILE = f"{FOLDER}/ca.pem"
 POD = "codedata.pod"         # label whose value a policy uses to select its pod
 COPY_S = 900.0               # seconds for a copy in or out
 STATUS_S = 5.0               # seconds that a pod's status may lag behind its end
-MAX_DISK_REQUEST = 1 << 30   # bytes
+MAX_DISK_REQUEST = 1 << 30   # limit for the bytes of disk space that a pod requests
 NO_START = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
             "CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 ADVICE = {

@@ -124,8 +124,8 @@ def judged_in(environments: Derived) -> Reads:
 # screening ---------------------------------------------------------------------------------------
 
 class Screening:
-    """Screen changes: in warm sandboxes, one for each worker; with `is_full`, each in a fresh
-    container."""
+    """Screen changes in warm sandboxes, one sandbox for each worker. With `is_full`, screen each
+    change in a fresh container."""
 
     def __init__(self, label: str, rules: ScreeningRules, host: SandboxFactory,
                  is_full: bool = False):

@@ -61,7 +61,7 @@ class PythonProject:
     addopts: Strings = ()
     options: Strings = ()        # pytest options from tox without which fewer tests run
     settings: Strings = ()       # option names in pytest's configuration
-    test_paths: Strings = ()     # for pytest; () if its configuration names them
+    test_paths: Strings = ()     # paths for pytest's command line; () to name none
     n_test_files: int = 0
     runner: str = ""                     # the command of the project's own test script
     unittest_in: str = ""                # the folder for unittest's discovery

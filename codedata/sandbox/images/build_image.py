@@ -36,7 +36,7 @@ CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_s
 BUILD = "codedata.build"   # label of one build's images and containers
 LOOK_S = 1.0               # seconds between two checks of a build's usage
 SILENT_S = 60.0            # seconds that the engine may take to end a build
-TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's message on ONBUILD
+TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's message about ONBUILD
 
 
 @dataclass(frozen=True)

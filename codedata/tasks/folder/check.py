@@ -176,7 +176,7 @@ def _weights(task: Task, config: Object) -> Iterator[Fault]:
                     "Give the tests weights above 0 with a sum of 1.")
     try:
         tree = ast.parse(text_in(task.tests, TEST_FILE))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # the last two: too deep
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # last two: deep nesting
         yield Fault(f"tests/{TEST_FILE}", f"is not Python: {printable(str(e))}", "Correct it.")
         return
     tests = {node.name for node in ast.walk(tree) if isinstance(

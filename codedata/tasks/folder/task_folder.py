@@ -307,7 +307,7 @@ def secret_faults(task: Task, parts: Iterable[str] = PARTS) -> Iterator[Fault]:
     """Yield the secrets in files of these parts, which prevent an export."""
     for part in parts:
         for name, file in getattr(task, part).items():
-            text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # also UTF-16
+            text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # finds UTF-16
             if secret := credential_in([text]):   # masking it would change the proven parts
                 yield Fault(f"{part}/{printable(name)}", f"has a secret: {secret}",
                             "Remove it, and revoke it if it is a real secret. If it is made up for "
