@@ -1,7 +1,7 @@
 """Pack objects that a driver and its workers exchange, without keys.
 
-Objects that stay in the driver become Remotes, the event that ends waiting becomes the event `stop`
-of the receiving process, locks are new, caches are empty.
+An object that stays in the driver arrives as a Remote, an event as the receiving process's `stop`.
+Locks are new, caches are empty.
 """
 from __future__ import annotations
 

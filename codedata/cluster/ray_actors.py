@@ -37,7 +37,7 @@ class ItemOutcome:
 
     result: Any = None
     error: Exception | None = None
-    traceback: str = ""        # if an error is not a Trouble and so a bug
+    traceback: str = ""        # set if the error is a bug, not a Trouble
     is_unwell: bool = False
 
 
@@ -135,9 +135,9 @@ class ClusterWorker:
         return {"code": package_digest(), "machine": platform.node()}
 
     def begin(self, job: bytes) -> tuple[str, list[str], list[str]]:
-        """Prepare for a stage's items: remove the leftovers of dead workers of its root on this
-        machine. Return (the id of its container engine if images are made there, the names of
-        removed things, a line for each thing that could not be removed)."""
+        """Prepare for a stage's items: remove the leftovers of dead workers of the stage's root
+        on this machine. Return (the id of the machine's container engine if images are made there,
+        the names of removed things, a line for each thing that could not be removed)."""
         driver.work_for(self._call)
         self._job = parcels.unpack(job)
         process_labels.label_with(self._job.root)

@@ -52,9 +52,9 @@ NO_WORKER_S = 120.0        # seconds without any worker, after which the run sto
 CONNECT_S = 10.0           # seconds for a cluster to answer
 WATCH_S = 1.0              # seconds between two checks of the workers
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"   # gRPC's connection preface
-# first byte of an answer: from gRPC, from gRPC that requires TLS, and of no answer
+# accepted first bytes of an answer: from gRPC, from gRPC that requires TLS, none
 GRPC = (b"\0", b"\x15", b"")
-MAX_BYTES = 1 << 30        # in an item's inputs, and in its result
+MAX_BYTES = 1 << 30        # limit for an item's packed inputs, and for its packed result
 
 
 WAITING = Step(name="waiting for a worker")
@@ -72,7 +72,7 @@ class Slot:
     actor: Any = None
     machine: str = ""
     seen: float = 0.0          # time of the worker's last sign of life
-    n_failed: int = 0          # starts without a worker
+    n_failed: int = 0          # failed starts in a row
     leases: set[int] = field(default_factory=set)
 
 
@@ -95,12 +95,12 @@ class RayEngine:
             scheduling_strategy=NodeAffinitySchedulingStrategy(own_node, soft=False)).remote()
         self._stop, self._needs = stop, needs
         self.n_workers = n_workers or _room(needs)
-        self._at_a_time = 1            # items in a worker
+        self._at_a_time = 1            # items that a worker makes at once
         if needs:
             self._slots = [Slot() for _ in range(self.n_workers)]
-        else:   # one on each machine, since Ray might put them all on one
+        else:   # one worker on each machine: Ray might put all on one
             nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-            self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # soft: any node
+            self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # True: any node
                            for node in sorted(nodes, key=own_node.__ne__)[:self.n_workers]]
             self._at_a_time = -(-self.n_workers // len(self._slots))
         job = Job(stage.make, stage.close, settings.root.resolve(), host)
@@ -147,7 +147,7 @@ class RayEngine:
                          f"{'; '.join(dict.fromkeys(reasons))}")
 
     def _make_in(self, slot: Slot, step: Step, parcel: bytes, log: Any) -> ItemOutcome:
-        """Return the outcome of an item made by a slot's worker. Raise WorkerLost if that dies."""
+        """Return an item's outcome from a slot's worker. Raise WorkerLost if the worker dies."""
         lease = next(self._numbers)
         self._inboxes[lease] = inbox = queue.SimpleQueue()
         self._steps[lease] = step

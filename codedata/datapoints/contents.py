@@ -174,9 +174,9 @@ class ProvenTask(Task):
 
 def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
               anew: bool = False) -> DatapointChecks:
-    """Return the results of a datapoint's checks. Run the checks if there are no audited results
-    for this content, base image, validator and rivals, unless a check failed on them; also if the
-    image was not built, or if `anew` is set."""
+    """Return the results of a datapoint's checks. Known results count if they are for this content,
+    base image, validator and rivals, and are audited or have a failed check. Run the checks if
+    there are none, if the image was not built, or with `anew`."""
     checks = known_checks(root, task)
     content = content_of(task, checks)
     is_current = checks and (checks.audit or not checks.ok) and not not_built(checks.checks) and (
@@ -189,7 +189,7 @@ def checks_of(root: Path, task: Task, run: Callable[[Content], DatapointChecks],
 
 def labelled_checks(root: Path, host: SandboxFactory, content: Content) -> DatapointChecks:
     """Return the results of run_checks(). Remove the images that the checks have built."""
-    step = current_step()   # an agent's step keeps its text; an item's name is a digest
+    step = current_step()   # show the id, as the item's name is a digest; keep an agent's text
     step.within = step.within or content.instance_id[:30]
     with (labelled(host, content.instance_id, "dp") as label,
           at_hand(Path(content.folder)) as folder):

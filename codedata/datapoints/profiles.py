@@ -26,13 +26,14 @@ MATERIAL = {"idea": ("`seed_data` of the task", "the files in /desk/seed"),
 
 
 KINDS = "categories", "languages", "stacks"
-MAX_VALIDATIONS = 6   # failed ones, after which a draft is given up
+MAX_VALIDATIONS = 6   # a draft is given up after this many failed validations
 TECHNOLOGIES = re.compile(r"^#+ Key Technologies\s*$(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def gaps_in(root: Path, profile: str = "") -> dict[str, list[str]]:
     """Return the unused categories, languages and stacks of a profile (by default of all): no
-    datapoint has them in its labels, and no draft in its section Key Technologies."""
+    datapoint has them in its labels (unless it is cancelled), and no draft in its section Key
+    Technologies."""
     found = []
     for labels in map(labels_of, readable(root)):
         if labels.status != CANCELLED:

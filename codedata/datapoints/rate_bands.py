@@ -12,9 +12,9 @@ from codedata.tasks.rates import attempts_in, rates_of_models
 
 
 def outside_band(root: Path, profile: str) -> Iterator[tuple[Task, Object, list[str]]]:
-    """Yield (an approved datapoint, the rates of its agents, the names of their attempts) for each
-    datapoint that models clearly solve too often or too rarely. `profile` is the default for those
-    without one."""
+    """Yield (datapoint, the rates of its agents, the names of attempts) for each approved datapoint
+    that an agent clearly solves too often or too rarely. Only such an agent's attempts are
+    named. `profile` is the default for datapoints without one."""
     attempts = attempts_in(root)
     for task in readable(root) if attempts else ():
         found = attempts.get((task.instance_id, audited_digest(task)), {})

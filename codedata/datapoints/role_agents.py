@@ -183,7 +183,7 @@ class HeldTask:
                 return self._after(name, result)
             except (ItemFailed, BrokenRecord, OSError) as e:
                 sandbox.run("true")   # raises if the agent's own sandbox has ended
-                return Failed(str(e).replace(f"{folder}/", ""))   # its name changes each time
+                return Failed(str(e).replace(f"{folder}/", ""))   # the folder's name varies
 
     def _after(self, name: str, result: Object) -> str | Stop:
         task, manager = self.task, self.desk.manager

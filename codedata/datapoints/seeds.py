@@ -31,8 +31,8 @@ class Seed:
 
 
 def seeds_in(path: Path) -> list[Seed]:
-    """Return the seeds of a file or folder, in the order of their names. Raise Trouble if there are
-    none."""
+    """Return the seeds of a file or folder, in the order of file names and lines. Raise Trouble
+    if there are none."""
     if not path.exists():
         raise Trouble("is not there.", str(path))
     seeds = [*_found(path)]

@@ -40,9 +40,9 @@ ROLES = {"generate_idea": "idea", "build_datapoint": "builder", "review_datapoin
 TASK_TYPES = GENERATE, BUILD, REVIEW = tuple(ROLES)
 STATES = ("pending", "in_progress", "completed", "failed", "cancelled")
 JOURNAL = "_queue.jsonl"
-MAX_LEASE_S = 100_000   # the maximum of [dp] lease_s; a lease that ends later has expired
-MAX_NAMED = 20   # invalid lines in one message
-MAX_ATTEMPTS = 3   # claims of a task, after which it fails
+MAX_LEASE_S = 100_000   # maximum of [dp] lease_s; a lease with more time left counts as expired
+MAX_NAMED = 20   # limit for invalid lines in one message
+MAX_ATTEMPTS = 3   # claims of a task; if the last attempt fails, the task fails
 
 
 class Refusal(ItemFailed):
@@ -56,7 +56,7 @@ class QueuedTask:
     id: str
     type: str
     state: str = "pending"            # one of STATES
-    parent: str = ""                  # id of another task
+    parent: str = ""                  # id of the task that queued it
     priority: int = 0
     attempts: int = 0
     agent: str | None = None          # the agent of the newest claim

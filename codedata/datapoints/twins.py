@@ -23,7 +23,7 @@ TASK_FILES = (
     *(f"{DP}/{SEEDS}/*/{name}" for name in ("seed.md", "seed.json", "task.yaml", "instruction.md")),
     f"{DP}/[!_]*/instruction.md", f"{Task.directory}/[!_]*/instruction.md")
 MAX_BYTES = 200_000
-MAX_SIMILARITY = 0.3   # Jaccard index of a draft and its twin
+MAX_SIMILARITY = 0.3   # minimum Jaccard index of a draft and its twin
 
 
 def twin_of(root: Path, draft: str) -> Duplicate | None:

@@ -122,7 +122,8 @@ def show_status(settings: Settings, options: RunOptions, word: str | None) -> in
 
 
 def _status_of(dp: Path, type: str, counts: Mapping[str, int], again: str) -> StageStatus:
-    """Return the status of a role, from its numbers of tasks by state; `again` tries failed ones.
+    """Return the status of a role, from its numbers of tasks by state; `again` is the command to
+    retry failed tasks.
     """
     names = {"done": "completed", "failed": "failed", "excluded": "cancelled",
              "missing": "pending", "held": "in_progress"}
@@ -172,7 +173,7 @@ class _Run:
         self.manager, self.dp = desk.manager, desk.at()
         self.pool = WorkerPool(models)
         self.ledger = Ledger(self.dp)
-        self.lock = threading.Lock()          # for the roles' fields and `renewed`
+        self.lock = threading.Lock()          # for the roles' fields and `in_flight`
         self.in_flight: dict[str, HeldTask] = {}   # by the task's id
         self.roles: list[_Role] = []
         self.renewed = time.monotonic()       # when the leases in flight were renewed
@@ -305,8 +306,8 @@ class _Run:
         return line
 
     def _account_for_ended(self) -> None:
-        """Write the ledger lines of tasks that ended just before their process was killed. Another
-        process may still write the lines of tasks that ended within the length of a lease."""
+        """Write the ledger lines of tasks that ended just before their process was killed. Skip
+        tasks that ended less than a lease ago: their process may still write the lines."""
         latest = time.time() - self.desk.settings.lease_s
         for task in self.manager.tasks():
             ended = task.state in ("completed", "cancelled") and task.at < latest

@@ -10,16 +10,16 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from codedata.env.recipes.package_index import table
 from codedata.env.recipes.python_project import PythonProject
 
-BROUGHT = tuple(f"3.{minor}" for minor in range(14, 6, -1))   # versions that uv installs
+BROUGHT = tuple(f"3.{minor}" for minor in range(14, 6, -1))   # Python versions for uv, newest first
 CARET = re.compile(r"\^(\d+)[\d.]*")   # poetry's ^3.7: up to the next major version
 
 
 def base_for(project: PythonProject, committed_at: int, default: str,
              is_here: Callable[[str], bool]) -> str:
-    """Return the base image that suits a project best: its Python is allowed by the project, was
-    released before `committed_at` (seconds since 1970; 0: now) and runs in the project's CI, and it
-    has a compiler if the project compiles code. Return only an image that this machine has;
-    return `default` if it is none of tools/docker-up."""
+    """Return the base image that suits a project best: the project allows its Python, this Python
+    was released before `committed_at` (seconds since 1970; 0: now) and runs in the project's CI,
+    and the image has a compiler only if the project compiles code. Choose among `default` and the
+    images on this machine. If `default` is not from tools/docker-up, return it."""
     bases = table("tools")["python"]["bases"]
     date = datetime.fromtimestamp(committed_at, timezone.utc).date().isoformat()
 

@@ -10,7 +10,7 @@ from codedata.texts import CONTROL, displayed
 
 MAX_CHARS = 300      # limit for the evidence
 MAX_LINE_CHARS = 1000   # limit for a line, since a pattern may take quadratic time
-MIN_SHARE = 0.05   # matching lines needed per failed case
+MIN_SHARE = 0.05   # matching lines that a cause needs per failed case
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ def cause_of(phase: str, text: str, n_failed: int = 0) -> Cause:
     """Return the cause that a log of the install or of the tests shows; else "other".
 
     In an install, the first cause in causes.toml that matches wins, since a build reports one fault
-    in many ways. In tests, the cause with the most matching lines wins; a consequence of other
-    causes wins only if no other cause matches. Ignore causes with fewer than MIN_SHARE lines for
-    each of `n_failed` cases. The evidence for "other" is the last line with a word. Escape
+    in many ways. In tests, the cause with the most matching lines wins; a cause that is marked
+    `consequence` wins only if all matching causes are. Ignore a cause if fewer than MIN_SHARE ×
+    `n_failed` lines match it. The evidence for "other" is the last line with a word. Escape
     sequences and control characters are removed.
     """
     lines = [line[:MAX_LINE_CHARS] for line in CONTROL.sub("", displayed(text)).split("\n")]

@@ -48,7 +48,7 @@ NAMES = "Names of files and images are of [A-Za-z0-9._-]. Give the row a `repo_n
 
 @dataclass(frozen=True)
 class Row:
-    """Hold the keys that are read from a row of the input; it may have others."""
+    """Hold the keys that are read from a row of the input. The row may have other keys."""
 
     title = "a repository"
     repo: str
@@ -67,7 +67,7 @@ class Repository:
     base_image: str          # the row's image_name; "": [sandbox] base_image
     path: str                # the folder of the source; "": it is cloned, or in the image
     base_commit: str         # as requested, or HEAD of a folder under git; "": unknown
-    source: str              # a digest of the folder's content
+    source: str              # digest of the folder's content; "": no folder
     row: dict                # the row as given
     called: str = ""         # its name in records; never a path, which only this machine knows
     # the address or folder to clone; "": none
@@ -102,7 +102,7 @@ def repositories_in(rows: dict[str, str], folder: Path, place: str, is_all: bool
         if place != where and not (asked and asked == other):
             raise BrokenRecord(f"has the repo_name of an earlier row, {name}.", where,
                                "Give one of them another `repo_name`.")
-        return {name: repository} if place == where else {}   # several tasks may have one commit
+        return {name: repository} if place == where else {}   # skip a row of the same commit
 
     def read_rows() -> Readers:
         return {where: partial(_repository, row, where, folder, by_user)
@@ -118,7 +118,7 @@ def one_repository(argument: str, root: Path, may_clone: bool = True) -> Derived
     Raise Trouble if `argument` is neither a folder nor an address, or if `root` is in the source.
     """
     address, commit = argument, ""
-    is_host = re.fullmatch(r"\w+://[^/]*", argument)   # with a user before it
+    is_host = re.fullmatch(r"\w+://[^/]*", argument)   # the @ ends a user's name
     if re.search(r"[^/:]@[\w.-]+\Z", argument) and not (is_host or os.path.exists(argument)):
         address, _, commit = argument.rpartition("@")
     place, argument = without_secret(address), without_secret(argument)
@@ -278,8 +278,8 @@ class Source:
 @contextmanager
 def source_of(repository: Repository, root: Path,
               open_image: Callable[[], Sandbox]) -> Iterator[Source]:
-    """Yield a repository's source. Clone an address below `root`. Without an address or a folder,
-    copy the source from the working directory of the sandbox that open_image() opens. Raise
+    """Yield a repository's source. Clone its `origin`, if set, below `root`. Without `origin` and
+    `path`, copy the source from the working directory of the sandbox that open_image() opens. Raise
     ItemFailed if a commit cannot be fetched."""
     if repository.origin:
         try:

@@ -1,9 +1,9 @@
 """Set up one repository for env_setup.py: find its scripts, verify them, keep the image, return the
 record.
 
-The image and scripts of the commit's nearest ancestor are tried first; if the tests are not healthy
-with them, the recipe planner; if no scripts are verified then, the agent. Only verified scripts
-make a record a success.
+It tries, in this order: the image and scripts of the commit's nearest ancestor; the recipe planner,
+if the tests are not healthy; the agent, if no scripts are verified. Only verified scripts make a
+record a success.
 """
 from __future__ import annotations
 
@@ -47,11 +47,12 @@ from codedata.terminal import plural, usd
 TRAJECTORIES = "_trajectories"
 # runs of an agent: one finds scripts, one fixes them if their verification fails
 ROUNDS = 2
-NO_TESTS = ("no_recipe", "no_tests")   # causes of a failed environment
+NO_TESTS = ("no_recipe", "no_tests")   # causes that added tests may remove
 ADD_TESTS = "add tests that pytest, or the runner of its language, finds, or have "
 ASK_AN_AGENT = "an agent look for the scripts (it asks a model): --planner agent in place of recipe"
 PLAN_TIMEOUTS = 4           # after this many times run_timeout, the planner starts no new recipe
-READ = ("repo", "base_image", "base_commit", "source", "row")   # fields of a repository
+# fields of a Repository: a change of one makes the record stale
+READ = ("repo", "base_image", "base_commit", "source", "row")
 # fields of Verified that are copied into the record's `verified`
 RECORDED = ("failed", "n_passed", "n_cases", "share_passed", "share_skipped", "not_collected",
             "needs_network", "restored", "changed_by_tests")
@@ -163,7 +164,7 @@ class Setup:
         """Let an agent find scripts after the recipes failed, and return the outcome. If their
         verification fails, the agent may fix them once."""
         failures: list[FailedTry] = []
-        # earlier attempts keep their trajectories
+        # returns a new path each time, so that earlier attempts keep their trajectories
         trajectory = partial(new_trajectory, self.root,
                              f"{Environment.directory}/{TRAJECTORIES}", name)
         planner = AgentPlanner(self.client, self.limits, trajectory, verifier.limit_s)
@@ -180,7 +181,7 @@ class Setup:
                 sandbox.network(True)
                 run = (planner.mend(sandbox, name, failures[-1]) if n
                        else planner.find(sandbox, name, failures, in_two))
-            # use both scripts of a run or neither: a script does not fit an older run's other one
+            # use both scripts of a run or neither: scripts of two runs may not fit together
             scripts = run.scripts if len(run.scripts) == len(SCRIPTS) else {}
             so_far = outcome.agent.followed_by(run) if outcome.agent else run
             outcome = replace(outcome, **scripts, agent=so_far, planner="agent")
@@ -209,7 +210,7 @@ def nearest_ancestor(root: Path, repository: Repository, source: Source,
                 and (one.repo, one.base_image) == (repository.called, repository.base_image)
                 and has_image(one.image_name, id_of(one))):
             found[distance(one.base_commit, source.commit, source.near)] = one
-    found.pop(0, None)   # not ancestors
+    found.pop(0, None)   # a distance of 0: no ancestor
     return found[min(found)] if found else None
 
 

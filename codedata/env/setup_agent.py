@@ -36,7 +36,7 @@ MAX_ITERATIONS = 100   # replies of an agent
 TEST_ITERATIONS = 60   # replies of the second agent for JS and TS, which finds the test runner
 COMMAND_S = 120        # seconds that a command may take unless it asks for more
 MAX_FILES = 300
-MAX_LOG_CHARS = 6000   # characters of a failure that the agent is shown
+MAX_LOG_CHARS = 6000   # limit for the log that the agent is shown
 MAX_REPEATED = 3       # this many equal lines in a row, or more, are shown as one
 
 
@@ -56,7 +56,7 @@ class SetupRun:
 
     # success | max_iteration | tool_stop | error, as in AgentResult
     status: str
-    scripts: dict[str, str] = field(default_factory=dict)   # only scripts that it submitted
+    scripts: dict[str, str] = field(default_factory=dict)   # scripts that the agent submitted
     summary: str = ""
     error: str = ""
     messages: list[dict] = field(default_factory=list)
@@ -84,8 +84,8 @@ class AgentPlanner:
 
     def find(self, sandbox: Sandbox, repo: str, failures: list[FailedTry],
              in_two: bool) -> SetupRun:
-        """Return the scripts that the agent finds for the source in the sandbox. It is shown the
-        earlier failures. With `in_two`, it works in two stages."""
+        """Return the scripts that the agent finds for the source in the sandbox. The agent
+        is shown the earlier failures. With `in_two`, it works in two stages."""
         files = sandbox.run(listing()).output.strip() or "(nothing)"
         tried = "\n\n".join(map(_as_text, failures))
         known = _text("agent_known.md", tried=tried) if failures else ""

@@ -26,9 +26,9 @@ from codedata.suites.source import Project, now, put_source, restore
 from codedata.suites.test_results import GOOD, counts, not_collected
 
 CLEAN = "rm -f /var/cache/apt/*.bin"   # removes 76 MB that apt can rebuild
-STEPS = 6                  # steps of a verification
-MIN_BROKEN_S = 60          # limit of the run with the broken source, plus twice the usual time
-MIN_REPEATED = 0.8         # share of cases that must have the same status in all three runs
+STEPS = 6                  # number of steps of a verification
+MIN_BROKEN_S = 60          # time limit with the broken source: this plus twice the usual time
+MIN_REPEATED = 0.8         # share of cases that all runs must agree on, or that one run must have
 LISTED = "git -c safe.directory='*' -c core.quotePath=false ls-files"
 
 
@@ -50,7 +50,7 @@ class Verified:
     unreported_files: list[str] = field(default_factory=list)
     # committed files that the install had changed
     restored: list[str] = field(default_factory=list)
-    # committed files that the tests wrote, changed or not
+    # committed files that the tests wrote, even if with the same content
     changed_by_tests: list[str] = field(default_factory=list)
     n_passed: int = 0
     n_cases: int = 0                       # in the run without the network; flaky cases count
@@ -320,8 +320,8 @@ def concluded(result: Verified, runs: list[Run], offline: Run, committed: list[s
 
 
 def flaky_as(like: Verified, new: Collection[str]) -> list[str]:
-    """Return the flaky cases of another commit, and the `new` cases of a test with flaky cases
-    there, since the parameters in a case name may contain the time."""
+    """Return the flaky cases of another commit. Add the `new` cases of parametrized tests
+    that are flaky there: a parameter in a case name may be the time."""
     tests = {name.partition("[")[0] for name in like.flaky if "[" in name}
     return sorted({*like.flaky, *(name for name in new if name.partition("[")[0] in tests)})
 

@@ -26,7 +26,7 @@ from codedata.texts import printable
 
 PIECE = 1 << 20
 MAX_HEADER_BYTES = 1 << 17   # limit for a name, a link's target, or attributes
-MAX_GLOBAL_BYTES = 1 << 10   # limit for attributes of all members; git writes 52 bytes
+MAX_GLOBAL_BYTES = 1 << 10   # limit for a header that applies to all members; git's has 52 bytes
 MAX_EMPTY = 10_000           # limit for empty gzip members in a row, which Bounds do not count
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 GZIP_OR_ZLIB = 47            # makes zlib detect the format
@@ -149,7 +149,7 @@ class _Unpacker:
 
     def extract(self, tar: tarfile.TarFile, member: tarfile.TarInfo, parts: tuple[str, ...],
                 origin: Path | None) -> None:
-        """Extract a member to the path `parts`; `origin` is the file of a hard link."""
+        """Extract a member to the path `parts`; `origin` is the file that a hard link names."""
         place = self._to.joinpath(*parts)
         self._make_folder(parts if member.isdir() else parts[:-1], member.name)
         if member.isreg():

@@ -80,6 +80,6 @@ def _put(to: Path, content: bytes) -> None:
 
 def _extract(content: bytes, to: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        if hasattr(tarfile, "fully_trusted_filter"):   # missing in early 3.11; pack() made this tar
+        if hasattr(tarfile, "fully_trusted_filter"):   # not in early 3.11; trust our pack()
             archive.extraction_filter = staticmethod(tarfile.fully_trusted_filter)
         archive.extractall(to)

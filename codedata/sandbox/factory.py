@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from codedata.sandbox.images.build_image import Build
 
 WORKDIR = "/testbed"
-SCRIPTS_A_POD = 6   # factor between a script's time limit and a pod's
+SCRIPTS_A_POD = 6   # a pod's time limit is this many times a script's
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class SandboxFactory:
              is_stateful: bool = False, default_rights: bool = False, user: str = "",
              mounts: Mapping[str, str] | None = None) -> Sandbox:
         """Wait for disk space, and return a fresh sandbox from an image. Raise Interrupted if the
-        run stops during the wait; the sandbox raises it if the run stops during a command.
+        run stops during the wait; except in pods, a running command raises it, too.
 
         With `is_stateful`, for agents, a command starts in the directory and the environment that
         the previous command left. With `default_rights`, a container has Docker's default
@@ -132,13 +132,14 @@ class SandboxFactory:
               timeout_s: float) -> Build:
         """Build an image from a Dockerfile's text, with the network on; return the result. forget()
         removes the image; after a crash, reap() does."""
-        from codedata.sandbox.images.build_image import BuildLimits, build  # the engine's client
+        from codedata.sandbox.images.build_image import BuildLimits, build  # only for docker
         limits = BuildLimits(**vars(self._settings), timeout_s=timeout_s)
         return build(context, dockerfile, tag, limits, run_label=label, stop=self._stop)
 
     def has_image(self, image: str, image_id: str = "") -> bool:
         """Return whether sandboxes can be opened from an image: the engine has the image, or the
-        image's name includes a registry. With `image_id`, the image must have this id."""
+        image's name includes a registry. With `image_id`, pull an image from a
+        registry again if its id differs."""
         if self.builds_images:
             return bool(image) and registry.is_here(image, image_id)
         return self.name == "kubernetes" and registry.has_registry(image)

@@ -180,7 +180,7 @@ class Cluster:
         """Open an exec, in a thread, since the websocket client has no time-out for its handshake.
         """
         opened = Future()
-        api = client.CoreV1Api(client.ApiClient(self._settings))   # new: stream() changes it
+        api = client.CoreV1Api(client.ApiClient(self._settings))   # new, as stream() changes it
 
         def connect() -> None:
             try:

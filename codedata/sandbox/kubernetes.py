@@ -6,10 +6,10 @@ kills after a time-out go through exec. The user needs these rights in the names
 list and delete on pods, get and create on pods/exec; with `network_policy` also create and delete
 on networkpolicies. The pod holds no token of the cluster.
 
-Not promised: a limit of processes below the node's, and that the cluster's network enforces
-NetworkPolicies. A process that is killed for its memory has the exit code 137, as after any kill;
-if the whole pod is killed, SandboxDied is raised. If the connection is lost, it is unknown whether
-the command ran: the pod is deleted, and the command is not run again.
+Not promised: that a pod has a lower limit of processes than its node, or that the cluster's network
+enforces NetworkPolicies. A process that is killed for its memory has the exit code 137, as after
+any kill; if the whole pod is killed, SandboxDied is raised. If the connection is lost, it is not
+known whether the command ran: the pod is deleted, and the command is not run again.
 """
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CA_FILE = f"{FOLDER}/ca.pem"
 POD = "codedata.pod"         # label whose value a policy uses to select its pod
 COPY_S = 900.0               # seconds for a copy in or out
 STATUS_S = 5.0               # seconds that a pod's status may lag behind its end
-MAX_DISK_REQUEST = 1 << 30   # bytes
+MAX_DISK_REQUEST = 1 << 30   # limit for the bytes of disk space that a pod requests
 NO_START = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
             "CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 ADVICE = {

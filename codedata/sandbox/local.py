@@ -3,7 +3,7 @@ use docker.
 
 If a command runs out of time, its process group is ended. Processes with the sandbox's mark in
 their environment, such as a daemon in its own session, are ended, too. A process that has left the
-group and cleared its environment is not ended; without /proc, nor is any that has left the group.
+group and cleared its environment is not ended. Without /proc, only the group is ended.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from codedata.texts import printable
 MARK = "CODEDATA_SANDBOX"       # variable that marks processes of a sandbox
 PIPE_BYTES = 65536              # capacity of a pipe
 POLL_S = 0.05
-MAX_ROUNDS = 50                 # searches for processes to kill; new ones may start meanwhile
+MAX_ROUNDS = 50                 # limit for searches for processes to kill, as new ones may start
 
 
 class SandboxLocal(ClosesAtExit):

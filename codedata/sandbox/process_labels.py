@@ -1,5 +1,5 @@
-"""Label sandboxes and temporary folders with their process and root, so that the next start in that
-root can remove the leftovers of a killed process.
+"""Label containers, pods, networks and images with their process and root. With these labels, the
+next start in that root can remove the leftovers of a killed process.
 
 A process locks a file until it ends. A container, pod or image is a leftover if the lock file
 that its labels name is unlocked or missing, or if this process has taken over the lock file.
@@ -49,7 +49,7 @@ def labels(run: str) -> dict[str, str]:
 
 
 def of_root(root: Path) -> str:
-    """Return "label=value" for everything created in a root."""
+    """Return the filter "label=value" that matches everything created in a root."""
     return f"{ROOT}={_digest(root)}"
 
 

@@ -1,4 +1,4 @@
-"""Read a task's gold as a pull request: the patch hidden from its agent."""
+"""Read a task's gold, the patch hidden from its agent, as a pull request."""
 from __future__ import annotations
 
 from codedata.code.patches import files_of

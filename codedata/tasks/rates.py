@@ -8,7 +8,7 @@ from codedata.checks.intervals import by_both, wilson
 from codedata.disk.store import all_readable
 from codedata.records import SOLVED, AttemptOutcome, Graded, Object
 
-Attempts = dict[str, dict[str, AttemptOutcome]]   # by agent, then by name
+Attempts = dict[str, dict[str, AttemptOutcome]]   # {agent: {name of an attempt: outcome}}
 
 
 def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:

@@ -3,8 +3,8 @@ the instructions of their tasks.
 
 A verdict of screening is kept in the reply log of its item immediately, so that a kill loses only
 the work in flight. A change in Python that a warm sandbox cannot judge is judged by the whole suite
-in a fresh container; one in another language, by the whole suite in a warm sandbox. With `is_full`,
-every candidate gets a fresh container.
+in a fresh container; a change in another language, by the whole suite in a warm sandbox. With
+`is_full`, every candidate gets a fresh container.
 """
 from __future__ import annotations
 
@@ -94,9 +94,10 @@ class Maker:
 
     def instruct_stage(self, name: str, texts: Reads, instruction: Callable[..., str],
                        stale_by: tuple[str, ...] = ("kind",), **more) -> Stage:
-        """Return the stage that writes the instructions of the tasks: instruction(task, its record
-        among the `texts`), and the names that the tests demand and it lacks. An instruction is
-        stale if a field in `stale_by` has changed. Instructions edited by a user are kept."""
+        """Return the stage that writes the instructions of the tasks. It calls instruction(task,
+        its record among the `texts`), and appends the names that tests demand and the text lacks.
+        An instruction is stale if a field in `stale_by` has changed. Instructions edited by a user
+        are kept."""
         tasks = self.tasks()
         return Stage(
             name, make=lambda task, text: replace(task, instruction=with_demands(
@@ -123,8 +124,8 @@ def judged_in(environments: Derived) -> Reads:
 # screening ---------------------------------------------------------------------------------------
 
 class Screening:
-    """Screen changes: in warm sandboxes, one for each worker; with `is_full`, each in a fresh
-    container."""
+    """Screen changes in warm sandboxes, one sandbox for each worker. With `is_full`, screen each
+    change in a fresh container."""
 
     def __init__(self, label: str, rules: ScreeningRules, host: SandboxFactory,
                  is_full: bool = False):
@@ -170,9 +171,10 @@ class Screening:
 
     def _run_suites(self, kept: KeptVerdicts, environment: Environment, limit_s: float, label: str
                     ) -> None:
-        """Run the whole suite with each diff that has no verdict. If it is not Python, one sandbox
-        serves until a run does not end by itself. If its last run, without a diff, differs from
-        env/, the verdicts are in doubt, and each diff gets a fresh sandbox."""
+        """Run the whole suite with each diff that has no verdict. A sandbox serves several diffs,
+        until a diff changes Python files or its run does not end by itself. After the last diff,
+        the suite runs without a diff: if this run differs from env/, the verdicts are in doubt, and
+        each diff gets a fresh sandbox."""
         is_warm, host, rules = not self._is_full, self._host, self._rules
         limit_s = limit_s or time_limit(environment, host.run_timeout_s)
         while diffs := kept.missing():

@@ -29,8 +29,8 @@ from codedata.tasks.folder.task_folder import rivals_digest, with_about
 from codedata.texts import safe_name
 
 STAGING = "_staging"
-MAX_BYTES = 1_000_000      # for a file that an agent names
-SHOWN_CHARS = 20_000       # for a text in a result
+MAX_BYTES = 1_000_000      # limit for a file that an agent names
+SHOWN_CHARS = 20_000       # limit for a text in a result
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Desk:
         own edits queue no further review."""
         reviewed = {task.data.get("datapoint") for state in ("pending", "in_progress")
                     for task in self.manager.tasks(type=REVIEW, state=state)}
-        for point in read_all(folders_in_dp(self.root, []), []):   # `validate` names broken ones
+        for point in read_all(folders_in_dp(self.root, []), []):   # skips broken ones
             if labels_of(point).status == IN_REVIEW and point.instance_id not in reviewed:
                 self.queue_review(point)
 
@@ -135,7 +135,7 @@ def in_review(point: Task) -> Task:
 
 
 def builds_again(manager: TaskManager, name: str, why: str) -> list[QueuedTask]:
-    """Return the tasks that build a datapoint again, with the reason in their data `why`."""
+    """Return the tasks that build a datapoint again for the reason `why`, a key of their data."""
     return [task for task in manager.tasks(type=BUILD)
             if task.data.get("datapoint") == name and why in task.data]
 

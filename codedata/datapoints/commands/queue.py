@@ -14,7 +14,7 @@ from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_by_agent
 
 ENDS = {BUILD: "add_dp_to_review", REVIEW: "approve_datapoint or cancel_datapoint"}
-MAX_RETURNS = 2   # returns of a datapoint to a builder because of its pass rate
+MAX_RETURNS = 2   # limit for returns of a datapoint to a builder because of its pass rate
 LISTED = ("id", "type", "state", "parent", "attempts")
 
 
@@ -65,7 +65,7 @@ class QueueCommands(Desk):
 
     def _check_complete(self, task: QueuedTask) -> None:
         """Raise Refusal if another command completes tasks of this type, if the task has no child
-        tasks, or if no child task builds one of its drafts."""
+        tasks, or if one of its drafts has no child task that builds it."""
         if task.type in ENDS:
             raise Refusal(f"Complete this task with {ENDS[task.type]}.")
         queued = {child.data.get("datapoint") for child in self.manager.tasks(parent=task.id)}

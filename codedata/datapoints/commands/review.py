@@ -31,7 +31,7 @@ from codedata.disk.layouts import set_aside
 from codedata.records import DATAPOINT, Object, Task
 from codedata.tasks.folder.task_folder import rivals_digest, with_about
 
-MAX_RETURNS = 3                     # returns of a datapoint to a builder by its reviewers
+MAX_RETURNS = 3                     # limit for returns of a datapoint to a builder by its reviewers
 
 
 class ReviewCommands(Desk):

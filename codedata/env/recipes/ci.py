@@ -18,15 +18,15 @@ NOT_FOR_TESTS = re.compile(
 PLACES = (".circleci/config.yml", ".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml",
           "azure-pipelines.yml")
 DOCKERFILES = (".devcontainer/Dockerfile*", "Dockerfile*")
-# keys of commands
+# keys whose values are shell commands
 COMMANDS = ("run", "script", "before_install", "before_script", "install", "command")
 # {key with versions: pattern of a version, such as 3.11 or 20}
 VERSIONS = (dict.fromkeys(("python-version", "python"), r"\b3\.\d+\b")
             | dict.fromkeys(("node-version", "node", "nodejs", "node_js"), r"(?<![\d.])\d\d\b"))
-RUNS_TESTS = re.compile(r"(?<![a-zA-Z])(?:(?:py|unit|c)?tests?|tox|nox)(?![a-z])")   # a command
+RUNS_TESTS = re.compile(r"(?<![a-zA-Z])(?:(?:py|unit|c)?tests?|tox|nox)(?![a-z])")   # in a command
 MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
-PLAIN = re.compile(r"[\w.:,+-][\w ./:,;+=-]*")   # a value without expressions, not a path
-# variables with secrets, and settings of how programs are found, installed or printed
+PLAIN = re.compile(r"[\w.:,+-][\w ./:,;+=-]*")   # no expression, no absolute path
+# matches variables to leave out: secrets, and settings for how programs run, install or print
 NOT_CARRIED = re.compile(r"(?i).*(?:TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|COLOR|PATH|HOME|OPT)"
                          r"|COVERAGE|LD_|PIP_|NPM_|NODE_ENV|(?:CI|SHELL|BASH_?ENV|IFS|USER)$")
 ENV_LINE = re.compile(r"(?im)^ *ENV ((?:.*\\\n)*.*)")   # an instruction of a Dockerfile
@@ -38,8 +38,8 @@ APT = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+(.*)")
 def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings, tuple]:
     """Return (Debian packages; services, named as in packages.toml; versions of Python such as
     3.11, and majors of Node; (name, value) of variables) from all readable CI files and
-    Dockerfiles. Use only the jobs that run tests without a condition; if there are none, the jobs
-    that run tests; else all jobs."""
+    Dockerfiles. Use only unconditional jobs that run tests; if there are none, all jobs that run
+    tests; else all jobs."""
     jobs = [job for place in PLACES for name in source.matching(place)
             for job in source.parsed(name, _jobs, [])]
     tested = [nodes for nodes in jobs

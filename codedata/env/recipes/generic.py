@@ -18,7 +18,7 @@ TARGETS = ("check", "test", "tests")   # test targets in Makefiles
 class PlainRecipe:
     """Describe one way to install and test a project with its build tool."""
 
-    planner: str                        # a build file in tools.toml, which is the kind of recipe
+    planner: str                        # the kind of recipe: a build file in tools.toml
     system: Strings = ()
     wished: Strings = ()
     target: str = ""                    # the make target that runs the tests

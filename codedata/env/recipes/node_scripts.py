@@ -16,7 +16,7 @@ from codedata.env.recipes import script
 from codedata.env.recipes.package_index import Strings, helps_tests, table
 from codedata.texts import fill
 
-MAX_CALLS = 100                    # maximum of scripts followed in one chain
+MAX_CALLS = 100                    # limit for the scripts that one chain follows
 BUILDS = re.compile(r"build|compile|transpile|generate")
 TESTS_NOTHING = re.compile(r"lint|format|types?$|audit|cover")
 BEFORE = re.compile(r"(?:cross-)?env$|[A-Za-z_]\w*=")   # words before a command
@@ -56,7 +56,7 @@ class ScriptStep:
             words.insert(words.index("--test") + 1, options)
         elif (found := re.fullmatch(node["by_file"]["command"], line)) and (
                 self.runner in ("node", "tsx", "tape")):
-            files = re.sub("['\"]", "", found["files"])   # for bash to expand
+            files = re.sub("['\"]", "", found["files"])   # bash expands them
             return fill(node["by_file"]["lines"], command=found["line"], files=files, report=report)
         else:
             words.append(fill(node["runners"][self.runner], report=report))
@@ -110,7 +110,7 @@ def _called(scripts: dict[str, str], words: list[str]) -> list[str]:
     named = [name for name in after[1:]
              if not name.startswith("-") and name not in node["run_words"]]
     if after and after[0] in node["managers"]:
-        named = named[:1]   # arguments follow
+        named = named[:1]   # the rest are arguments
     return [label for name in named for label in fnmatch.filter(scripts, name)]
 
 
@@ -126,7 +126,7 @@ def _step(label: str, words: list[str]) -> Iterator[ScriptStep]:
     elif names[at] in node["builders"] or (names[at] == "node" and BUILDS.search(label)):
         if "--noEmit" not in words:
             yield ScriptStep(tuple(words[at:]))
-    else:   # node may start another runner by its file
+    else:   # node may run another runner's file
         runners = [word.rpartition("/")[2].partition(".")[0] for word in words[at:]
                    if "node_modules/" in word]
         runner = next((name for name in runners if name in node["runners"]), names[at])

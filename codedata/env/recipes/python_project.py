@@ -27,8 +27,8 @@ from codedata.env.recipes.requirements import (
 )
 
 TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
-PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # in pytest-env's form
-# leaves out values with tox's substitutions
+PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # pytest-env's D:NAME=value
+# NAME=value in tox's setenv; does not match a value with a substitution
 TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)([^\W\d]\w*\s*)=([^{]*)")
 DOCTESTS = "--doctest-modules"
 ROOTS = ("src", "lib")   # folders that hold packages, unless they are packages themselves
@@ -61,7 +61,7 @@ class PythonProject:
     addopts: Strings = ()
     options: Strings = ()        # pytest options from tox without which fewer tests run
     settings: Strings = ()       # option names in pytest's configuration
-    test_paths: Strings = ()     # for pytest; () if its configuration names them
+    test_paths: Strings = ()     # paths for pytest's command line; () to name none
     n_test_files: int = 0
     runner: str = ""                     # the command of the project's own test script
     unittest_in: str = ""                # the folder for unittest's discovery
@@ -94,7 +94,7 @@ def read_python(source: RepositoryFiles) -> PythonProject:
     folders = [tuple(place[2:].partition("[")[0].split("/")) for place in local]
     inner = [path[len(top):] for top in folders for path in paths if path[:len(top)] == top]
     addopts = tuple(" ".join(strings_in(pytest.get("addopts"))).split())
-    # with doctests, name no paths: any module may have some
+    # with doctests, name no paths: any module may have doctests
     names_paths = strings_in(pytest.get("testpaths")) or DOCTESTS in addopts
     commands = re.findall(r"[\w./-]+", str(files.value("tox.ini/testenv/commands")))
     system, services, versions, variables = read_workflows(source)

@@ -15,7 +15,7 @@ from codedata.env.recipes.requirements import merged, name_of
 from codedata.texts import fill
 
 VENV = "/opt/venv"
-LOCKED, OLD_SETUPTOOLS = "/tmp/locked.txt", "/tmp/old_setuptools.txt"   # constraints
+LOCKED, OLD_SETUPTOOLS = "/tmp/locked.txt", "/tmp/old_setuptools.txt"   # constraints files
 FOREVER = "2100-01-01"
 
 

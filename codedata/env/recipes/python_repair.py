@@ -17,13 +17,13 @@ from codedata.env.recipes.python_recipe import PythonRecipe
 from codedata.env.recipes.repair import Log, extended, fitting, repaired
 from codedata.env.recipes.requirements import merged, name_of
 
-ASKED_FOR = re.compile(r"pip3? install [-'\"`\w ]*?([\w.-]+)\[([\w, .-]+)\]")   # (project, extras)
+ASKED_FOR = re.compile(r"pip3? install [-'\"`\w ]*?([\w.-]+)\[([\w, .-]+)\]")   # project[extras]
 NEWEST_PYTEST, OLDEST_PYTEST = 9, 6   # majors: pip's default, and the oldest that is tried
 
 
 def repair(recipe: PythonRecipe, log: Log) -> PythonRecipe | None:
-    """Return the recipe with every fix that the log suggests, or None if there is none. Add modules
-    whose absence only skips tests last, since optional modules may break tests that pass."""
+    """Return the recipe with every fix that the log suggests, or None if there is none. Only if
+    there is no other fix, add modules whose absence skips tests: they may break passing tests."""
     if log.phase == "install":
         return repaired(recipe, log, build_modules, version)
     return repaired(recipe, log, own_runner, modules, own_extras, plugins, pytest_version, locales,
@@ -177,7 +177,7 @@ def hanging(recipe: PythonRecipe, log: Log) -> PythonRecipe:
 
 
 def own_runner(recipe: PythonRecipe, log: Log) -> PythonRecipe:
-    """Use the project's own test runner if pytest ran functions test_suite(), which only build a
-    suite, as tests."""
+    """Use the project's own test runner if pytest ran a function test_suite() as a test: it only
+    builds a suite."""
     is_suite = recipe.runner == "pytest" and "::test_suite PASSED" in log.text
     return replace(recipe, runner="own") if is_suite and recipe.project.runner else recipe

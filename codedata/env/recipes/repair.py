@@ -83,7 +83,7 @@ def fitting(recipe: Recipe, log: Log) -> list[dict]:
 
 
 def by_table(recipe: Recipe, log: Log) -> Recipe:
-    """Make the changes of the rules of repairs.toml that apply."""
+    """Apply the rules of repairs.toml that fit the recipe and the log."""
     for rule in fitting(recipe, log):
         instead = rule.get("instead", {})
         system = " ".join(instead.get(name, name) for name in recipe.system)

@@ -21,14 +21,14 @@ from codedata.bounded import open_regular, read_bounded, resolved_in
 from codedata.env.recipes.package_index import Strings, table
 from codedata.texts import printable
 
-MAX_BYTES = 1_000_000     # per file; a manifest written by hand has about 10,000
-MAX_FILES = 1_000         # files that are opened
-MAX_ENTRIES = 200_000     # entries that a listing reads
-MAX_LISTED = 20_000       # Python files that are listed
-MAX_DEPTH = 100           # nested folders
-MAX_NAME = 1_000          # characters in a path
-MAX_NAMED = 50            # files that are recorded as unreadable
-MAX_WHY = 200             # characters in a reason
+MAX_BYTES = 1_000_000     # limit per file; a manifest written by hand has about 10,000
+MAX_FILES = 1_000         # limit for opened files
+MAX_ENTRIES = 200_000     # limit for entries read by a listing
+MAX_LISTED = 20_000       # limit for listed Python files
+MAX_DEPTH = 100           # limit for nested folders
+MAX_NAME = 1_000          # limit for a path's characters
+MAX_NAMED = 50            # limit for files recorded as unreadable
+MAX_WHY = 200             # limit for a reason's characters
 LISTING = "."             # the name in `unreadable` for the listing of the folders
 ABSENT = (FileNotFoundError, NotADirectoryError)
 # raised for bad paths, e.g. with NUL bytes or circular links

@@ -22,12 +22,13 @@ PACKAGE_FILES = ("pyproject.toml", "setup.py")
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
 TEST_FOLDERS = ("tests", "test", "Tests", "testing", "testsuite", "unittests", "t")
 TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
-# Requirements, extras and groups, as hatch and tox call them
+# keys for (requirements, extras, groups): two rows of hatch, then one of tox
 SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
             ("deps", "extras", "dependency_groups"))
-CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # at the start of a line in tox.ini
+CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # condition that begins a line in tox.ini
 ALWAYS = -1   # means all minor versions of Python 3; -8: all except 3.8
-# factors in tox's conditions: true in a test environment, or a Python version
+# factors of tox's conditions: HOLDS matches factors that are true in a test environment, PYTHON a
+# version of Python
 HOLDS = re.compile(r"|py3?|tests?|unit(?:tests?)?|!(?!py\Z|py3|tests?\Z|unit).*")
 PYTHON = re.compile(r"(!?)py3\.?(\d+)")
 INCLUDED = "include-group"   # a key of PEP 735; written here as include-group[NAME]

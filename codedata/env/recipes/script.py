@@ -38,8 +38,8 @@ def purpose(project) -> str:
 
 
 def test_script(variables: tuple, env: Mapping[str, str], *parts: Iterable[str]) -> str:
-    """Return a test script of these lines that continues after a failure. It exports `env` and, for
-    other names, the first value of each of CI's `variables`."""
+    """Return a test script of these lines that continues after a failure. It exports `env`,
+    and each of CI's `variables` that `env` lacks, with its first value."""
     return _text(f"Run the tests: in the source folder. Reports go to {RESULTS}.", "-uo",
                  {**dict(reversed(variables)), **env}, *parts)
 

@@ -67,8 +67,8 @@ NAMES_BACK = (f"if [ -e {FOLDER}/resolv.conf ]; then cat {FOLDER}/resolv.conf > 
               "fi")
 WRITE = 'printf %s "${@:2}" > "$1"'
 MAKE_WORKDIR = 'mkdir -p "$1" && chown "$2" "$1"'
-# writes texts into a folder; arguments: folder, name, text, name, text, … It takes half as long as
-# an archive
+# writes texts into a folder, in half the time of an archive; arguments: folder, name, text, name,
+# text, …
 PUT_TEXTS = """mkdir -p -- "$1" && cd -- "$1" && shift && while [ $# -gt 0 ]; do
     rm -rf -- "$1" && printf %s "$2" > "$1" && shift 2 || exit; done"""
 PIDS_LIMIT = 1024   # processes and threads of a sandbox
@@ -320,7 +320,7 @@ class SandboxDocker(ClosesAtExit):
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
         """When the time is over or the run stops, end all processes in the container, and then the
-        container itself if they do not end. Yield an event that is set when this begins."""
+        container itself if they do not end. Yield an event that is set before the first kill."""
         has_ended = threading.Event()
         is_over = threading.Event()
 

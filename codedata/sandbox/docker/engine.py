@@ -339,14 +339,14 @@ def keep_image(image_id: str, image_name: str) -> str:
     the earlier image of this name, unless it is in use."""
     api = connect()
     former = ""
-    with suppress(requests.RequestException):   # there is no image of this name
+    with suppress(requests.RequestException):   # there may be no image of this name
         former = api.inspect_image(image_name)["Id"]
     container = api.create_container(image_id, **named({}))["Id"]   # inherits the image's labels
     try:
         kept = commit(api, container, image_name, [f"LABEL {KEEP}={KEPT}"])
     finally:
         api.remove_container(container, v=True, force=True)
-    with suppress(requests.RequestException):   # the old image is gone, or containers use it
+    with suppress(requests.RequestException):   # the old image may be gone or in use
         if former and not api.inspect_image(former)["RepoTags"]:
             api.remove_image(former)
     return kept

@@ -36,7 +36,7 @@ CONTEXT = Bounds(max_bytes=1_000_000_000, max_files=100_000, max_depth=64, max_s
 BUILD = "codedata.build"   # label of one build's images and containers
 LOOK_S = 1.0               # seconds between two checks of a build's usage
 SILENT_S = 60.0            # seconds that the engine may take to end a build
-TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's message on ONBUILD
+TRIGGERS = re.compile(r"# Executing \d+ build triggers?\b")   # the engine's message about ONBUILD
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def _watched(api, token: str, limits: BuildLimits,
 
 
 def _is_full(api, id: str, pids: int) -> bool:
-    """Set a container's limit of processes. Return whether it had as many before."""
+    """Set a container's limit of processes. Return whether it already had that many processes."""
     with suppress(requests.RequestException, ValueError):   # the container may have ended
         place = f"{api.base_url}/v{api.api_version}/containers/{id}"
         found = api.get(f"{place}/stats", params={"stream": "0", "one-shot": "1"}, timeout=SILENT_S)

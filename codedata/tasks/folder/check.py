@@ -176,7 +176,7 @@ def _weights(task: Task, config: Object) -> Iterator[Fault]:
                     "Give the tests weights above 0 with a sum of 1.")
     try:
         tree = ast.parse(text_in(task.tests, TEST_FILE))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # the last two: too deep
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # last two: deep nesting
         yield Fault(f"tests/{TEST_FILE}", f"is not Python: {printable(str(e))}", "Correct it.")
         return
     tests = {node.name for node in ast.walk(tree) if isinstance(
@@ -206,8 +206,8 @@ def _suite(task: Task, config: Object) -> Iterator[Fault]:
 
 def _hidden(task: Task) -> Iterator[Fault]:
     """Check that tests/test.patch changes exactly the files of the hidden tests, and that the new
-    lines of each hunk occur in the hidden test. The patch may create a file, or change an earlier
-    version or a part of it that the image has. Tasks with visible tests have no such patch.
+    lines of each hunk occur in the hidden test. The patch may create a file, or change what the
+    image has of it: an earlier version or a part. Tasks with visible tests have no such patch.
     """
     hidden, patch = hidden_in(task), text_in(task.tests, TEST_PATCH)
     if not patch and task.about.get("tests_visible"):

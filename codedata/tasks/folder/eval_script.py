@@ -26,7 +26,7 @@ from codedata.verifier.suite import MARKS
 
 MARK = ">>>>> "            # prefix of all marks of SWE-bench's harness
 FOLDER = f"{TOOLS}-evaluation"   # the folder of a running script and its output
-MAX_BYTES = 2_000_000      # bytes of a script
+MAX_BYTES = 2_000_000      # limit for a script
 LINE = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED) (\S+)")
 
 
@@ -67,7 +67,7 @@ def _archive(tests: Mapping[str, str]) -> bytes:
 
 def printed_results(output: str) -> dict[str, str]:
     """Return {name: status} from the lines that an evaluation script printed between its marks.
-    Raise ValueError if there are other lines between them, or more marks."""
+    Raise ValueError if a mark is missing or repeated, or if another line is between them."""
     before, _, rest = output.partition(f"{MARKS[0]}\n")
     between, ended, behind = rest.partition(f"{MARKS[1]}\n")
     if not ended or MARK in before + between + behind:

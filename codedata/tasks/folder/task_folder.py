@@ -24,8 +24,9 @@ from codedata.texts import fill, printable
 
 TOML = Task.places["config"]
 SCHEMA = "1.4"              # version of Harbor's task.toml
-# Raise it with a change that may refuse earlier proven tasks: these then count as made with other
-# settings, and --refresh proves them again. A proof without a version graded the gold once.
+# Version: increase it if a change may refuse tasks that were proven before. These tasks then count
+# as made with other settings, and --refresh proves them again. A proof without a version graded the
+# gold once.
 PROOF = 2
 DOCKERFILE, IGNORE, SOLVE = "Dockerfile", ".dockerignore", "solve.sh"
 GOLD, REVERSE = "gold.patch", "reverse.patch"   # in solution/; the reverse creates the task
@@ -159,7 +160,7 @@ def proven_parts(task: Task) -> dict[str, str]:
 
 def audited_digest(task: Task) -> str:
     """Return the digest of everything except rivals that a task's audit depends on: its proven
-    parts, its instruction, and its verifier's fields in task.toml."""
+    parts, its instruction, and its `meters` in task.toml."""
     return digest([proven_parts(task), task.instruction, task.about.get("meters")])
 
 
@@ -306,7 +307,7 @@ def secret_faults(task: Task, parts: Iterable[str] = PARTS) -> Iterator[Fault]:
     """Yield the secrets in files of these parts, which prevent an export."""
     for part in parts:
         for name, file in getattr(task, part).items():
-            text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # also UTF-16
+            text = content_of(file).replace(b"\0", b"").decode(errors="replace")   # finds UTF-16
             if secret := credential_in([text]):   # masking it would change the proven parts
                 yield Fault(f"{part}/{printable(name)}", f"has a secret: {secret}",
                             "Remove it, and revoke it if it is a real secret. If it is made up for "

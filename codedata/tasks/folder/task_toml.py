@@ -1,6 +1,7 @@
 """Find the faults of a task.toml that would make Harbor refuse it.
 
-Keys that harbor_keys.toml lacks are not checked, so Harbor may refuse a file without found faults.
+Keys that harbor_keys.toml lacks are not checked, so Harbor may refuse a file although no
+fault is found.
 """
 from __future__ import annotations
 
@@ -72,7 +73,7 @@ def _is_artifact(one) -> bool:
 
 
 def grading_of(config: Object) -> str:
-    """Return a phrase on the container for Harbor's grading of a task."""
+    """Return a phrase about the container that Harbor uses to grade a task."""
     if is_shared(config):
         return "in the agent's own container, with all that the agent has left there"
     carried = ", ".join(artifacts_in(config)) or "nothing"

@@ -24,7 +24,7 @@ READS = ("junit", "reports", "output")
 ROOM = "codedata.verifier"
 # the name that programs in tests/ use for ROOM: a change would edit the files that proofs cover
 SHIPPED_AS = "codedata.tasks.verifier"
-# share of the verifier's time limit; if the tests use it up, the rest is for writing a reward of 0
+# the tests' share of the verifier's time limit; if they use it up, the rest is for writing reward 0
 TEST_SHARE = 0.9
 TestFiles = dict[str, str]   # text by path below tests/
 # (lines of a script, the last one an expression; the kind of its outcome; the outcome)
@@ -39,7 +39,7 @@ MAX_KEPT = 0.25           # largest share of the reward for all KEPT tests toget
 
 def weighted_tests(weights: Mapping[str, float], user: str, workdir: str,
                    verifier_timeout_s: float) -> TestFiles:
-    """Return the files next to test_outputs.py. The tests run as `user`, the new owner of
+    """Return the files of tests/ except test_outputs.py. The tests run as `user`, the new owner of
     the work directory; "" is the user of the verifier."""
     config = {"user": user, "timeout_s": seconds_for_tests(verifier_timeout_s),
               "workdir": workdir, "weights": dict(sorted(weights.items()))}
@@ -73,8 +73,8 @@ def suite_tests(test_script: str, hidden: Files | None = None, *, workdir: str =
 
 def case_files(cases: Sequence[Case]) -> TestFiles:
     """Return the files of tests/cases/: scripts that the verifier runs in addition to the tests,
-    and their expected outcomes, in a file that they cannot read. Each script runs once;
-    that its outcome does not depend on the seed of hashes was shown when it was found."""
+    and their expected outcomes, in a file that they cannot read. Each script runs once:
+    when it was found, its outcome was shown not to depend on the hash seed."""
     jobs = [ReplayJob(code[:-1], code[-1]) for code, *_ in cases]
     given = given_to_run(WORKDIR, jobs, CASE_S, CASES_S, now=NOW, runs=1)
     name = "replay_scripts.py"

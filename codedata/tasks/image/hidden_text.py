@@ -244,7 +244,7 @@ class Search:
             shared = {window for window, at in places.items() if abs(at - middle) <= len(text)}
             file.seek(max(0, middle - len(text)))
             names = {*NAME.findall(file.read(2 * len(text)))}
-            names.update([name[:-1] for name in names])   # in bytecode a letter may follow
+            names.update([name[:-1] for name in names])   # in bytecode, a letter may follow a name
             line = max(lines, key=lambda one: sum(window in one for window in shared))
             others = {*NAME.findall(text)}.difference(NAME.findall(line), KEYWORDS)
             if any(window not in line for window in shared) or (

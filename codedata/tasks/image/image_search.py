@@ -11,7 +11,7 @@ from codedata.sandbox.docker import engine
 from codedata.sandbox.images.layers import TAR, unpacked
 from codedata.tasks.image.hidden_text import PACKAGES, Search, Spool
 
-LAYER = "layer"   # the prefix of its files in a trace
+LAYER = "layer"   # prefix of a layer's files in a trace
 
 
 class ImageSearch(Search):

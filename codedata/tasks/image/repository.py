@@ -1,8 +1,8 @@
 """Make a task from a repository: an image whose only commit is the source, a patch that solves the
 task, and the project's own tests, run by the verifier that all such tasks share.
 
-The agent's work is an archive of the files that it changed or added; config.json lists the counting
-ones. Files that the agent deleted still exist when its work is graded.
+The agent's work is an archive of the files that it changed or added; config.json lists which of
+them count. Files that the agent deleted still exist when its work is graded.
 """
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class SuiteVerifier:
     user: str = USERS[0]
     canary: str = ""            # the folder for tests that have to fail; "": none
     cases: Sequence[Case] = ()  # scripts that a reward needs in addition to the tests
-    steering: Sequence[str] = ()   # files that steer tests, taken as the gold changes them
+    steering: Sequence[str] = ()   # the gold's files that steer tests; they count, too
 
     def variants(self) -> Iterator[SuiteVerifier]:
         """Yield this verifier for each user, with and without a canary: the safest variant first.

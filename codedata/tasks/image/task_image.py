@@ -2,7 +2,7 @@
 history nor the solution.
 
 derive() works in a container of the image, with its tools. check_task_image() trusts none of them:
-it reads the files that a process in a container can read, on this machine. Lower layers of the
+on this machine, it reads the files that a process in a container could read. Lower layers of the
 image may hold the former source, but reading them needs control of the engine or the registry.
 """
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TaskImage:
 def derive(factory: SandboxFactory, image: str, patch: str, name: str, label: str,
            test_script: str = "") -> TaskImage:
     """Return a new image with a patch applied to the source in `image`, as one root commit, and
-    with the PATH on which the test script runs. The image is removed with all images that have the
+    with the PATH that the test script uses. The image is removed with all images that have the
     run's label, unless factory.keep() keeps it. Raise ItemFailed if the patch does not apply."""
     with factory.open(image, label, factory.workdir_of(image)) as sandbox:
         done = run_tool(sandbox, "derive.sh", ".", f"{TOOLS}/patch", patch=patch)
