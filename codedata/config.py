@@ -5,8 +5,9 @@ for in --root, then in the current folder; only the first is read. API keys come
 environment, .env or --llm-auth-token, not from chain.toml. An ApiKey is never printed.
 
 A root may be untrusted. So a key from the environment is not sent if a file in the root names the
-address, the proxy or the CA bundle. There are three exceptions: the environment names the same
-address for this key, the file is given with --config, or the root is the scripts' folder.
+address, the proxy or the CA bundle. There are two exceptions: the file is given with --config, or
+the root is the scripts' folder. A file in the root may also name the address if the environment
+names the same address for this key, or if OPENAI_API_KEY goes to OpenAI.
 """
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ BUILT_IN_ENDPOINTS = {
 }
 PRICE_LINE = ('Add under [prices] in chain.toml, in USD for a million tokens:  '
               '"{model}" = {{ in = 0.00, out = 0.00 }}')
-# {variable of a key: variable of an address}: a file in the root may also name that address
+# {variable of a key: variable of its address}: the key is sent even if a file in the root names
+# this address, too
 ADDRESS_OF = {"QIANFAN_BEARER_TOKEN": "LLM_BASE_URL", "OPENAI_API_KEY": "OPENAI_BASE_URL",
               "CHUTES_API_KEY": "CHUTES_BASE_URL"}
 OPENAI = re.compile(r"https://(?:\w+\.)?api\.openai\.com(?::443)?(?:/|$)")
@@ -219,8 +221,9 @@ class _Layers:
         return given
 
     def key(self, variable: str, *origins: str, url: str = "") -> ApiKey:
-        """Return the key in an environment variable, for the address `url`, which comes from
-        `origins`. The key is empty if it is unset or withheld."""
+        """Return the key in an environment variable, for the address `url`. `origins` name the
+        files or variables that set this address. The key is empty if the variable is unset, or if
+        the key is withheld because an untrusted file names its destination."""
         value, place = self.environment.get(variable, ("", ""))
         own_url, own_place = self.environment.get(ADDRESS_OF.get(variable), NO_URL)
         is_paired = url == own_url.rstrip("/") and not own_place.startswith(self.of_root)
@@ -321,7 +324,7 @@ def _read_toml(args: Namespace, root: Path) -> tuple[Path | None, dict]:
 def _first_file(*paths: Path) -> Path | None:
     """Return the first path that exists and is not a folder (.env may be a virtual environment).
 
-    Reading a path that is not a regular file, such as a FIFO, raises Trouble.
+    _read() raises OSError for a path that is not a regular file, such as a FIFO.
     """
     return next((path for path in paths if path.exists() and not path.is_dir()), None)
 

@@ -1,5 +1,5 @@
-"""Read tasks made by others, and copy them into task/: folders in Harbor's form, or a Parquet file
-with a tar of such a folder in each row.
+"""Read tasks made by others, and copy them into task/. They come from task folders in Harbor's
+form, or from a Parquet file with a tar of such a folder in each row.
 
 Reading has limits and runs nothing. The gold of such a task may get no reward here, since its tests
 may need a network, or files outside the working directory.
@@ -92,8 +92,8 @@ def copy_tasks(source: Path, root: Path, selection: Selection, read_only: bool =
 
 
 class Found(NamedTuple):
-    """Hold the place of a task made by others: its folder or file, its name there, and a function
-    that opens its folder."""
+    """Hold the place of a task made by others: the name of the folder or Parquet file that holds
+    the task's folder, the task's name there, and a function that opens the task's folder."""
 
     directory: str
     item: str
@@ -102,8 +102,9 @@ class Found(NamedTuple):
 
 def tasks_in(source: Path, selection: Selection = ALL) -> Iterator[Task | ItemFailed]:
     """Yield the selected tasks of a folder or Parquet file in Harbor's form. The files of a task
-    exist only until the next task is read. For a task that cannot be read or graded, yield an
-    ItemFailed with its name and the reason. Raise Trouble if there is nothing to read."""
+    from a Parquet file exist only until the next task is read. For a task that cannot be read or
+    graded, yield an ItemFailed with its name and the reason. Raise Trouble if there is nothing to
+    read."""
     source = source.resolve()
     is_file = source.suffix == ".parquet" and source.is_file()
     for found in rows_in(source) if is_file else _folders(source):

@@ -34,7 +34,8 @@ from codedata.texts import printable
 ONLY_IN_PLACE = ("the gold is rewarded only in its own container: files outside the work "
                  "directory, and running processes, are not carried to other containers")
 FLAKE_RUNS = 10
-LOAD = "for i in 1 2; do (while :; do :; done) & done 2>/dev/null; "   # on both cores
+# two busy loops, since cpu_request is 2 cores by default
+LOAD = "for i in 1 2; do (while :; do :; done) & done 2>/dev/null; "
 VARIANTS, VARIANTS_S, MIN_VARIANTS = 60, 150.0, 30
 NO_TEST = re.compile(r"no tests ran|collected 0 items|(?<![\d.])0 passed|Ran 0 tests")
 SKIPPED = re.compile(r"=+ (?:\d+ skipped)(?:, \d+ \w+)* in |^\d+ skipped in ", re.MULTILINE)
@@ -94,8 +95,8 @@ def check_flakes(audited: Audited) -> CheckResult:
 # the image as it is ------------------------------------------------------------------------------
 
 def check_untouched(audited: Audited) -> CheckResult:
-    """Fail if the unchanged image gets more than `idle_reward`, if the gold is rewarded without a
-    test that runs, or if a gold whose programs end at once is rewarded. List the tests that never
+    """Fail if the unchanged image gets more than `idle_reward`, or if the gold is rewarded although
+    no test runs, all tests are skipped, or its programs end at once. List the tests that never
     failed in this audit, since they may test nothing."""
     grade = audited.untouched
     if grade.reward > audited.idle_reward:
@@ -147,8 +148,9 @@ def check_strength(audited: Audited) -> CheckResult:
 
 
 def _graded(audited: Audited, variants: Sequence[Variant]) -> tuple[int, list[Variant]]:
-    """Grade variants in fresh containers: at most VARIANTS, and after MIN_VARIANTS only until
-    VARIANTS_S have passed. Return (number of variants that are not rewarded, the rewarded ones)."""
+    """Grade at most VARIANTS variants in fresh containers. After the first MIN_VARIANTS, stop once
+    VARIANTS_S seconds are over. Return (number of variants that are not rewarded, the rewarded
+    variants)."""
     killed, survivors, end = 0, [], time.monotonic() + VARIANTS_S
     for k, variant in enumerate(variants[:VARIANTS]):
         if k >= MIN_VARIANTS and time.monotonic() > end:
@@ -191,8 +193,8 @@ def _unrun(audited: Audited, lines: Collection[tuple[str, int]]) -> set[tuple[st
 
 def _screened(audited: Audited, variants: Sequence[Variant]
               ) -> tuple[int, list[Variant]] | None:
-    """Judge variants in a warm sandbox with the repository's solved source. Return the same as
-    _graded(), or None if no variant can be judged there."""
+    """Judge variants with the screener, in a sandbox whose source already has the gold. Return the
+    same as _graded(), or None if no variant can be judged there."""
     if not audited.screener:
         return None
     chosen = variants[:VARIANTS]

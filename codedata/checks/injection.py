@@ -7,8 +7,8 @@ The patterns (injection.toml) cover words to a judge, names of the candidates, f
 scores, orders to the reader, forged turns and section lines, claims of authority, self-praise,
 flooding, hidden characters, and any of these in disguise (look-alike letters, base64, hex,
 escapes). Text that occurs verbatim in the conversation is mostly not reported, because a repository
-may be about judges. Hidden characters, flooding, look-alike letters and escapes are always
-reported.
+may be about judges. Hidden characters, flooding, and injections in look-alike letters or escapes
+are reported even if the conversation contains them.
 
 Only text that addresses a model is detected, not every way to influence it; `check_judges.py probe`
 measures how robust a judge is. The time is linear in the text, and no text raises an exception.

@@ -29,9 +29,11 @@ MAX_BYTES = 30_000_000   # total size of the variants: compiling them takes half
 MAX_SAME = 2             # variants of one line by one operator
 NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
 N_FIRST = 60             # at most a fifth of the first 60 are name swaps: many are equivalent
-CLUSTER_GAP = 2          # maximum lines between neighbours in a cluster
+CLUSTER_GAP = 2          # largest difference of line numbers of neighbours in a cluster
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
-NEAR_BYTES = 100         # within this distance after `len(x) == 1`, x[0] equals x[-1]
+# leave out other-end edits (x[0] → x[-1]) that begin at most this many bytes after `len(x) == 1`,
+# since both are mostly equal there
+NEAR_BYTES = 100
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -69,8 +71,8 @@ def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
 def clusters_of(variants: Iterable[Variant],
                 unrun: Container[tuple[str, int]] = ()) -> list[list[Variant]]:
     """Group variants that a reviewer reads together: in one file, each at most CLUSTER_GAP lines
-    after the previous one. Variants in `unrun` lines are one group, up to the next variant in a
-    line that runs."""
+    after the previous one. Consecutive variants in `unrun` lines (path, line) of a file are one
+    group at any distance. Variants in `unrun` lines and others are never in one group."""
     clusters: list[list[Variant]] = []
     for variant in sorted(variants, key=attrgetter("path", "line")):
         last = clusters[-1][-1] if clusters else None
@@ -139,8 +141,9 @@ def _distinct(path: str, before: bytes, text: bytes,
 
 def _in_turns(variants: list[Variant]) -> list[Variant]:
     """Return the first variant of each line, then the second of each line, and so on. Lines, and
-    the variants of a line, take turns by operator; each round begins with the rarest. Keep at
-    most MAX_SAME variants of one line by one operator."""
+    the variants of a line, are in this order: the first variant of each operator, the rarest
+    operator first, then the second of each operator, and so on. Keep at most MAX_SAME variants of
+    one line by one operator."""
     n_variants = Counter(variant.operator for variant in variants)
     ranks: dict[str, Iterator[int]] = defaultdict(count)
     by_line = defaultdict(list)

@@ -11,8 +11,9 @@ reads every kind of turn. These rules are for a text with a bash block:
     sed -n '1,80p' src/parser.py
     ```
 
-The rules apply in this order. An agent's harness runs the text between "```bash" at the end of a
-line and the next line that starts with "```". In a turn that passes, this text is the block.
+If a text breaks several rules, problem() reports only one, mostly the first. An agent's harness
+runs the text between "```bash" at the end of a line and the next line that starts with "```". In a
+turn that passes, this text is the block.
 
 1.  A reply that was cut at its token limit is not a turn.
 2.  Thinking (`<think>…</think>`, at the start also without its opening tag) is removed from the
@@ -25,7 +26,7 @@ line and the next line that starts with "```". In a turn that passes, this text 
     indented or longer fences do not pass. Blocks of other languages may come before it, and after
     it if they name their language. A fence inside it does not pass.
 6.  The block contains more than whitespace.
-7.  Prose comes before the block; only a label or a block of code is not prose.
+7.  Prose comes before the block. A label or a block of code does not count as prose.
 8.  Prose may follow the block, but not an observation that the model made up. No prose contains
     thinking tags or special tokens (`<|im_end|>`), unless in backticks.
 
@@ -101,7 +102,8 @@ class Form:
     """Describe the form of a conversation's turns: texts with a block of the language `fence` or,
     if there are `tools` (definitions for the chat API), calls of them.
 
-    `several` is whether an answer may have several calls; None if no turn of the agent has several.
+    `several` is set only if a model is asked to answer, and some turn of the agent has several
+    calls. It is True if the answer may have several calls, too; with `one_call`, it is False.
     """
 
     fence: str = BASH
@@ -185,7 +187,7 @@ def plain(messages: list[dict], tools: list[dict] | None = None,
     Calls are shown as by turn_text(); a tool's result becomes a message of the user, after a line
     with the number of its call if the turn has several. The first message lists the `tools` and
     explains the form of calls. With `as_bash`, calls become equivalent shell commands, their
-    results have no numbers, and the first message asks for turns in that form, without the list. A
+    results have no numbers, and the first message asks for bash blocks and lists no tools. A
     conversation of texts is returned unchanged.
     """
     if not tools and all(message["role"] != "tool" and not message.get("tool_calls")
@@ -296,7 +298,7 @@ class Turn:
         self.runnable: list[tuple[int, int]] = []   # lines of the fences of each block to run
         self.fault = self._read_blocks(lines)   # the problem with the faulty fence, or None
         first, last = self.runnable[0] if self.runnable else (0, 0)
-        self.block = "\n".join(lines[first + 1:last]).strip("\r\n")   # as it is written
+        self.block = "\n".join(lines[first + 1:last]).strip("\r\n")   # without outer line ends
         prose = [line for i, line in enumerate(lines[:first]) if i not in self.in_blocks]
         self.thought = LABEL.sub("", "\n".join(prose).strip()).strip()
         self.behind = "\n".join(lines[last + 1:])

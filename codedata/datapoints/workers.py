@@ -140,8 +140,8 @@ def _status_of(dp: Path, type: str, counts: Mapping[str, int], again: str) -> St
 
 @contextmanager
 def room(places: threading.Semaphore, stop: threading.Event) -> Iterator[None]:
-    """Run the block in at most as many threads at a time as there are places. Raise Interrupted if
-    the run ends while a thread waits."""
+    """Wait until one of the `places` is free, and hold it while the block runs. Raise Interrupted
+    if `stop` is set before that."""
     while not stop.is_set():
         if places.acquire(timeout=PAUSE_S):
             try:
@@ -243,7 +243,8 @@ class _Run:
             counts[role.type]["pending"] and self._is_open(role) for role in self.roles)
 
     def _one(self, role: _Role, held: HeldTask) -> None:
-        """Work on a task. Write its ledger line, however the work ends."""
+        """Work on a task. Write its ledger line, unless the task is given back because the run
+        stops."""
         error = ""
         try:
             trouble = trouble_of(partial(self._run_agent, role, held), self._say)

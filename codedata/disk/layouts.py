@@ -313,7 +313,7 @@ class FolderDraft:
 
     @_keeps_disk_clean
     def place(self) -> None:
-        """Exchange the new folder with the present one."""
+        """Move the new folder to its place, and delete the present one, if any."""
         Folder.exchange(self.path, self._built)
 
     def drop(self) -> None:
@@ -414,13 +414,14 @@ class Folder:
 
     @staticmethod
     def put(path: Path, built: Path) -> None:
-        """Flush the folder `built`, then exchange() it with the folder at `path`."""
+        """Flush the folder `built`, then move it to `path` by exchange()."""
         _sync(built)
         Folder.exchange(path, built)
 
     @staticmethod
     def exchange(path: Path, built: Path) -> None:
-        """Move the folder `built` to `path`; if `path` exists, exchange the two in one step.
+        """Move the folder `built` to `path`. If `path` exists, exchange the two in one step, then
+        delete the old folder.
 
         On a file system that cannot exchange folders, a kill between two renames leaves nothing at
         `path`; clear_up() then restores the old folder. Raise Trouble if `path` is a link.

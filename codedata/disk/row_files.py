@@ -172,7 +172,7 @@ class ParquetRows(ParquetFiles):
     def rows(self, offset: int, length: int, columns: str = "* exclude (file_row_number)"
              ) -> list[dict]:
         """Return rows offset..offset+length-1, or fewer at the end of the last file. `columns` is
-        an SQL list."""
+        SQL text: columns or expressions, separated by commas."""
         return [row for file, first, end in pieces(self._ends, offset, length)
                 for row in self.query_rows(f"""
                     select {columns}

@@ -1,7 +1,7 @@
 """Leave out the items with an oversized pull request: its patch is longer than MAX_PATCH_CHARS.
 
-king.py learns nothing else about a pull request. Only records with more bytes than that are opened,
-since a smaller record cannot hold such a patch.
+king.py learns nothing else about a pull request. Only records of more than MAX_PATCH_CHARS bytes
+are opened, since a smaller record cannot hold such a patch.
 """
 from collections.abc import Callable, Iterator
 from contextlib import suppress

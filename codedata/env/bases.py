@@ -16,10 +16,14 @@ CARET = re.compile(r"\^(\d+)[\d.]*")   # poetry's ^3.7: up to the next major ver
 
 def base_for(project: PythonProject, committed_at: int, default: str,
              is_here: Callable[[str], bool]) -> str:
-    """Return the base image that suits a project best: the project allows its Python, this Python
-    was released before `committed_at` (seconds since 1970; 0: now) and runs in the project's CI,
-    and the image has a compiler only if the project compiles code. Choose among `default` and the
-    images on this machine. If `default` is not from tools/docker-up, return it."""
+    """Return the base image that suits a project best, among `default` and the images on this
+    machine. If `default` is not from tools/docker-up, return it.
+
+    Images are compared by these preferences, in this order: the project allows the image's Python;
+    this Python was released before `committed_at` (seconds since 1970; 0: now); the project's CI
+    runs it; it is the default's Python, else the newest (if released later, the oldest). The last
+    preference is that the image has a compiler exactly if the project compiles code.
+    """
     bases = table("tools")["python"]["bases"]
     date = datetime.fromtimestamp(committed_at, timezone.utc).date().isoformat()
 

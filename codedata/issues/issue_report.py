@@ -61,7 +61,7 @@ NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # facts shown in a request
-TEXTS = 9                  # version: increase it if reports without a model change
+TEXTS = 9                  # version of the reports made without a model: increase it if they change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -197,7 +197,7 @@ class Reporter:
         return f"at most {2 * n_tries} calls for each bug; most bugs take two"
 
     def make(self, task: Task) -> BugReport:
-        """Return the report of a bug, with the reproduction if a model made one."""
+        """Return the report of a bug, with its reproduction unless it shows a failing test."""
         bug = ProvenBug.of(task)
         label = f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}"
         trees = Trees(bug, self._host, label, self._maker)
@@ -363,8 +363,8 @@ def _code(sandbox: Sandbox, bug: ProvenBug) -> str:
 
 
 def code_of(ids: set[str], file: SourceFile, entities: list[Entity]) -> str:
-    """Return the text of a file with only the definitions of these ids and the definitions around
-    them; each other definition becomes "…". Return "" if the file has none of the ids."""
+    """Return the text of a file with each definition replaced by "…", except the definitions with
+    these ids, and definitions inside or around them. Return "" if the file has none of the ids."""
     wanted = [one for one in entities if one.id in ids]
     kept, at = [], 0
     for one in entities:

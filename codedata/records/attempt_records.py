@@ -36,7 +36,7 @@ class AttemptOutcome(TypedDict):
     verifier: str            # the end of the verifier's output
     replayed: Integer        # replies reused from a killed run
     usage: Object            # calls, tokens_in, tokens_out, cost_usd
-    seconds: Object          # for model, tools, verifier, and in total
+    seconds: Object          # keys: model, verifier, agent (with the model's), all
 
 
 @dataclass(frozen=True)
@@ -60,4 +60,4 @@ class Attempt(Graded):
 
     places: ClassVar = {**Graded.places, "trajectory": "trajectory.json", "patch": "patch.diff"}
     trajectory: AgentRun
-    patch: str | None = None   # the work directory's diff; null: none, or it has binary files
+    patch: str | None = None   # the work directory's diff; null: none, too long, or not text

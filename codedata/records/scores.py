@@ -29,8 +29,8 @@ class Quote(TypedDict):
 class JudgeVerdict(TypedDict, total=False):
     """Hold a judge's verdict on a turn in one order, as codedata/duel/panel.py describes it.
 
-    A user may have edited it: parse() checks judge, order, parse_ok and scores, and the texts and
-    `attempt` if they are present.
+    A user may have edited it: parse() checks judge, order and parse_ok, the scores of a parsed
+    verdict and, if they are present, reason, error, marker, settings and attempt.
     """
 
     judge: str
@@ -39,7 +39,7 @@ class JudgeVerdict(TypedDict, total=False):
     verdict: dict[str, str]     # {metric: the side that won, or "draw"}
     scores: dict[str, float]    # {metric: challenger's 1, 0.5 or 0}; empty without a verdict
     reason: str
-    raw: str                    # the unchanged reply
+    raw: str                    # the reply's text, or its reasoning if the text is empty
     truncated: bool
     usage: Object               # tokens_in, tokens_out, cost_usd
     seconds: Seconds
@@ -67,12 +67,12 @@ class Score:
     metrics: dict[str, Points | None]   # empty if `score` is null
     reason: str              # the judges' reasons, a line each
     judges: list[JudgeVerdict]   # an entry for each judge and order
-    leaks: list[LeakVerdict] | None = None   # also on king's answers; null: no leak judge was asked
+    leaks: list[LeakVerdict] | None = None   # on either side's turn; null: no leak judge was asked
 
 
 @lru_cache
 def variant(cls, how: str):
-    """Return the record class for challengers made with another `how`.
+    """Return the class for records of challengers made as `how` says, such as "informed".
 
     The directory is variants/<how>/ for Answer, and score_<how>/ for Score.
     """
@@ -87,9 +87,9 @@ class ReferenceScore(Score):
 
 
 class Probe(Score):
-    """Hold the score of an answer with an attack in it: probe/<answer stem>.<family>.json.
+    """Hold the score of king's turn with a prompt injection: probe/<answer stem>.<family>.json.
 
-    The attacked answer is the "challenger".
+    The turn with the injection is the "challenger", the same turn without it is "king".
     """
 
     directory = "probe"
@@ -98,7 +98,7 @@ class Probe(Score):
 class Sanity(Score):
     """Hold the score of a pair whose better side is known: sanity/<answer stem>.<kind>.json.
 
-    The better side is the "challenger".
+    The better side is the "challenger". In a pair of the kind "same", both sides are equal.
     """
 
     directory = "sanity"
@@ -120,7 +120,7 @@ class JudgeStatistics(TypedDict, total=False):
     prefers_first: Share | None
     calls: dict[str, int]
     kin_of: list[str]                  # sides answered by a model of the judge's family
-    beside_the_others: Object | None   # {own, others, difference}, against the unrelated judges
+    beside_the_others: Object | None   # mean scores: {own, others (unrelated judges), difference}
 
 
 class PanelStatistics(TypedDict, total=False):
@@ -169,7 +169,7 @@ class Duel:
     turns_parsed: int = ABSENT               # with verdicts of all judges
     turns_judged: int = ABSENT               # with verdicts of one judge or more
     turns_left: int = ABSENT                 # not judged yet
-    missing_answers: int = ABSENT            # answer records without both sides
+    missing_answers: int = ABSENT            # answer records that lack one side or both
     instances: int = ABSENT
     seed: int = ABSENT
     min_turns: int = ABSENT
@@ -229,7 +229,7 @@ class LeakVerdict:
     judge: str
     side: str                # challenger | king (a blind turn, which measures false alarms)
     of: str                  # digest of history, turn and pull request
-    attempt: int             # 2: the first reply could not be read
+    attempt: int             # number of the accepted reply; those before it were rejected
     leak: bool
     findings: list[Quote]    # empty if nothing leaks
     hedged_claims: int       # claims in the thought that are stated as guesses

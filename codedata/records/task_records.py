@@ -62,7 +62,8 @@ class Task:
 
     @property
     def new_names(self) -> list[str]:
-        """Return the names and wording that its tests demand and only its gold has."""
+        """Return the names and texts that the task's tests demand, and that no source in its image
+        has."""
         names = self.about.get("new_names")
         return [*map(str, names)] if isinstance(names, list) else []
 
@@ -71,7 +72,7 @@ class Proof(TypedDict, total=False):
     """Hold the results of the runs that prove a task: its proof.json. Kinds of tasks add fields."""
 
     proof: int               # version; missing: 1
-    runs: list[Object]       # {of, seconds}, with {reward}, or {broken, passed, cases, exit_code}
+    runs: list[Object]       # {of: the run's name, seconds}; {reward}, or exit_code and counts
     digest: str              # covers the task's parts that the runs prove
     parts: dict[str, str]    # {part: its digest}
     log: str                 # the end of the output of a run without the solution

@@ -43,7 +43,7 @@ class Journal:
         self.stage, self.states, self.totals = stage, states, totals
         self.store = stage.writes.store
         self.lock = threading.Lock()   # guards `totals`
-        self.made: dict[str, Any] = {}   # the first records, if the stage has `in_words`
+        self.made: dict[str, Any] = {}   # first records of the run, to print with in_words()
 
     def begin(self, attempt: ItemRun) -> None:
         """Begin to put an item's record on disk. Raise ItemFailed if a user has edited the record
@@ -93,7 +93,7 @@ class Journal:
                   **known.line(writes.fields), **made, found=external)
 
     def exclude(self, attempt: ItemRun, rule: Excluded) -> None:
-        """Write the ledger line of an item that a rule of its item function leaves out."""
+        """Write the ledger line of an item whose item function raised Excluded."""
         self.note(attempt, "excluded", error=rule.what, read=attempt.read, **attempt.calls.notes)
         with self.lock:
             self.totals.excluded[rule.what] += 1

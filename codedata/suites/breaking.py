@@ -15,8 +15,8 @@ from codedata.suites.source import TOOLS, Project, run_tool
 
 def break_source(sandbox: Sandbox, project: Project, test_script: str) -> tuple[int, int]:
     """Break the project's source in a sandbox. Afterwards, the sandbox is good only for a test run.
-    Return (number of broken files, number of broken files in compiled languages), both 0 if the
-    source cannot be broken."""
+    Return (number of broken files, number of broken files that a build compiles first, without
+    Go's), both 0 if the source cannot be broken."""
     done = run_tool(sandbox, "break_source.sh", sandbox.workdir, TOOLS, *project.modules,
                     before=activation(test_script), beside=("break_python.py",))
     numbers = re.search(r"^(\d+) (\d+)\s*\Z", done.output, re.MULTILINE)

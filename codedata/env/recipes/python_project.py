@@ -146,8 +146,8 @@ def _tests(files: Paths) -> Paths:
 
 def _doctest_paths(source: RepositoryFiles, files: Paths, tops: set[str], commands: list[str]
                    ) -> Strings:
-    """Return the paths for pytest's command line: the paths in tox's commands if these run the
-    doctests of code, else _test_paths()."""
+    """Return the paths for pytest's command line: the paths in tox's commands if these have
+    --doctest-modules and name code, else _test_paths()."""
     named = tuple(word for word in commands if word in tops or source.has(word))
     has_code = any(word in tops or word.endswith(".py") for word in named)
     return named if has_code and DOCTESTS in commands else _test_paths(files)

@@ -1,7 +1,8 @@
 """Make a folder of export/ with tasks of task/, each as a folder or as a row.
 
 A task names its image by tag in its task.toml. tools/push-images notes in the export's manifest
-which images it has built and pushed, and later exports of the same task name these.
+which images it has built and pushed. A later export uses such an image if its task would still
+build it from the same parts.
 """
 from __future__ import annotations
 
@@ -66,7 +67,7 @@ class ExportTask:
 
     task: Task
     masked: Counter                 # secrets by kind
-    audit: Object | None            # the figures of its audit, if one of its present content exists
+    audit: Object | None            # figures of the audit of its present content, if any
     split: str = ""
     noted: Object = field(default_factory=dict)   # facts on its image from push-images
     rates: Object = field(default_factory=dict)   # {agent: rates_of()} for its present content
@@ -90,7 +91,8 @@ class TaskFormat:
     tag: str   # a tag of the card
 
     def choose(self, tasks: TaskOrigins) -> list[ExportTask]:
-        """Return the tasks of these kinds, each with its split and image, and log the others."""
+        """Return the tasks of these kinds that may be exported, each with its split and image. Log
+        the refused tasks of these kinds."""
         mine = [one for one in tasks.tasks if one.task.kind in self.kinds]
         refused = {name: problem for name, kind, problem in tasks.refused if kind in self.kinds}
         refused |= self.problems([one.task for one in mine], tasks)
@@ -127,8 +129,8 @@ class TaskOrigins:
     noun = "tasks"
 
     def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
-        """Return how many tasks there are, the masked secrets of those exported, and no warnings.
-        """
+        """Return (a line with the numbers of tasks, the masked secrets of the exported tasks by
+        kind, an empty list of warnings)."""
         rows = {row.task.instance_id: row for export in exports for row in export.rows}
         n_read = len(self.tasks) + len(self.refused)
         head = (f"{Task.directory}/ {n_read:,} → {self.directory.name}/   "
@@ -168,8 +170,8 @@ def _masked(rows: Iterable[ExportTask]) -> Counter:
 
 def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
                left_out: LeftOutLog) -> TaskOrigins:
-    """Return the tasks of a root. Print the errors of unreadable ones. Raise Trouble if there are
-    attempts of models, but none by pass_rate_agent."""
+    """Return the tasks of a root. Print the errors of unreadable ones. Raise Trouble if [export]
+    pass_rate is set and models made attempts, but none is by the agent named in pass_rate_agent."""
     store, audits, attempts = Store(root, Task).open(), Audits(root), attempts_in(root)
     agents = {agent for found in attempts.values() for agent in rates_of_models(found)}
     if settings.pass_rate and agents and settings.pass_rate_agent not in ("", *agents):
@@ -217,7 +219,8 @@ def _problem(rules: ExportRules, task: Task, settings: ExportSettings) -> Proble
 
 
 def kinds_in(root: Path) -> set[str]:
-    """Return the kinds of the tasks of a root, "" for imported tasks and other folders."""
+    """Return the kinds of the tasks of a root: "" for imported tasks, and for folders in task/ that
+    cannot be read."""
     store = Store(root, Task).open()
     kinds = {Task.kind_in(store.path(name)) for name in store.names()}
     return {*kinds, ""} if store.broken else kinds

@@ -4,7 +4,8 @@ OpenHands, and the JSON of Terminus.
 If a conversation keeps to one of PROTOCOLS, its calls become calls of the chat API, and the next
 user message becomes their result; if several calls have one output, the last call gets it. The
 description of the protocol is removed from the prompts (DROPPED), even if the calls already have
-the API's form: answers are calls of the API. A call that is cut off stays text and is no turn.
+the API's form, because models answer with calls of the API. A call that is cut off stays text, so
+that its message is not a well-formed turn.
 """
 from __future__ import annotations
 
@@ -48,8 +49,8 @@ DECODED = ("number", "integer", "boolean", "array", "object")
 
 
 def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
-    """Return (the messages with the calls in their texts as calls, the tools, the new index of each
-    message). Return None if the conversation has no calls and follows no protocol."""
+    """Return (the messages, with calls of the API instead of calls in texts; the tools; the new
+    index of each message). Return None if the conversation has no calls and follows no protocol."""
     replies = [content_text(one) for one in messages if one["role"] == "assistant"]
     is_native = any(one.get("tool_calls") for one in messages)
     # a text that only mentions calls must not turn its conversation into one with calls
@@ -163,7 +164,7 @@ def _typed(call: dict, kinds: Mapping) -> dict:
 
 
 def _without_protocol(text: str) -> str:
-    """Return a prompt without the parts between the texts of DROPPED."""
+    """Return a prompt without the parts that DROPPED marks; the marks are removed, too."""
     for first, *others in DROPPED:
         start = end = text.find(first)
         for mark in others:

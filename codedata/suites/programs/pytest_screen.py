@@ -1,14 +1,15 @@
 """Judge changes of a project's source one after the other, without a new run of pytest for each.
 
 place_plugin.sh copies this plugin next to pytest as codedata_screen. It runs with any pytest from
-3.1 on, so it uses only old Python. Its folder has a batch: the changes, and the tests to run with
-each. The answers are lines of JSON, one at the start of each judgement and one at its end.
+3.1 on, so it uses only old Python. FOLDER has a batch: the changes, and the tests to run with each.
+The answers are lines of JSON, one at the start of each judgement and one at its end.
 
 There are three kinds of processes. The base process has imported pytest and its plugins, but
 nothing of the project. The warm process, forked from the base, has collected all tests. For each
 change it forks a child, and gives functions in the child their new code. Some changes cannot be
 judged in this way. For each of these, the base process forks a child at the end, which imports the
-project and collects its tests again.
+project and collects its tests again. If a plugin may have imported a file of such a change
+before, the only answer is "suite": the whole suite has to run.
 
 A source file has a change only while the change is judged. A child and all processes that it
 started are killed before the next child starts. Not promised: protection against a test that forges
@@ -41,8 +42,9 @@ ANSWERS = FOLDER + "/answers.jsonl"
 ORDERS = FOLDER + "/orders.jsonl"       # from the warm process to the base process
 TMP = FOLDER + "/tmp"                   # a child's folder for temporary files
 OUTPUT = TMP + "/codedata-answer.json"
-# A child may use TIMES the seconds of its tests, plus MORE_S, of processor time. It may also wait:
-# it is killed after TIMES this limit, plus IDLE_S, of real time.
+# A child's limit of processor time is TIMES * the seconds of its tests (and of collecting them, if
+# it does) + MORE_S, or `min_s` if that is longer. The child may also wait: its limit of real time
+# is TIMES * this limit + IDLE_S.
 TIMES, MORE_S = 5, 1.0
 IDLE_S = 20.0
 RANKS = ("missing", "passed", "skipped", "failed", "error")
@@ -241,7 +243,7 @@ class Child(RunPlugin):
     def run_swapped(self, swaps, session):
         """Give functions their new code, and run the tests without collecting them again."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # a generator becomes a function
+            warnings.simplefilter("ignore")   # Python warns if a generator becomes a function
             for function, code in swaps:
                 function.__code__ = code
         session.config.pluginmanager.register(self)
@@ -304,7 +306,8 @@ class Driver(RunPlugin):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):
-        """Judge the changes that this warm process can judge, and write orders for the others."""
+        """Judge the changes that this warm process can judge. Write orders for changes that need a
+        new import, and answer "suite" for changes that need a run of the whole suite."""
         self.collect_s = time.process_time()   # seconds of CPU, as in limits
         self.places = {item.nodeid: str(item.fspath) for item in session.items}
         self.functions = live_functions()
@@ -362,8 +365,8 @@ class Driver(RunPlugin):
             os._exit(1)
 
     def order_of(self, one):
-        """Return (the order for a change: how to judge it, and its tests; [(function, its new
-        code)])."""
+        """Return (the order for a change, [(function, its new code)]). The order tells how to
+        judge the change, and lists the tests to run first."""
         batch, how, swaps = self.batch, "swap", []
         try:
             for path, edits in one["files"].items():
@@ -385,7 +388,8 @@ class Driver(RunPlugin):
 
     def swaps_of(self, path, edits):
         """Return [(function, its new code)] of a file with edits. Raise ValueError if a
-        function cannot be given its new code, or if code outside of functions changes."""
+        function cannot be given its new code, or if bytecode outside of functions changes. A
+        changed constant outside of functions is not noticed."""
         text = read(path)
         if path not in self.codes:
             self.codes[path] = compiled(text, path)
@@ -420,7 +424,7 @@ def pytest_load_initial_conftests(early_config):
     """Take over the outermost run of pytest, before anything of the project is imported. That is
     the first run that finds a batch without answers."""
     if os.path.exists(BATCH) and not os.path.exists(ANSWERS):
-        early_config.known_args_namespace.cov_source = None   # pytest-cov would measure
+        early_config.known_args_namespace.cov_source = None   # keeps pytest-cov from measuring
         part = Driver(read_lines(BATCH)[0])
         warm = os.fork()
         if warm:

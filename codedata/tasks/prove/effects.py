@@ -10,8 +10,8 @@ from codedata.tasks.prove.run_suite import FirstRun
 
 
 def effects(run: FirstRun) -> Object:
-    """Return the number of tests, files and hunks that a change affects, and the ids of the changed
-    functions."""
+    """Return the numbers of tests that passed before a change, of tests that it breaks, and of
+    changed files, hunks and functions, and the ids of these functions."""
     n_broken = len(run.fail_to_pass)
     n_before = n_broken + len(run.pass_to_pass)
     hunks = hunks_of(diff_of(run.before, run.after, n_context=0))
