@@ -13,6 +13,7 @@ from functools import cached_property, partial
 
 from codedata.errors import ItemFailed
 from codedata.records import DATAPOINT, Files, Object, RivalledTask
+from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.source import is_text
 from codedata.tasks.folder.task_folder import ARCHIVE, SOLVE, edited_parts
@@ -74,6 +75,11 @@ class Audited:
         except ItemFailed as e:
             self.not_built = e
             raise
+
+    @cached_property
+    def layers(self) -> list[str]:
+        """Return the digests of the layers of the task's image, the lowest first."""
+        return engine.layers_of(self.grader.image)
 
     @cached_property
     def untouched(self) -> Grade:

@@ -100,8 +100,7 @@ def group_of(audited: Audited) -> str:
     task = audited.task
     if task.kind not in PATCHED:
         return task.instance_id
-    # a task's image adds one layer to the image of its environment
-    layers = engine.connect().inspect_image(audited.grader.image)["RootFS"]["Layers"][:-1]
+    layers = audited.layers[:-1]   # the last one is the task's, the others are its environment's
     config = {key: value for key, value in verifier_config(task).items() if key not in OF_TASK}
     programs = {path: text_in(task.tests, path) for path in task.tests
                 if "/" not in path and path not in (CONFIG, TEST_PATCH)}

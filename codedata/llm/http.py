@@ -99,7 +99,6 @@ class _AttemptFailed(Exception):
     flagged: str = ""             # why the endpoint will not answer this prompt
     is_timeout: bool = False      # the call took longer than call_timeout_s
     is_down: bool = False         # the fault lies with the endpoint, not with the request
-    is_spent: bool = False        # the account is empty
 
 
 class EndpointState:
@@ -218,9 +217,6 @@ class Http:
             finally:
                 endpoint.release()
             wait_s = endpoint.limit_s(failure.status, failure.headers)
-            if failure.is_spent:
-                raise RunStopped(f"{FATAL[402]} ({failure.problem}).", url, endpoint.about_key,
-                                 exit_code=endpoint.exit_code)
             if wait_s and tries.throttled < MAX_LIMITS:
                 tries.throttled += 1
             elif failure.status == 429:
@@ -258,13 +254,14 @@ class Http:
             headers["Location"] = self.masked(headers.get("Location", "no Location"))
             problem = f"HTTP {status}: {self._excerpt(body)}".rstrip(": ")
             flagged = printable(self.masked(_flagged(body)), 300)
-            raise _AttemptFailed(problem, status, headers, flagged,
-                                 is_spent=status == 429 and _is_spent(headers, body))
+            if status == 429 and _is_spent(headers, body):
+                status = 402
+            raise _AttemptFailed(problem, status, headers, flagged)
         try:
             return decode(status, headers, body)
         except (ValueError, RecursionError) as e:
             problem = f"unreadable answer: HTTP {status} {e}: {self._excerpt(body)!r}"
-            raise _AttemptFailed(problem, status, is_spent=_is_spent(headers, body)) from e
+            raise _AttemptFailed(problem, 402 if _is_spent(headers, body) else status) from e
 
     def _no_answer(self, error: Exception, endpoint: EndpointState) -> _AttemptFailed:
         """Return the failure of a request that got no answer."""

@@ -3,7 +3,6 @@ import gzip
 import hashlib
 import io
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from a_datapoint import write_approved
@@ -29,7 +28,6 @@ from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.llm.replies import ReplyLog
 from codedata.records import RivalledTask, Task
-from codedata.sandbox.docker import engine
 from codedata.tasks.prove.grader import Grade, _read, archive_of
 
 NEW = "numbers = [int(line) for line in lines]\ntotal = sum(numbers)\nprint('the total', total)\n"
@@ -147,10 +145,8 @@ def test_a_cheat_is_named_with_its_reward_and_one_that_cannot_be_packed_is_none(
     assert rewarded(grader, scripts) == ["some: 0.7"]
 
 
-def test_known_cheats_are_tried_once_for_an_environment_a_kind_and_a_verifier(monkeypatch):
+def test_known_cheats_are_tried_once_for_an_environment_a_kind_and_a_verifier():
     layers = {"one": ["env", "a"], "two": ["env", "b"], "other": ["env 2", "b"]}
-    monkeypatch.setattr(engine, "connect", lambda: SimpleNamespace(
-        inspect_image=lambda image: {"RootFS": {"Layers": layers[image]}}))
     groups = Groups()
 
     def n_tried(task: Task, image: str, reward: float = 0.0, gold: float = 1.0) -> int:
@@ -158,7 +154,7 @@ def test_known_cheats_are_tried_once_for_an_environment_a_kind_and_a_verifier(mo
         if gold != 1.0:
             del audited.gold
             audited.grader.gold = lambda: (b"", "")
-        audited.task, audited.groups, audited.grader.image = task, groups, image
+        audited.task, audited.groups, audited.layers = task, groups, layers[image]
         audited.empty_work, audited.outputs = archive_of({}), ({}, {})
         try_cheats(audited)
         return 30 - len([*audited.grader._grades])

@@ -297,6 +297,11 @@ def workdir_of(image: str) -> str:
         return ""
 
 
+def layers_of(image: str) -> list[str]:
+    """Return the digests of a local image's layers, the lowest first."""
+    return connect().inspect_image(image)["RootFS"]["Layers"]
+
+
 def image_id(image: str) -> str:
     """Return the engine's id of an image; "" if there is no such image, or no engine."""
     with suppress(Trouble, requests.RequestException):

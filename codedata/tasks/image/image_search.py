@@ -24,7 +24,7 @@ class ImageSearch(Search):
     def look_into(self, archive: Iterator[bytes], base: str) -> None:
         """Search the engine's tar archive of an image, without the layers of the image `base` ("":
         none). Raise UnsafeArchive if it cannot be read."""
-        layers = engine.connect().inspect_image(base)["RootFS"]["Layers"] if base else ()
+        layers = engine.layers_of(base) if base else ()
         with read_tar(Stream(archive)) as tar:
             for member in members(tar):
                 if member.isreg():
