@@ -59,8 +59,8 @@ def read_reply(client: Client, messages: list[Message], read: Callable = refuse_
         if len(rejected) > client.spec.format_retries:
             break
         options.pop("n", None)
-        if reply.truncated or not [*json_objects(reply.text)]:
-            options.pop("schema", None)   # some servers write blanks without end under a schema
+        if "schema" in options and (reply.truncated or not [*json_objects(reply.text)]):
+            del options["schema"]   # some servers write blanks without end under a schema
         asked = once_more(reply, reason, *details) if once_more else messages
     n = len(rejected)
     return client.give_up(f"{reason}, {n} tries" if n > 1 else reason, rejected)

@@ -34,10 +34,11 @@ from codedata.llm.http import (
     Http,
     Tries,
     address,
+    is_stream,
     read_json,
 )
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
-from codedata.llm.streams import completion_of, is_stream
+from codedata.llm.streams import completion_of
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.settings import NOT_SENT, Endpoint, ModelSpec, Settings
 from codedata.terminal import say
@@ -566,6 +567,8 @@ def _without_parts(reply: Reply, request: _Request, parts: Parts) -> Reply:
     """Return a reply whose calls have only the fields of the chat API, and note in `parts` the
     model's thinking and the other fields. Note nothing for an id that is also in the request: such
     an id does not identify one call."""
+    if not reply.tool_calls:
+        return reply
     calls = [dict(call) for call in reply.tool_calls]
     for call in calls:
         belongs = reply.reasoning, call.pop("extra_content", {})

@@ -548,13 +548,13 @@ def _read_body(raw, url: str) -> bytes:
     limit = _limits.max_bytes if is_good else ERROR_BYTES
     pieces = []
     room = limit + 1
-    is_stream = "event-stream" in raw.headers.get("Content-Type", "")
-    read = raw.read1 if is_stream else raw.read   # read() loses what came before a stream's break
+    may_break = is_stream(raw.headers)
+    read = raw.read1 if may_break else raw.read   # read() loses what came before a stream's break
     while room:
         try:
             piece = read(min(room, READ_BYTES), decode_content=True)
         except (urllib3.exceptions.HTTPError, OSError):
-            if not (is_stream and pieces):
+            if not (may_break and pieces):
                 raise
             raw.close()
             break
@@ -569,6 +569,11 @@ def _read_body(raw, url: str) -> bytes:
         if is_good:
             raise HttpTrouble(f"answered with more than {limit:,} bytes.", url)
     return b"".join(pieces)[:limit]
+
+
+def is_stream(headers: Mapping, body: bytes = b"") -> bool:
+    """Return whether a body is a stream of events, by its type or its first bytes."""
+    return "event-stream" in headers.get("Content-Type", "") or body.startswith(b"data:")
 
 
 def address(base_url: str, path: str) -> str:

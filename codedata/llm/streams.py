@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 from codedata.llm.http import read_json
 
@@ -48,11 +47,6 @@ class _Choice:
                  for call in self.calls]
         message = {name: "".join(parts) for name, parts in self.texts.items()}
         return {"message": {**message, "tool_calls": calls}, "finish_reason": self.finish_reason}
-
-
-def is_stream(headers: Mapping, body: bytes) -> bool:
-    """Return whether a body is a stream of events."""
-    return "event-stream" in headers.get("Content-Type", "") or body.startswith(b"data:")
 
 
 def completion_of(body: bytes) -> tuple[dict, bool]:
