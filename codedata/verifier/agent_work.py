@@ -1,9 +1,9 @@
-"""Take of an agent's archive what counts of its work, and put it into the image's source.
+"""Take the files that count from an agent's archive, and put them into the image's source.
 
-Where config.json names the files that count, these are taken, and new modules; else every regular
-file but tests. No file is taken that says how tests run, such as settings of runners, metadata of
-packages and what Python runs by itself, unless the gold changes it; nor a new module that hides one
-of the suite's environment.
+If config.json lists the files that count, these and new modules are taken; else every regular file
+except tests. Files that steer how tests run (settings of runners, metadata of packages, files that
+Python runs at its start) are not taken, unless the gold patch changes them. A new module that would
+hide an installed one is not taken either.
 """
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import subprocess
 import tarfile
 
 ARCHIVE_BYTES = 32_000_000
-FILE_BYTES = 4_000_000        # of a file that is taken
-Files = dict                  # of work: {path: (mode, content)}
-# what steers tests: the whole path, or a part of it
+FILE_BYTES = 4_000_000        # limit for one file
+Files = dict                  # {path: (mode, content)}
+# matches the paths of files that steer tests, or a part of such a path
 STEERS = re.compile(r"""(?xi)^/|\0|^(?:setup|noxfile|manage|build)\.(?:py|rs)$|(?:^|/)(?:
     \.[^/]*   # .git, .env, .pytest.ini, .npmrc, ..
     |(?:conftest|sitecustomize|usercustomize)(?:\.py)?
@@ -37,8 +37,7 @@ print(json.dumps([name for name in json.load(sys.stdin) if name and find_spec(na
 
 
 def delivered(config: dict, source: str) -> Files:
-    """Return what is taken of an agent's archive. Of one that is too large, or none at all,
-    nothing is."""
+    """Return the files to take from an agent's archive; {} if it is too large or no archive."""
     if os.path.getsize(config["archive"]) > ARCHIVE_BYTES:
         return {}
     try:
@@ -47,7 +46,7 @@ def delivered(config: dict, source: str) -> Files:
                      if member.isreg() and member.size <= FILE_BYTES}
             taken = {path: found[path] for path in counting([*found], config, source)}
             if sum(member.size for member in taken.values()) > ARCHIVE_BYTES:
-                return {}   # of a sparse file the archive has less
+                return {}   # a sparse file is larger than its part of the archive
             return {path: (member.mode, tar.extractfile(member).read())
                     for path, member in taken.items()}
     except (tarfile.TarError, OSError, ValueError, EOFError):
@@ -55,7 +54,7 @@ def delivered(config: dict, source: str) -> Files:
 
 
 def counting(paths: list[str], config: dict, source: str) -> list[str]:
-    """Return those of an archive's paths that count."""
+    """Return the paths of an archive that count."""
     allowed = {*(config["counts"] or ()), *config.get("steering", ())}
     paths = [path for path in paths if path in allowed or not STEERS.search(path)]
     new = {path: imported_name(path, source) for path in paths if is_new_module(path, source)}
@@ -67,7 +66,8 @@ def counting(paths: list[str], config: dict, source: str) -> list[str]:
 
 
 def is_source(path: str, source: str) -> bool:
-    """Return whether a path is in the source, and that of no test."""
+    """Return whether a path is a file that counts if config.json lists none: not a test, and in the
+    source or, except for Python, new."""
     *folders, file = path.split("/")
     stem, suffix = os.path.splitext(file)
     is_test = (TEST_FOLDERS.intersection(folders) or stem.startswith("test_")
@@ -80,8 +80,8 @@ def is_source(path: str, source: str) -> bool:
 
 
 def is_new_module(path: str, source: str) -> bool:
-    """Return whether a path is that of a module which the image's source does not have, is not
-    among tests, whose helpers it could hide, and is imported by name alone."""
+    """Return whether a path is a Python module that the image's source does not have. Modules among
+    tests do not count, since they could hide the tests' helpers; nor does a path through a link."""
     *folders, file = path.split("/")
     stem, suffix = os.path.splitext(file)
     is_test = {"test", "tests"}.intersection(folders) or re.search("^test_|_test$", stem)
@@ -92,14 +92,14 @@ def is_new_module(path: str, source: str) -> bool:
 
 
 def imported_name(path: str, source: str) -> str:
-    """Return the name that a new module adds to those that can be imported, and could hide: its
-    outermost package, or itself where it is in none; "" for one that adds none."""
+    """Return the top-level name that a new module makes importable: its outermost package, or its
+    own name outside of packages. Return "" if the name exists already."""
     *folders, stem = os.path.splitext(path)[0].split("/")
     outer = len(folders)
     while outer:
         folder = os.path.join(source, *folders[:outer])
         if os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "__init__.py")):
-            break   # a folder of the source that is no package
+            break   # this folder of the source is not a package
         outer -= 1
     name = [*folders, stem][outer]
     is_known = os.path.isdir(os.path.join(source, *folders[:outer], name))
@@ -107,8 +107,8 @@ def imported_name(path: str, source: str) -> str:
 
 
 def installed(names: set[str], activation: str, source: str) -> set[str]:
-    """Return those of some names under which the suite's own Python finds a module, without the
-    source. Raise CalledProcessError where it cannot be asked."""
+    """Return the names under which the suite's Python finds a module outside of the source. Raise
+    CalledProcessError if that Python cannot be run."""
     command = f'{activation}exec "$(command -v python3 || command -v python)" -I -c "$0"'
     done = subprocess.run(["bash", "-c", command, FIND], input=json.dumps([*names]).encode(),
                           stdout=subprocess.PIPE, cwd=source, check=True)
@@ -116,7 +116,7 @@ def installed(names: set[str], activation: str, source: str) -> set[str]:
 
 
 def put(files: Files, source: str, owner: int) -> None:
-    """Write files into the source, as a user's."""
+    """Write files into the source, owned by a user."""
     for path, (mode, content) in files.items():
         place = os.path.join(source, path)
         try:
@@ -125,5 +125,5 @@ def put(files: Files, source: str, owner: int) -> None:
                 file.write(content)
             os.chown(place, owner, -1)
             os.chmod(place, 0o755 if mode & 0o100 else 0o644)
-        except OSError:   # a part of the path is a file, or its name too long
+        except OSError:   # a folder of the path is a file, or the name is too long
             continue

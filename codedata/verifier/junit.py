@@ -1,4 +1,4 @@
-"""Read the cases of JUnit XML. escaped_name() makes a name one that graders of SWE-bench read;
+"""Read the cases of JUnit XML. escaped_name() escapes a case's name for graders of SWE-bench;
 restored_name() is the inverse."""
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterable
 from urllib.parse import quote, unquote
 from xml.parsers import expat
 
-Found = tuple   # of a reader: name, status and, in JUnit XML, seconds
+Found = tuple   # a case: name, status and, in JUnit XML, seconds
 RANKS = ("passed", "skipped", "failed", "error")   # from good to bad
 TAGS = {"failure": "failed", "error": "error", "skipped": "skipped"}   # elements of JUnit XML
-NOT_RUN = {"notrun", "disabled", "suppressed", "skipped", "ignored"}   # GoogleTest's, others'
+NOT_RUN = {"notrun", "disabled", "suppressed", "skipped", "ignored"}   # also GoogleTest's
 # These characters are forbidden in XML, but runners write them, raw or as a numeric reference.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]"
                      r"|&#(?:x0*(?:[0-8bcef]|1[0-9a-f])|0*(?:[0-8]|1[124-9]|2\d|3[01]));", re.I)
 ENCODING = re.compile(rb"\s*<\?xml[^>]*?encoding=[\"']([\w-]+)")
 SECONDS = re.compile(r"\d{1,9}(?:\.\d+)?(?:[eE]-?\d\d?)?")
-MOCHA, NODE = "Mocha Tests", "test"   # what these runners call the suite, and every class
+MOCHA, NODE = "Mocha Tests", "test"   # mocha's name for the suite, and node's for every class
 BROKEN_OFF = "(broken off before its end)"
 MAX_CASES = 200_000
 MAX_NESTED = 100        # elements of a report, or folders of a path
-MAX_GROWTH = 10         # a case repeats the names of its suites: all names by a report's length
-# What cannot stand in a name that graders read: they split lines at blanks, and cut out "[1m", the
-# folders in "[/a/b]" and a number in brackets before a name; a terminal obeys control characters.
+# limit for the length of all names, as a multiple of the report's: cases repeat their suites' names
+MAX_GROWTH = 10
+# Characters that would break a name for graders: they split lines at blanks, and remove "[1m", the
+# folders in "[/a/b]" and a number in brackets before a name. Control characters steer a terminal.
 ESCAPED = re.compile(r"[\s%\x00-\x1f\x7f-\x9f]|^\[|\[(?=\d+m)|(?<=\[)/")
 
 
@@ -40,14 +41,14 @@ def decoded(data: bytes) -> str:
 
 
 def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[Found]:
-    """Return the cases of JUnit XML in the order in which they end; of those that mocha and node
-    give one name, the later ones have a number. A report that was cut short
-    gives its complete cases, one over a limit those before it and what over(kind, what) returns.
-    No tree is built."""
+    """Return the cases of JUnit XML in the order of their end tags. If mocha or node gives several
+    cases the same name, add a number from the second on. For a report that is cut short, return
+    the complete cases; for one over a limit, the cases before it and the case that
+    over(kind, what) returns. Build no tree, which would take more memory."""
     cases = []
-    elements = []   # (tag, attributes, statuses) of each open one
-    used = Counter()   # names of runners that let several cases have one
-    n_chars = 0     # of the names
+    elements = []   # (tag, attributes, statuses) of each open element
+    used = Counter()   # number of cases by name, for runners that repeat names
+    n_chars = 0     # length of all names
 
     def refuse(kind: str, what: str) -> None:
         cases.append(over(kind, f"{path} {what}"))
@@ -82,7 +83,7 @@ def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.EntityDeclHandler = lambda *_: refuse(
-        "too_large", "declares entities, which may stand for any length")
+        "too_large", "declares entities, which may expand to any length")
     try:
         parser.Parse(CONTROL.sub("?", text), True)
     except expat.ExpatError:
@@ -92,15 +93,15 @@ def read_junit(path: str, text: str, over: Callable[[str, str], Found]) -> list[
 
 
 def name_of(case: dict[str, str], suites: list[str], used: Counter[str]) -> str:
-    """Return the name of a case, with its file, class or suite; with a number where `used` has it
-    already, of a runner that lets several cases have one."""
+    """Return the name of a case, with its file, class or suite. Add a number if `used` has the
+    name already and the runner repeats names."""
     name, group, file = (case.get(key, "") for key in ("name", "classname", "file"))
     module = re.sub(r"\.py$", "", file).replace("/", ".")
     if file.endswith(".py") and f"{group}.".startswith(f"{module}."):
         classes = group[len(module):].replace(".", "::")
         return f"{file}{classes}::{name}"
     may_share = suites == [MOCHA] or group == NODE
-    if group == NODE:   # only the suites tell its cases apart
+    if group == NODE:   # node: only the suites distinguish its cases
         name = " > ".join([*suites, name])
     else:
         group = group or "".join([suite for suite in suites if suite != "pytest"][-1:])
@@ -112,16 +113,16 @@ def name_of(case: dict[str, str], suites: list[str], used: Counter[str]) -> str:
 
 
 def escaped_name(name: str) -> str:
-    """Return a name without blanks, for a line that graders read."""
+    """Return a name with the characters that graders misread percent-encoded."""
     return ESCAPED.sub(lambda match: quote(match[0], safe=""), name)
 
 
 def restored_name(escaped: str) -> str:
-    """Return the name that escaped_name() was given."""
+    """Return the name before escaped_name()."""
     return unquote(escaped)
 
 
 def worst(cases: Iterable[Found]) -> dict[str, list]:
-    """Return {name: [status, seconds if there are any]}; of cases with one name, the worst."""
+    """Return {name: [status] or [status, seconds]}; the worst case of each name."""
     ranked = sorted(cases, key=lambda case: RANKS.index(case[1]))
     return {name: found for name, *found in ranked}   # the last one counts

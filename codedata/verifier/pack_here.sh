@@ -1,9 +1,9 @@
-# Where the verifier is in the agent's own container: pack the work, and put the source back to what the image has.
-# Git reads no setting of the agent's, which could name programs to run.
+# For a verifier in the agent's own container: pack the agent's work, and restore the image's source.
+# Git ignores the agent's settings, which could name programs to run.
 export GIT_DIR=$(mktemp -d)/git GIT_WORK_TREE={workdir} GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
 cd {workdir} && git init -q --template= && mkdir -p "$GIT_DIR/objects/info" &&
     echo "$PWD/.git/objects" >"$GIT_DIR/objects/info/alternates" && git read-tree {commit}
-tar() { tee "$GIT_DIR/packed" | command tar "$@"; }   # a list of tar's has a line end in a name as it is
+tar() { tee "$GIT_DIR/packed" | command tar "$@"; }   # tar's own list cannot hold names with line ends
 {collect}
 cd {workdir} && xargs -0r <"$GIT_DIR/packed" sh -c \
     'rm -f -- "$@"; dirname -z -- "$@" | xargs -0r rmdir -p --ignore-fail-on-non-empty -- 2>/dev/null; true' _ &&

@@ -1,6 +1,6 @@
-"""Read the cases of whatever test runners write: JUnit XML, `go test -json`, jest's JSON and, where
-no report has a case, lines of printed output. The patterns of these lines are the caller's: those
-of test_runners.toml, or of patterns.json beside this file.
+"""Read the test cases that a runner reports: JUnit XML, `go test -json`, jest's JSON or, if no
+report has a case, printed lines. The caller passes the patterns of these lines: on the host from
+test_runners.toml, in a container from patterns.json next to this file.
 """
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from codedata.verifier.junit import (
     read_junit,
 )
 
-Patterns = dict   # of lines: {runner: {argument of its reader: compiled expression}}
-Over = Callable   # (which limit, what is over it) -> an error case
+Patterns = dict   # {runner: {argument of its reader: compiled expression of a line}}
+Over = Callable   # (name of the exceeded limit, message) -> an error case
 GO_ACTIONS = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 JSON = json.JSONDecoder()
 MAX_LINE_CHARS = 2000   # characters of a printed line that are read
-MAX_JSON = 20_000_000   # characters of a JSON value, which takes up to fifty times as much memory
-ENDS = "ends"           # holds patterns of lines that always end an output, not of a runner
+MAX_JSON = 20_000_000   # characters of a JSON value; parsed, it takes up to 50 times as much memory
+ENDS = "ends"           # not a runner: {runner: pattern of a line that ends each complete output}
 
 
 def compiled(tables: dict[str, dict[str, str]]) -> Patterns:
@@ -38,9 +38,9 @@ def compiled(tables: dict[str, dict[str, str]]) -> Patterns:
 
 def read_results(files: Iterable[tuple[str, bytes]], text: str, patterns: Patterns,
                  over: Over) -> list[Found]:
-    """Return the cases of the report files (path, content), in their order; where those have none,
-    the cases in `text`, which the runner printed. Over a limit, what over(kind, what) returns is
-    among them."""
+    """Return the cases of the report files (path, content), in their order. If there are none,
+    return the cases in the printed output `text`. For an exceeded limit, add the case that
+    over(kind, what) returns."""
     found = (case for path, data in files for case in _file(path, decoded(data), patterns, over))
     cases = [*islice(found, MAX_CASES + 1)] or _file("", text, patterns, over)
     if len(cases) > MAX_CASES:
@@ -51,7 +51,7 @@ def read_results(files: Iterable[tuple[str, bytes]], text: str, patterns: Patter
 # files -------------------------------------------------------------------------------------------
 
 def _file(path: str, text: str, patterns: Patterns, over: Over) -> list[Found]:
-    """Return the cases of one file, or of what was printed; none where it is not a report."""
+    """Return the cases of one file, or of the printed output (path ""); [] if it is no report."""
     head = text.lstrip()[:1]
     if path and (head == "<" or (not head and path.endswith(".xml"))):
         return read_junit(path, text, over)
@@ -66,7 +66,7 @@ def _file(path: str, text: str, patterns: Patterns, over: Over) -> list[Found]:
 
 
 def _json(text: str, over: Over) -> list[Found]:
-    """Return the cases of jest's JSON or of `go test -json`, also behind other lines."""
+    """Return the cases of jest's JSON or of `go test -json`; other lines may precede the JSON."""
     begins = re.search(r"^[ \t]*\{", text, re.MULTILINE)
     if not begins:
         return []
@@ -81,8 +81,8 @@ def _json(text: str, over: Over) -> list[Found]:
 
 
 def _loaded(text: str) -> dict:
-    """Return the JSON object that a text begins with; an empty one where there is none or the text
-    is too large."""
+    """Return the JSON object at the start of a text; {} if there is none or the text is too large.
+    """
     try:
         value, _ = JSON.raw_decode(text.lstrip()) if len(text) <= MAX_JSON else ({}, 0)
     except ValueError:
@@ -105,8 +105,8 @@ def _jest(files: list[dict]) -> Iterator[Found]:
 
 
 def _short(paths: list[str]) -> dict[str, str]:
-    """Return {path: short name} of jest's absolute paths: the file with the two folders above it,
-    or with as many as make all names distinct."""
+    """Return {path: short name} for jest's absolute paths. A short name has the file and two
+    folders, or as many folders as make all names distinct."""
     for n in range(3, MAX_NESTED):
         short = {path: "/".join(path.rsplit("/", n)[-n:]) for path in paths}
         if len({*short.values()}) == len(short):
@@ -115,8 +115,8 @@ def _short(paths: list[str]) -> dict[str, str]:
 
 
 def _go_json(text: str) -> list[Found]:
-    """Return the cases of `go test -json`. A package that failed without a failed case did not
-    build, or crashed: it is an error."""
+    """Return the cases of `go test -json`. If a package failed but none of its cases did, it did
+    not build, or crashed: add an error with the package's name."""
     cases, failed = [], []
     for event in map(_loaded, text.splitlines()):
         status = GO_ACTIONS.get(event.get("Action"))
@@ -132,7 +132,7 @@ def _go_json(text: str) -> list[Found]:
 # printed output ----------------------------------------------------------------------------------
 
 def _text(text: str, patterns: Patterns) -> list[Found]:
-    """Return the cases of printed output, by the reader that finds most of them."""
+    """Return the cases of printed output, read by the reader that finds the most."""
     lines = [line[:MAX_LINE_CHARS].rstrip() for line in ANSI.sub("", text).splitlines()]
     read = {runner: [*READERS.get(runner, _listed)(lines, **table)]
             for runner, table in patterns.items() if runner != ENDS}
@@ -144,24 +144,23 @@ def _text(text: str, patterns: Patterns) -> list[Found]:
 
 
 def _matches(pattern: re.Pattern, lines: Iterable[str]) -> list[re.Match]:
-    """Return the matches of those lines that have one."""
+    """Return the matches of a pattern at the start of lines."""
     return [*filter(None, map(pattern.match, lines))]
 
 
 def _status(found: re.Match) -> str:
-    """Return the status of a case by the groups that took part in the match of its line."""
+    """Return the status of a case: the name of the status group that matched, else passed."""
     return next(filter(found.groupdict().get, RANKS), "passed")
 
 
 def _listed(lines: list[str], **patterns: re.Pattern) -> list[Found]:
-    """Return the cases of a runner that prints each in a line of its own, with its full name."""
+    """Return the cases of a runner that prints one line a case, with its full name."""
     return [(found["name"], _status(found)) for pattern in patterns.values()
             for found in _matches(pattern, lines)]
 
 
 def _sections(lines: Iterable[str], heading: re.Pattern) -> Iterator[tuple[dict, list[str]]]:
-    """Yield (groups of a heading, lines below it); for the lines above the first heading, the
-    groups are empty."""
+    """Yield (groups of a heading, lines below it); first ({}, lines above all headings)."""
     groups = {}
     below = []
     for line in lines:
@@ -182,7 +181,7 @@ def _pytest(lines, begun, status, **listed) -> Iterator[Found]:
 
 
 def _resumed(lines, begun, status) -> Iterator[Found]:
-    """Yield the cases whose status stands in a line of its own, below that with their name."""
+    """Yield the cases whose status is printed on a later line than their name."""
     name = ""
     for line in lines:
         found, ended = begun.match(line), status.match(line)
@@ -193,8 +192,8 @@ def _resumed(lines, begun, status) -> Iterator[Found]:
 
 
 def _unittest(lines, case, heading, late) -> Iterator[Found]:
-    """Yield the cases of `unittest -v`. The status is printed after the name, after a docstring,
-    or after the output of the test; that of a subtest may come after all tests."""
+    """Yield the cases of `unittest -v`. The status follows the name, a docstring, or the test's
+    output. A subtest's status may be printed after all tests."""
     name = ""
     for line in lines:
         found = heading.match(line) or late.match(line)
@@ -214,7 +213,7 @@ def _unittest(lines, case, heading, late) -> Iterator[Found]:
 
 
 def _go(lines, case, package) -> Iterator[Found]:
-    """Yield the cases of `go test -v`, where a package's name follows its tests."""
+    """Yield the cases of `go test -v`, which prints a package's name after its tests."""
     for groups, above in _sections(reversed(lines), package):
         cases = _listed(above, case=case)
         if groups:
@@ -226,7 +225,7 @@ def _go(lines, case, package) -> Iterator[Found]:
 
 
 def _cargo(lines, case, begun, status, target, start, stop) -> Iterator[Found]:
-    """Yield the cases of `cargo test`, under the file of their target, or under their crate."""
+    """Yield the cases of `cargo test`, named after the file of their target, or their crate."""
     for groups, below in _sections(lines, target):
         place = "/".join(filter(None, groups.values())).replace("Doc-tests ", "doc ")
         for name, outcome in (*_listed(below, case=case), *_resumed(below, begun, status)):
@@ -236,13 +235,13 @@ def _cargo(lines, case, begun, status, target, start, stop) -> Iterator[Found]:
 
 
 def _tap(lines, file, plan, case, comment, died) -> Iterator[Found]:
-    """Yield the cases of TAP: files by their headings, subtests by their indentation, tape's groups
-    by the comment above them. From the second time on that a file has a name, it gets at its end
-    which time that is. A file with fewer cases than planned, or one that died, is an error."""
+    """Yield the cases of TAP. Headings name the files, indentation shows subtests, and a comment
+    names a group of tape. A repeated name in a file gets a number from 2. A file with fewer cases
+    than planned, or one that died, is an error."""
     for heading, below in _sections(lines, file):
         path = [*filter(None, heading.values())]
         used = Counter()
-        headings = {}   # by their indentation; a group's is half a step less than that of its cases
+        headings = {}   # {indentation: name}; a group counts as indented 0.5 less than its cases
         n = 0
         for line in below:
             found = case.match(line) or comment.match(line)
@@ -268,17 +267,17 @@ def _tap(lines, file, plan, case, comment, died) -> Iterator[Found]:
 
 
 def _outer(headings: dict[float, str], depth: float) -> dict[float, str]:
-    """Return those of the headings {indentation: text} that are less indented."""
+    """Return the headings {indentation: text} with less than this indentation."""
     return {indent: text for indent, text in headings.items() if indent < depth}
 
 
 def _marks(lines, case, stop, total) -> Iterator[Found]:
-    """Yield the cases of mocha, jest, vitest and node: a mark stands before each case, and
-    suites are indented. Reading ends where the totals begin. Many programs that test nothing
-    print such marks, so without totals there is no case."""
+    """Yield the cases of mocha, jest, vitest and node, which print a mark before each case and
+    indent suites. Stop at the totals. Without totals, yield nothing, since programs that are no
+    test runners print such marks, too."""
     if not _matches(total, lines):
         return
-    suites = {}   # by their indentation
+    suites = {}   # {indentation: name}
     marked = False
     for line in lines:
         if marked and stop.match(line):

@@ -1,10 +1,11 @@
-"""Run a project's test script, tests.sh, and read what its runners report.
+"""Run a project's test script, tests.sh, and read the reports of its test runners.
 
-For a reward the source is the image's, with what counts of an agent's work. Hidden tests are put in
-place first, whatever lies there. The tests run as config.json's user, who can write neither the
-reward nor what it is made of, nor change a test; the reports are read when none of their processes
-is left. Not promised: code under test runs in the process that reports the outcomes, and can forge
-those; who forges all of them is caught by tests that have to fail, and look like others.
+The reward is of the image's source with the agent's files that count. Hidden tests replace whatever
+is at their paths. The tests run as the user of config.json, which can write neither the reward nor
+its sources, and cannot change a test. The reports are read after all processes of the tests have
+ended. Not promised: the tested code runs in the process that reports the outcomes, so it can forge
+outcomes. Code that forges all of them is caught by canaries: tests that must fail, and look like
+the others.
 """
 from __future__ import annotations
 
@@ -26,29 +27,29 @@ from codedata.verifier.junit import decoded, escaped_name, read_junit, worst
 from codedata.verifier.processes import end_of, other_user, run_as
 
 RESULTS = "/tmp/results"      # where test scripts write their reports
-REPORT_BYTES = 100_000_000    # of all reports
-CASES_S, CASES_BYTES = 330, 10_000_000   # for all scripts of tests/cases/; of their answers
-MAX_LITERAL = 4000            # characters of an outcome that are compared
+REPORT_BYTES = 100_000_000    # limit for all reports together
+CASES_S, CASES_BYTES = 330, 10_000_000   # limits for all scripts of tests/cases/: time, answers
+MAX_LITERAL = 4000            # an outcome is compared up to this many characters
 BOOLEAN = re.compile(r"\b(True|False)\b")
 FRACTION = re.compile(r"\d+\.\d{9,}(?:e[-+]?\d+)?")
-BROKEN = None                 # no reward where something is wrong that no body can be
-MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # of SWE-bench's harness
-NO_RESULTS = 124              # exit code of a run without any
-MARK = re.compile(b">>>>>+ ")   # begins others of its marks, too
+BROKEN = None                 # no reward if grading itself fails
+MARKS = (">>>>> Start Test Output", ">>>>> End Test Output")   # SWE-bench's
+NO_RESULTS = 124              # exit code if there are no results
+MARK = re.compile(b">>>>>+ ")   # matches the start of any mark of SWE-bench's harness
 WORDS = re.compile("(?<=_)[a-z]{2,}")
-N_NAMES = 5   # of three canaries, their file and their text
+N_NAMES = 5   # a file, a text and three canaries
 
 
 # the source --------------------------------------------------------------------------------------
 
 def remove(*paths: str) -> None:
-    """Remove whatever lies at some paths."""
+    """Remove files and folders."""
     subprocess.run(["rm", "-rf", "--", *paths], check=True)
 
 
 def place_hidden(hidden: str, source: str, programs: list[str]) -> None:
-    """Put the hidden tests in their places, whatever lies there or instead of a folder above; some
-    may be run as programs."""
+    """Copy the hidden tests into the source. Replace whatever is at their paths, and links or files
+    in place of their folders. Make the paths in `programs` executable."""
     for folder, _, names in os.walk(hidden):
         for name in names:
             path = os.path.relpath(os.path.join(folder, name), hidden)
@@ -64,14 +65,14 @@ def place_hidden(hidden: str, source: str, programs: list[str]) -> None:
             os.chmod(place, 0o755 if path in programs else 0o644)
             stem = os.path.splitext(file)[0]
             compiled = os.path.join(above, "__pycache__", stem)
-            # Python prefers a package to a module of its name
+            # remove a package of the same name, which Python would import instead
             remove(os.path.join(above, stem, "__init__.py"),
                    *glob.glob(f"{glob.escape(compiled)}.*"))
 
 
 def open_to_all(folder: str) -> None:
-    """Let every user read a folder's files, and add others, but neither change nor remove one of
-    somebody else."""
+    """Let every user read the files in a folder and add new ones, but not change or remove files
+    of other users."""
     for at, _, files in os.walk(folder):
         os.chmod(at, 0o1777)
         for name in files:
@@ -82,8 +83,9 @@ def open_to_all(folder: str) -> None:
 
 
 def drawn_names(config: dict) -> list[str]:
-    """Return names for a file, for its text, and for its tests that fail, of words of the names of
-    known tests: no code can know them before they run. None without `canary`."""
+    """Return random names for canaries: a file, its text, and tests that must fail. They consist
+    of words from the names of known tests, and no code can know them before the run. Return []
+    without `canary`."""
     known = "\n".join(config["FAIL_TO_PASS"] + config["PASS_TO_PASS"])
     names, draw = [], secrets.SystemRandom()
     words = [*WORDS.findall(known), "works", "value"]
@@ -96,7 +98,7 @@ def drawn_names(config: dict) -> list[str]:
 
 
 def place_canaries(folder: str, file: str, text: str, *names: str) -> None:
-    """Place tests in a folder that fail whatever the bodies do. What they print names them."""
+    """Write tests that always fail into a file of a folder. Their output contains `text`."""
     with open(os.path.join(folder, f"{file}.py"), "x") as out:
         out.writelines(f"def {name}():\n    assert not '{text}'\n\n\n" for name in names)
 
@@ -104,8 +106,8 @@ def place_canaries(folder: str, file: str, text: str, *names: str) -> None:
 # the run -----------------------------------------------------------------------------------------
 
 def run_tests(config: dict, tests: str, log: str) -> int:
-    """Run tests.sh in the source, and return its exit code. Raise TimeoutError where it does not
-    end in time."""
+    """Run tests.sh in the source, and return its exit code. Raise TimeoutError after the task's
+    timeout_s."""
     user = other_user(config["user"])
     with tempfile.TemporaryDirectory() as place:
         os.chmod(place, 0o755)
@@ -116,13 +118,13 @@ def run_tests(config: dict, tests: str, log: str) -> int:
             command = ["env", *variables(user, os.path.join(place, "home")), *command]
         remove(RESULTS)
         os.chdir(config["workdir"])
-        if os.path.isabs(config["workdir"]):   # as `cd` does, where a link leads there
+        if os.path.isabs(config["workdir"]):   # as `cd` does: PWD may go through a link
             os.environ["PWD"] = config["workdir"]
         return run_as(user, log, lambda: os.execvp(command[0], command), config["timeout_s"])
 
 
 def variables(user: pwd.struct_passwd, home: str) -> list[str]:
-    """Return the variables of another user's tests, with a home that is made."""
+    """Return the variables for tests of another user, and create the home folder."""
     os.mkdir(home)
     os.chown(home, user.pw_uid, user.pw_gid)
     git = ["GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"]
@@ -130,8 +132,8 @@ def variables(user: pwd.struct_passwd, home: str) -> list[str]:
 
 
 def reports() -> list[tuple[str, bytes]]:
-    """Return (path, content) of each report, sorted; none where there is a pipe among them, or too
-    much. Links are passed over."""
+    """Return (path, content) of each report, sorted. Skip links. Return [] if an entry is not a
+    regular file, or if all together are too large."""
     found, n_bytes = [], 0
     walk = [] if os.path.islink(RESULTS) else os.walk(RESULTS)
     for place in sorted(os.path.join(at, name) for at, _, names in walk for name in names):
@@ -147,8 +149,7 @@ def reports() -> list[tuple[str, bytes]]:
 
 
 def statuses(config: dict, tests: str, log: str) -> dict[str, str]:
-    """Return {escaped name: status} of what the runners report; of those with one name, the
-    worst."""
+    """Return {escaped name: status} of all reported cases; the worst status of each name."""
     if config["reads"] == "junit":
         texts = [(path, decoded(data)) for path, data in reports()]
         cases = [case for path, text in texts if text.lstrip().startswith("<")
@@ -160,7 +161,7 @@ def statuses(config: dict, tests: str, log: str) -> dict[str, str]:
 
 
 def cases_of_all(tests: str, log: str) -> list[tuple]:
-    """Return the cases of all kinds of reports, or else of a log."""
+    """Return the cases of all kinds of reports; if they have none, the cases in a log."""
     from codedata.verifier.runner_output import compiled, read_results
     with open(os.path.join(tests, "patterns.json"), encoding="utf-8") as file:
         patterns = compiled(json.load(file))
@@ -170,14 +171,15 @@ def cases_of_all(tests: str, log: str) -> list[tuple]:
 
 
 def over(kind: str, what: str) -> tuple[str, str]:
-    """Return the case of a limit that is reached."""
+    """Return the error case for an exceeded limit."""
     return f"(results_{kind}: {what})", "error"
 
 
-# what comes of it --------------------------------------------------------------------------------
+# the outcome --------------------------------------------------------------------------------
 
 def reward(config: dict, tests: str, out: str) -> float:
-    """Return the reward of an agent's work. Raise RuntimeError where no test was collected."""
+    """Return the reward of an agent's work, from 0 to 1. Raise RuntimeError if no test was
+    collected."""
     if os.getuid():
         sys.exit("the verifier has to be root, or nothing keeps tests from writing the reward")
     os.chmod(tests, 0o700)
@@ -194,17 +196,17 @@ def reward(config: dict, tests: str, out: str) -> float:
             print(e)
             return 0.0
         finally:
-            print(*(line for line in end_of(log.name).split("\n")   # what looks like no canary
+            print(*(line for line in end_of(log.name).split("\n")   # leave out lines about canaries
                     if not any(name in line for name in canaries)), sep="\n")
     if not found:
         raise RuntimeError("no test was collected")
-    passed = report_cases(config, os.path.join(tests, "cases"), out)   # prints behind the log
+    passed = report_cases(config, os.path.join(tests, "cases"), out)   # prints after the log
     return share(found, config) if passed else 0.0
 
 
 def is_delivered(config: dict) -> bool:
-    """Return whether the task's own script has written the archive: an agent does not know its
-    label."""
+    """Return whether the task's script has written the archive: it begins with a label that an
+    agent does not know."""
     if not os.path.isfile(config["archive"]):
         return False
     with open(config["archive"], "rb") as file:
@@ -212,10 +214,10 @@ def is_delivered(config: dict) -> bool:
 
 
 def report_cases(config: dict, cases: str, out: str) -> bool:
-    """Run the scripts of tests/cases/, if there are any, and write how many end as they have to.
-    Return whether all do."""
+    """Run the scripts of tests/cases/, if there are any, and write the number that pass to
+    cases.json. Return whether all pass."""
     report = os.path.join(out, "cases.json")
-    remove(report)   # of an earlier run, or what a test has put there
+    remove(report)   # an earlier run or a test may have left it
     if not os.path.isdir(cases):
         return True
     with open(os.path.join(cases, "expected.json"), encoding="utf-8") as file:
@@ -225,14 +227,16 @@ def report_cases(config: dict, cases: str, out: str) -> bool:
     except (OSError, ValueError, RecursionError):   # TimeoutError is an OSError
         answers = []
     passed = sum(map(is_expected, answers, expected))
-    print(f"cases beside the tests: {passed} of {len(expected)} passed")
+    print(f"held-out cases: {passed} of {len(expected)} passed")
     with open(report, "w", encoding="utf-8") as file:
         json.dump({"passed": passed, "of": len(expected)}, file)
     return passed == len(expected)
 
 
 def answers_of(config: dict, cases: str) -> list:
-    """Return what the scripts of tests/cases/ give, run as the tests are."""
+    """Run the scripts of tests/cases/ as the tests' user, and return their outcomes; [] if the file
+    of outcomes holds no list. Raise TimeoutError after CASES_S, OSError or ValueError if the file
+    is missing, too large or no JSON."""
     user = other_user(config["user"])
     with tempfile.TemporaryDirectory() as place, tempfile.NamedTemporaryFile() as log:
         os.chmod(place, 0o777)
@@ -265,8 +269,8 @@ def is_expected(answer, expected) -> bool:
 
 
 def value_of(text: str):
-    """Return the value that a text shows, with long fractions rounded and each boolean in a tuple,
-    as True equals 1; or else the text."""
+    """Return the literal value of a text, with long fractions rounded; the text if it is no
+    literal. Each boolean is put in a tuple, since True == 1."""
     text = FRACTION.sub(lambda found: f"{float(found[0]):.9g}", text[:MAX_LITERAL])
     text = BOOLEAN.sub(r"(\1,0j)", text)
     try:
@@ -276,13 +280,13 @@ def value_of(text: str):
 
 
 class Forged(Exception):
-    """Say that the reports are not those of the tests."""
+    """Report that the tested code has forged the reports."""
 
 
 def outcomes(config: dict, tests: str, work: Files, log: str, canaries: list[str]
              ) -> tuple[int, dict[str, str]]:
     """Return (exit code of the test script, {escaped name: status}) of the source with an agent's
-    work, the hidden tests and canaries of drawn_names(). Raise TimeoutError or Forged."""
+    work, the hidden tests and the canaries of drawn_names(). Raise TimeoutError or Forged."""
     source = os.path.realpath(config["workdir"])
     hidden = os.path.join(tests, "hidden"), source, config["programs"]
     place_hidden(*hidden)
@@ -290,30 +294,30 @@ def outcomes(config: dict, tests: str, work: Files, log: str, canaries: list[str
         place_canaries(os.path.join(source, config["canary"]), *canaries)
     if config["user"]:
         hand_over(config, work, source)
-        place_hidden(*hidden)   # an agent's work may have one of these paths
+        place_hidden(*hidden)   # the agent's work may have replaced one
     exit_code = run_tests(config, tests, log)
     found = statuses(config, tests, log)
     of_canaries = [status for name, status in found.items()
                    if name.rpartition("::")[2] in canaries]
     if found and of_canaries != ["failed"] * len(canaries[2:]):
-        raise Forged(f"the reports are forged: of tests that fail they say {of_canaries}")
+        raise Forged(f"the reports are forged: tests that must fail are reported as {of_canaries}")
     return exit_code, found
 
 
 def hand_over(config: dict, work: Files, source: str) -> None:
-    """Put an agent's work into the source, which the user of the tests can read from now on."""
+    """Put an agent's work into the source, and let the tests' user read the source."""
     user = pwd.getpwnam(config["user"])
     home = os.path.expanduser("~root")
-    os.chmod(home, stat.S_IMODE(os.stat(home).st_mode) | 0o055)   # Python may be installed there
+    os.chmod(home, stat.S_IMODE(os.stat(home).st_mode) | 0o055)   # Python may be installed in it
     open_to_all(source)
     put(work, source, user.pw_uid)
-    for path in config["counts"] or ():   # also where none of the agent's was taken
+    for path in config["counts"] or ():   # also files that the agent left unchanged
         if os.path.exists(os.path.join(source, path)):
             os.chown(os.path.join(source, path), user.pw_uid, -1)
 
 
 def share(found: dict[str, str], config: dict) -> float:
-    """Return the share of FAIL_TO_PASS that passed; 0.0 where one of PASS_TO_PASS did not."""
+    """Return the share of FAIL_TO_PASS that passed; 0.0 if a test of PASS_TO_PASS did not."""
     if any(found.get(name) != "passed" for name in config["PASS_TO_PASS"]):
         return 0.0
     passed = [found.get(name) == "passed" for name in config["FAIL_TO_PASS"]]
@@ -321,8 +325,8 @@ def share(found: dict[str, str], config: dict) -> float:
 
 
 def print_marks(config: dict, tests: str) -> int:
-    """Run the tests on the source as it lies there, and print the cases between the marks; behind
-    them what was printed, without any mark. Return the exit code of the test script."""
+    """Run the tests on the present source, and print the cases between the marks, then the tests'
+    output, with any mark in it broken. Return the exit code of the test script."""
     with tempfile.NamedTemporaryFile() as log:
         try:
             exit_code, found = outcomes(config, tests, {}, log.name, drawn_names(config))

@@ -76,8 +76,8 @@ LEG = "tern.py::leg"
 UP_TO_PATCHES = "extract,coverage,meta,facts,analysis,communities,screen,patches"
 HOSTILE = '''
 import os, sys
-print("cases beside the tests: 99 of 99 passed")
-print("cases beside the tests: 99 of 99 passed", file=sys.stderr)
+print("held-out cases: 99 of 99 passed")
+print("held-out cases: 99 of 99 passed", file=sys.stderr)
 with open("/proc/self/cmdline") as file:
     program = file.read().split("\\0")[1]
 for path in ("/logs/verifier/reward.txt", "/logs/verifier/cases.json", "/tests/config.json"):
@@ -213,7 +213,7 @@ def check_cases(task: Task) -> None:
             f"open('tern.py', 'w').write(text.replace(stub, {body!r}))\nEND\n")[0])
         return grade.reward, grade.log.strip().split("\n")[-1]
 
-    told = "cases beside the tests: {} of 2 passed"
+    told = "held-out cases: {} of 2 passed"
     whole = TERN[TERN.index("    if miles"):TERN.index("\n\n\ndef band")].replace("\n    ", "\n")
     assert graded(whole) == (1.0, told.format(2))
     only_tests = f"if (miles, wind) == (30, 0):\n    return 9\n{whole.strip()}"

@@ -158,7 +158,7 @@ def test_a_script_carries_its_files_and_is_the_same_for_the_same(tmp_path):
     tests = suite_tests("pytest\n", {"tests/test_é.py": "é\r\n".encode()}, reads="reports")
     script = eval_script(tests)
     assert files_in(script) == tests and script == eval_script(dict(reversed(tests.items())))
-    look = re.search(r": (sed .+ -xzC) FOLDER ", script)[1].replace("SCRIPT", "script")
+    look = re.search(r": (sed .+ -xzC) FOLDER\n", script)[1].replace("SCRIPT", "script")
     (tmp_path / "script").write_text(script)
     subprocess.run(f"{look} .", shell=True, check=True, cwd=tmp_path)
     assert (tmp_path / "hidden/tests/test_é.py").read_bytes() == "é\r\n".encode()
