@@ -137,7 +137,7 @@ def _swe(raw: dict, benchmark: str) -> BenchmarkRow:
     patch = _text(raw, "patch")
     if repo.startswith("swesmith/") or "swesmith" in _text(raw, "image_name"):
         # swesmith/owner__name.1234abcd
-        repo, _, short_commit = repo.removeprefix("swesmith/").partition(".")
+        repo, _, short_commit = repo.removeprefix("swesmith/").rpartition(".")
         repo = repo.replace("__", "/", 1)
         commit = commit or short_commit
         patch = ""

@@ -137,7 +137,7 @@ class Trajectories:
         the first; "" if there are none."""
         if not self._unread:
             return ""
-        place = min(self._unread.copy())
+        place = min(self._unread.copy(), key=natural)
         return (f"of what was read, {len(self._unread):,} of the files, rows or lines are not "
                 f"usable; the first: {place} {self._unread[place]}")
 
