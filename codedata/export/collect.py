@@ -166,10 +166,6 @@ class ExportTurns:
         self._file.seek(turn.at)
         return Sample(**orjson.loads(self._file.readline()))
 
-    def with_record(self, turn: ExportTurn, record: Sample) -> ExportTurn:
-        """Return a turn with another record."""
-        return replace(turn, at=self._put(record))
-
     def take(self, name: str, read: Callable[[], Sample | None]) -> None:
         """Add the record from read() as a turn, or log why it is left out."""
         try:
@@ -193,7 +189,7 @@ class ExportTurns:
             winner(record, self.settings.dpo_min_margin),
             record_digest(record), pr_digest, has_calls,
             has_several_calls([record.king, record.challenger]), _flag(record), secrets,
-            self._put(masked),
+            self.put(masked),
             len(record.choice.get("picks") or ()) if record.choice else None))
 
     def _reasons_against(self, name: str, record: Sample) -> list[Problem]:
@@ -208,7 +204,7 @@ class ExportTurns:
             record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
             test_patch=pr.test_patch, **{side: turn_text(getattr(record, side)) for side in SIDES}))
 
-    def _put(self, record: Sample) -> int:
+    def put(self, record: Sample) -> int:
         """Append a record to the temporary file, and return its offset in bytes."""
         try:
             at = self._file.seek(0, 2)

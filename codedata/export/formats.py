@@ -31,9 +31,9 @@ REASONS = 'STRUCT(judge VARCHAR, "order" VARCHAR, reason VARCHAR)[]'
 FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
 LEAKS = "STRUCT(judge VARCHAR, kind VARCHAR, text VARCHAR, why VARCHAR)[]"
 METRIC_SCORES = f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)})"
-COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore unknown columns
-    **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
-    "score": NUMBER}
+ORIGIN = dict.fromkeys(("instance_id", "repo", "language", "licence", "source"), TEXT)
+# columns of every row, to sort or weight rows by; trainers ignore unknown columns
+COMMON = {**ORIGIN, "bucket": TEXT, "score": NUMBER}
 ANSWERS = "chosen", "rejected"   # columns whose lengths are compared
 Piece = tuple[ExportTurn, str]   # (turn, the row's side; in nemo_gym, index of a message)
 VIEW = re.compile(r'"view_range": "?\[(-?\d+), (-?\d+)\]')   # the lines that a call views
@@ -131,11 +131,6 @@ class Format:
 
 def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
     """Return why a row must be refused, or None. `max_chars` limits a conversation; 0: no limit."""
-    if "label" in row and type(row["label"]) is not bool:
-        return "label", f"{row['label']!r} is not true or false"
-    for column in form.answers:
-        if column != "messages" and len(row[column]) != 1 and not form.whole:
-            return "roles", f"{column} is not one message"
     answers = []
     tools = row.get("tools")
     for messages in form.conversations(row):
@@ -327,7 +322,6 @@ def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
 
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
-ORIGIN = dict.fromkeys(("instance_id", "repo", "language", "licence", "source"), TEXT)
 OF_WHOLE = {"tools": JSON_LIST, **ORIGIN, "exit_status": TEXT, "reward": NUMBER}
 FORMATS = {form.name: form for form in (
     Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger, _conversation,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
-from codedata.disk.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
+from codedata.disk.ledger import LEDGER, Key, Ledger, calls_of, is_sound, read_lines
 from codedata.disk.store import known_in, shards_of
 from codedata.export.collect import ExportTurn
 from codedata.records import Answer, Prompt, Score, SourceTrajectory
@@ -20,7 +20,6 @@ STAGES = {"king": "king", "challenger": "ch"}   # side → the stage that made i
 # how the challenger's answer was made, and how a turn was judged
 FACTS = ("informed", "chosen", "tested", "placebo", "unrecorded", "drawn", "ran", "read")
 FILE_ENDINGS = (".parquet", ".jsonl", ".json", ".gz", ".gguf")
-Key = tuple[str, str]   # (stage, item)
 
 
 class Provenance:

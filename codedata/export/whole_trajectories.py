@@ -144,8 +144,8 @@ def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]
             record = turns.record(one)
             pair = {"rejected": whole_messages(turns.record(other)), "rejected_source": other.name}
             record = replace(record, metrics={**record.metrics, **pair})
-            one = replace(one, winner="challenger", rejected=other.digest)
-            turns.turns.append(turns.with_record(one, record))
+            turns.turns.append(replace(one, winner="challenger", rejected=other.digest,
+                                       at=turns.put(record)))
             continue
         if DPO in formats:
             turns.left_out.add((one or other).name, "nothing to pair it with", format=DPO)

@@ -36,7 +36,7 @@ from codedata.datapoints.datapoint_folder import (
 )
 from codedata.datapoints.packages import described, fetch
 from codedata.datapoints.task_queue import BUILD, REVIEW, Refusal
-from codedata.disk.layouts import NEW, Folder, load_files, unwrapped
+from codedata.disk.layouts import NEW, load_files, put_folder, unwrapped
 from codedata.disk.store import digest
 from codedata.records import DATAPOINT, DatapointChecks, Files, Object, Task
 from codedata.suites.environments import labelled
@@ -70,7 +70,7 @@ class BuildCommands(Desk):
             with self.room():
                 fetch(self.host, registry, name, version, new)
             place.parent.mkdir(parents=True, exist_ok=True)
-            Folder.put(place, new)
+            put_folder(place, new)
         return {"folder": str(unwrapped(place)), **described(place)}
 
     def create_dp(self, task_id: str, claim: str, prompt_file: str, dockerfile_file: str,
@@ -220,7 +220,7 @@ class BuildCommands(Desk):
         if content == task.data.get("content") and rivals_digest(point) == task.data.get(
                 "rivals", rivals_digest(point)):
             raise Refusal("The datapoint is unchanged.")
-        Folder.put(self.at(name), folder_of(point))
+        put_folder(self.at(name), folder_of(point))
         self.manager.complete_task(task_id, claim, {"content": content})
         return {"datapoint": name, "review": self.queue_review(
             read_datapoint(self.at(name)), task_id)}
