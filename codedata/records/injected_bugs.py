@@ -31,9 +31,8 @@ class BugConfig(OfRepository):
             faults.append("`selection` is neither plugin nor none")
         if not data["roots"]:
             faults.append("`roots` names nothing: \".\" is all of the source")
-        faults += [f"`{field}` is below {least}" for field, least in
-                   (("timeout_s", 1), ("max_candidates", 1)) if data[field] < least]
-        return faults
+        return faults + [f"`{field}` is below 1" for field in ("timeout_s", "max_candidates")
+                         if data[field] < 1]
 
 
 class ProposedChange(TypedDict):

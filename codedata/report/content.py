@@ -29,21 +29,17 @@ Section = tuple[str, list[str | list[str] | Table]]
 class ReportContent:
     """Hold the parts of a report other than the turns in full."""
 
-    duel: Duel
-    rows: list[TurnRow]
+    turns: ReportTurns
     costs: list[Cost]
-    # (kind of turns, their number); the last row joins all kinds without a turn
-    counts: list[tuple[str, str]]
     sections: list[Section]
     trials: list[str]               # lines on the trials of the judges
     pairs: list[BestPair]
-    is_outdated: bool = False       # the duel was decided on other verdicts than now
     made: str = ""                  # result of made()
 
     @property
     def outcome(self) -> str:
         """Return the outcome in one sentence."""
-        duel = self.duel
+        duel = self.turns.duel
         why = "; ".join(duel.reasons) or (
             f"at least {duel.win_margin:g} wanted, and more than chance")
         verdict = "✓ Accepted" if duel.accepted else "✗ Not accepted"
@@ -56,9 +52,10 @@ class ReportContent:
     def warnings(self) -> list[str]:
         """Return sentences on why the outcome may not be what it seems."""
         outdated = ["The duel was decided on other verdicts than the records hold now: run "
-                    "validate.py."] if self.is_outdated else []
-        noise = [f"Noise: the verdicts are {NOISE}."] if EMBEDDED_MODEL in self.duel.models else []
-        return outdated + [f"Doubtful: {doubt}." for doubt in doubts(self.duel)] + noise
+                    "validate.py."] if self.turns.outdated else []
+        duel = self.turns.duel
+        noise = [f"Noise: the verdicts are {NOISE}."] if EMBEDDED_MODEL in duel.models else []
+        return outdated + [f"Doubtful: {doubt}." for doubt in doubts(duel)] + noise
 
 
 def made(root: Path, path: str) -> str:
@@ -75,15 +72,15 @@ def made(root: Path, path: str) -> str:
             f"All {plural(total.n_calls, 'call')} of this root: {total}.")
 
 
-def figures(content: ReportContent, buckets: ReportSettings) -> list[Section]:
+def figures(content: ReportContent) -> list[Section]:
     """Return the sections with the figures of a duel, in the order of the report, without empty
     ones."""
-    duel = content.duel
-    *counted, (none, _) = content.counts
+    turns, duel = content.turns, content.turns.duel
+    *counted, (none, _) = counts(turns)
     sections: list[Section] = [
         ("Points and turns", [points(duel), (["", "turns"], [*map(list, counted)], "lr"),
                               f"0 turns: {none}."]),
-        ("Buckets", [_buckets(content.rows, buckets)] if duel.mode == "king" else []),
+        ("Buckets", [_buckets(turns.rows, turns.thresholds)] if duel.mode == "king" else []),
         ("Judges", [judges(duel)]),
         ("How the judges judge", how_judges_judge(duel)),
         ("Trials of the judges", [content.trials] if content.trials else []),

@@ -30,7 +30,6 @@ from codedata.report.buckets import best_pairs
 from codedata.report.content import (
     ReportContent,
     costs_table,
-    counts,
     figures,
     made,
     running,
@@ -41,7 +40,7 @@ from codedata.report.leaks import leak_sections
 from codedata.report.turn_rows import ReportTurns, read_duelled
 from codedata.run import status
 from codedata.run.status import StageStatus
-from codedata.settings import ReportSettings, Settings
+from codedata.settings import Settings
 from codedata.terminal import plural
 from codedata.texts import printable
 
@@ -93,7 +92,7 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
             f"{plural(len(broken), 'record')} cannot be read": broken and tag(
                 "pre", "\n".join(printable(str(e)) for e in broken[:MAX_BROKEN])),
             **{f"Challenger against {turns.duel.mode}": _duel(
-                report_content(root, turns, []), settings.report) for turns in duels},
+                report_content(root, turns, [])) for turns in duels},
             "Costs": costs and table(*costs_table(costs)),
             "Stages": tag("pre", status.table(stages) if stages else "see status.py --html"),
             "Items": [table(["kind", "result", "items"], [
@@ -109,9 +108,8 @@ def report_content(root: Path, turns: ReportTurns, costs: list[Cost], made: str 
                    ) -> ReportContent:
     """Return the content of the report on a duel."""
     return ReportContent(
-        turns.duel, turns.rows, costs, counts(turns),
-        [*running(turns.rows), *leak_sections(turns.rows)], trials(root),
-        best_pairs(root, turns.duel.mode), turns.outdated, made)
+        turns, costs, [*running(turns.rows), *leak_sections(turns.rows)], trials(root),
+        best_pairs(root, turns.duel.mode), made)
 
 
 def _page(title: str, sections: dict[str, object]) -> bytes:
@@ -136,9 +134,9 @@ def _duels(settings: Settings, known: ReportTurns | None) -> tuple[list[ReportTu
     return duels, broken
 
 
-def _duel(content: ReportContent, settings: ReportSettings) -> list[Html]:
+def _duel(content: ReportContent) -> list[Html]:
     """Return the outcome of a duel, its terms explained, warnings, the best pairs and figures."""
-    duel = content.duel
+    duel, note = content.turns.duel, content.turns.thresholds.note
     asked = plural(len(duel.judges), "judge") + " compared the two answers " + (
         "in both orders" if duel.order == BOTH else "once")
     return [
@@ -146,7 +144,7 @@ def _duel(content: ReportContent, settings: ReportSettings) -> list[Html]:
         tag("p", f"{LEADS[duel.mode]} {asked}, not knowing whose is which. A score is the "
             "challenger’s: 100, it won everything; 50, a draw. Buckets go by score: a turn that "
             "the challenger won, but not clearly, is in defeat, too.", class_="quiet"),
-        *(tag("p", text, class_="notice") for text in (settings.note, *content.warnings) if text),
+        *(tag("p", text, class_="notice") for text in (note, *content.warnings) if text),
         *(tag("div", tag("h3", f"One of the best pairs: {pair.name}"), tag("p", pair.why),
               fold("task", shown(pair.task)),
               sides({"king": pair.king, "challenger": pair.challenger}), class_="card")
@@ -154,7 +152,7 @@ def _duel(content: ReportContent, settings: ReportSettings) -> list[Html]:
         *([tag("h3", heading), *(
             table(*item) if isinstance(item, tuple) else shown(item) if isinstance(item, list)
             else tag("p", marked(item), class_="quiet") for item in items)]
-          for heading, items in figures(content, settings))]
+          for heading, items in figures(content))]
 
 
 # items -------------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ def leak_sections(rows: list[TurnRow]) -> list[Section]:
 
 def _leaks(rows: list[TurnRow]) -> list:
     """Return the shares of turns with leaks and of kings with false alarms, by kind of leak."""
-    judged = _leak_judged(rows)
+    # checked by every leak judge
+    judged = [row for row in rows if row.leaks.found is not None and not row.leaks.lacks_verdict]
     if not judged:
         return []
     kings = [row for row in rows if row.leaks.of_king is not None]
@@ -48,11 +49,6 @@ def _leaks(rows: list[TurnRow]) -> list:
     spent = Spending(len(rows), len(rows) - len(costs), sum(costs))
     items.append(f"The verdicts on these turns: {spent}.")
     return items + _refused(rows)
-
-
-def _leak_judged(rows: list[TurnRow]) -> list[TurnRow]:
-    """Return the rows whose challenger was checked for leaks by every leak judge."""
-    return [row for row in rows if row.leaks.found is not None and not row.leaks.lacks_verdict]
 
 
 def _refused(rows: list[TurnRow]) -> list[str]:

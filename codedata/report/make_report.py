@@ -60,21 +60,15 @@ def run(settings: Settings, options: RunOptions) -> int:
                 moves = fill_buckets(root, turns)
                 huge = huge_markdown(oversized(root))
                 write_atomic(directory / "hugePR.md", terminal_safe(huge).encode())
-            write_report(settings, directory, turns)
+            content = report_content(root, turns, costs_of(root), made(root, ".."))
+            text = terminal_safe(markdown(content))
+            write_atomic(directory / "report.md", text.encode())
+            (directory / "report.html").unlink(missing_ok=True)   # written by version 0.2.0
+            remove_half_written([root])   # pages of a killed run
+            write_index(settings, known=turns)
         with options.unless_quiet():
             print_summary(turns, moves, directory.name, judge_again, score_ranges(thresholds))
         return 1 if turns.broken or turns.state.plan.broken else 0
-
-
-def write_report(settings: Settings, directory: Path, turns: ReportTurns) -> None:
-    """Write report.md, and the page of the root."""
-    root = settings.root
-    content = report_content(root, turns, costs_of(root), made(root, ".."))
-    text = terminal_safe(markdown(content, settings.report))
-    write_atomic(directory / "report.md", text.encode())
-    (directory / "report.html").unlink(missing_ok=True)   # written by version 0.2.0
-    remove_half_written([root])   # pages of a killed run
-    write_index(settings, known=turns)
 
 
 def fill_buckets(root: Path, turns: ReportTurns) -> Moves:

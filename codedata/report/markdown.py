@@ -4,23 +4,25 @@ from __future__ import annotations
 from codedata.records import METRICS
 from codedata.report.content import ReportContent, Section, Table, by_metric, figures, number
 from codedata.report.turn_rows import TurnRow
-from codedata.settings import MAX_PATCH_CHARS, ReportSettings
+from codedata.settings import MAX_PATCH_CHARS
 from codedata.terminal import table
 from codedata.texts import as_markdown, terminal_safe
 
 
-def markdown(content: ReportContent, buckets: ReportSettings) -> str:
+def markdown(content: ReportContent) -> str:
     """Return the text of report.md."""
-    rival = content.duel.mode
+    turns = content.turns
+    rival = turns.duel.mode
     sections: list[Section] = [
         (f"# Challenger against {rival}", [
-            f"**{as_markdown(content.outcome, 1000)}**", terminal_safe(buckets.note), content.made,
+            f"**{as_markdown(content.outcome, 1000)}**", terminal_safe(turns.thresholds.note),
+            content.made,
             *(f"**{warning}**" for warning in content.warnings)]),
         ("## The best pairs", content.pairs and [
             (["turn", "task", "king", "challenger", "why"], content.pairs, "lllll")]),
-        *((f"## {heading}", items) for heading, items in figures(content, buckets)),
+        *((f"## {heading}", items) for heading, items in figures(content)),
         ("## Turns", ["Scores are the challenger's, from 0 to 100. The step is what "
-                      f"{rival} does → what the challenger does.", _turns(content.rows)])]
+                      f"{rival} does → what the challenger does.", _turns(turns.rows)])]
     blocks = [block for heading, items in sections if items
               for block in (heading, *map(_block, filter(None, items)))]
     return "\n\n".join(blocks) + "\n"

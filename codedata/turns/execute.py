@@ -151,7 +151,7 @@ class Runner:
                     ) -> Iterator[tuple]:
         """Yield (replayer, hidden tests, steps) for the history of a record."""
         with self.branches(environment, current_reply_log().item) as branches:
-            hidden = HiddenTests(branches, environment, commit, TESTS_S)
+            hidden = HiddenTests(branches, environment, commit)
             is_task = environment.repo_name == commit.instance_id   # attempts had no variables
             replayer = Replayer(branches, {} if is_task else hidden.variables, COMMAND_S,
                                 hidden.put, keeps_shell(record.messages, record.tools))
@@ -248,11 +248,10 @@ class State:
 class HiddenTests:
     """Run the tests of a pull request over the files of a branch."""
 
-    def __init__(self, branches: Branches, environment: Environment, commit: Commit,
-                 timeout_s: float):
+    def __init__(self, branches: Branches, environment: Environment, commit: Commit):
         """Read the test files as they are after the pull request. Raise Excluded if their patch
         does not apply."""
-        self._branches, self._environment, self._timeout_s = branches, environment, timeout_s
+        self._branches, self._environment = branches, environment
         self._ignored = ignored_tests(environment)
         self.variables = variables_of(environment.test_script, PATH)
         patch = commit.test_patch + "".join(
@@ -297,5 +296,5 @@ class HiddenTests:
             self.put(branch)
             branch.put(listed, folder)
             env = {**self.variables, "PYTHONPATH": folder, "PYTEST_ADDOPTS": "-p codedata_only"}
-            run = run_suite(branch, self._environment.test_script, self._timeout_s, env=env)
+            run = run_suite(branch, self._environment.test_script, TESTS_S, env=env)
         return {case.name: case.status for case in run.results if case.name not in self._ignored}

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count, takewhile
-from typing import Protocol
 
 from codedata.conversation.bash_commands import hands_in
 from codedata.conversation.turn import commands_of, form_of
@@ -23,7 +22,8 @@ from codedata.messages import content_text
 from codedata.records import Message, Object, Tools
 from codedata.run.talk import current_step
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Sandbox
-from codedata.turns.branches import Branch
+from codedata.turns.branches import Branch, BranchedImage
+from codedata.turns.fresh import FreshSandboxes
 from codedata.turns.observations import EQUAL, UNEQUAL, ShownResult, compare, cut, observation_of
 
 N_TRIED = 12               # number of commands replayed to compare starts
@@ -117,15 +117,7 @@ def variables_of(test_script: str, path: str) -> dict[str, str]:
 
 
 Look = Callable[[int, Branch, str], None]
-
-
-class Branches(Protocol):
-    """Make branches of the files of one image."""
-
-    how: str                   # "commit" or "replayed"
-
-    def branch(self, *below: object) -> AbstractContextManager[Branch]:
-        """Yield a new branch on top of the layers of others."""
+Branches = BranchedImage | FreshSandboxes   # make branches of the files of one image
 
 
 @dataclass
@@ -200,7 +192,10 @@ class Replayer:
             before, tree = tree, branch.tree()
             result, differs = compare(step.shown, first), False
             if result == UNEQUAL:
-                second, is_settled = self._once_more(branch, step, tree)
+                # A command that writes a script and runs it leaves the files unchanged the second
+                # time, although its output may differ for other reasons.
+                with self.branches.branch(*branch.layers) as again:
+                    second, is_settled = self.run(again, step.command), again.tree() == tree
                 differs = tree != before and not (
                     is_settled and step.shown.exit_code == first.exit_code)
                 if differs and found.diverged is None:
@@ -216,14 +211,6 @@ class Replayer:
                     "turn": step.turn, "recorded": step.shown.head[:SHOWN_CHARS],
                     "got": cut(first.output)[:SHOWN_CHARS], "tree_changed": differs})
         return found
-
-    def _once_more(self, branch: Branch, step: RecordedStep, tree: str) -> tuple[Result, bool]:
-        """Run a command again, after its first run. Return (the result, whether the files stay
-        unchanged). A command that writes a script and runs it leaves them unchanged, although its
-        output may differ for other reasons.
-        """
-        with self.branches.branch(*branch.layers) as again:
-            return self.run(again, step.command), again.tree() == tree
 
     def _replayed(self, steps: Sequence[RecordedStep], start: str) -> Result:
         """Return the result of the last step, after a fresh replay of the steps before it."""
