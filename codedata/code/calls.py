@@ -54,7 +54,7 @@ def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
     callees = defaultdict(set)
     for edge in edges:
         callees[edge.caller].add(edge.callee)
-    front: dict[str, int] = defaultdict(int)      # {id: mask with a bit for each test reaching it}
+    front = defaultdict(int)   # {id: mask with a bit for each test reaching it}
     for i, test in enumerate(tests):
         front[test] |= 1 << i
     seen: dict[str, int] = defaultdict(int)

@@ -168,7 +168,7 @@ def reversed_patch(patch: str) -> str:
     """Return the reverse of a patch that changes, creates or removes texts. Raise ValueError if the
     patch does more, such as rename a file."""
     out: list[str] = []
-    run: dict[str, list[str]] = {"-": [], "+": []}   # changed lines by their old sign
+    run = {"-": [], "+": []}   # changed lines by their old sign
     last = ""                                        # sign of the previous line
     for is_in_hunk, line in _marked([*patch.removesuffix("\n").split("\n"), ""]):
         sign = line[:1]

@@ -190,7 +190,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
     def __init__(self, http):
         super().__init__()
         self._http = http
-        self._sizes: dict[str, int] = {}   # in bytes
+        self._sizes = {}   # in bytes
         # the last Trouble, saved for query(): duckdb would keep only the text of an exception
         self.trouble: Trouble | None = None
 

@@ -93,9 +93,9 @@ class Listing(StaysInDriver):
         self.broken: list[BrokenRecord] = []
         self.ledger: Ledger | None = None
         self.directories = [self.root / cls.directory]   # open() adds the shards that exist
-        self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns
+        self._at = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
-        self._others: set[str] = set()     # names of items of other kinds
+        self._others = set()   # names of items of other kinds
         self._lock = threading.Lock()
 
     def open(self):
@@ -391,13 +391,13 @@ class Derived(StaysInDriver):
         self._store = None if callable(self.source) else self.source
         stores = [store.open() for store in (*self.also_reads, *filter(None, [self._store]))]
         self.broken: list[BrokenRecord] = [e for store in stores for e in store.broken]
-        self.unread: set[str] = set()   # names of broken items
+        self.unread = set()   # names of broken items
         self.ledger = self._store.ledger if self._store else Ledger()
         self._reads = self.source() if callable(self.source) else {
             item: partial(self._store.read, item) for item in self._store.names()}
         # with `names_of`, items may change during the run, so do not cache their records
         self._made = self._read if self.names_of else lru_cache(self.KEPT_ITEMS)(self._read)
-        items: dict[str, str] = {}   # {name of a record: its item}
+        items = {}   # {name of a record: its item}
         facts: dict[str, Any] = {}
         for item in self._reads:
             try:
@@ -493,7 +493,7 @@ class Lists(Listing):
 
     def __init__(self, root: Path, cls):
         super().__init__(root, cls)
-        self._entries: dict[str, dict[str, FileState]] = {}   # {stem: {name: digests}}
+        self._entries = {}   # {stem: {name: digests}}
         self._broken_names: set[str] = set()
         self.broken_stems: set[str] = set()
         # drop the errors here, since open() has already reported them

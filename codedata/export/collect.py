@@ -75,7 +75,7 @@ class LeftOutLog:
 
     def __init__(self):
         # {(name, reason, detail): formats}; "" means all formats
-        self._formats: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+        self._formats = defaultdict(list)
 
     def add(self, name: str, reason: str, detail: str = "", format: str = "") -> None:
         """Record a turn as left out of one format, or of all."""
@@ -129,7 +129,7 @@ class ExportTurns:
                  left_out: LeftOutLog):
         self.settings, self.left_out = settings, left_out
         self.turns: list[ExportTurn] = []
-        self.edited: list[str] = []   # names of copies that a user edited
+        self.edited = []   # names of copies that a user edited
         self.n_broken = 0
         self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
         self._rules = rules

@@ -169,7 +169,7 @@ def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> 
     """
     may_precede = MAY_PRECEDE if tools else MAY_PRECEDE_TEXT
     before = ""
-    unanswered: list[str] = []   # ids of calls without a result
+    unanswered = []   # ids of calls without a result
     for i, message in enumerate(messages, 1):
         where = f"message {i} of {len(messages)}"
         role, text, calls = map(message.get, ("role", "content", "tool_calls"))

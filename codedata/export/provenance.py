@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
-from codedata.disk.ledger import LEDGER, Key, Ledger, calls_of, is_sound, read_lines
+from codedata.disk.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
 from codedata.disk.store import known_in, shards_of
 from codedata.export.collect import ExportTurn
 from codedata.records import Answer, Prompt, Score, SourceTrajectory
@@ -28,8 +28,8 @@ class Provenance:
     def __init__(self, root: Path):
         self._root = root
         self._prompts = Ledger(root / Prompt.directory).details
-        # values: {model: of the newest call, cut: history was shortened, how: challenger's variant}
-        self._made: dict[Key, dict] = defaultdict(dict)
+        # by (stage, item): {model: of the newest call, cut: history was shortened, how: the variant}
+        self._made = defaultdict(dict)
         for directory in shards_of(root / Answer.directory):
             for line in filter(is_sound, read_lines(directory / LEDGER)):
                 made = self._made[line["stage"], line["item"]]

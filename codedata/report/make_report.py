@@ -28,7 +28,7 @@ from codedata.records import (
 )
 from codedata.report.buckets import WON, Moves, score_ranges, update_buckets
 from codedata.report.content import made
-from codedata.report.index_page import report_content, write_index
+from codedata.report.index_page import write_index
 from codedata.report.markdown import huge_markdown, markdown
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_duelled
 from codedata.run.cli import RunOptions
@@ -60,8 +60,7 @@ def run(settings: Settings, options: RunOptions) -> int:
                 moves = fill_buckets(root, turns)
                 huge = huge_markdown(oversized(root))
                 write_atomic(directory / "hugePR.md", terminal_safe(huge).encode())
-            content = report_content(root, turns, costs_of(root), made(root, ".."))
-            text = terminal_safe(markdown(content))
+            text = terminal_safe(markdown(turns, costs_of(root), made(root, "..")))
             write_atomic(directory / "report.md", text.encode())
             (directory / "report.html").unlink(missing_ok=True)   # written by version 0.2.0
             remove_half_written([root])   # pages of a killed run

@@ -1,26 +1,35 @@
 """Build report.md, the report on a duel, and hugePR.md, the list of oversized pull requests."""
 from __future__ import annotations
 
+from codedata.llm.costs import Cost
 from codedata.records import METRICS
-from codedata.report.content import ReportContent, Section, Table, by_metric, figures, number
-from codedata.report.turn_rows import TurnRow
+from codedata.report.buckets import best_pairs
+from codedata.report.content import (
+    Section,
+    Table,
+    by_metric,
+    figures,
+    number,
+    outcome,
+    warnings,
+)
+from codedata.report.turn_rows import ReportTurns, TurnRow
 from codedata.settings import MAX_PATCH_CHARS
 from codedata.terminal import table
 from codedata.texts import as_markdown, terminal_safe
 
 
-def markdown(content: ReportContent) -> str:
-    """Return the text of report.md."""
-    turns = content.turns
+def markdown(turns: ReportTurns, costs: list[Cost], made: str) -> str:
+    """Return the text of report.md; `made` is as content.made() returns it."""
     rival = turns.duel.mode
+    pairs = best_pairs(turns.root, rival)
     sections: list[Section] = [
         (f"# Challenger against {rival}", [
-            f"**{as_markdown(content.outcome, 1000)}**", terminal_safe(turns.thresholds.note),
-            content.made,
-            *(f"**{warning}**" for warning in content.warnings)]),
-        ("## The best pairs", content.pairs and [
-            (["turn", "task", "king", "challenger", "why"], content.pairs, "lllll")]),
-        *((f"## {heading}", items) for heading, items in figures(content)),
+            f"**{as_markdown(outcome(turns.duel), 1000)}**", terminal_safe(turns.thresholds.note),
+            made, *(f"**{warning}**" for warning in warnings(turns))]),
+        ("## The best pairs", pairs and [
+            (["turn", "task", "king", "challenger", "why"], pairs, "lllll")]),
+        *((f"## {heading}", items) for heading, items in figures(turns, costs)),
         ("## Turns", ["Scores are the challenger's, from 0 to 100. The step is what "
                       f"{rival} does → what the challenger does.", _turns(turns.rows)])]
     blocks = [block for heading, items in sections if items

@@ -103,7 +103,7 @@ class Runner:
         """`samples_of` returns the further blind answers saved for the answer at a path."""
         self.settings, self._factory, self._samples_of = settings, factory, samples_of
         self._answers = Store(settings.root, Answer)
-        self._starts: dict[str, str] = {}   # {digest of instance and first commands: the start
+        self._starts = {}   # {digest of instance and first commands: the start
                                             # found}
 
     def make(self, answer: Answer, commit: Commit, environment: Environment) -> Executed:
@@ -121,7 +121,7 @@ class Runner:
     def states(self, trajectory: Prompt, commit: Commit, environment: Environment) -> TurnStates:
         """Return which of the pull request's tests pass before each turn. Raise Excluded if the
         history cannot be replayed."""
-        known: dict[str, dict[str, str]] = {}   # {digest of the files: results of the tests}
+        known = {}   # {digest of the files: results of the tests}
         turns = {}
 
         def look(turn: int, branch: Branch, tree: str) -> None:
@@ -189,7 +189,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
     that submit are not run. A turn that ends its container, or whose changes cannot be read, passes
     no test."""
     form = form_of(answer.messages, answer.tools)
-    by_commands: dict[tuple[str, ...], list[str]] = defaultdict(list)   # {commands: sides}
+    by_commands = defaultdict(list)   # {commands: sides}
     for name, side in sides.items():
         commands = commands_of(form.read(side, answer.messages))
         if any(commands):
@@ -198,7 +198,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
     before: dict[str, str] | None = None
     for i, (commands, names) in enumerate(by_commands.items(), 1):
         begin_step("running the candidates", i, len(by_commands))
-        done: list[Result] = []   # one per command, up to one that ends the container
+        done = []   # one per command, up to one that ends the container
         changes, tests = {}, {}
         with state.replayer.branches.branch(*state.branch.layers) as branch:
             try:
