@@ -28,7 +28,7 @@ class Provenance:
     def __init__(self, root: Path):
         self._root = root
         self._prompts = Ledger(root / Prompt.directory).details
-        # by (stage, item): {model: of the newest call, cut: history was shortened, how: the variant}
+        # by (stage, item): {model: of the newest call, cut: history was cut, how: the variant}
         self._made = defaultdict(dict)
         for directory in shards_of(root / Answer.directory):
             for line in filter(is_sound, read_lines(directory / LEDGER)):

@@ -67,7 +67,7 @@ PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReproductionRun:
     """Hold the result of running a reproduction, in a form that a user may quote."""
 
@@ -79,7 +79,7 @@ class ReproductionRun:
         return f"{self.output}{end}".strip("\n") or "(nothing)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reproduction:
     """Hold a script that shows the bug, with its results on both trees."""
 
@@ -102,7 +102,7 @@ class Reproduction:
         return not lines or any(line in text for line in lines)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trees:
     """Open the two trees of a bug: its image, and its image with the fix applied."""
 

@@ -16,26 +16,35 @@ from codedata.duel.duel_state import summary_lines
 from codedata.duel.panel import Panel
 from codedata.errors import Trouble
 from codedata.leak.cache import NO_VERDICT
-from codedata.llm.costs import costs_of
+from codedata.llm.costs import Cost, costs_of
 from codedata.records import (
     BUCKETS,
     DUEL,
+    METRICS,
     Answer,
     Commit,
     Prompt,
     Sample,
     Score,
 )
-from codedata.report.buckets import WON, Moves, score_ranges, update_buckets
-from codedata.report.content import made
+from codedata.report.buckets import WON, Moves, best_pairs, score_ranges, update_buckets
+from codedata.report.content import (
+    Section,
+    Table,
+    by_metric,
+    figures,
+    made,
+    number,
+    outcome,
+    warnings,
+)
 from codedata.report.index_page import write_index
-from codedata.report.markdown import huge_markdown, markdown
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_duelled
 from codedata.run.cli import RunOptions
 from codedata.run.start import check_root, whole_run
-from codedata.settings import Settings
-from codedata.terminal import named, plural, say
-from codedata.texts import terminal_safe
+from codedata.settings import MAX_PATCH_CHARS, Settings
+from codedata.terminal import named, plural, say, table
+from codedata.texts import as_markdown, terminal_safe
 
 REFUSED_FLAGS = ("only", "limit", "shard", "force", "refresh", "prune", "budget")
 
@@ -133,3 +142,53 @@ def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, judge
             f"left their bucket {n['removed']}")
         if moves.set_aside:
             say(f"      edited copies went to {named(moves.set_aside)}")
+
+
+# report.md and hugePR.md --------------------------------------------------------------------------
+
+def markdown(turns: ReportTurns, costs: list[Cost], sets: str) -> str:
+    """Return the text of report.md; `sets` is what made() returns."""
+    rival = turns.duel.mode
+    pairs = best_pairs(turns.root, rival)
+    sections: list[Section] = [
+        (f"# Challenger against {rival}", [
+            f"**{as_markdown(outcome(turns.duel), 1000)}**", terminal_safe(turns.thresholds.note),
+            sets, *(f"**{warning}**" for warning in warnings(turns))]),
+        ("## The best pairs", pairs and [
+            (["turn", "task", "king", "challenger", "why"], pairs, "lllll")]),
+        *((f"## {heading}", items) for heading, items in figures(turns, costs)),
+        ("## Turns", ["Scores are the challenger's, from 0 to 100. The step is what "
+                      f"{rival} does → what the challenger does.", _turns(turns.rows)])]
+    blocks = [block for heading, items in sections if items
+              for block in (heading, *map(_block, filter(None, items)))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _block(item: str | list[str] | Table) -> str:
+    """Return a sentence unchanged; escape lines and cells, which are untrusted."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, list):
+        return "\n".join(f"- {as_markdown(line, 1000)}" for line in item)
+    columns, rows, align = item
+    return table(columns, [[*map(as_markdown, row)] for row in rows], align.replace("p", "r"))
+
+
+def huge_markdown(prs: list[dict]) -> str:
+    """Return the text of hugePR.md, with one table row per oversized pull request."""
+    text = ("# Oversized pull requests\n\nprompt.py left these out, as their patch has more than "
+            f"{MAX_PATCH_CHARS:,} characters: {len(prs)}.\n")
+    rows = [[pr["instance_id"], pr.get("repo", ""), pr.get("language", ""),
+             f"{pr.get('patch_chars', 0):,}", f"{pr.get('n_files', 0):,}",
+             pr.get("created_at") or ""] for pr in prs]
+    columns = ["instance", "repository", "language", "characters", "files", "created"]
+    return text + ("\n" + _block((columns, rows, "lllrrl")) + "\n" if prs else "")
+
+
+def _turns(rows: list[TurnRow]) -> Table:
+    columns = ["score", "turn", "bucket", "step", *METRICS, "flags"]
+    lines = [[number(row.score), row.name,
+              row.label or "-", " → ".join(row.styles), *by_metric(row.metrics),
+              ", ".join(row.flags)]
+             for row in rows]
+    return columns, lines, "rlll" + "r" * len(METRICS) + "l"

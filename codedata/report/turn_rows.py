@@ -138,18 +138,14 @@ def read_duelled(settings: Settings, judge_again: str = "") -> ReportTurns:
         by_rule = panel.score(score.judges)
         if name in of_other_panels:   # its stored score comes from another panel
             score = replace(score, score=by_rule.score, metrics=by_rule.metrics)
-        is_edited = _differ(score.score, by_rule.score)
+        stored, made = score.score, by_rule.score
+        is_edited = stored != made and (None in (stored, made)
+                                        or abs(stored - made) > MAX_ROUNDING)
         turns.rows.append(_row(name, answer, score, turns, is_edited))
     now = duel_record(duel, panel, judged, state.turns_left).raw
     turns.outdated = any({"min_instances": duel.min_instances, **duel.raw}.get(key) != value
                          for key, value in now.items())
     return turns
-
-
-def _differ(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is not b
-    return abs(a - b) > MAX_ROUNDING
 
 
 def _commit(instance_id: str, turns: ReportTurns) -> Commit | None:

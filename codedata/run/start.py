@@ -96,8 +96,7 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
     with closing(_engine_of(stage, plan, settings, models, options)) as engine:
         bar = Bar(stage.label, len(plan.todo), options.quiet)
         run = StageRun(stage, states, plan, models, engine, bar)
-        lines = run.run(lambda: at_once(run))
-        return print_summary(run, models, options, lines)
+        return print_summary(run, models, options, run.run(lambda: at_once(run)))
 
 
 def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, options: RunOptions

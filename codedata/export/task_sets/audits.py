@@ -111,9 +111,9 @@ def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
     if not figures:
         return NONE_AUDITED
     sums = {name: Counter() for name in FIGURES}
-    for name, one in ((name, one) for audit in figures for name, one in audit.items()
-                      if name in sums):
-        sums[name].update(one)
+    for audit in figures:
+        for name in sums.keys() & audit.keys():
+            sums[name].update(audit[name])
     strength, rewrites, cheats, gold, flakes, rivals = sums.values()
     rows = {
         "audited as they are now": f"{len(figures):,} of {plural(n_tasks, 'task')}",
