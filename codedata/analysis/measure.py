@@ -175,8 +175,8 @@ class Tally:
         rows = zip(record.tests, record.test_seconds, lines_by_test(record), strict=True)
         for test, seconds, lines in rows:
             trace = Trace(seconds, lines, {*test["starts"]})
-            is_traced = test["functions"] is not None
-            self.tests[test["name"]] = _Test([*test["status"]], trace, is_traced)
+            self.tests[test["name"]] = _Test([*test["status"]], trace,
+                                             test["functions"] is not None)
         for test in record.otherwise:
             self.tests[test["name"]] = _Test([test["status"]] * self.n_runs)
 

@@ -380,8 +380,8 @@ def _definitions(file: SourceFile, tree: Tree) -> list[_Definition]:
         elif name != "documented" or marks.match(_text(captures["doc"][0], MAX_TEXT)):
             found.about.setdefault(node.id, {}).update(captures)
     starts = sorted(found.decorators)
-    out = [_definition(about, found, starts) for about in found.about.values() if "body" in about]
-    return sorted(out, key=lambda one: (one.start, -one.end))
+    return sorted((_definition(about, found, starts) for about in found.about.values()
+                   if "body" in about), key=lambda one: (one.start, -one.end))
 
 
 def _has_its_own_line(text: bytes, node: Node) -> bool:

@@ -63,8 +63,7 @@ def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
         old, new = before.get(path, b"")[:MAX_FILE_BYTES], after[path]
         edits = [*_edits(path, old, new)]
         random.shuffle(edits)
-        n_edits = MAX_BYTES // len(paths) // (len(new) + 1)
-        variants += _distinct(path, old, new, edits[:n_edits])
+        variants += _distinct(path, old, new, edits[:MAX_BYTES // len(paths) // (len(new) + 1)])
     return _with_few_name_swaps(_in_turns(variants))[:MAX_VARIANTS]
 
 

@@ -244,9 +244,8 @@ def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int =
     with temporary_folder() as folder:
         run_git(folder, "init", "-q", "--template=")
         run_git(folder, "config", "core.quotePath", "false")
-        trees = [_tree(folder, files) for files in (old, new)]
         return run_git(folder, "diff", "--no-color", "--no-ext-diff", "--no-renames", "--text",
-                    f"-U{n_context}", *trees)
+                    f"-U{n_context}", *[_tree(folder, files) for files in (old, new)])
 
 
 def _tree(folder: Path, files: Mapping[str, bytes]) -> str:

@@ -245,8 +245,7 @@ class CallTurn:
             return "a call that is cut, or not written in its form"
         if not self.calls:
             return NO_CALL if self.text else "empty answer"
-        whole = self.text + json.dumps(self.message, ensure_ascii=False)
-        if problem := text_problem(whole):
+        if problem := text_problem(self.text + json.dumps(self.message, ensure_ascii=False)):
             return f"the answer {problem}"
         calls = [parts_of(call) for call in self.calls]
         if any(call in calls[:i] for i, call in enumerate(calls)):

@@ -113,8 +113,9 @@ class Ledger:
         self._files: dict[Path, Appender] = {}
         self._newest = ""       # the latest `at` of all lines
         self._parts: dict[tuple, tuple] = {(): ()}
-        kept = [path for d in directories for path in (d / PARTIAL).glob("*.jsonl")]
-        self.with_replies = {path.stem for path in kept}   # items that may have kept replies
+        # items that may have kept replies
+        self.with_replies = {path.stem for d in directories
+                             for path in (d / PARTIAL).glob("*.jsonl")}
         for line in in_time([read_lines(d / LEDGER) for d in directories]):
             self._take(line)
 

@@ -126,8 +126,8 @@ class Listing(StaysInDriver):
 
     def names(self) -> list[str]:
         """Return the names of all items (of the store's kind, if it has one) in natural order."""
-        own = filter(self._only, self._at)
-        return sorted((name for name in own if name not in self._others), key=natural)
+        return sorted((name for name in filter(self._only, self._at)
+                       if name not in self._others), key=natural)
 
     def _is_own(self, name: str) -> bool:
         """Return whether an item has the store's kind. If the item's kind cannot be read, add the
@@ -446,8 +446,8 @@ class Derived(StaysInDriver):
     def read(self, name: str):
         """Return a record. Raise BrokenRecord if it can no longer be made."""
         item, _ = self._index[name]
-        gone = BrokenRecord("has changed since.", f"{self.place}{item} ({name})", "Run again.")
-        record = self._made(item).get(name, gone)
+        record = self._made(item).get(name, BrokenRecord(
+            "has changed since.", f"{self.place}{item} ({name})", "Run again."))
         if isinstance(record, BrokenRecord):
             raise record
         return record
@@ -604,8 +604,7 @@ class Lists(Listing):
     def put_file(self, stem: str, records: list, **line) -> None:
         """Write one list file and its ledger line."""
         data = [*map(values_of, records)]
-        stat = write_atomic(self.path(stem), to_json(data))
-        self._take_place(stem, self.path(stem).parent, stat)
+        self._take_place(stem, self.path(stem).parent, write_atomic(self.path(stem), to_json(data)))
         self._take_records(stem, records)
         self._read_file.cache_clear()
         self._note_file(stem, data, line)

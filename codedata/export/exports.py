@@ -114,8 +114,8 @@ class Export:
         self.new.mkdir(parents=True)
         self.form.write(self)
         (self.new / CARD).write_text(self.card(), encoding="utf-8")
-        manifest = {**self.inputs(), "files": listed_files(self.new)}
-        (self.new / MANIFEST).write_bytes(to_json(manifest))
+        (self.new / MANIFEST).write_bytes(to_json(
+            {**self.inputs(), "files": listed_files(self.new)}))
 
     def put(self, force: bool) -> str:
         """Put the new folder in place. Return a text on the result."""

@@ -60,8 +60,8 @@ def write_parquet(path: Path, sizes: list[int], columns: dict[str, str],
         for i in range(n_shards):
             with open(shard, "wb") as file:
                 file.writelines(itertools.islice(lines, shard_rows))
-            name = f"{path.stem}-{i:05}-of-{n_shards:05}.parquet"
-            _to_parquet(shard, folder / name, columns, max(sizes, default=0))
+            _to_parquet(shard, folder / f"{path.stem}-{i:05}-of-{n_shards:05}.parquet", columns,
+                        max(sizes, default=0))
     shard.unlink()
 
 

@@ -244,8 +244,7 @@ def _pair(turn: ExportTurn, side: str, record: Sample) -> dict:
 
 
 def _plain(turn: ExportTurn, side: str, record: Sample) -> dict:
-    metrics = {metric: record.metrics.get(metric) for metric in METRICS}
-    return {**vars(record), "metrics": metrics}
+    return {**vars(record), "metrics": {metric: record.metrics.get(metric) for metric in METRICS}}
 
 
 def whole_messages(record: Sample) -> list[Message]:
@@ -259,8 +258,8 @@ def first_turn(messages: list[Message]) -> int:
 
 
 def _whole(turn: ExportTurn, side: str, record: Sample) -> dict:
-    messages = [{**one, "train": one["role"] == "assistant"} for one in whole_messages(record)]
-    return {"messages": messages, **record.metrics}
+    return {"messages": [{**one, "train": one["role"] == "assistant"}
+                         for one in whole_messages(record)], **record.metrics}
 
 
 def _whole_pair(turn: ExportTurn, side: str, record: Sample) -> dict:
@@ -291,9 +290,10 @@ def _pivot(turn: ExportTurn, at: str, record: Sample) -> dict:
     *_, action = _items(answer)
     tools = [{"type": "function", "parameters": None, "strict": None, **function_of(tool)}
              for tool in record.tools]
-    items = [item for message in history for item in _items(message)]
     return {"prompt": history, "completion": [answer], "uuid": f"{turn.name}.{at}",
-            "responses_create_params": {"input": items, "tools": tools},
+            "responses_create_params": {
+                "input": [item for message in history for item in _items(message)],
+                "tools": tools},
             "expected_action": action}
 
 

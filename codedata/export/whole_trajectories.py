@@ -79,10 +79,10 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
             left_out.add(name, "read what it should not", read)
             return None
         *history, last = messages
-        columns = {"reward": record.reward, "exit_status": record.exit_status}
         return WholeTrajectory(
             record.instance_id, history, last if tools else content_text(last), None, None,
-            SOLVED if is_solved else FAILED, columns, [], [], tools=tools)
+            SOLVED if is_solved else FAILED,
+            {"reward": record.reward, "exit_status": record.exit_status}, [], [], tools=tools)
 
     for name in store.names():
         turns.take(name, partial(load, name))

@@ -186,8 +186,8 @@ class Reporter:
         """Return the settings that determine the reports."""
         if not self._client:
             return {"writer": "template", "texts": TEXTS}
-        prompts = digest([*map(_packaged, PROMPTS)])
-        return {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
+        return {"writer": "llm", **self._client.spec.identity(),
+                "prompts": digest([*map(_packaged, PROMPTS)])}
 
     def cost_note(self) -> str:
         """Return a line with the number of calls."""
@@ -199,8 +199,8 @@ class Reporter:
     def make(self, task: Task) -> BugReport:
         """Return the report of a bug, with its reproduction unless it shows a failing test."""
         bug = ProvenBug.of(task)
-        label = f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}"
-        trees = Trees(bug, self._host, label, self._maker)
+        trees = Trees(bug, self._host, f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}",
+                      self._maker)
         draw = random.Random(f"0 {bug.instance_id}")
         name, profile = draw.choice(sorted(self._profiles.items()))
         begin_step("reading README and docs")

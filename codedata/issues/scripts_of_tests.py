@@ -246,8 +246,8 @@ class _Test:
         if isinstance(node, ast.If):   # also the other branch
             yield from self._checked(node.orelse, [*before])
         if isinstance(node, ast.For):
-            elements = getattr(self._value(node.iter), "elts", [])
-            rows = [_row(node.target, one) for one in elements[:MAX_UNROLLED]]
+            rows = [_row(node.target, one)
+                    for one in getattr(self._value(node.iter), "elts", [])[:MAX_UNROLLED]]
         elif isinstance(node, ast.With):
             word = _word(node.items[0].context_expr)
             if word in RAISES:

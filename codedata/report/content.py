@@ -80,8 +80,8 @@ def figures(turns: ReportTurns, costs: list[Cost]) -> list[Section]:
 
 def _buckets(rows: list[TurnRow], settings: ReportSettings) -> Table:
     n = Counter(row.label for row in rows)
-    lines = [[name, scores, str(n[name])] for name, scores in score_ranges(settings).items()]
-    return ["bucket", "score", "turns"], lines, "llr"
+    return ["bucket", "score", "turns"], [
+        [name, scores, str(n[name])] for name, scores in score_ranges(settings).items()], "llr"
 
 
 def costs_table(costs: list[Cost]) -> Table:
@@ -232,12 +232,10 @@ def percent_text(share: Share | None) -> str:
 # leaks: what leak judges found, and how far they can be trusted -----------------------------------
 
 def leak_sections(rows: list[TurnRow]) -> list[Section]:
-    """Return the sections that have content, in the order of the report."""
+    """Return the sections on leaks and on unread commands, in the order of the report."""
     unread = f"What the commands do is not known: the reader of bash is not installed: {INSTALL}"
-    sections = [
-        ("Leaks", _leaks(rows)),
-        ("Steps", [unread] if any(UNKNOWN in row.styles for row in rows) else [])]
-    return [section for section in sections if section[1]]
+    return [("Leaks", _leaks(rows)),
+            ("Steps", [unread] if any(UNKNOWN in row.styles for row in rows) else [])]
 
 
 def _leaks(rows: list[TurnRow]) -> list:
@@ -261,8 +259,8 @@ def _leaks(rows: list[TurnRow]) -> list:
         items.append("**The leak judge cannot be trusted: it finds leaks in kings, although "
                      "they do not know the solution.**")
     costs = [row.leaks.cost_usd for row in rows if row.leaks.cost_usd is not None]
-    spent = Spending(len(rows), len(rows) - len(costs), sum(costs))
-    items.append(f"The verdicts on these turns: {spent}.")
+    items.append("The verdicts on these turns: "
+                 f"{Spending(len(rows), len(rows) - len(costs), sum(costs))}.")
     return items + _refused(rows)
 
 
@@ -284,6 +282,5 @@ def _refused(rows: list[TurnRow]) -> list[str]:
 
 def _share(rows: list[TurnRow], field: str, kind: str = "") -> Share | None:
     """Return the share of the rows that have a finding of this kind, or of any, in `field`."""
-    found = [(row.instance_id, getattr(row.leaks, field)) for row in rows]
-    return share([(instance, any(kind in ("", one["kind"]) for one in leaks), 1)
-                  for instance, leaks in found])
+    return share([(row.instance_id, any(kind in ("", one["kind"])
+                                        for one in getattr(row.leaks, field)), 1) for row in rows])

@@ -52,8 +52,8 @@ def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) ->
                 and (log := log_of(options.root, f"{into}/", name))]
         if logs:
             say(f"      about failed items: {named(logs)}")
-        left_out = plan.names["excluded"] + plan.names["waiting"]
-        print_reasons([plan.reasons[name] for name in left_out])
+        print_reasons([plan.reasons[name]
+                       for name in plan.names["excluded"] + plan.names["waiting"]])
         if not plan.n_read and not plan.broken:
             after = stage.after
             what = f": first run {_near_command(stage, after, options)}" if after else ""

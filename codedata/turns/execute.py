@@ -109,9 +109,9 @@ class Runner:
     def make(self, answer: Answer, commit: Commit, environment: Environment) -> Executed:
         """Return the effects of a turn's candidates."""
         began = time.monotonic()
-        sides = self.candidates(answer, current_reply_log().item)
         with self.state(answer, commit, environment) as state:
-            runs, before = run_sides(sides, answer, state)
+            runs, before = run_sides(self.candidates(answer, current_reply_log().item), answer,
+                                     state)
         found = state.found
         return Executed(
             answer.instance_id, environment.repo_name, environment.image_name, found.start,

@@ -89,8 +89,8 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
         for k, (side, result) in enumerate(zip(sides, results, strict=False)):
             for command in commands_of(form.read(side, history)):
                 if command.strip() and result and not hands_in(command):
-                    shown = observation_of(content_text(result))
-                    steps.append(RecordedStep(turn, command, shown, k))
+                    steps.append(RecordedStep(turn, command,
+                                              observation_of(content_text(result)), k))
     return steps
 
 

@@ -112,8 +112,8 @@ class Desk:
 
     def drafts(self, task: QueuedTask) -> list[str]:
         """Return the names of the drafts of a task's seed."""
-        drafts = self.at(DRAFTS).glob(f"{name_of(task, 'seed')}_???_?.md")
-        return sorted(path.stem for path in drafts)
+        return sorted(
+            path.stem for path in self.at(DRAFTS).glob(f"{name_of(task, 'seed')}_???_?.md"))
 
     def builds_again(self, name: str, why: str) -> list[QueuedTask]:
         """Return the tasks that build a datapoint again for the reason `why`, a key of their data.

@@ -85,8 +85,8 @@ class QueueCommands(Desk):
 
     def info(self, task_id: str) -> Object:
         """Show a task with its data, and the ids of its children."""
-        children = [child.id for child in self.manager.tasks(parent=task_id)]
-        return {**self.manager.get_task(task_id).shown(), "children": children}
+        return {**self.manager.get_task(task_id).shown(),
+                "children": [child.id for child in self.manager.tasks(parent=task_id)]}
 
     def list(self, task_type: str = "", state: str = "") -> Object:
         """List tasks by type and state."""

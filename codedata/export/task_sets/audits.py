@@ -56,8 +56,8 @@ class Audits:
             if not audit or audit.content != audited_digest(task):
                 return None
             if rivals_digest(self._tasks.read(name)) != audit.rivals:
-                checks = [one for one in audit.checks if one["name"] != "rivals"]
-                return replace(audit, checks=checks)
+                return replace(audit, checks=[one for one in audit.checks
+                                              if one["name"] != "rivals"])
         except BrokenRecord as e:
             self.broken.append(e)
             return None
@@ -127,8 +127,8 @@ def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
         "the same under load": _bounded(flakes["failed"], flakes["runs"]),
         "right rivals refused": _share(rivals["right_refused"], rivals["right"]),
         "wrong rivals accepted": _share(rivals["wrong_accepted"], rivals["wrong"])}
-    lines = [f"| {title} | {text} |" for title, text in rows.items()]
-    return "\n".join(["| | |", "|---|---|", *lines])
+    return "\n".join(["| | |", "|---|---|",
+                      *(f"| {title} | {text} |" for title, text in rows.items())])
 
 
 def attempts_section(rates: Sequence[Object]) -> str:
