@@ -385,8 +385,9 @@ def set_aside(path: Path, keep: bool = True) -> Path:
 
 def put_folder(path: Path, built: Path) -> None:
     """Flush the folder `built`, made under <directory>/_tmp/, then move it to `path` by
-    exchange_folders()."""
+    exchange_folders(). Make the folders above `path`."""
     _sync(built)
+    path.parent.mkdir(parents=True, exist_ok=True)
     exchange_folders(path, built)
 
 

@@ -69,7 +69,6 @@ class BuildCommands(Desk):
             shutil.rmtree(new, ignore_errors=True)
             with self.room():
                 fetch(self.host, registry, name, version, new)
-            place.parent.mkdir(parents=True, exist_ok=True)
             put_folder(place, new)
         return {"folder": str(unwrapped(place)), **described(place)}
 

@@ -39,7 +39,6 @@ class IdeaCommands(Desk):
                 n_new += 1
                 shutil.rmtree(new, ignore_errors=True)
                 write_files(new, {path: text.encode() for path, text in seed.texts.items()})
-                place.parent.mkdir(parents=True, exist_ok=True)
                 put_folder(place, new)
             self.manager.create_task(GENERATE, {"seed": seed.id, "seed_data": seed.texts},
                                       key=f"{GENERATE}:{seed.id}")
