@@ -147,15 +147,15 @@ def _test_rows(tests: list[Object], coverage: Coverage | None,
                by_id: dict[str, Entity]) -> list[Object]:
     """Return the rows of tests in a record."""
     paths = {entity.path for entity in by_id.values()}
-
-    def row(test: Object) -> Object:
+    rows = []
+    for test in tests:
         entity = "::".join(filter(None, place_of(test["name"], paths)))
         k = test.get("functions")
-        return {"name": test["name"], "status": test["status"], "flaky": bool(test.get("flaky")),
-                "entity": entity if entity in by_id else "",
-                "n_functions": None if k is None else len(coverage.function_sets[k])}
-
-    return [*map(row, tests)]
+        rows.append({
+            "name": test["name"], "status": test["status"], "flaky": bool(test.get("flaky")),
+            "entity": entity if entity in by_id else "",
+            "n_functions": None if k is None else len(coverage.function_sets[k])})
+    return rows
 
 
 def _starts(rows: list[Object], by_id: dict[str, Entity]) -> list[str]:

@@ -151,17 +151,12 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
             if sign not in " -+" or (sign != "+" and lines[at:at + 1] != [line[1:]]):
                 raise ValueError(f"it does not apply to {hunk.path[:200]}, line {at + 1}")
             if sign != " ":
-                _add(edits[hunk.path], sign, at + 1, line[1:])
+                its = edits[hunk.path]   # the last of them grows if it ends at this line
+                if not (its and its[-1].line + len(its[-1].old) == at + 1):
+                    its.append(Edit(at + 1, [], []))
+                (its[-1].old if sign == "-" else its[-1].new).append(line[1:])
             at += 0 if sign == "+" else 1
     return edits
-
-
-def _add(edits: list[Edit], sign: str, line: int, text: str) -> None:
-    """Add a removed or added line, with its number, to the edits. Extend the last edit if it ends
-    at this line."""
-    if not (edits and edits[-1].line + len(edits[-1].old) == line):
-        edits.append(Edit(line, [], []))
-    (edits[-1].old if sign == "-" else edits[-1].new).append(text)
 
 
 def reversed_patch(patch: str) -> str:

@@ -68,7 +68,9 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]
-        is_solved = _is_solved(record)
+        is_solved = record.resolved
+        if is_solved is None and record.reward is not None:
+            is_solved = record.reward >= SOLVED_REWARD
         if is_solved is None:
             left_out.add(name, "no outcome")
             return None
@@ -95,14 +97,6 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                    for score in (SOLVED, FAILED)), formats)
     turns.turns.sort(key=lambda one: natural(one.name))
     return turns
-
-
-def _is_solved(record: SourceTrajectory) -> bool | None:
-    """Return whether a trajectory solved its task, judged by its reward if nothing else is
-    recorded; None if it has no outcome."""
-    if record.resolved is None and record.reward is not None:
-        return record.reward >= SOLVED_REWARD
-    return record.resolved
 
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]

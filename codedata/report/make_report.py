@@ -82,11 +82,9 @@ def run(settings: Settings, options: RunOptions) -> int:
 def fill_buckets(root: Path, turns: ReportTurns) -> Moves:
     """Bring final/, refined/ and defeat/ up to date, and return the moves made."""
     rows = {row.name: row for row in turns.rows if row.bucket}
-
-    def make(name: str) -> Sample:
-        return copy_of(*turns.read(name), rows[name], turns.panel)
-
-    moves = update_buckets(root, {name: row.bucket for name, row in rows.items()}, make)
+    moves = update_buckets(
+        root, {name: row.bucket for name, row in rows.items()},
+        lambda name: copy_of(*turns.read(name), rows[name], turns.panel))
     for e in moves.broken:
         turns.report_broken(e)
     return moves

@@ -85,7 +85,9 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
             sides = [content_text(message)]
         results = messages[i + 1:i + 2]
         if len(sides) > 1:
-            results = _results_by_call(sides, messages[i + 1:])
+            following = takewhile(lambda one: one["role"] == "tool", messages[i + 1:])
+            by_id = {one.get("tool_call_id"): one for one in following}
+            results = [by_id.get(side["tool_calls"][0].get("id")) for side in sides]
         for k, (side, result) in enumerate(zip(sides, results, strict=False)):
             for command in commands_of(form.read(side, history)):
                 if command.strip() and result and not hands_in(command):
@@ -97,13 +99,6 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
 def keeps_shell(messages: Sequence[Message], tools: Tools | None) -> bool:
     """Return whether each command starts in the shell state that the previous one left."""
     return KEPT_SHELL in f"{messages[:1]}{tools}"
-
-
-def _results_by_call(sides: list[Message], following: Sequence[Message]) -> list[Message | None]:
-    """Return the result of the call in each side, None if there is none."""
-    results = takewhile(lambda message: message["role"] == "tool", following)
-    by_id = {message.get("tool_call_id"): message for message in results}
-    return [by_id.get(side["tool_calls"][0].get("id")) for side in sides]
 
 
 def variables_of(test_script: str, path: str) -> dict[str, str]:
@@ -199,7 +194,9 @@ class Replayer:
                 differs = tree != before and not (
                     is_settled and step.shown.exit_code == first.exit_code)
                 if differs and found.diverged is None:
-                    second = self._replayed(steps[:i + 1], found.start)
+                    with ExitStack() as held:   # the result after a fresh replay
+                        fresh = self._begin(found.start, held)
+                        *_, second = (self.run(fresh, one.command) for one in steps[:i + 1])
                 result = UNEQUAL if first.timed_out else compare(step.shown, first, second)
             found.results[step], found.seconds[step] = result, first.seconds
             if result != UNEQUAL:
@@ -211,10 +208,3 @@ class Replayer:
                     "turn": step.turn, "recorded": step.shown.head[:SHOWN_CHARS],
                     "got": cut(first.output)[:SHOWN_CHARS], "tree_changed": differs})
         return found
-
-    def _replayed(self, steps: Sequence[RecordedStep], start: str) -> Result:
-        """Return the result of the last step, after a fresh replay of the steps before it."""
-        with ExitStack() as held:
-            branch = self._begin(start, held)
-            *_, last = (self.run(branch, step.command) for step in steps)
-        return last
