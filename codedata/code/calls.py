@@ -57,11 +57,11 @@ def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
     front = defaultdict(int)   # {id: mask with a bit for each test reaching it}
     for i, test in enumerate(tests):
         front[test] |= 1 << i
-    seen: dict[str, int] = defaultdict(int)
-    scores: dict[str, float] = defaultdict(float)
+    seen = defaultdict(int)
+    scores = defaultdict(float)
     weight = 1.0
     while front:
-        reached: dict[str, int] = defaultdict(int)
+        reached = defaultdict(int)
         for caller, bits in front.items():
             for callee in callees[caller]:
                 reached[callee] |= bits
@@ -88,7 +88,7 @@ def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
     methods."""
     ids = {entity.id for entity in entities for decorator in entity.decorators
            if FIXTURE.match(decorator)}
-    fixtures: dict[str, list[Scope]] = defaultdict(list)
+    fixtures = defaultdict(list)
     for scope in scopes:
         if scope.id in ids:
             fixtures[scope.name].append(scope)

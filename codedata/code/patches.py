@@ -140,7 +140,7 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
     others += [hunk.path for hunk in hunks if hunk.path not in texts]
     if others:
         raise ValueError(f"it does more than change lines: {others[0][:200]}")
-    edits: dict[str, list[Edit]] = defaultdict(list)
+    edits = defaultdict(list)
     for hunk in hunks:
         lines = texts[hunk.path].split("\n")
         at = hunk.start - 1 if hunk.length else hunk.start

@@ -494,8 +494,8 @@ class Lists(Listing):
     def __init__(self, root: Path, cls):
         super().__init__(root, cls)
         self._entries = {}   # {stem: {name: digests}}
-        self._broken_names: set[str] = set()
-        self.broken_stems: set[str] = set()
+        self._broken_names = set()
+        self.broken_stems = set()
         # drop the errors here, since open() has already reported them
         self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 

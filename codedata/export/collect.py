@@ -257,7 +257,7 @@ class ExportTurns:
 
     def _masked(self, record: Sample) -> tuple[Sample, dict[str, int]]:
         """Return a record with secrets masked, and the number of secrets by kind."""
-        secrets: Counter[str] = Counter()
+        secrets = Counter()
 
         def masked(value):
             """Return a JSON value with its texts masked."""

@@ -145,7 +145,7 @@ def _make(groups: list[list[Export]], left_out: LeftOutLog, directory: Path,
 
 def _print_summary(directory: Path, groups: list[list[Export]], states: dict[str, str],
                    left_out: LeftOutLog) -> None:
-    all_masked: Counter = Counter()
+    all_masked = Counter()
     all_warnings = []
     for group in groups:
         head, masked, warnings = group[0].origins.summary(group)

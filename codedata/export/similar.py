@@ -41,7 +41,7 @@ def leave_out_similar(turns: ExportTurns, threshold: float) -> None:
     groups = defaultdict(list)   # {first turn: similar ones, in order}
     for one in near_duplicates(texts(), threshold):
         groups[one.of].append(one.name)
-    similar: set[str] = set()
+    similar = set()
     for first, others in groups.items():
         kept = {}   # {name: words of its answer}
         for name in (first, *others):

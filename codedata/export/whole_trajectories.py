@@ -107,7 +107,7 @@ def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)
     twins = {one.name: one.of for one in near_duplicates(texts, threshold)} if threshold else {}
-    n_of: Counter[str] = Counter()
+    n_of = Counter()
     for one in some:
         if one.name in twins:
             turns.left_out.add(one.name, "near-duplicate", twins[one.name])
@@ -122,7 +122,7 @@ def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]
           formats: Collection[str]) -> None:
     """Add the solved ones to `turns`, each with a failed one of the same beginning, if there is
     one."""
-    groups: dict[str, tuple[list, list]] = defaultdict(lambda: ([], []))
+    groups = defaultdict(lambda: ([], []))
     for of_group, some in enumerate((solved, failed)):
         for one in some:
             record = turns.record(one)
