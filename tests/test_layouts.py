@@ -10,7 +10,7 @@ import pytest
 from killed import is_killed_at
 from root import files_under, filled, write_files
 
-from codedata.disk.layouts import NEW, Draft, Folder, FolderDraft, set_aside
+from codedata.disk.layouts import NEW, Draft, FolderDraft, clear_up, put_folder, set_aside
 from codedata.disk.store import Store, remove_half_written
 from codedata.errors import Trouble, is_full_disk
 from codedata.records import Answer, Attempt
@@ -64,7 +64,7 @@ def replace_item(directory: Path, exchanges: bool) -> None:
         ctypes.CDLL = lambda *_, **__: None
     built = directory / NEW / "item"
     write_files(built, FILES["new"])
-    Folder.put(directory / "item", built)
+    put_folder(directory / "item", built)
 
 
 @pytest.mark.parametrize("exchanges", [True, False])
@@ -76,10 +76,10 @@ def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
         write_files(directory / "item", FILES["old"])
         killed = is_killed_at(step, partial(replace_item, directory, exchanges), plant)
         if not exchanges:   # the next run restores what was taken away between two renames
-            Folder.clear_up(directory)
+            clear_up(directory)
         found = files_under(directory / "item")
         seen.append(next(name for name, files in FILES.items() if found == files))
-        Folder.clear_up(directory)
+        clear_up(directory)
         assert files_under(directory) == {f"item/{name}": text for name, text in found.items()}
         if not killed:
             break
@@ -119,8 +119,8 @@ def test_a_users_key_leaves_the_keys_of_tools_in_their_order(tmp_path):
 
 
 @pytest.mark.parametrize("name, change", [
-    (NEW, lambda item: Folder.clear_up(item.parent, "kind")),
-    (f"{NEW}/kind", lambda item: Folder.clear_up(item.parent, "kind")),
+    (NEW, lambda item: clear_up(item.parent, "kind")),
+    (f"{NEW}/kind", lambda item: clear_up(item.parent, "kind")),
     (f"{NEW}/kind", lambda item: FolderDraft(item, {"a": "a"}, "kind")),
     (f"{NEW}/kind/item", lambda item: FolderDraft(item, {"a": "a"}, "kind")),
     ("_replaced", lambda item: set_aside(item.parent / "old")),

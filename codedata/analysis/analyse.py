@@ -147,15 +147,15 @@ def _test_rows(tests: list[Object], coverage: Coverage | None,
                by_id: dict[str, Entity]) -> list[Object]:
     """Return the rows of tests in a record."""
     paths = {entity.path for entity in by_id.values()}
-
-    def row(test: Object) -> Object:
+    rows = []
+    for test in tests:
         entity = "::".join(filter(None, place_of(test["name"], paths)))
         k = test.get("functions")
-        return {"name": test["name"], "status": test["status"], "flaky": bool(test.get("flaky")),
-                "entity": entity if entity in by_id else "",
-                "n_functions": None if k is None else len(coverage.function_sets[k])}
-
-    return [*map(row, tests)]
+        rows.append({
+            "name": test["name"], "status": test["status"], "flaky": bool(test.get("flaky")),
+            "entity": entity if entity in by_id else "",
+            "n_functions": None if k is None else len(coverage.function_sets[k])})
+    return rows
 
 
 def _starts(rows: list[Object], by_id: dict[str, Entity]) -> list[str]:
@@ -180,19 +180,16 @@ def _languages(files: list[Object], entities: dict[str, list[Entity]]) -> dict[s
 
 
 def _files(sources: Sources, coverage: Coverage | None) -> list[Object]:
-    """Return a row for each file."""
-    covered = _covered_shares(coverage) if coverage else {}
+    """Return a row for each file; `covered` is the share of its statements that ran."""
+    covered = {}
+    if coverage:
+        ran = masks_of(coverage.import_lines)
+        for lines in lines_by_test(coverage):
+            add_lines(ran, lines)
+        covered = {path: round((mask & ran.get(path, 0)).bit_count() / mask.bit_count(), 4)
+                   for path, mask in masks_of(coverage.runnable).items() if mask}
     return [{"path": file.path, "language": file.language, "lines": len(file.text.splitlines()),
              "is_test": file.is_test, "covered": covered.get(file.path)} for file in sources.files]
-
-
-def _covered_shares(coverage: Coverage) -> dict[str, float]:
-    """Return {path: share of its statements that ran} of the measured files."""
-    ran = masks_of(coverage.import_lines)
-    for lines in lines_by_test(coverage):
-        add_lines(ran, lines)
-    return {path: round((runnable & ran.get(path, 0)).bit_count() / runnable.bit_count(), 4)
-            for path, runnable in masks_of(coverage.runnable).items() if runnable}
 
 
 def describe_analysis(one: Analysis) -> str:

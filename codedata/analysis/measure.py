@@ -175,8 +175,8 @@ class Tally:
         rows = zip(record.tests, record.test_seconds, lines_by_test(record), strict=True)
         for test, seconds, lines in rows:
             trace = Trace(seconds, lines, {*test["starts"]})
-            is_traced = test["functions"] is not None
-            self.tests[test["name"]] = _Test([*test["status"]], trace, is_traced)
+            self.tests[test["name"]] = _Test([*test["status"]], trace,
+                                             test["functions"] is not None)
         for test in record.otherwise:
             self.tests[test["name"]] = _Test([test["status"]] * self.n_runs)
 
@@ -216,16 +216,15 @@ class Tally:
         # dicts that number their keys in the order of first use
         paths, ids, line_sets, function_sets = (defaultdict(count().__next__) for _ in range(4))
         reached = functions_by_lines(all_entities(Sources(files))[0])
-
-        def row(name: str, test: _Test) -> dict:
+        rows = []
+        for name, test in counted.items():
             lines = {str(paths[path]): line_sets[tuple(ranges_of(mask))]
                      for path, mask in sorted(test.trace.lines.items())}
             ran = tuple(sorted(ids[id] for id in reached(test.trace.lines)))
-            return {"name": name, "status": test.statuses, "flaky": name in flaky, "lines": lines,
-                    "functions": function_sets[ran] if test.is_traced else None,
-                    "starts": sorted(test.trace.starts)}
-
-        rows = [row(name, test) for name, test in counted.items()]
+            rows.append({
+                "name": name, "status": test.statuses, "flaky": name in flaky, "lines": lines,
+                "functions": function_sets[ran] if test.is_traced else None,
+                "starts": sorted(test.trace.starts)})
         n_traced = sum(test.is_traced for test in counted.values())
         measured = {"runs": self.n_runs, "seconds": self.seconds, "versions": self.versions,
                     "without_contexts": len(counted) - n_traced,

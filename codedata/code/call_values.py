@@ -54,13 +54,13 @@ class Resolver:
         self.round = self.depth = 0
         self.orders: dict[Scope, list[Scope]] = {}
         self.subclasses: dict[Scope, list[Scope]] = {}
-        self.by_end: dict[str, Scope] = {}     # {last parts of a path: its module}
+        self.by_end = {}   # {last parts of a path: its module}
         for place, module in sorted(self.modules.items()):
             parts = place.split("/")
             for i in range(len(parts)):
                 if "/".join(parts[:i]) not in self.modules:      # skip suffixes inside a package
                     self.by_end.setdefault("/".join(parts[i:]), module)
-        self.by_name: dict[str, list[Scope]] = {}     # {name: methods}
+        self.by_name = {}   # {name: methods}
         for scope in scopes:
             if scope.id and scope.kind == "function" and scope.parent.kind == "class":
                 self.by_name.setdefault(scope.name, []).append(scope)

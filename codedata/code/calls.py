@@ -9,8 +9,7 @@ from __future__ import annotations
 import gc
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codedata.code.call_scopes import TABLES, Expr, FileReader, Scope
@@ -36,25 +35,16 @@ class Edge:
 def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]]) -> list[Edge]:
     """Return the edges between the Python files' functions, sorted. `entities` are keyed by path.
     """
-    with _no_collector():
+    # searching millions of live objects for cycles takes 40 % of the time for a large repository
+    gc.disable()
+    try:
         scopes = [scope for file in files if file.language == LANGUAGE
                   for scope in FileReader(file, entities.get(file.path, [])).scopes]
         _prepare_tests(scopes, [entity for several in entities.values() for entity in several])
         found = Resolver(scopes).run()
-    return sorted(Edge(*key, certainty) for key, certainty in found.items())
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Switch the garbage collector off within the block: searching millions of live objects for
-    cycles takes 40 % of the time for a large repository."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
     finally:
-        if was_enabled:
-            gc.enable()
+        gc.enable()
+    return sorted(Edge(*key, certainty) for key, certainty in found.items())
 
 
 def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
@@ -64,14 +54,14 @@ def static_scores(edges: list[Edge], tests: Iterable[str]) -> dict[str, float]:
     callees = defaultdict(set)
     for edge in edges:
         callees[edge.caller].add(edge.callee)
-    front: dict[str, int] = defaultdict(int)      # {id: mask with a bit for each test reaching it}
+    front = defaultdict(int)   # {id: mask with a bit for each test reaching it}
     for i, test in enumerate(tests):
         front[test] |= 1 << i
-    seen: dict[str, int] = defaultdict(int)
-    scores: dict[str, float] = defaultdict(float)
+    seen = defaultdict(int)
+    scores = defaultdict(float)
     weight = 1.0
     while front:
-        reached: dict[str, int] = defaultdict(int)
+        reached = defaultdict(int)
         for caller, bits in front.items():
             for callee in callees[caller]:
                 reached[callee] |= bits
@@ -98,7 +88,7 @@ def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
     methods."""
     ids = {entity.id for entity in entities for decorator in entity.decorators
            if FIXTURE.match(decorator)}
-    fixtures: dict[str, list[Scope]] = defaultdict(list)
+    fixtures = defaultdict(list)
     for scope in scopes:
         if scope.id in ids:
             fixtures[scope.name].append(scope)

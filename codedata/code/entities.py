@@ -375,19 +375,15 @@ def _definitions(file: SourceFile, tree: Tree) -> list[_Definition]:
             found.decorators[node.start_byte] = node
             found.before[RIGHT_BEHIND.match(file.text, node.end_byte).end()] = node
         elif name == "comment":
-            if _has_its_own_line(file.text, node):
+            column = node.start_point.column
+            start = node.start_byte - column   # the comment must be the first on its line
+            if column < MAX_INDENT and not file.text[start:node.start_byte].strip():
                 found.above[RIGHT_BELOW.match(file.text, node.end_byte).end()] = node
         elif name != "documented" or marks.match(_text(captures["doc"][0], MAX_TEXT)):
             found.about.setdefault(node.id, {}).update(captures)
     starts = sorted(found.decorators)
-    out = [_definition(about, found, starts) for about in found.about.values() if "body" in about]
-    return sorted(out, key=lambda one: (one.start, -one.end))
-
-
-def _has_its_own_line(text: bytes, node: Node) -> bool:
-    """Return whether a node is the first on its line."""
-    column = node.start_point.column
-    return column < MAX_INDENT and not text[node.start_byte - column:node.start_byte].strip()
+    return sorted((_definition(about, found, starts) for about in found.about.values()
+                   if "body" in about), key=lambda one: (one.start, -one.end))
 
 
 def _definition(about: dict[str, list[Node]], found: _Found,

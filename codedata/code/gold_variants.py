@@ -63,8 +63,7 @@ def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
         old, new = before.get(path, b"")[:MAX_FILE_BYTES], after[path]
         edits = [*_edits(path, old, new)]
         random.shuffle(edits)
-        n_edits = MAX_BYTES // len(paths) // (len(new) + 1)
-        variants += _distinct(path, old, new, edits[:n_edits])
+        variants += _distinct(path, old, new, edits[:MAX_BYTES // len(paths) // (len(new) + 1)])
     return _with_few_name_swaps(_in_turns(variants))[:MAX_VARIANTS]
 
 
@@ -110,7 +109,7 @@ def _edits(path: str, before: bytes, text: bytes) -> Iterator[Edit]:
 def _changed_lines(before: bytes, after: bytes) -> set[int]:
     """Return the numbers of the new lines in a file, from 1."""
     texts = (before if is_text(before) else b"", after)
-    changed: set[int] = set()
+    changed = set()
     shift = 0
     for hunk in hunks_of(diff_of(*({"file": text + b"\n"} for text in texts), n_context=0)):
         first = hunk.start + shift + (0 if hunk.length else 1)
@@ -145,7 +144,7 @@ def _in_turns(variants: list[Variant]) -> list[Variant]:
     operator first, then the second of each operator, and so on. Keep at most MAX_SAME variants of
     one line by one operator."""
     n_variants = Counter(variant.operator for variant in variants)
-    ranks: dict[str, Iterator[int]] = defaultdict(count)
+    ranks = defaultdict(count)
     by_line = defaultdict(list)
     for variant in sorted(variants, key=lambda one: (next(ranks[one.operator]),
                                                      n_variants[one.operator])):

@@ -140,7 +140,7 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
     others += [hunk.path for hunk in hunks if hunk.path not in texts]
     if others:
         raise ValueError(f"it does more than change lines: {others[0][:200]}")
-    edits: dict[str, list[Edit]] = defaultdict(list)
+    edits = defaultdict(list)
     for hunk in hunks:
         lines = texts[hunk.path].split("\n")
         at = hunk.start - 1 if hunk.length else hunk.start
@@ -151,24 +151,19 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
             if sign not in " -+" or (sign != "+" and lines[at:at + 1] != [line[1:]]):
                 raise ValueError(f"it does not apply to {hunk.path[:200]}, line {at + 1}")
             if sign != " ":
-                _add(edits[hunk.path], sign, at + 1, line[1:])
+                its = edits[hunk.path]   # the last of them grows if it ends at this line
+                if not (its and its[-1].line + len(its[-1].old) == at + 1):
+                    its.append(Edit(at + 1, [], []))
+                (its[-1].old if sign == "-" else its[-1].new).append(line[1:])
             at += 0 if sign == "+" else 1
     return edits
-
-
-def _add(edits: list[Edit], sign: str, line: int, text: str) -> None:
-    """Add a removed or added line, with its number, to the edits. Extend the last edit if it ends
-    at this line."""
-    if not (edits and edits[-1].line + len(edits[-1].old) == line):
-        edits.append(Edit(line, [], []))
-    (edits[-1].old if sign == "-" else edits[-1].new).append(text)
 
 
 def reversed_patch(patch: str) -> str:
     """Return the reverse of a patch that changes, creates or removes texts. Raise ValueError if the
     patch does more, such as rename a file."""
     out: list[str] = []
-    run: dict[str, list[str]] = {"-": [], "+": []}   # changed lines by their old sign
+    run = {"-": [], "+": []}   # changed lines by their old sign
     last = ""                                        # sign of the previous line
     for is_in_hunk, line in _marked([*patch.removesuffix("\n").split("\n"), ""]):
         sign = line[:1]
@@ -244,9 +239,8 @@ def diff_of(old: Mapping[str, bytes], new: Mapping[str, bytes], n_context: int =
     with temporary_folder() as folder:
         run_git(folder, "init", "-q", "--template=")
         run_git(folder, "config", "core.quotePath", "false")
-        trees = [_tree(folder, files) for files in (old, new)]
         return run_git(folder, "diff", "--no-color", "--no-ext-diff", "--no-renames", "--text",
-                    f"-U{n_context}", *trees)
+                    f"-U{n_context}", *[_tree(folder, files) for files in (old, new)])
 
 
 def _tree(folder: Path, files: Mapping[str, bytes]) -> str:

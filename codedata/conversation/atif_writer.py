@@ -20,8 +20,8 @@ def atif_of(messages: Sequence[Message], tools: list | None, session: str, agent
     for message in messages:
         text = content_text(message)
         if message["role"] == "tool":
-            results = steps[-1].setdefault("observation", {"results": []})["results"]
-            results.append({"source_call_id": message.get("tool_call_id"), "content": text})
+            steps[-1].setdefault("observation", {"results": []})["results"].append(
+                {"source_call_id": message.get("tool_call_id"), "content": text})
             continue
         step = {"step_id": len(steps) + 1, "source": SOURCES.get(message["role"], "user"),
                 "message": text}

@@ -105,7 +105,7 @@ def _changed_file(effect: Effect) -> str | None:
 def step_of(command: str) -> CommandStep:
     """Return the step of a shell command."""
     style = action_style(command)
-    words: set[str] = set()
+    words = set()
     lines = 1, END
     for program, *arguments in simple_commands(command):
         name = program.rpartition("/")[2]

@@ -168,8 +168,8 @@ def shell_command(effect: Effect) -> str:
         inserts = effect.does == "insert"
         values |= {"first": effect.last if inserts else effect.first - 1,
                    "last": 0 if inserts else effect.last, "new": repr(new.split("\n"))}
-    text = _table()[2]["commands"][template].strip("\n")
-    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), text)
+    return re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]),
+                  _table()[2]["commands"][template].strip("\n"))
 
 
 def _template(effect: Effect, old: str, new: str) -> str:
@@ -360,8 +360,8 @@ def _open_file(history: Sequence[dict]) -> tuple[str, dict[int, str]]:
         text = content_text(message)
         if match := FILE.search(text):
             path = OPEN_FILE.search(text, match.end()) or match
-            lines = SHOWN_LINE.findall(text, match.end())
-            return path[1], {int(number): line for number, line in lines}
+            return path[1], {int(number): line
+                             for number, line in SHOWN_LINE.findall(text, match.end())}
     return "", {}
 
 

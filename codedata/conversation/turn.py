@@ -194,7 +194,7 @@ def plain(messages: list[dict], tools: list[dict] | None = None,
                          and isinstance(message["content"], str) for message in messages):
         return messages
     texts: list[dict] = []
-    ids: list[str] = []   # ids of the calls of the last turn
+    ids = []   # ids of the calls of the last turn
     for i, message in enumerate(messages):
         role = "user" if message["role"] == "tool" else message["role"]
         text = turn_text(message, messages[:i], as_bash)
@@ -245,8 +245,7 @@ class CallTurn:
             return "a call that is cut, or not written in its form"
         if not self.calls:
             return NO_CALL if self.text else "empty answer"
-        whole = self.text + json.dumps(self.message, ensure_ascii=False)
-        if problem := text_problem(whole):
+        if problem := text_problem(self.text + json.dumps(self.message, ensure_ascii=False)):
             return f"the answer {problem}"
         calls = [parts_of(call) for call in self.calls]
         if any(call in calls[:i] for i, call in enumerate(calls)):
@@ -294,8 +293,8 @@ class Turn:
         self._fence, self._history = fence, history
         self._languages = {fence} if fence else {BASH, COMMAND}
         self._name = "bash block" if fence else "command block"
-        self.in_blocks: set[int] = set()        # the lines of all blocks, with their fences
-        self.runnable: list[tuple[int, int]] = []   # lines of the fences of each block to run
+        self.in_blocks = set()   # the lines of all blocks, with their fences
+        self.runnable = []   # lines of the fences of each block to run
         self.fault = self._read_blocks(lines)   # the problem with the faulty fence, or None
         first, last = self.runnable[0] if self.runnable else (0, 0)
         self.block = "\n".join(lines[first + 1:last]).strip("\r\n")   # without outer line ends

@@ -2,8 +2,8 @@
 
 An item of a store is either a file or a folder. A file holds one JSON object, sorted and indented,
 so that an edit is a one-line diff. If the record's class has `places`, {field: path}, an item is a
-folder, with each field in the file or folder at that path. `Folder` replaces folders of files in
-one step.
+folder, with each field in the file or folder at that path. put_folder() replaces a folder of files
+in one step.
 
 A file is written to a temporary name in the same directory, flushed and renamed. A folder is built
 in _tmp/, flushed and exchanged with the old one. So a kill leaves the old item or the new one.
@@ -20,7 +20,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
 from stat import S_ISDIR
@@ -302,8 +301,20 @@ class FolderDraft:
     @_keeps_disk_clean
     def __init__(self, path: Path, values: dict, within: str):
         self.path = path
-        self._built = own_folder(path.parent, NEW, within, path.name)
-        _build(self._built, path, values)
+        built = self._built = own_folder(path.parent, NEW, within, path.name)
+        shutil.rmtree(built, ignore_errors=True)
+        if path.exists():
+            shutil.copytree(path, built, symlinks=True)
+        built.mkdir(parents=True, exist_ok=True)
+        for name, value in values.items():
+            place = built / name
+            if name.endswith("/"):
+                shutil.rmtree(place, ignore_errors=True)
+                write_files(place, value or {})
+            elif value is None:
+                place.unlink(missing_ok=True)
+            else:
+                _write_file(place, _part_bytes(place.suffix, value))
 
     @_keeps_disk_clean
     def sync(self) -> Stamp:
@@ -314,28 +325,11 @@ class FolderDraft:
     @_keeps_disk_clean
     def place(self) -> None:
         """Move the new folder to its place, and delete the present one, if any."""
-        Folder.exchange(self.path, self._built)
+        exchange_folders(self.path, self._built)
 
     def drop(self) -> None:
         """Remove the new folder."""
         shutil.rmtree(self._built, ignore_errors=True)
-
-
-def _build(built: Path, place: Path, values: dict) -> None:
-    """Build an item's folder: write `values` into a copy of the present folder, or an empty one."""
-    shutil.rmtree(built, ignore_errors=True)
-    if place.exists():
-        shutil.copytree(place, built, symlinks=True)
-    built.mkdir(parents=True, exist_ok=True)
-    for name, value in values.items():
-        path = built / name
-        if name.endswith("/"):
-            shutil.rmtree(path, ignore_errors=True)
-            write_files(path, value or {})
-        elif value is None:
-            path.unlink(missing_ok=True)
-        else:
-            _write_file(path, _part_bytes(path.suffix, value))
 
 
 def _part_bytes(suffix: str, value) -> bytes:
@@ -389,63 +383,56 @@ def set_aside(path: Path, keep: bool = True) -> Path:
     return copy
 
 
-@dataclass(frozen=True)
-class Folder:
-    """Replace folders of files atomically, and compute their digests.
+def put_folder(path: Path, built: Path) -> None:
+    """Flush the folder `built`, made under <directory>/_tmp/, then move it to `path` by
+    exchange_folders(). Make the folders above `path`."""
+    _sync(built)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exchange_folders(path, built)
 
-    Build a new folder under <directory>/_tmp/, then put() it. `ignored` names files to leave out of
-    the digests, such as the manifest that holds the digests.
+
+def exchange_folders(path: Path, built: Path) -> None:
+    """Move the folder `built` to `path`. If `path` exists, exchange the two in one step, then
+    delete the old folder.
+
+    On a file system that cannot exchange folders, a kill between two renames leaves nothing at
+    `path`; clear_up() then restores the old folder. Raise Trouble if `path` is a link.
     """
+    own_folder(path.parent, path.name)
+    if not path.exists():
+        built.rename(path)
+        return
+    old = built
+    if not _exchange(built, path):
+        old = path.rename(built.with_name(OLD + path.name))
+        built.rename(path)
+    shutil.rmtree(old)
 
-    ignored: tuple[str, ...] = ()
 
-    def digests(self, folder: Path) -> dict[str, str]:
-        """Return {relative path: SHA-256 in hex} of all files except ignored ones, sorted."""
-        paths = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
-        return {name: _file_sha256(path) for name, path in paths.items()
-                if path.is_file() and name not in self.ignored}
+def clear_up(directory: Path, within: str = "") -> None:
+    """Remove the leftovers of killed runs in _tmp/<within>/. If a run was killed while it replaced
+    a folder, restore the old folder. The caller must hold the directory's lock."""
+    left = own_folder(directory, NEW, within)
+    for old in left.glob(f"{OLD}*"):
+        place = directory / old.name.removeprefix(OLD)
+        if not place.exists():   # a run was killed between two renames
+            old.rename(place)
+    shutil.rmtree(left, ignore_errors=True)
 
-    def sha256(self, path: Path) -> str:
-        """Return the SHA-256 in hex of a file's content; for a folder, of digests(folder)."""
-        if path.is_file():
-            return _file_sha256(path)
-        digests = orjson.dumps(self.digests(path), option=orjson.OPT_SORT_KEYS)
-        return hashlib.sha256(digests).hexdigest()
 
-    @staticmethod
-    def put(path: Path, built: Path) -> None:
-        """Flush the folder `built`, then move it to `path` by exchange()."""
-        _sync(built)
-        Folder.exchange(path, built)
+def folder_digests(folder: Path, manifest: str) -> dict[str, str]:
+    """Return {relative path: SHA-256 in hex} of all files except the manifest, sorted."""
+    paths = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+    return {name: _file_sha256(path) for name, path in paths.items()
+            if path.is_file() and name != manifest}
 
-    @staticmethod
-    def exchange(path: Path, built: Path) -> None:
-        """Move the folder `built` to `path`. If `path` exists, exchange the two in one step, then
-        delete the old folder.
 
-        On a file system that cannot exchange folders, a kill between two renames leaves nothing at
-        `path`; clear_up() then restores the old folder. Raise Trouble if `path` is a link.
-        """
-        own_folder(path.parent, path.name)
-        if not path.exists():
-            built.rename(path)
-            return
-        old = built
-        if not _exchange(built, path):
-            old = path.rename(built.with_name(OLD + path.name))
-            built.rename(path)
-        shutil.rmtree(old)
-
-    @staticmethod
-    def clear_up(directory: Path, within: str = "") -> None:
-        """Remove the leftovers of killed runs in _tmp/<within>/. If a run was killed while it
-        replaced a folder, restore the old folder. The caller must hold the directory's lock."""
-        left = own_folder(directory, NEW, within)
-        for old in left.glob(f"{OLD}*"):
-            place = directory / old.name.removeprefix(OLD)
-            if not place.exists():   # a run was killed between two renames
-                old.rename(place)
-        shutil.rmtree(left, ignore_errors=True)
+def path_sha256(path: Path, manifest: str) -> str:
+    """Return the SHA-256 in hex of a file's content; for a folder, of folder_digests()."""
+    if path.is_file():
+        return _file_sha256(path)
+    digests = orjson.dumps(folder_digests(path, manifest), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(digests).hexdigest()
 
 
 def _file_sha256(path: Path) -> str:

@@ -51,6 +51,7 @@ from codedata.terminal import Spending
 LEDGER, PARTIAL = "_ledger.jsonl", "_partial"
 ERROR_CHARS = 500
 NOTHING: dict = {}
+Key = tuple[str, str]   # (stage, item)
 # fields of a line that are texts
 TEXTS = ("stage", "item", "instance_id", "read", "settings", "view", "at", "error")
 # fields of a line that are {name: digest}
@@ -93,27 +94,28 @@ class LastAttempt:
 class Ledger:
     """Read the ledgers of a directory, or of all its shards, as one, sorted by time.
 
-    The dicts with keys (stage, item) hold the stage's newest attempt at the item. `known` maps an
+    The dicts with a Key hold the stage's newest attempt at the item. `known` maps an
     item to the state of its file after the last write by a script.
     """
 
     def __init__(self, *directories: Path):
-        self.succeeded: dict[tuple[str, str], LastAttempt] = {}
-        self.failed: dict[tuple[str, str], LastAttempt] = {}
-        self.excluded: dict[tuple[str, str], LastAttempt] = {}   # by a rule of the item function
+        self.succeeded: dict[Key, LastAttempt] = {}
+        self.failed: dict[Key, LastAttempt] = {}
+        self.excluded: dict[Key, LastAttempt] = {}   # by a rule of the item function
         self.known: dict[str, FileState] = {}
-        self.counted: dict[tuple[str, str], set[str]] = {}   # ids of kept replies already counted
-        self.used: dict[tuple[str, str], set[str]] = {}      # ids of replies used for a record
+        self.counted: dict[Key, set[str]] = {}   # ids of kept replies already counted
+        self.used: dict[Key, set[str]] = {}      # ids of replies used for a record
         self.entries: dict[str, list] = {}    # list files: [[order, instance_id, digests], …]
-        self.asked_again: dict[tuple[str, str], int] = {}    # refused answers of an item (ch.py)
-        self.details: dict[tuple[str, str], dict] = {}       # notes of prompt.py on files and PRs
+        self.asked_again: dict[Key, int] = {}    # refused answers of an item (ch.py)
+        self.details: dict[Key, dict] = {}       # notes of prompt.py on files and PRs
         self.spent = Spending()              # the sum over all lines
         self._lock = threading.Lock()
         self._files: dict[Path, Appender] = {}
         self._newest = ""       # the latest `at` of all lines
         self._parts: dict[tuple, tuple] = {(): ()}
-        kept = [path for d in directories for path in (d / PARTIAL).glob("*.jsonl")]
-        self.with_replies = {path.stem for path in kept}   # items that may have kept replies
+        # items that may have kept replies
+        self.with_replies = {path.stem for d in directories
+                             for path in (d / PARTIAL).glob("*.jsonl")}
         for line in in_time([read_lines(d / LEDGER) for d in directories]):
             self._take(line)
 
@@ -137,19 +139,15 @@ class Ledger:
         elif state == "excluded" and "read" in line:
             self.excluded[key] = self._attempt(line)
             self.failed.pop(key, None)
-        elif state == "pruned":
-            self._forget(item)
+        elif state == "pruned":   # its record was removed: forget the earlier lines
+            for attempts in (self.succeeded, self.failed):
+                for one in [one for one in attempts if one[1] == item]:
+                    del attempts[one]
+            self.known.pop(item, None)
         if "detail" in line:
             self.details[key] = line["detail"]
 
-    def _forget(self, item: str) -> None:
-        """Forget the earlier lines of an item whose record was removed."""
-        for attempts in (self.succeeded, self.failed):
-            for key in [key for key in attempts if key[1] == item]:
-                del attempts[key]
-        self.known.pop(item, None)
-
-    def _take_success(self, key: tuple[str, str], line: dict) -> None:
+    def _take_success(self, key: Key, line: dict) -> None:
         item = key[1]
         made = self._attempt(line)
         made.before = self.succeeded.get(key)

@@ -28,8 +28,7 @@ def compact(directories: list[Path]) -> tuple[int, int]:
     The caller must hold the lock of each whole directory, or lines that another process appends
     would be lost. Raise RunStopped if the disk is full.
     """
-    paths = [directory / LEDGER for directory in directories]
-    by_path = {path: list(read_lines(path)) for path in paths}
+    by_path = {d / LEDGER: list(read_lines(d / LEDGER)) for d in directories}
     in_partial = {path.stem for d in directories for path in (d / PARTIAL).glob("*.jsonl")}
     lines = list(in_time(by_path.values()))
     staying = _newest(lines, in_partial)

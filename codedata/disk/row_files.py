@@ -190,7 +190,7 @@ class HttpFiles(fsspec.AbstractFileSystem):
     def __init__(self, http):
         super().__init__()
         self._http = http
-        self._sizes: dict[str, int] = {}   # in bytes
+        self._sizes = {}   # in bytes
         # the last Trouble, saved for query(): duckdb would keep only the text of an exception
         self.trouble: Trouble | None = None
 
@@ -286,9 +286,8 @@ class JsonLines(Sequence):
         return len(self._starts)
 
     def __getitem__(self, i: int) -> dict | Trouble:
-        start = self._starts[i]
         with open(self._path, "rb") as file:
-            file.seek(start)
+            file.seek(self._starts[i])
             try:
                 row = row_in(file.readline(MAX_ROW_BYTES + 1))
                 if not isinstance(row, dict):

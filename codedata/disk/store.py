@@ -93,9 +93,9 @@ class Listing(StaysInDriver):
         self.broken: list[BrokenRecord] = []
         self.ledger: Ledger | None = None
         self.directories = [self.root / cls.directory]   # open() adds the shards that exist
-        self._at: dict[str, tuple[Path, int, int]] = {}   # name → directory, size, mtime_ns
+        self._at = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
-        self._others: set[str] = set()     # names of items of other kinds
+        self._others = set()   # names of items of other kinds
         self._lock = threading.Lock()
 
     def open(self):
@@ -126,8 +126,8 @@ class Listing(StaysInDriver):
 
     def names(self) -> list[str]:
         """Return the names of all items (of the store's kind, if it has one) in natural order."""
-        own = filter(self._only, self._at)
-        return sorted((name for name in own if name not in self._others), key=natural)
+        return sorted((name for name in filter(self._only, self._at)
+                       if name not in self._others), key=natural)
 
     def _is_own(self, name: str) -> bool:
         """Return whether an item has the store's kind. If the item's kind cannot be read, add the
@@ -391,13 +391,13 @@ class Derived(StaysInDriver):
         self._store = None if callable(self.source) else self.source
         stores = [store.open() for store in (*self.also_reads, *filter(None, [self._store]))]
         self.broken: list[BrokenRecord] = [e for store in stores for e in store.broken]
-        self.unread: set[str] = set()   # names of broken items
+        self.unread = set()   # names of broken items
         self.ledger = self._store.ledger if self._store else Ledger()
         self._reads = self.source() if callable(self.source) else {
             item: partial(self._store.read, item) for item in self._store.names()}
         # with `names_of`, items may change during the run, so do not cache their records
         self._made = self._read if self.names_of else lru_cache(self.KEPT_ITEMS)(self._read)
-        items: dict[str, str] = {}   # {name of a record: its item}
+        items = {}   # {name of a record: its item}
         facts: dict[str, Any] = {}
         for item in self._reads:
             try:
@@ -446,8 +446,8 @@ class Derived(StaysInDriver):
     def read(self, name: str):
         """Return a record. Raise BrokenRecord if it can no longer be made."""
         item, _ = self._index[name]
-        gone = BrokenRecord("has changed since.", f"{self.place}{item} ({name})", "Run again.")
-        record = self._made(item).get(name, gone)
+        record = self._made(item).get(name, BrokenRecord(
+            "has changed since.", f"{self.place}{item} ({name})", "Run again."))
         if isinstance(record, BrokenRecord):
             raise record
         return record
@@ -493,9 +493,9 @@ class Lists(Listing):
 
     def __init__(self, root: Path, cls):
         super().__init__(root, cls)
-        self._entries: dict[str, dict[str, FileState]] = {}   # {stem: {name: digests}}
-        self._broken_names: set[str] = set()
-        self.broken_stems: set[str] = set()
+        self._entries = {}   # {stem: {name: digests}}
+        self._broken_names = set()
+        self.broken_stems = set()
         # drop the errors here, since open() has already reported them
         self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
@@ -604,8 +604,7 @@ class Lists(Listing):
     def put_file(self, stem: str, records: list, **line) -> None:
         """Write one list file and its ledger line."""
         data = [*map(values_of, records)]
-        stat = write_atomic(self.path(stem), to_json(data))
-        self._take_place(stem, self.path(stem).parent, stat)
+        self._take_place(stem, self.path(stem).parent, write_atomic(self.path(stem), to_json(data)))
         self._take_records(stem, records)
         self._read_file.cache_clear()
         self._note_file(stem, data, line)

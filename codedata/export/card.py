@@ -119,8 +119,8 @@ def _feature(name: str, kind: str) -> dict:
         return {"name": name, "dtype": DTYPES[kind]}
     if kind == JSON_LIST:
         return {"name": name, "list": "json"}
-    container = "list" if kind.endswith("[]") else "struct"
-    return {"name": name, container: [_feature(*field) for field in SQL_FIELD.findall(kind)]}
+    return {"name": name, "list" if kind.endswith("[]") else "struct": [
+        _feature(*field) for field in SQL_FIELD.findall(kind)]}
 
 
 # the parts of the text

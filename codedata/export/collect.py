@@ -75,7 +75,7 @@ class LeftOutLog:
 
     def __init__(self):
         # {(name, reason, detail): formats}; "" means all formats
-        self._formats: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+        self._formats = defaultdict(list)
 
     def add(self, name: str, reason: str, detail: str = "", format: str = "") -> None:
         """Record a turn as left out of one format, or of all."""
@@ -129,7 +129,7 @@ class ExportTurns:
                  left_out: LeftOutLog):
         self.settings, self.left_out = settings, left_out
         self.turns: list[ExportTurn] = []
-        self.edited: list[str] = []   # names of copies that a user edited
+        self.edited = []   # names of copies that a user edited
         self.n_broken = 0
         self.in_bucket = Counter({cls.directory: 0 for cls in BUCKETS})
         self._rules = rules
@@ -166,10 +166,6 @@ class ExportTurns:
         self._file.seek(turn.at)
         return Sample(**orjson.loads(self._file.readline()))
 
-    def with_record(self, turn: ExportTurn, record: Sample) -> ExportTurn:
-        """Return a turn with another record."""
-        return replace(turn, at=self._put(record))
-
     def take(self, name: str, read: Callable[[], Sample | None]) -> None:
         """Add the record from read() as a turn, or log why it is left out."""
         try:
@@ -193,7 +189,7 @@ class ExportTurns:
             winner(record, self.settings.dpo_min_margin),
             record_digest(record), pr_digest, has_calls,
             has_several_calls([record.king, record.challenger]), _flag(record), secrets,
-            self._put(masked),
+            self.put(masked),
             len(record.choice.get("picks") or ()) if record.choice else None))
 
     def _reasons_against(self, name: str, record: Sample) -> list[Problem]:
@@ -208,7 +204,7 @@ class ExportTurns:
             record, pr.repo, pr.base_commit, issue=pr.issue, patch=pr.patch,
             test_patch=pr.test_patch, **{side: turn_text(getattr(record, side)) for side in SIDES}))
 
-    def _put(self, record: Sample) -> int:
+    def put(self, record: Sample) -> int:
         """Append a record to the temporary file, and return its offset in bytes."""
         try:
             at = self._file.seek(0, 2)
@@ -261,7 +257,7 @@ class ExportTurns:
 
     def _masked(self, record: Sample) -> tuple[Sample, dict[str, int]]:
         """Return a record with secrets masked, and the number of secrets by kind."""
-        secrets: Counter[str] = Counter()
+        secrets = Counter()
 
         def masked(value):
             """Return a JSON value with its texts masked."""

@@ -7,17 +7,15 @@ export/_replaced/ before it is replaced.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import codedata
-from codedata.disk.layouts import NEW, set_aside, to_json
+from codedata.disk.layouts import NEW, path_sha256, put_folder, set_aside, to_json
 from codedata.export.folders import (
-    FOLDER,
     MANIFEST,
     changed_by_hand,
     listed_files,
@@ -27,54 +25,24 @@ from codedata.export.folders import (
 )
 from codedata.export.provenance import public
 from codedata.export.split import SPLITS
-from codedata.settings import ExportSettings
 from codedata.terminal import named
 from codedata.texts import terminal_safe, text_of
 
+if TYPE_CHECKING:
+    from codedata.export.formats import Format
+    from codedata.export.task_sets.task_exports import TaskFormat, TaskOrigins
+    from codedata.export.turn_origins import TurnOrigins
+
 CARD = "README.md"
-
-
-class ExportForm(Protocol):
-    """Describe a format: which of the rows it takes, and how it writes them."""
-
-    name: str
-
-    def choose(self, read: Any) -> Sequence:
-        """Return the rows, each with its `split`, of the turns or tasks that were read, and log
-        what this format leaves out."""
-
-    def write(self, export: Export) -> None:
-        """Write the files of the rows to the folder export.new."""
-
-
-class Origins(Protocol):
-    """Describe what was read for all formats of turns, or for all formats of tasks."""
-
-    directory: Path                 # export/
-    settings: ExportSettings
-    kept_settings: tuple[str, ...]  # the keys of [export] that are in the manifest
-    template: str                   # file name of the card's template
-    noun: str                       # "rows" or "tasks"
-    n_broken: int                   # records that cannot be read
-
-    def inputs(self, export: Export) -> dict:
-        """Return the part of the manifest that differs for turns and tasks."""
-
-    def card_values(self, export: Export) -> dict:
-        """Return values for the template of the card. It is called after the files are written."""
-
-    def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
-        """Return the number of records read, as a text; the masked secrets by kind; and
-        warnings."""
 
 
 @dataclass(frozen=True)
 class Export:
     """Hold a folder of export/ that is to be made: its form, its rows, and their origins."""
 
-    form: ExportForm
+    form: Format | TaskFormat
     rows: Sequence
-    origins: Origins
+    origins: TurnOrigins | TaskOrigins   # what was read for all formats of turns, or of tasks
 
     @property
     def place(self) -> Path:
@@ -114,7 +82,7 @@ class Export:
         return {
             "format": self.form.name, "rows": self.n_rows,
             "made_by": f"codedata {codedata.__version__}",
-            "decontaminate": [{"name": public(path), "sha256": FOLDER.sha256(Path(path))}
+            "decontaminate": [{"name": public(path), "sha256": path_sha256(Path(path), MANIFEST)}
                               for path in settings["decontaminate"]],
             "settings": {key: settings[key] for key in self.origins.kept_settings},
             **self.origins.inputs(self)}
@@ -146,8 +114,8 @@ class Export:
         self.new.mkdir(parents=True)
         self.form.write(self)
         (self.new / CARD).write_text(self.card(), encoding="utf-8")
-        manifest = {**self.inputs(), "files": listed_files(self.new)}
-        (self.new / MANIFEST).write_bytes(to_json(manifest))
+        (self.new / MANIFEST).write_bytes(to_json(
+            {**self.inputs(), "files": listed_files(self.new)}))
 
     def put(self, force: bool) -> str:
         """Put the new folder in place. Return a text on the result."""
@@ -156,7 +124,7 @@ class Export:
         if self.place.is_dir() and is_same and not force:
             return f"edited: {named(edited)} (kept)" if edited else "unchanged"
         copy = set_aside(self.place) if edited else None   # first: a kill would lose the edits
-        FOLDER.put(self.place, self.new)
+        put_folder(self.place, self.new)
         return f"wrote; the edited one is in export/_replaced/{copy.name}/" if copy else "wrote"
 
 

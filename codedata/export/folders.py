@@ -14,7 +14,7 @@ import duckdb
 import orjson
 
 from codedata.bounded import read_bounded
-from codedata.disk.layouts import Folder
+from codedata.disk.layouts import folder_digests
 from codedata.disk.ledger import disk_trouble
 
 MANIFEST = "manifest.json"
@@ -24,7 +24,6 @@ MEMORY = "2GB"                # duckdb's limit
 MIN_LINE = 16 << 20           # bytes; the longest line that duckdb reads by default
 GROUP_ROWS = 1000             # rows of a row group; readers hold one in memory at a time
 LINE_BREAKS = "\x85\u2028\u2029"   # characters that JSON may contain unescaped
-FOLDER = Folder(ignored=(MANIFEST,))   # the layout of an export
 
 
 def write_rows(path: Path, rows: Iterable[dict]) -> list[int]:
@@ -61,29 +60,23 @@ def write_parquet(path: Path, sizes: list[int], columns: dict[str, str],
         for i in range(n_shards):
             with open(shard, "wb") as file:
                 file.writelines(itertools.islice(lines, shard_rows))
-            name = f"{path.stem}-{i:05}-of-{n_shards:05}.parquet"
-            _to_parquet(shard, folder / name, columns, max(sizes, default=0))
+            _to_parquet(shard, folder / f"{path.stem}-{i:05}-of-{n_shards:05}.parquet", columns,
+                        max(sizes, default=0))
     shard.unlink()
 
 
 def _to_parquet(lines: Path, path: Path, columns: dict[str, str], longest: int) -> None:
     """Write a JSONL file as Parquet with these columns, even if all values are null."""
-    types = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in columns.items())
     config = {"threads": 1, "memory_limit": MEMORY, "autoinstall_known_extensions": False}
     with duckdb.connect(config=config) as db:
         db.execute("set enable_progress_bar = false")
         try:
-            db.execute(
-                "copy (select * from read_json(?, format = 'newline_delimited', columns = "
-                f"{{{types}}}, maximum_object_size = {max(MIN_LINE, 2 * longest)})) to "
-                f"{_quoted(str(path))} (format parquet, compression zstd, row_group_size "
-                f"{GROUP_ROWS})", [glob.escape(str(lines))])
+            db.read_json(
+                glob.escape(str(lines)), format="newline_delimited", columns=columns,
+                maximum_object_size=max(MIN_LINE, 2 * longest)
+            ).write_parquet(str(path), compression="zstd", row_group_size=GROUP_ROWS)
         except duckdb.IOException as e:
             raise disk_trouble(OSError(0, str(e).splitlines()[0]), path) from e
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def read_manifest(folder: Path) -> dict:
@@ -100,11 +93,11 @@ def changed_by_hand(folder: Path) -> list[str]:
     """Return the sorted paths of files that were edited, added or removed since the manifest."""
     files = read_manifest(folder).get("files", {})
     listed = {path: file.get("sha256") for path, file in files.items()}
-    now = FOLDER.digests(folder)
+    now = folder_digests(folder, MANIFEST)
     return sorted(path for path in {*listed, *now} if listed.get(path) != now.get(path))
 
 
 def listed_files(folder: Path) -> dict[str, dict]:
     """Return {path: its SHA-256 and size in bytes} of a folder's files, for its manifest."""
     return {path: {"sha256": sha256, "bytes": (folder / path).stat().st_size}
-            for path, sha256 in FOLDER.digests(folder).items()}
+            for path, sha256 in folder_digests(folder, MANIFEST).items()}

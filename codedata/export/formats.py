@@ -31,9 +31,9 @@ REASONS = 'STRUCT(judge VARCHAR, "order" VARCHAR, reason VARCHAR)[]'
 FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
 LEAKS = "STRUCT(judge VARCHAR, kind VARCHAR, text VARCHAR, why VARCHAR)[]"
 METRIC_SCORES = f"STRUCT({', '.join(f'{metric} {NUMBER}' for metric in METRICS)})"
-COMMON = {   # columns of every row, to sort or weight rows by; trainers ignore unknown columns
-    **dict.fromkeys(("instance_id", "repo", "language", "licence", "source", "bucket"), TEXT),
-    "score": NUMBER}
+ORIGIN = dict.fromkeys(("instance_id", "repo", "language", "licence", "source"), TEXT)
+# columns of every row, to sort or weight rows by; trainers ignore unknown columns
+COMMON = {**ORIGIN, "bucket": TEXT, "score": NUMBER}
 ANSWERS = "chosen", "rejected"   # columns whose lengths are compared
 Piece = tuple[ExportTurn, str]   # (turn, the row's side; in nemo_gym, index of a message)
 VIEW = re.compile(r'"view_range": "?\[(-?\d+), (-?\d+)\]')   # the lines that a call views
@@ -131,11 +131,6 @@ class Format:
 
 def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
     """Return why a row must be refused, or None. `max_chars` limits a conversation; 0: no limit."""
-    if "label" in row and type(row["label"]) is not bool:
-        return "label", f"{row['label']!r} is not true or false"
-    for column in form.answers:
-        if column != "messages" and len(row[column]) != 1 and not form.whole:
-            return "roles", f"{column} is not one message"
     answers = []
     tools = row.get("tools")
     for messages in form.conversations(row):
@@ -174,7 +169,7 @@ def _conversation_problem(messages: list[Message], tools: list[dict] | None) -> 
     """
     may_precede = MAY_PRECEDE if tools else MAY_PRECEDE_TEXT
     before = ""
-    unanswered: list[str] = []   # ids of calls without a result
+    unanswered = []   # ids of calls without a result
     for i, message in enumerate(messages, 1):
         where = f"message {i} of {len(messages)}"
         role, text, calls = map(message.get, ("role", "content", "tool_calls"))
@@ -249,8 +244,7 @@ def _pair(turn: ExportTurn, side: str, record: Sample) -> dict:
 
 
 def _plain(turn: ExportTurn, side: str, record: Sample) -> dict:
-    metrics = {metric: record.metrics.get(metric) for metric in METRICS}
-    return {**vars(record), "metrics": metrics}
+    return {**vars(record), "metrics": {metric: record.metrics.get(metric) for metric in METRICS}}
 
 
 def whole_messages(record: Sample) -> list[Message]:
@@ -264,8 +258,8 @@ def first_turn(messages: list[Message]) -> int:
 
 
 def _whole(turn: ExportTurn, side: str, record: Sample) -> dict:
-    messages = [{**one, "train": one["role"] == "assistant"} for one in whole_messages(record)]
-    return {"messages": messages, **record.metrics}
+    return {"messages": [{**one, "train": one["role"] == "assistant"}
+                         for one in whole_messages(record)], **record.metrics}
 
 
 def _whole_pair(turn: ExportTurn, side: str, record: Sample) -> dict:
@@ -296,9 +290,10 @@ def _pivot(turn: ExportTurn, at: str, record: Sample) -> dict:
     *_, action = _items(answer)
     tools = [{"type": "function", "parameters": None, "strict": None, **function_of(tool)}
              for tool in record.tools]
-    items = [item for message in history for item in _items(message)]
     return {"prompt": history, "completion": [answer], "uuid": f"{turn.name}.{at}",
-            "responses_create_params": {"input": items, "tools": tools},
+            "responses_create_params": {
+                "input": [item for message in history for item in _items(message)],
+                "tools": tools},
             "expected_action": action}
 
 
@@ -327,7 +322,6 @@ def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
 
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
-ORIGIN = dict.fromkeys(("instance_id", "repo", "language", "licence", "source"), TEXT)
 OF_WHOLE = {"tools": JSON_LIST, **ORIGIN, "exit_status": TEXT, "reward": NUMBER}
 FORMATS = {form.name: form for form in (
     Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger, _conversation,

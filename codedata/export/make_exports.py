@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from codedata.disk.layouts import list_items, write_atomic
+from codedata.disk.layouts import clear_up, list_items, write_atomic
 from codedata.disk.ledger import disk_trouble
 from codedata.disk.locks import check_directories
 from codedata.errors import Trouble
 from codedata.export.collect import ExportRules, ExportTurns, LeftOutLog
 from codedata.export.exports import Export
-from codedata.export.folders import FOLDER
 from codedata.export.formats import FORMATS, WHOLE, Format
 from codedata.export.provenance import Provenance
 from codedata.export.similar import leave_out_similar
@@ -78,7 +77,12 @@ def run(settings: ExportSettings, buckets: ReportSettings, excluded_ids: Sequenc
         if is_wanted:
             if of_turns:
                 turns = ExportTurns(root, settings, rules, left_out).collect(options.quiet)
-                groups.append(_turn_exports(of_turns, turns, root / STAGE, buckets))
+                if settings.duplicate_similarity:
+                    leave_out_similar(turns, settings.duplicate_similarity)
+                origins = TurnOrigins(root / STAGE, settings, buckets, turns, read_duel(root),
+                                      Provenance(root))
+                fitting = [form.fitting(turns.turns) for form in of_turns]
+                groups.append([Export(form, form.choose(turns), origins) for form in fitting])
             if of_whole:
                 turns = read_trajectories(root, settings, rules, left_out, read_row,
                                           [form.name for form in of_whole])
@@ -116,16 +120,6 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
     return forms or [*FORMATS.values()]
 
 
-def _turn_exports(forms: list[Format], turns: ExportTurns, directory: Path,
-                  buckets: ReportSettings) -> list[Export]:
-    root, settings = directory.parent, turns.settings
-    if settings.duplicate_similarity:
-        leave_out_similar(turns, settings.duplicate_similarity)
-    origins = TurnOrigins(directory, settings, buckets, turns, read_duel(root), Provenance(root))
-    fitting = [form.fitting(turns.turns) for form in forms]
-    return [Export(form, form.choose(turns), origins) for form in fitting]
-
-
 def _make(groups: list[list[Export]], left_out: LeftOutLog, directory: Path,
           options: RunOptions) -> int:
     """Write the exports, unless the run is read-only, and print the results. Return 1 if a record
@@ -139,7 +133,7 @@ def _make(groups: list[list[Export]], left_out: LeftOutLog, directory: Path,
                 export.write()
             states = {export.form.name: export.put(options.selection.force) for export in exports}
             write_atomic(directory / LEFT_OUT, left_out.lines())
-            FOLDER.clear_up(directory)
+            clear_up(directory)
     except OSError as e:
         raise disk_trouble(e, e.filename or directory) from e
     with options.unless_quiet():
@@ -151,7 +145,7 @@ def _make(groups: list[list[Export]], left_out: LeftOutLog, directory: Path,
 
 def _print_summary(directory: Path, groups: list[list[Export]], states: dict[str, str],
                    left_out: LeftOutLog) -> None:
-    all_masked: Counter = Counter()
+    all_masked = Counter()
     all_warnings = []
     for group in groups:
         head, masked, warnings = group[0].origins.summary(group)

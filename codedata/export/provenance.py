@@ -20,7 +20,6 @@ STAGES = {"king": "king", "challenger": "ch"}   # side → the stage that made i
 # how the challenger's answer was made, and how a turn was judged
 FACTS = ("informed", "chosen", "tested", "placebo", "unrecorded", "drawn", "ran", "read")
 FILE_ENDINGS = (".parquet", ".jsonl", ".json", ".gz", ".gguf")
-Key = tuple[str, str]   # (stage, item)
 
 
 class Provenance:
@@ -29,8 +28,8 @@ class Provenance:
     def __init__(self, root: Path):
         self._root = root
         self._prompts = Ledger(root / Prompt.directory).details
-        # values: {model: of the newest call, cut: history was shortened, how: challenger's variant}
-        self._made: dict[Key, dict] = defaultdict(dict)
+        # by (stage, item): {model: of the newest call, cut: history was cut, how: the variant}
+        self._made = defaultdict(dict)
         for directory in shards_of(root / Answer.directory):
             for line in filter(is_sound, read_lines(directory / LEDGER)):
                 made = self._made[line["stage"], line["item"]]

@@ -27,7 +27,7 @@ def leave_out_similar(turns: ExportTurns, threshold: float) -> None:
     rank = {cls.directory: i for i, cls in enumerate(BUCKETS)}
     best_first = sorted(turns.turns, key=lambda turn: (not turn.winner, rank[turn.bucket]))
     harness = _harness_lines(turns, best_first)
-    answers: dict[str, str] = {}   # {name of a turn: its answer}
+    answers = {}   # {name of a turn: its answer}
 
     def texts() -> Iterator[tuple[str, str]]:
         for turn in best_first:
@@ -38,12 +38,12 @@ def leave_out_similar(turns: ExportTurns, threshold: float) -> None:
             own_lines = [line for line in first.split("\n") if line not in harness]
             yield turn.name, "\n".join([*own_lines, *rest, answers[turn.name]])
 
-    groups: dict[str, list[str]] = defaultdict(list)   # {first turn: similar ones, in order}
+    groups = defaultdict(list)   # {first turn: similar ones, in order}
     for one in near_duplicates(texts(), threshold):
         groups[one.of].append(one.name)
-    similar: set[str] = set()
+    similar = set()
     for first, others in groups.items():
-        kept: dict[str, frozenset] = {}   # {name: words of its answer}
+        kept = {}   # {name: words of its answer}
         for name in (first, *others):
             answer = frozenset(words(answers[name]))
             alike = {other: _jaccard(answer, theirs) for other, theirs in kept.items()}

@@ -67,8 +67,8 @@ class TurnOrigins:
     provenance: Provenance
     kept_settings: tuple[str, ...] = (
         "dpo_min_margin", "duplicate_similarity", "licence", "licences", "max_chars",
-        "secrets_in_tests", "validation")
-    template: str = "card.md"
+        "secrets_in_tests", "validation")   # the keys of [export] that are in the manifest
+    template: str = "card.md"   # file of the package
     noun = "rows"
     card_values = staticmethod(card_values)
 

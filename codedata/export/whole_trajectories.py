@@ -68,7 +68,9 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]
-        is_solved = _is_solved(record)
+        is_solved = record.resolved
+        if is_solved is None and record.reward is not None:
+            is_solved = record.reward >= SOLVED_REWARD
         if is_solved is None:
             left_out.add(name, "no outcome")
             return None
@@ -79,10 +81,10 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
             left_out.add(name, "read what it should not", read)
             return None
         *history, last = messages
-        columns = {"reward": record.reward, "exit_status": record.exit_status}
         return WholeTrajectory(
             record.instance_id, history, last if tools else content_text(last), None, None,
-            SOLVED if is_solved else FAILED, columns, [], [], tools=tools)
+            SOLVED if is_solved else FAILED,
+            {"reward": record.reward, "exit_status": record.exit_status}, [], [], tools=tools)
 
     for name in store.names():
         turns.take(name, partial(load, name))
@@ -97,14 +99,6 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     return turns
 
 
-def _is_solved(record: SourceTrajectory) -> bool | None:
-    """Return whether a trajectory solved its task, judged by its reward if nothing else is
-    recorded; None if it has no outcome."""
-    if record.resolved is None and record.reward is not None:
-        return record.reward >= SOLVED_REWARD
-    return record.resolved
-
-
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
           ) -> Iterator[ExportTurn]:
     """Yield turns whose actions differ from every earlier turn's actions, up to the cap of a
@@ -113,7 +107,7 @@ def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)
     twins = {one.name: one.of for one in near_duplicates(texts, threshold)} if threshold else {}
-    n_of: Counter[str] = Counter()
+    n_of = Counter()
     for one in some:
         if one.name in twins:
             turns.left_out.add(one.name, "near-duplicate", twins[one.name])
@@ -128,7 +122,7 @@ def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]
           formats: Collection[str]) -> None:
     """Add the solved ones to `turns`, each with a failed one of the same beginning, if there is
     one."""
-    groups: dict[str, tuple[list, list]] = defaultdict(lambda: ([], []))
+    groups = defaultdict(lambda: ([], []))
     for of_group, some in enumerate((solved, failed)):
         for one in some:
             record = turns.record(one)
@@ -144,8 +138,8 @@ def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]
             record = turns.record(one)
             pair = {"rejected": whole_messages(turns.record(other)), "rejected_source": other.name}
             record = replace(record, metrics={**record.metrics, **pair})
-            one = replace(one, winner="challenger", rejected=other.digest)
-            turns.turns.append(turns.with_record(one, record))
+            turns.turns.append(replace(one, winner="challenger", rejected=other.digest,
+                                       at=turns.put(record)))
             continue
         if DPO in formats:
             turns.left_out.add((one or other).name, "nothing to pair it with", format=DPO)

@@ -67,7 +67,7 @@ PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReproductionRun:
     """Hold the result of running a reproduction, in a form that a user may quote."""
 
@@ -79,7 +79,7 @@ class ReproductionRun:
         return f"{self.output}{end}".strip("\n") or "(nothing)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reproduction:
     """Hold a script that shows the bug, with its results on both trees."""
 
@@ -102,7 +102,7 @@ class Reproduction:
         return not lines or any(line in text for line in lines)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trees:
     """Open the two trees of a bug: its image, and its image with the fix applied."""
 
@@ -186,8 +186,8 @@ class Reporter:
         """Return the settings that determine the reports."""
         if not self._client:
             return {"writer": "template", "texts": TEXTS}
-        prompts = digest([*map(_packaged, PROMPTS)])
-        return {"writer": "llm", **self._client.spec.identity(), "prompts": prompts}
+        return {"writer": "llm", **self._client.spec.identity(),
+                "prompts": digest([*map(_packaged, PROMPTS)])}
 
     def cost_note(self) -> str:
         """Return a line with the number of calls."""
@@ -199,8 +199,8 @@ class Reporter:
     def make(self, task: Task) -> BugReport:
         """Return the report of a bug, with its reproduction unless it shows a failing test."""
         bug = ProvenBug.of(task)
-        label = f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}"
-        trees = Trees(bug, self._host, label, self._maker)
+        trees = Trees(bug, self._host, f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}",
+                      self._maker)
         draw = random.Random(f"0 {bug.instance_id}")
         name, profile = draw.choice(sorted(self._profiles.items()))
         begin_step("reading README and docs")

@@ -224,7 +224,9 @@ class _Test:
         helper = self._names.get(_text(call.func)) if isinstance(call, ast.Call) else None
         if not isinstance(helper, ast.FunctionDef) or helper.decorator_list or depth == MAX_DEPTH:
             return [node]
-        body = _without_try(helper.body)
+        body = helper.body
+        if isinstance(body[-1], ast.Try):   # so that a script may show the error
+            body = [*body[:-1], *body[-1].body]
         ends = [end for one in body for end in ast.walk(one)
                 if isinstance(end, ast.Return | ast.Yield)]
         if ends not in ([], body[-1:]):
@@ -244,8 +246,8 @@ class _Test:
         if isinstance(node, ast.If):   # also the other branch
             yield from self._checked(node.orelse, [*before])
         if isinstance(node, ast.For):
-            elements = getattr(self._value(node.iter), "elts", [])
-            rows = [_row(node.target, one) for one in elements[:MAX_UNROLLED]]
+            rows = [_row(node.target, one)
+                    for one in getattr(self._value(node.iter), "elts", [])[:MAX_UNROLLED]]
         elif isinstance(node, ast.With):
             word = _word(node.items[0].context_expr)
             if word in RAISES:
@@ -451,12 +453,6 @@ def _filled(body: list[ast.stmt], values: Mapping[str, ast.expr]) -> list[ast.st
         else:
             direct[name] = value
     return [*given, *(_Filled(direct).visit(copy.deepcopy(one)) for one in body)]
-
-
-def _without_try(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Return the statements of a function. If the last one is a `try`, replace it by its body, so
-    that a script may show the error."""
-    return [*body[:-1], *body[-1].body] if isinstance(body[-1], ast.Try) else body
 
 
 def _up_to_return(body: list[ast.stmt], targets: list[ast.expr]) -> list[ast.stmt]:

@@ -11,7 +11,7 @@ from codedata.analysis.analyse import is_counted
 from codedata.bounded import inside
 from codedata.code.entities import Sources, all_entities, read_sources
 from codedata.code.projects import licence_of, project_of, text_in
-from codedata.disk.layouts import NEW, Folder
+from codedata.disk.layouts import NEW, put_folder
 from codedata.disk.store import Derived, Store, digest
 from codedata.driver import in_driver
 from codedata.errors import Excluded, ItemFailed
@@ -65,7 +65,7 @@ def extract(root: Path, host: SandboxFactory, environment: Environment) -> Sourc
                       others, round(time.monotonic() - started, 1))
 
 
-_put = in_driver(Folder.put)
+_put = in_driver(put_folder)
 
 
 def folder_of(root: Path, repo_name: str) -> Path:

@@ -160,11 +160,11 @@ def _message(value):
     """Return the fault of a message, or None."""
     if fault := _has(_texts("role"))(value):
         return fault
-    if value.get("content") is not None and (fault := _content(value["content"])):
-        return f".content{fault}"
-    calls = value.get("tool_calls")
+    content, calls = value.get("content"), value.get("tool_calls")
+    if type(content) not in (str, type(None)) and _each(list, _is_object)(content):
+        return ".content is neither a text nor a list of parts"
     if not calls:
-        return None if value.get("content") is not None else ".content is missing"
+        return ".content is missing" if content is None else None
     if fault := _each(list, _is_object)(calls):
         return f".tool_calls{fault}"
     for i, call in enumerate(calls):
@@ -192,13 +192,6 @@ def _tools(value):
     except TypeError as e:
         return f" cannot be stored: {e}"
     return None
-
-
-def _content(value):
-    """Return the fault of a message's content, or None."""
-    if type(value) is str:
-        return None
-    return _each(list, _is_object)(value) and " is neither a text nor a list of parts"
 
 
 def _side(value):

@@ -1,4 +1,6 @@
-"""Define what env_setup.py and analyze.py write: environments, coverage, analyses."""
+"""Define what env_setup.py, analyze.py, bug_inject.py and nl2repo.py write about a repository:
+environments, coverage, analyses; settings, candidates, verdicts and reports of bugs; copies of
+sources, metadata, facts, communities, documents."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -134,3 +136,204 @@ class Analysis(OfRepository):
     hotspots: list[Object]   # {id, score}, highest score first; without test files
     tests: list[Object]      # {name, status, flaky, entity: id of its function or "", n_functions}
     measured: Object         # numbers of tests, of counted tests (passed, not flaky), of runs
+
+
+# bugs ---------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class BugConfig(OfRepository):
+    """Configure how `bug_inject.py scale` injects and judges bugs in a repository:
+    bug/_config/<repo_name>.json."""
+
+    directory = "bug/_config"
+    named_by_id = True
+    environment: str         # digest of the image, test script and results that judge bugs
+    roots: list[str]         # files and folders to inject bugs into; ["."]: all
+    exclude: list[str]       # fnmatch patterns of paths to leave unchanged
+    selection: str           # plugin: tests chosen by coverage/, in a warm process | none: all
+    timeout_s: Seconds       # for a run of the whole suite
+    max_candidates: int      # made by operators
+    seed: int
+
+    @staticmethod
+    def faults_between(data: dict) -> list[str]:
+        """Return the faults of an edited config."""
+        faults = []
+        if data["selection"] not in ("plugin", "none"):
+            faults.append("`selection` is neither plugin nor none")
+        if not data["roots"]:
+            faults.append("`roots` names nothing: \".\" is all of the source")
+        return faults + [f"`{field}` is below 1" for field in ("timeout_s", "max_candidates")
+                         if data[field] < 1]
+
+
+class ProposedChange(TypedDict):
+    """Hold a candidate for a bug: an entry of Candidates. It may have further keys."""
+
+    diff: str                # git's format, only source files
+    symbol: str              # id of the changed function, as in analysis/; "": unknown
+    summary: str             # the maker's description of the bug; not for publication
+
+
+@dataclass(frozen=True)
+class Candidates(OfRepository):
+    """Hold changes that may be bugs, as one batch: bug/_candidates/<repo_name>.<batch>.json."""
+
+    directory = "bug/_candidates"
+    method: str              # origin of the changes: agent
+    candidates: list[ProposedChange]
+    trajectory: str          # path of the agent's trajectory, from the root; "": none
+    usage: Object            # calls, tokens and cost of the agent
+    seconds: Seconds
+
+
+class BugVerdict(TypedDict):
+    """Hold the result of screening a candidate: an entry of Verdicts."""
+
+    diff: str                # digest of the candidate's diff
+    instance_id: str         # id of the possible task
+    good: bool               # whether the candidate may become a task
+    reason: str              # why not; "" if good
+    evidence: Object         # results of the runs
+
+
+@dataclass(frozen=True)
+class Verdicts(OfRepository):
+    """Hold the results of screening the candidates of `bug_inject.py scale`:
+    bug/_verdicts/<name>.json."""
+
+    directory = "bug/_verdicts"
+    verdicts: list[BugVerdict]   # one for each candidate, in their order
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class BugReport:
+    """Hold the report of a bug: bug/<instance_id>.json. The bug itself is the task of that name."""
+
+    directory = "bug"
+    named_by_id = True
+    instance_id: str         # <repo_name>.<batch>.<8 hex digits of the normalised diff>
+    repo: str
+    problem_statement: str   # as a user would write it; becomes the task's instruction
+    reproduction: Object | None = None   # the script that shows the bug, and its two outputs
+
+
+# documents and stripped bodies --------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class SourceCopy(OfRepository):
+    """Describe a copy of a repository's source: nl2repo/_sources/<repo_name>.json, next to the
+    folder of that name."""
+
+    directory = "nl2repo/_sources"
+    files: dict[str, str]    # {path of a readable source: digest of its text}
+    faults: dict[str, str]   # {path: why it could not be read, wholly or in part}
+    others: list[str]        # other files in the copy
+    seconds: Seconds
+
+
+class RecordedFact(TypedDict):
+    """Hold a script that calls the project, and its outcome: an entry of RepoFacts."""
+
+    functions: list[str]     # ids of the functions that it calls directly
+    ran: dict[str, int]      # {id of a function that ran: number of its lines that ran}
+    code: list[str]          # statements, ending in an expression
+    told: str                # the value, or the exception with its message
+    kind: str                # value | raises
+
+
+@dataclass(frozen=True)
+class RepoFacts(OfRepository):
+    """Hold the facts of a repository: nl2repo/_facts/<repo_name>.json. A fact is a script made
+    from a test of the repository, with its outcome."""
+
+    directory = "nl2repo/_facts"
+    facts: list[RecordedFact]
+    measured: Object         # {tests, scripts}
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class RepoMeta(OfRepository):
+    """Describe a repository: nl2repo/_meta/<repo_name>.json."""
+
+    directory = "nl2repo/_meta"
+    licence: str | None      # SPDX; null if none is recognised
+    summary: str             # from its project file; "": none
+    dependencies: list[str]  # as declared in its project files
+    files: list[Object]      # {path, language, lines, is_test}
+    lines: int               # in sources that are not tests
+    entities: dict[str, int] # {kind: number outside of test files}
+    stable_tests: list[str]  # passed in every run
+    flaky_tests: list[str]
+
+
+class StripCandidate(TypedDict):
+    """List functions whose bodies are stripped together: an entry of Communities."""
+
+    kind: str                # function | community | module | package | empty
+    functions: list[str]     # ids, as in analysis/
+
+
+class ScreenedStrip(TypedDict):
+    """Hold the result of screening a candidate: an entry of Communities. Newer records have
+    `n_survivors`, the number of wrong variants of the function that pass all tests."""
+
+    id: str                  # <repo_name>.<kind>.<8 hex digits of the normalised diff>; "": no diff
+    kind: str
+    functions: list[str]
+    sources: list[str]       # digest of each function's source
+    diff: str                # strips the bodies; "" if that is impossible
+    verdict: str             # good, or a code for the reason against it
+    reason: str              # the reason in words; "" if it is good
+    n_covering: int          # counted tests that run one of the functions
+    n_failing: int           # tests that fail
+    how: str                 # swap | import | suite | full (in a fresh container)
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class Communities(OfRepository):
+    """Hold which functions of a repository can be stripped, and which of them belong together:
+    nl2repo/_communities/<repo_name>.json."""
+
+    directory = "nl2repo/_communities"
+    eligible: list[str]      # ids of the functions that can be stripped
+    left_out: dict[str, list[str]]   # {rule: ids of other functions}
+    communities: list[list[str]]     # eligible functions that belong together
+    candidates: list[StripCandidate]
+    screened: list[ScreenedStrip] | None = None   # one for each candidate, in their order
+    ungraded: list[str] | None = None   # tests that a stripped body makes skipped or xfail
+
+
+@dataclass(frozen=True)
+class Document(OfRepository):
+    """Document a function or a whole project: nl2repo/_docs/<repo_name>.<8 hex digits of the
+    id>.json, or <repo_name>.project.json."""
+
+    directory = "nl2repo/_docs"
+    kind: str                # function | project
+    subject: str             # id of the function; "" for a project
+    source: str              # digest of the documented source
+    writer: str              # template | llm
+    content: Object          # the fields that `text` is made from
+    text: str                # Markdown
+    checks: Object           # figures measured by the checks
+    trajectory: str          # path of the agent's trajectory, from the root; "": none
+    usage: Object            # calls, tokens and cost of the agent
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class RepoDocument(OfRepository):
+    """Hold the document of a repository: nl2repo/<repo_name>.json, also written as .md next to it.
+    """
+
+    directory = "nl2repo"
+    licence: str | None
+    sections: list[Object]   # {name of its Document, subject, title, text}: the project's first
+    index: dict[str, Object] # {id of a task: {kind, functions, names: public names that its
+                             # tests use, api: the text that documents these and others,
+                             # missing: names without a document}}
+    checks: Object           # shares of documented functions and names; maximum overlap

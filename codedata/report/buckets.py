@@ -146,6 +146,5 @@ def _is_there(store: Store, name: str, record: Sample) -> bool:
 def _remove(store: Store, name: str, moves: Moves) -> None:
     """Remove a copy. First set it aside if a user edited or added it."""
     if not store.as_left(name):
-        copy = store.set_aside(name)
-        moves.set_aside.append("/".join(copy.parts[-3:]))
+        moves.set_aside.append("/".join(store.set_aside(name).parts[-3:]))
     store.remove(name)

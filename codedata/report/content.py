@@ -2,19 +2,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from codedata.bounded import read_bounded
+from codedata.conversation.bash_commands import INSTALL, UNKNOWN
 from codedata.duel.judge_stats import doubts, share
 from codedata.export.folders import read_manifest
 from codedata.export.make_exports import ALL_FORMATS
 from codedata.llm.costs import Cost, attempts_under
 from codedata.llm.embedded import NOISE
 from codedata.records import METRICS, Duel, JudgeStatistics, Share
-from codedata.report.buckets import BestPair, score_ranges
+from codedata.report.buckets import score_ranges
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
 from codedata.settings import EMBEDDED_MODEL, ReportSettings
 from codedata.terminal import Spending, plural
@@ -23,42 +23,28 @@ from codedata.texts import text_of
 Table = tuple[list[str], list[list[str]], str]   # columns, rows, l, r or p (score) per column
 # (heading, items: a sentence of ours, a list of untrusted lines, or a table)
 Section = tuple[str, list[str | list[str] | Table]]
+MIN_KINGS = 20             # minimum number of judged kings for a rate of false alarms
+MAX_FALSE_ALARMS = 0.05    # a leak judge is not trusted if the interval's lower end is above this
 
 
-@dataclass(frozen=True)
-class ReportContent:
-    """Hold the parts of a report other than the turns in full."""
+def outcome(duel: Duel) -> str:
+    """Return the outcome in one sentence."""
+    why = "; ".join(duel.reasons) or (
+        f"at least {duel.win_margin:g} wanted, and more than chance")
+    verdict = "✓ Accepted" if duel.accepted else "✗ Not accepted"
+    if duel.margin is None:
+        return f"{verdict}: {why}."
+    return (f"{verdict}: the challenger’s lead over the {duel.mode} is "
+            f"{number(duel.margin, 2)} points in {plural(duel.turns, 'turn')}; {why}.")
 
-    duel: Duel
-    rows: list[TurnRow]
-    costs: list[Cost]
-    # (kind of turns, their number); the last row joins all kinds without a turn
-    counts: list[tuple[str, str]]
-    sections: list[Section]
-    trials: list[str]               # lines on the trials of the judges
-    pairs: list[BestPair]
-    is_outdated: bool = False       # the duel was decided on other verdicts than now
-    made: str = ""                  # result of made()
 
-    @property
-    def outcome(self) -> str:
-        """Return the outcome in one sentence."""
-        duel = self.duel
-        why = "; ".join(duel.reasons) or (
-            f"at least {duel.win_margin:g} wanted, and more than chance")
-        verdict = "✓ Accepted" if duel.accepted else "✗ Not accepted"
-        if duel.margin is None:
-            return f"{verdict}: {why}."
-        return (f"{verdict}: the challenger’s lead over the {duel.mode} is "
-                f"{number(duel.margin, 2)} points in {plural(duel.turns, 'turn')}; {why}.")
-
-    @property
-    def warnings(self) -> list[str]:
-        """Return sentences on why the outcome may not be what it seems."""
-        outdated = ["The duel was decided on other verdicts than the records hold now: run "
-                    "validate.py."] if self.is_outdated else []
-        noise = [f"Noise: the verdicts are {NOISE}."] if EMBEDDED_MODEL in self.duel.models else []
-        return outdated + [f"Doubtful: {doubt}." for doubt in doubts(self.duel)] + noise
+def warnings(turns: ReportTurns) -> list[str]:
+    """Return sentences on why the outcome may not be what it seems."""
+    duel = turns.duel
+    outdated = ["The duel was decided on other verdicts than the records hold now: run "
+                "validate.py."] if turns.outdated else []
+    noise = [f"Noise: the verdicts are {NOISE}."] if EMBEDDED_MODEL in duel.models else []
+    return outdated + [f"Doubtful: {doubt}." for doubt in doubts(duel)] + noise
 
 
 def made(root: Path, path: str) -> str:
@@ -75,27 +61,27 @@ def made(root: Path, path: str) -> str:
             f"All {plural(total.n_calls, 'call')} of this root: {total}.")
 
 
-def figures(content: ReportContent, buckets: ReportSettings) -> list[Section]:
+def figures(turns: ReportTurns, costs: list[Cost]) -> list[Section]:
     """Return the sections with the figures of a duel, in the order of the report, without empty
     ones."""
-    duel = content.duel
-    *counted, (none, _) = content.counts
+    duel, rows, lines = turns.duel, turns.rows, trials(turns.root)
+    *counted, (none, _) = counts(turns)
     sections: list[Section] = [
         ("Points and turns", [points(duel), (["", "turns"], [*map(list, counted)], "lr"),
                               f"0 turns: {none}."]),
-        ("Buckets", [_buckets(content.rows, buckets)] if duel.mode == "king" else []),
+        ("Buckets", [_buckets(rows, turns.thresholds)] if duel.mode == "king" else []),
         ("Judges", [judges(duel)]),
         ("How the judges judge", how_judges_judge(duel)),
-        ("Trials of the judges", [content.trials] if content.trials else []),
-        *content.sections,
-        ("Costs", [costs_table(content.costs)] if content.costs else [])]
+        ("Trials of the judges", [lines] if lines else []),
+        *running(rows), *leak_sections(rows),
+        ("Costs", [costs_table(costs)] if costs else [])]
     return [(heading, [*filter(None, items)]) for heading, items in sections if items]
 
 
 def _buckets(rows: list[TurnRow], settings: ReportSettings) -> Table:
     n = Counter(row.label for row in rows)
-    lines = [[name, scores, str(n[name])] for name, scores in score_ranges(settings).items()]
-    return ["bucket", "score", "turns"], lines, "llr"
+    return ["bucket", "score", "turns"], [
+        [name, scores, str(n[name])] for name, scores in score_ranges(settings).items()], "llr"
 
 
 def costs_table(costs: list[Cost]) -> Table:
@@ -241,3 +227,60 @@ def interval_text(share: Share | None, factor: float = 100, unit: str = "") -> s
 def percent_text(share: Share | None) -> str:
     """Return a share with its interval as text, in percent."""
     return interval_text(share, unit=" %")
+
+
+# leaks: what leak judges found, and how far they can be trusted -----------------------------------
+
+def leak_sections(rows: list[TurnRow]) -> list[Section]:
+    """Return the sections on leaks and on unread commands, in the order of the report."""
+    unread = f"What the commands do is not known: the reader of bash is not installed: {INSTALL}"
+    return [("Leaks", _leaks(rows)),
+            ("Steps", [unread] if any(UNKNOWN in row.styles for row in rows) else [])]
+
+
+def _leaks(rows: list[TurnRow]) -> list:
+    """Return the shares of turns with leaks and of kings with false alarms, by kind of leak."""
+    # checked by every leak judge
+    judged = [row for row in rows if row.leaks.found is not None and not row.leaks.lacks_verdict]
+    if not judged:
+        return []
+    kings = [row for row in rows if row.leaks.of_king is not None]
+    kinds = sorted({one["kind"] for row in rows
+                    for one in (*(row.leaks.found or ()), *(row.leaks.of_king or ()))})
+    lines = [[kind or "any", percent_text(_share(judged, "found", kind)),
+              percent_text(_share(kings, "of_king", kind))] for kind in ("", *kinds)]
+    items = [(["kind", f"challengers that leak (of {len(judged)})",
+               f"kings with the same finding (of {len(kings)}): false alarms"], lines, "lrr")]
+    alarms = _share(kings, "of_king")
+    if 0 < len(kings) < MIN_KINGS:
+        items.append(f"{plural(len(kings), 'king')} were looked at: too few to say how often the "
+                     "leak judge is wrong.")
+    elif alarms and alarms["low"] > MAX_FALSE_ALARMS:
+        items.append("**The leak judge cannot be trusted: it finds leaks in kings, although "
+                     "they do not know the solution.**")
+    costs = [row.leaks.cost_usd for row in rows if row.leaks.cost_usd is not None]
+    items.append("The verdicts on these turns: "
+                 f"{Spending(len(rows), len(rows) - len(costs), sum(costs))}.")
+    return items + _refused(rows)
+
+
+def _refused(rows: list[TurnRow]) -> list[str]:
+    """Return [a sentence on the turns that were asked for again], or []."""
+    again = [row for row in rows if row.leaks.asked_again]
+    if not again:
+        return []
+    wins = [row for row in rows if (row.score or 0) > 50]
+    kinds = Counter(one["kind"] for row in again for attempt in row.leaks.tries()
+                    for one in attempt["findings"])
+    listed = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
+    n_calls = sum(row.leaks.asked_again for row in again)
+    n_won = sum(bool(row.leaks.asked_again) for row in wins)
+    return [f"Asked for again because of leaks: {plural(len(again), 'turn')} "
+            f"({plural(n_calls, 'call')}); {n_won} of the {plural(len(wins), 'turn')} that the "
+            "challenger wins are among them." + (f" Found, by kind: {listed}." if listed else "")]
+
+
+def _share(rows: list[TurnRow], field: str, kind: str = "") -> Share | None:
+    """Return the share of the rows that have a finding of this kind, or of any, in `field`."""
+    return share([(row.instance_id, any(kind in ("", one["kind"])
+                                        for one in getattr(row.leaks, field)), 1) for row in rows])

@@ -22,26 +22,17 @@ from codedata.disk.layouts import write_atomic
 from codedata.disk.store import Store
 from codedata.duel.scoring import BOTH
 from codedata.errors import BrokenRecord, Trouble
-from codedata.llm.costs import Cost, costs_of
+from codedata.llm.costs import costs_of
 from codedata.page.elements import Html, document, fold, joined, marked, shown, sides, table, tag
 from codedata.records import Answer, Attempt, Environment, Object, RivalledTask
 from codedata.report import item_details
 from codedata.report.buckets import best_pairs
-from codedata.report.content import (
-    ReportContent,
-    costs_table,
-    counts,
-    figures,
-    made,
-    running,
-    trials,
-)
+from codedata.report.content import costs_table, figures, made, outcome, warnings
 from codedata.report.item_details import Item
-from codedata.report.leaks import leak_sections
 from codedata.report.turn_rows import ReportTurns, read_duelled
 from codedata.run import status
 from codedata.run.status import StageStatus
-from codedata.settings import ReportSettings, Settings
+from codedata.settings import Settings
 from codedata.terminal import plural
 from codedata.texts import printable
 
@@ -92,8 +83,7 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
                 "pre", "\n".join(status.failed_lines(failed))[:MAX_FAILED]),
             f"{plural(len(broken), 'record')} cannot be read": broken and tag(
                 "pre", "\n".join(printable(str(e)) for e in broken[:MAX_BROKEN])),
-            **{f"Challenger against {turns.duel.mode}": _duel(
-                report_content(root, turns, []), settings.report) for turns in duels},
+            **{f"Challenger against {turns.duel.mode}": _duel(turns) for turns in duels},
             "Costs": costs and table(*costs_table(costs)),
             "Stages": tag("pre", status.table(stages) if stages else "see status.py --html"),
             "Items": [table(["kind", "result", "items"], [
@@ -103,15 +93,6 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
         if later and int(later[1]) > len(links) + 1:
             path.unlink()
     return root / PAGE
-
-
-def report_content(root: Path, turns: ReportTurns, costs: list[Cost], made: str = ""
-                   ) -> ReportContent:
-    """Return the content of the report on a duel."""
-    return ReportContent(
-        turns.duel, turns.rows, costs, counts(turns),
-        [*running(turns.rows), *leak_sections(turns.rows)], trials(root),
-        best_pairs(root, turns.duel.mode), turns.outdated, made)
 
 
 def _page(title: str, sections: dict[str, object]) -> bytes:
@@ -136,25 +117,25 @@ def _duels(settings: Settings, known: ReportTurns | None) -> tuple[list[ReportTu
     return duels, broken
 
 
-def _duel(content: ReportContent, settings: ReportSettings) -> list[Html]:
+def _duel(turns: ReportTurns) -> list[Html]:
     """Return the outcome of a duel, its terms explained, warnings, the best pairs and figures."""
-    duel = content.duel
+    duel, note = turns.duel, turns.thresholds.note
     asked = plural(len(duel.judges), "judge") + " compared the two answers " + (
         "in both orders" if duel.order == BOTH else "once")
     return [
-        tag("p", content.outcome, class_="good" if duel.accepted else "bad"),
+        tag("p", outcome(duel), class_="good" if duel.accepted else "bad"),
         tag("p", f"{LEADS[duel.mode]} {asked}, not knowing whose is which. A score is the "
             "challenger’s: 100, it won everything; 50, a draw. Buckets go by score: a turn that "
             "the challenger won, but not clearly, is in defeat, too.", class_="quiet"),
-        *(tag("p", text, class_="notice") for text in (settings.note, *content.warnings) if text),
+        *(tag("p", text, class_="notice") for text in (note, *warnings(turns)) if text),
         *(tag("div", tag("h3", f"One of the best pairs: {pair.name}"), tag("p", pair.why),
               fold("task", shown(pair.task)),
               sides({"king": pair.king, "challenger": pair.challenger}), class_="card")
-          for pair in content.pairs),
+          for pair in best_pairs(turns.root, duel.mode)),
         *([tag("h3", heading), *(
             table(*item) if isinstance(item, tuple) else shown(item) if isinstance(item, list)
             else tag("p", marked(item), class_="quiet") for item in items)]
-          for heading, items in figures(content, settings))]
+          for heading, items in figures(turns, []))]
 
 
 # items -------------------------------------------------------------------------------------------

@@ -16,26 +16,35 @@ from codedata.duel.duel_state import summary_lines
 from codedata.duel.panel import Panel
 from codedata.errors import Trouble
 from codedata.leak.cache import NO_VERDICT
-from codedata.llm.costs import costs_of
+from codedata.llm.costs import Cost, costs_of
 from codedata.records import (
     BUCKETS,
     DUEL,
+    METRICS,
     Answer,
     Commit,
     Prompt,
     Sample,
     Score,
 )
-from codedata.report.buckets import WON, Moves, score_ranges, update_buckets
-from codedata.report.content import made
-from codedata.report.index_page import report_content, write_index
-from codedata.report.markdown import huge_markdown, markdown
+from codedata.report.buckets import WON, Moves, best_pairs, score_ranges, update_buckets
+from codedata.report.content import (
+    Section,
+    Table,
+    by_metric,
+    figures,
+    made,
+    number,
+    outcome,
+    warnings,
+)
+from codedata.report.index_page import write_index
 from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_duelled
 from codedata.run.cli import RunOptions
 from codedata.run.start import check_root, whole_run
-from codedata.settings import Settings
-from codedata.terminal import named, plural, say
-from codedata.texts import terminal_safe
+from codedata.settings import MAX_PATCH_CHARS, Settings
+from codedata.terminal import named, plural, say, table
+from codedata.texts import as_markdown, terminal_safe
 
 REFUSED_FLAGS = ("only", "limit", "shard", "force", "refresh", "prune", "budget")
 
@@ -60,31 +69,22 @@ def run(settings: Settings, options: RunOptions) -> int:
                 moves = fill_buckets(root, turns)
                 huge = huge_markdown(oversized(root))
                 write_atomic(directory / "hugePR.md", terminal_safe(huge).encode())
-            write_report(settings, directory, turns)
+            text = markdown(turns, costs_of(root), made(root, ".."))
+            write_atomic(directory / "report.md", terminal_safe(text).encode())
+            (directory / "report.html").unlink(missing_ok=True)   # written by version 0.2.0
+            remove_half_written([root])   # pages of a killed run
+            write_index(settings, known=turns)
         with options.unless_quiet():
             print_summary(turns, moves, directory.name, judge_again, score_ranges(thresholds))
         return 1 if turns.broken or turns.state.plan.broken else 0
 
 
-def write_report(settings: Settings, directory: Path, turns: ReportTurns) -> None:
-    """Write report.md, and the page of the root."""
-    root = settings.root
-    content = report_content(root, turns, costs_of(root), made(root, ".."))
-    text = terminal_safe(markdown(content, settings.report))
-    write_atomic(directory / "report.md", text.encode())
-    (directory / "report.html").unlink(missing_ok=True)   # written by version 0.2.0
-    remove_half_written([root])   # pages of a killed run
-    write_index(settings, known=turns)
-
-
 def fill_buckets(root: Path, turns: ReportTurns) -> Moves:
     """Bring final/, refined/ and defeat/ up to date, and return the moves made."""
     rows = {row.name: row for row in turns.rows if row.bucket}
-
-    def make(name: str) -> Sample:
-        return copy_of(*turns.read(name), rows[name], turns.panel)
-
-    moves = update_buckets(root, {name: row.bucket for name, row in rows.items()}, make)
+    moves = update_buckets(
+        root, {name: row.bucket for name, row in rows.items()},
+        lambda name: copy_of(*turns.read(name), rows[name], turns.panel))
     for e in moves.broken:
         turns.report_broken(e)
     return moves
@@ -140,3 +140,53 @@ def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, judge
             f"left their bucket {n['removed']}")
         if moves.set_aside:
             say(f"      edited copies went to {named(moves.set_aside)}")
+
+
+# report.md and hugePR.md --------------------------------------------------------------------------
+
+def markdown(turns: ReportTurns, costs: list[Cost], sets: str) -> str:
+    """Return the text of report.md; `sets` is what made() returns."""
+    rival = turns.duel.mode
+    pairs = best_pairs(turns.root, rival)
+    sections: list[Section] = [
+        (f"# Challenger against {rival}", [
+            f"**{as_markdown(outcome(turns.duel), 1000)}**", terminal_safe(turns.thresholds.note),
+            sets, *(f"**{warning}**" for warning in warnings(turns))]),
+        ("## The best pairs", pairs and [
+            (["turn", "task", "king", "challenger", "why"], pairs, "lllll")]),
+        *((f"## {heading}", items) for heading, items in figures(turns, costs)),
+        ("## Turns", ["Scores are the challenger's, from 0 to 100. The step is what "
+                      f"{rival} does → what the challenger does.", _turns(turns.rows)])]
+    blocks = [block for heading, items in sections if items
+              for block in (heading, *map(_block, filter(None, items)))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _block(item: str | list[str] | Table) -> str:
+    """Return a sentence unchanged; escape lines and cells, which are untrusted."""
+    if isinstance(item, str):
+        return item
+    if isinstance(item, list):
+        return "\n".join(f"- {as_markdown(line, 1000)}" for line in item)
+    columns, rows, align = item
+    return table(columns, [[*map(as_markdown, row)] for row in rows], align.replace("p", "r"))
+
+
+def huge_markdown(prs: list[dict]) -> str:
+    """Return the text of hugePR.md, with one table row per oversized pull request."""
+    text = ("# Oversized pull requests\n\nprompt.py left these out, as their patch has more than "
+            f"{MAX_PATCH_CHARS:,} characters: {len(prs)}.\n")
+    rows = [[pr["instance_id"], pr.get("repo", ""), pr.get("language", ""),
+             f"{pr.get('patch_chars', 0):,}", f"{pr.get('n_files', 0):,}",
+             pr.get("created_at") or ""] for pr in prs]
+    columns = ["instance", "repository", "language", "characters", "files", "created"]
+    return text + ("\n" + _block((columns, rows, "lllrrl")) + "\n" if prs else "")
+
+
+def _turns(rows: list[TurnRow]) -> Table:
+    columns = ["score", "turn", "bucket", "step", *METRICS, "flags"]
+    lines = [[number(row.score), row.name,
+              row.label or "-", " → ".join(row.styles), *by_metric(row.metrics),
+              ", ".join(row.flags)]
+             for row in rows]
+    return columns, lines, "rlll" + "r" * len(METRICS) + "l"

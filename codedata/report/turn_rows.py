@@ -15,7 +15,7 @@ from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
 from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Object, Score
 from codedata.report.buckets import WON, bucket_of, injections
-from codedata.settings import Exclude, ReportSettings, Settings
+from codedata.settings import ReportSettings, Settings
 from codedata.terminal import say
 
 STAGE = "report"
@@ -108,8 +108,9 @@ class ReportTurns:
 
 
 def read_duelled(settings: Settings, judge_again: str = "") -> ReportTurns:
-    """Return the turns of a duel. Raise Trouble if its outcome is missing or broken; `judge_again`
-    is the command that makes it."""
+    """Return every turn of a duel that counts, in natural order, scored by the panel that decided
+    the duel. Print and leave out broken records. Raise Trouble if the outcome is missing or broken;
+    `judge_again` is the command that makes it."""
     root, mode, how = settings.root, settings.duel.mode, settings.challenger.how
     answers, scores = records_of(mode, how, how)
     path, todo = root / scores.directory / DUEL, f"Run: {judge_again}"
@@ -118,19 +119,9 @@ def read_duelled(settings: Settings, judge_again: str = "") -> ReportTurns:
     except FileNotFoundError:
         raise Trouble("is not there.", str(path), todo) from None
     leak_judges = {spec.role for spec in settings.leak_judges() if how != "chosen"}
-    return read_turns(Judging(root, decided_panel(duel), answers, scores), duel, settings.exclude,
-                      settings.report, leak_judges)
-
-
-def read_turns(judging: Judging, duel: Duel, exclude: Exclude, thresholds: ReportSettings,
-               leak_judges: set[str]) -> ReportTurns:
-    """Return every turn that counts, in natural order, scored by the panel that decided the duel.
-
-    `judging` has that panel, and the records of the turns. Print and leave out broken records.
-    """
-    root, panel = judging.root, judging.panel
-    state = load_duel_state(judging, exclude)
-    turns = ReportTurns(root, state, duel, panel, thresholds, Store(root, Commit).open(),
+    panel = decided_panel(duel)
+    state = load_duel_state(Judging(root, panel, answers, scores), settings.exclude)
+    turns = ReportTurns(root, state, duel, panel, settings.report, Store(root, Commit).open(),
                         leak_judges)
     for e in state.plan.broken.values():
         say(f"{STAGE}.py: {e}")
@@ -147,18 +138,14 @@ def read_turns(judging: Judging, duel: Duel, exclude: Exclude, thresholds: Repor
         by_rule = panel.score(score.judges)
         if name in of_other_panels:   # its stored score comes from another panel
             score = replace(score, score=by_rule.score, metrics=by_rule.metrics)
-        is_edited = _differ(score.score, by_rule.score)
+        stored, made = score.score, by_rule.score
+        is_edited = stored != made and (None in (stored, made)
+                                        or abs(stored - made) > MAX_ROUNDING)
         turns.rows.append(_row(name, answer, score, turns, is_edited))
     now = duel_record(duel, panel, judged, state.turns_left).raw
     turns.outdated = any({"min_instances": duel.min_instances, **duel.raw}.get(key) != value
                          for key, value in now.items())
     return turns
-
-
-def _differ(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is not b
-    return abs(a - b) > MAX_ROUNDING
 
 
 def _commit(instance_id: str, turns: ReportTurns) -> Commit | None:

@@ -214,17 +214,16 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
         help="only items whose name or instance id matches (may be repeated)")
     add("--limit", type=positive, metavar="N",
         help="at most N items, in order; for a script that makes tasks, N tasks")
-    add("--force", action="store_true",
-        help="make existing records again, even edited ones; the old go to _replaced/")
-    add("--refresh", action="store_true", help="also remake records made with other settings")
-    add("--no-retry", action="store_true", help="leave failed items alone")
-    add("--prune", action="store_true", help="move orphans to _replaced/, and end")
-    add("--status", action="store_true", help="print the counts and do nothing")
-    add("--dry-run", action="store_true",
-        help="print the counts and the calls, tokens and cost to come")
-    add("--show-config", action="store_true", help="print each setting and its source")
-    add("--compact", action="store_true",
-        help="shorten the ledger to the newest line of each item, and end")
+    for flag, text in {
+            "--force": "make existing records again, even edited ones; the old go to _replaced/",
+            "--refresh": "also remake records made with other settings",
+            "--no-retry": "leave failed items alone",
+            "--prune": "move orphans to _replaced/, and end",
+            "--status": "print the counts and do nothing",
+            "--dry-run": "print the counts and the calls, tokens and cost to come",
+            "--show-config": "print each setting and its source",
+            "--compact": "shorten the ledger to the newest line of each item, and end"}.items():
+        add(flag, action="store_true", help=text)
     add("--workers", type=positive, metavar="N", help="items in flight at the same time")
     add("--shard", type=_shard, metavar="I/N", help="only the items of shard I (from 0) of N")
     add("--engine", choices=["threads", "ray"], default="threads",

@@ -33,10 +33,10 @@ class StageRun:
         self.stop, self.totals, self.pool = models.stop, RunTotals(), WorkerPool(models)
         self.journal = Journal(stage, states, self.totals)
         self.waiting = deque(plan.todo)           # items that wait for a worker
-        self.in_flight: dict[str, ItemRun] = {}   # {item: its attempt}
-        self.made: deque[ItemRun] = deque()       # attempts whose records wait to be written
+        self.in_flight = {}   # {item: its attempt}
+        self.made = deque()   # attempts whose records wait to be written
         self.writers = threading.Semaphore(MAX_WRITERS)
-        self.unfinished: list[str] = []           # items not finished because the run ended
+        self.unfinished = []   # items not finished because the run ended
         parts = stage.writes.parts
         self.second_try = {item.name for item in plan.todo if parts and parts.worthwhile}
 

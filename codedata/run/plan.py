@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from codedata.disk.ledger import NOTHING, FileState, LastAttempt
+from codedata.disk.ledger import NOTHING, FileState, Key, LastAttempt
 from codedata.disk.store import digests_of
 from codedata.errors import BrokenRecord
 from codedata.llm.replies import ReplyLog
@@ -233,7 +233,7 @@ class States:
             ledger.succeeded[key] = made
         return made, made or last
 
-    def _still_excluded(self, key: tuple[str, str], read: Iterable[str]) -> LastAttempt | None:
+    def _still_excluded(self, key: Key, read: Iterable[str]) -> LastAttempt | None:
         """Return the attempt that excluded the item, if its rule still applies; else None."""
         excluded, selection = self.writes.store.ledger.excluded.get(key), self.selection
         if not excluded or excluded.read not in read or selection.force:

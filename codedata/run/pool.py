@@ -49,7 +49,7 @@ class WorkerPool:
         self.stop_reason: Trouble | None = None
         self.is_interrupted = False   # set if a signal has stopped the run
         self._models = models
-        self._alike: Counter[str] = Counter()   # {HTTP status: number of failed items}
+        self._alike = Counter()   # {HTTP status: number of failed items}
         self._lock = threading.Lock()
 
     def stop(self, reason: Trouble) -> None:

@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 
 from codedata.bounded import own_folder
-from codedata.disk.layouts import Folder
+from codedata.disk.layouts import clear_up
 from codedata.disk.ledger import LEDGER
 from codedata.disk.ledger_compact import compact
 from codedata.disk.locks import check_directories, lock
@@ -96,17 +96,15 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
     with closing(_engine_of(stage, plan, settings, models, options)) as engine:
         bar = Bar(stage.label, len(plan.todo), options.quiet)
         run = StageRun(stage, states, plan, models, engine, bar)
-        lines = run.run(lambda: at_once(run))
-        return print_summary(run, models, options, lines)
+        return print_summary(run, models, options, run.run(lambda: at_once(run)))
 
 
 def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, options: RunOptions
                ) -> Engine:
     """Return an engine for a stage, after removing the leftovers of killed runs."""
-    is_here = options.engine == "threads" or stage.is_local or not plan.todo
-    if options.engine == "threads" and plan.todo and not stage.is_local:
-        options.before_work()
-    if is_here:
+    if options.engine == "threads" or stage.is_local or not plan.todo:
+        if plan.todo and not stage.is_local:
+            options.before_work()
         return Engine(settings.llm.workers, lambda log, step, inputs: stage.make(*inputs),
                       stage.close)
     from codedata.cluster.ray_engine import RayEngine  # needs the optional dependency Ray
@@ -194,7 +192,7 @@ def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) ->
                 held.enter_context(lock(own_folder(options.root, "_budget"), shard,
                                         f"{script} --budget"))
             for directory, kind in places if not shard else ():
-                Folder.clear_up(directory, kind)
+                clear_up(directory, kind)
                 if not kind:
                     remove_half_written(shards_of(directory))
         yield

@@ -52,8 +52,8 @@ def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) ->
                 and (log := log_of(options.root, f"{into}/", name))]
         if logs:
             say(f"      about failed items: {named(logs)}")
-        left_out = plan.names["excluded"] + plan.names["waiting"]
-        print_reasons([plan.reasons[name] for name in left_out])
+        print_reasons([plan.reasons[name]
+                       for name in plan.names["excluded"] + plan.names["waiting"]])
         if not plan.n_read and not plan.broken:
             after = stage.after
             what = f": first run {_near_command(stage, after, options)}" if after else ""
@@ -197,7 +197,9 @@ def print_summary(run: StageRun, models: Models, options: RunOptions, lines: lis
         for todo in list(todos)[:2]:
             say(f"      {todo}")
     with options.unless_quiet():
-        for line in [*_came_of(run), *_with_noise(run, models, lines),
+        if totals.spent.n_calls and _is_embedded(models) and NOISE not in "".join(lines):
+            lines.append(f"      {NOISE}")
+        for line in [*_came_of(run), *lines,
                      *_next_commands(run, options, n_left, is_unfinished)]:
             say(line)
     if run.pool.is_interrupted:
@@ -213,12 +215,6 @@ def _came_of(run: StageRun) -> Iterator[str]:
         yield f"      {line}"
     if run.unfinished:
         yield f"      not finished: {named(run.unfinished)}"
-
-
-def _with_noise(run: StageRun, models: Models, lines: list[str]) -> list[str]:
-    """Return lines with remarks on the embedded model's replies, if there are any."""
-    is_new = run.totals.spent.n_calls and _is_embedded(models) and NOISE not in "".join(lines)
-    return [*lines, f"      {NOISE}"] if is_new else lines
 
 
 def _next_commands(run: StageRun, options: RunOptions, n_left: int, is_unfinished: bool

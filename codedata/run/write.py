@@ -43,7 +43,7 @@ class Journal:
         self.stage, self.states, self.totals = stage, states, totals
         self.store = stage.writes.store
         self.lock = threading.Lock()   # guards `totals`
-        self.made: dict[str, Any] = {}   # first records of the run, to print with in_words()
+        self.made = {}   # first records of the run, to print with in_words()
 
     def begin(self, attempt: ItemRun) -> None:
         """Begin to put an item's record on disk. Raise ItemFailed if a user has edited the record

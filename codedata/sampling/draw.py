@@ -64,8 +64,8 @@ class Seen:
 
     def __init__(self, max_per_instance: int):
         self.limit = max_per_instance
-        self.instances: Counter[str] = Counter()
-        self.digests: set[str] = set()
+        self.instances = Counter()
+        self.digests = set()
 
     def add(self, prompt: Prompt) -> None:
         """Count a prompt as sampled."""

@@ -29,9 +29,8 @@ def record_trajectories(settings: Settings, options: RunOptions) -> int:
     """Record the trajectories of [prompt] source, and the PR records of their tasks; return the
     exit code."""
     options.make_root()
-    stage = partial(trajectories_stage, settings, options.selection)
-    return run_steps({"trajectories": stage}, settings, options,
-                     [settings.root / Prompt.directory])
+    return run_steps({"trajectories": partial(trajectories_stage, settings, options.selection)},
+                     settings, options, [settings.root / Prompt.directory])
 
 
 def trajectories_stage(settings: Settings, selection: Selection, models: Models) -> Stage:

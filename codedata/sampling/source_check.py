@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from codedata.conversation.turn import NO_CALL, WRITTEN_CALL, turn_text
 from codedata.errors import Trouble
-from codedata.records import Prompt
 from codedata.sampling.draw import prompt_problem, prompts_of
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.readers.forms import UNNAMED
@@ -55,7 +54,7 @@ def check_source(settings: Settings, http) -> int:
 def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
     """Print the report on the rows; return the ids of the instances with usable turns."""
     # {form: (its numbers, {reason: places})}
-    by_form: dict = defaultdict(lambda: (Counter(), defaultdict(list)))
+    by_form = defaultdict(lambda: (Counter(), defaultdict(list)))
     ids: dict[str, None] = {}
     for row in rows:
         prompts, problem = prompts_of(row)
@@ -65,9 +64,12 @@ def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
             refused[problem].append(row["instance_id"])
         for prompt in prompts:
             problem = prompt_problem(prompt, settings.prompt, settings.exclude)
+            text = turn_text(prompt.assistant)
             place = f"{prompt.instance_id}, turn {prompt.turn}"
-            place += f"\n          {printable(turn_text(prompt.assistant), MAX_CHARS)}"
-            is_answer = _is_answer(prompt, problem)
+            place += f"\n          {printable(text, MAX_CHARS)}"
+            # whether the agent only answered in words, which is not a turn
+            is_answer = problem == NO_CALL or (str(problem).startswith(NO_BLOCK) and not (
+                "```" in text or WRITTEN_CALL.search(text)))
             n["turns"] += not is_answer
             if problem:
                 refused[ANSWER if is_answer else problem].append(place)
@@ -82,10 +84,3 @@ def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
     if n_unnamed := sum(name.startswith(UNNAMED) for name in ids):
         say(f"      {n_unnamed:,} without an instance_id: only for the king (--keep-unmatched)")
     return [*ids]
-
-
-def _is_answer(prompt: Prompt, problem: str | None) -> bool:
-    """Return whether an agent only answered in words, which is not a turn."""
-    text = turn_text(prompt.assistant)
-    has_step = "```" in text or WRITTEN_CALL.search(text)
-    return problem == NO_CALL or (str(problem).startswith(NO_BLOCK) and not has_step)

@@ -179,8 +179,7 @@ def entries_at(files: Files, place: str) -> Iterator[tuple[str, Entry]]:
             count(member.name, member.size)
             if member.isdir():
                 continue
-            entry = _entry(tar, member, linked)
-            yield posixpath.join(posixpath.dirname(place), member.name), entry
+            yield posixpath.join(posixpath.dirname(place), member.name), _entry(tar, member, linked)
 
 
 def _entry(tar: TarFile, member: TarInfo, linked: dict[str, Entry]) -> Entry:

@@ -103,15 +103,15 @@ class Runner:
         """`samples_of` returns the further blind answers saved for the answer at a path."""
         self.settings, self._factory, self._samples_of = settings, factory, samples_of
         self._answers = Store(settings.root, Answer)
-        self._starts: dict[str, str] = {}   # {digest of instance and first commands: the start
+        self._starts = {}   # {digest of instance and first commands: the start
                                             # found}
 
     def make(self, answer: Answer, commit: Commit, environment: Environment) -> Executed:
         """Return the effects of a turn's candidates."""
         began = time.monotonic()
-        sides = self.candidates(answer, current_reply_log().item)
         with self.state(answer, commit, environment) as state:
-            runs, before = run_sides(sides, answer, state)
+            runs, before = run_sides(self.candidates(answer, current_reply_log().item), answer,
+                                     state)
         found = state.found
         return Executed(
             answer.instance_id, environment.repo_name, environment.image_name, found.start,
@@ -121,7 +121,7 @@ class Runner:
     def states(self, trajectory: Prompt, commit: Commit, environment: Environment) -> TurnStates:
         """Return which of the pull request's tests pass before each turn. Raise Excluded if the
         history cannot be replayed."""
-        known: dict[str, dict[str, str]] = {}   # {digest of the files: results of the tests}
+        known = {}   # {digest of the files: results of the tests}
         turns = {}
 
         def look(turn: int, branch: Branch, tree: str) -> None:
@@ -151,7 +151,7 @@ class Runner:
                     ) -> Iterator[tuple]:
         """Yield (replayer, hidden tests, steps) for the history of a record."""
         with self.branches(environment, current_reply_log().item) as branches:
-            hidden = HiddenTests(branches, environment, commit, TESTS_S)
+            hidden = HiddenTests(branches, environment, commit)
             is_task = environment.repo_name == commit.instance_id   # attempts had no variables
             replayer = Replayer(branches, {} if is_task else hidden.variables, COMMAND_S,
                                 hidden.put, keeps_shell(record.messages, record.tools))
@@ -189,7 +189,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
     that submit are not run. A turn that ends its container, or whose changes cannot be read, passes
     no test."""
     form = form_of(answer.messages, answer.tools)
-    by_commands: dict[tuple[str, ...], list[str]] = defaultdict(list)   # {commands: sides}
+    by_commands = defaultdict(list)   # {commands: sides}
     for name, side in sides.items():
         commands = commands_of(form.read(side, answer.messages))
         if any(commands):
@@ -198,7 +198,7 @@ def run_sides(sides: Mapping[str, Side], answer: Answer, state: State
     before: dict[str, str] | None = None
     for i, (commands, names) in enumerate(by_commands.items(), 1):
         begin_step("running the candidates", i, len(by_commands))
-        done: list[Result] = []   # one per command, up to one that ends the container
+        done = []   # one per command, up to one that ends the container
         changes, tests = {}, {}
         with state.replayer.branches.branch(*state.branch.layers) as branch:
             try:
@@ -248,11 +248,10 @@ class State:
 class HiddenTests:
     """Run the tests of a pull request over the files of a branch."""
 
-    def __init__(self, branches: Branches, environment: Environment, commit: Commit,
-                 timeout_s: float):
+    def __init__(self, branches: Branches, environment: Environment, commit: Commit):
         """Read the test files as they are after the pull request. Raise Excluded if their patch
         does not apply."""
-        self._branches, self._environment, self._timeout_s = branches, environment, timeout_s
+        self._branches, self._environment = branches, environment
         self._ignored = ignored_tests(environment)
         self.variables = variables_of(environment.test_script, PATH)
         patch = commit.test_patch + "".join(
@@ -297,5 +296,5 @@ class HiddenTests:
             self.put(branch)
             branch.put(listed, folder)
             env = {**self.variables, "PYTHONPATH": folder, "PYTEST_ADDOPTS": "-p codedata_only"}
-            run = run_suite(branch, self._environment.test_script, self._timeout_s, env=env)
+            run = run_suite(branch, self._environment.test_script, TESTS_S, env=env)
         return {case.name: case.status for case in run.results if case.name not in self._ignored}

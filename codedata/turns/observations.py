@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 
 from codedata.sandbox import Result
 from codedata.texts import toml_of, without_middle
 
 WORDS = re.compile(r"[\w.]+|\W")   # a number, a hash or a temporary name is one word
 CUT_CHARS = 10_000   # limit of an output: an agent sees a longer one without its middle
+FORMS = [re.compile(form["pattern"], re.DOTALL)
+         for form in toml_of(__package__, "observations.toml")["forms"]]
 EQUAL, MASKED, UNEQUAL = "equal", "masked", "unequal"
 
 
@@ -41,7 +42,7 @@ class ShownResult:
 
 def observation_of(text: str) -> ShownResult:
     """Return the shown result in a message, by the first form that matches."""
-    matches = (pattern.fullmatch(text.strip()) for pattern in _forms())
+    matches = (pattern.fullmatch(text.strip()) for pattern in FORMS)
     found = next(filter(None, matches)).groupdict()
     code = found.get("code")
     n_left_out = (found.get("n") or "0").replace(",", "")
@@ -68,9 +69,3 @@ def compare(shown: ShownResult, first: Result, second: Result | None = None) -> 
 def cut(output: str) -> str:
     """Return an output as an agent sees it: if it is long, without its middle."""
     return without_middle(output, CUT_CHARS, "{n} characters left out")
-
-
-@cache
-def _forms() -> list[re.Pattern]:
-    return [re.compile(form["pattern"], re.DOTALL)
-            for form in toml_of(__package__, "observations.toml")["forms"]]

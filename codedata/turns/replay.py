@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count, takewhile
-from typing import Protocol
 
 from codedata.conversation.bash_commands import hands_in
 from codedata.conversation.turn import commands_of, form_of
@@ -23,7 +22,8 @@ from codedata.messages import content_text
 from codedata.records import Message, Object, Tools
 from codedata.run.talk import current_step
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Sandbox
-from codedata.turns.branches import Branch
+from codedata.turns.branches import Branch, BranchedImage
+from codedata.turns.fresh import FreshSandboxes
 from codedata.turns.observations import EQUAL, UNEQUAL, ShownResult, compare, cut, observation_of
 
 N_TRIED = 12               # number of commands replayed to compare starts
@@ -85,25 +85,20 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
             sides = [content_text(message)]
         results = messages[i + 1:i + 2]
         if len(sides) > 1:
-            results = _results_by_call(sides, messages[i + 1:])
+            following = takewhile(lambda one: one["role"] == "tool", messages[i + 1:])
+            by_id = {one.get("tool_call_id"): one for one in following}
+            results = [by_id.get(side["tool_calls"][0].get("id")) for side in sides]
         for k, (side, result) in enumerate(zip(sides, results, strict=False)):
             for command in commands_of(form.read(side, history)):
                 if command.strip() and result and not hands_in(command):
-                    shown = observation_of(content_text(result))
-                    steps.append(RecordedStep(turn, command, shown, k))
+                    steps.append(RecordedStep(turn, command,
+                                              observation_of(content_text(result)), k))
     return steps
 
 
 def keeps_shell(messages: Sequence[Message], tools: Tools | None) -> bool:
     """Return whether each command starts in the shell state that the previous one left."""
     return KEPT_SHELL in f"{messages[:1]}{tools}"
-
-
-def _results_by_call(sides: list[Message], following: Sequence[Message]) -> list[Message | None]:
-    """Return the result of the call in each side, None if there is none."""
-    results = takewhile(lambda message: message["role"] == "tool", following)
-    by_id = {message.get("tool_call_id"): message for message in results}
-    return [by_id.get(side["tool_calls"][0].get("id")) for side in sides]
 
 
 def variables_of(test_script: str, path: str) -> dict[str, str]:
@@ -117,15 +112,7 @@ def variables_of(test_script: str, path: str) -> dict[str, str]:
 
 
 Look = Callable[[int, Branch, str], None]
-
-
-class Branches(Protocol):
-    """Make branches of the files of one image."""
-
-    how: str                   # "commit" or "replayed"
-
-    def branch(self, *below: object) -> AbstractContextManager[Branch]:
-        """Yield a new branch on top of the layers of others."""
+Branches = BranchedImage | FreshSandboxes   # make branches of the files of one image
 
 
 @dataclass
@@ -200,11 +187,16 @@ class Replayer:
             before, tree = tree, branch.tree()
             result, differs = compare(step.shown, first), False
             if result == UNEQUAL:
-                second, is_settled = self._once_more(branch, step, tree)
+                # A command that writes a script and runs it leaves the files unchanged the second
+                # time, although its output may differ for other reasons.
+                with self.branches.branch(*branch.layers) as again:
+                    second, is_settled = self.run(again, step.command), again.tree() == tree
                 differs = tree != before and not (
                     is_settled and step.shown.exit_code == first.exit_code)
                 if differs and found.diverged is None:
-                    second = self._replayed(steps[:i + 1], found.start)
+                    with ExitStack() as held:   # the result after a fresh replay
+                        fresh = self._begin(found.start, held)
+                        *_, second = (self.run(fresh, one.command) for one in steps[:i + 1])
                 result = UNEQUAL if first.timed_out else compare(step.shown, first, second)
             found.results[step], found.seconds[step] = result, first.seconds
             if result != UNEQUAL:
@@ -216,18 +208,3 @@ class Replayer:
                     "turn": step.turn, "recorded": step.shown.head[:SHOWN_CHARS],
                     "got": cut(first.output)[:SHOWN_CHARS], "tree_changed": differs})
         return found
-
-    def _once_more(self, branch: Branch, step: RecordedStep, tree: str) -> tuple[Result, bool]:
-        """Run a command again, after its first run. Return (the result, whether the files stay
-        unchanged). A command that writes a script and runs it leaves them unchanged, although its
-        output may differ for other reasons.
-        """
-        with self.branches.branch(*branch.layers) as again:
-            return self.run(again, step.command), again.tree() == tree
-
-    def _replayed(self, steps: Sequence[RecordedStep], start: str) -> Result:
-        """Return the result of the last step, after a fresh replay of the steps before it."""
-        with ExitStack() as held:
-            branch = self._begin(start, held)
-            *_, last = (self.run(branch, step.command) for step in steps)
-        return last

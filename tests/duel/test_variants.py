@@ -14,7 +14,7 @@ import ch
 import king
 import validate
 from codedata.records import METRICS
-from codedata.report.leaks import leak_sections
+from codedata.report.content import leak_sections
 from codedata.report.turn_rows import TurnLeaks, TurnRow
 
 NUMBERS = count(1)   # of blind answers

@@ -20,10 +20,11 @@ from root import history, read_json, turn_of, words, write_files, write_json
 from source_rows import write_jsonl
 
 import report
+from codedata.disk.layouts import folder_digests, path_sha256
 from codedata.disk.store import digest
 from codedata.export import folders
 from codedata.export.exports import sections
-from codedata.export.folders import FOLDER
+from codedata.export.folders import MANIFEST
 from codedata.export.formats import FORMATS
 from codedata.export.provenance import FACTS
 from codedata.export.split import splits
@@ -55,7 +56,7 @@ def sources(root, form: str) -> list[str]:
 
 def tree(root) -> dict[str, str]:
     """Return {path: digest} of all that export.py wrote."""
-    return {path: found for path, found in FOLDER.digests(root / "export").items()
+    return {path: found for path, found in folder_digests(root / "export", MANIFEST).items()
             if not path.startswith("_")}
 
 
@@ -254,7 +255,7 @@ def test_what_a_benchmark_holds_is_left_out_and_shown(root):
     details = {line["name"]: line["detail"] for line in left_out_lines(root)}
     assert "verified.jsonl django__django-11099" in details["t_3"]
     assert "| benchmarks: `verified.jsonl` | 4 left out |" in card(root)
-    digested = {"name": "verified.jsonl", "sha256": FOLDER.sha256(root / "verified.jsonl")}
+    digested = {"name": "verified.jsonl", "sha256": path_sha256(root / "verified.jsonl", MANIFEST)}
     assert manifest(root)["decontaminate"] == [digested]
 
 

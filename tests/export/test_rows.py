@@ -68,18 +68,12 @@ dpo            | rejected   | said                | chosen is rejected
 dpo            | rejected   | said-and-a-line-end | chosen is rejected
 dpo            | rejected   | null                | empty message
 dpo            | chosen     |                     | roles
-dpo            | chosen     | said user said      | roles
 dpo            | prompt     | user said           | roles
 kto            | completion | user                | roles
 sft_completion | completion | said said           | roles
 """))
 def test_a_bad_pair_is_refused(form, column, messages, reason):
     assert problem(form, a_row(form, **{column: conversation(messages)})) == reason
-
-
-@pytest.mark.parametrize("label", [1, 0, None, "true"])
-def test_a_label_that_is_no_truth_value_is_refused(label):
-    assert problem("kto", a_row("kto", label=label)) == "label"
 
 
 def test_too_long_is_told_by_the_longer_of_two_conversations():

@@ -17,7 +17,7 @@ from source_rows import a_pr, a_row, sample, write_sources
 import report
 from codedata.records import METRICS
 from codedata.report.buckets import best_pairs
-from codedata.report.markdown import huge_markdown
+from codedata.report.make_report import huge_markdown
 from codedata.settings import EMBEDDED_MODEL as EMBEDDED
 
 WON, LOST, EVEN, EIGHTY = [1] * 5, [0] * 5, [0.5] * 5, [1, 1, 1, 1, 0]

@@ -107,7 +107,10 @@ def unique_edits(file: SourceFile) -> list[SpanEdit]:
             return []
         for site in _sites(operator, captures, text):
             start, end, new = span = trimmed(text, *site)
-            is_nothing = (start == end and not new) or ITSELF.fullmatch(_line(text, span))
+            stop = text.find(b"\n", end)
+            line = text[text.rfind(b"\n", 0, start) + 1:start] + new + (
+                text[end:stop if stop > 0 else None])
+            is_nothing = (start == end and not new) or ITSELF.fullmatch(line)
             if is_nothing or span in seen or text.count(b"\n", start, end) > MAX_LINES:
                 continue
             seen.add(span)
@@ -131,13 +134,6 @@ def trimmed(text: bytes, start: int, end: int, new: bytes) -> Span:
 def _n_same(one: bytes, other: bytes) -> int:
     """Return the length of the common beginning of two texts."""
     return len([*takewhile(bool, map(eq, one, other))])
-
-
-def _line(text: bytes, span: Span) -> bytes:
-    """Return the edited line."""
-    start, end, new = span
-    stop = text.find(b"\n", end)
-    return text[text.rfind(b"\n", 0, start) + 1:start] + new + text[end:stop if stop > 0 else None]
 
 
 # sites -------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Turn drafts into datapoints: the commands of builders. Reviewers may use some of them."""
 from __future__ import annotations
 
-import inspect
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +27,6 @@ from codedata.datapoints.datapoint_folder import (
     DP,
     DRAFTS,
     IN_REVIEW,
-    PARTS,
     content_digest,
     context_of,
     folder_of,
@@ -38,7 +36,7 @@ from codedata.datapoints.datapoint_folder import (
 )
 from codedata.datapoints.packages import described, fetch
 from codedata.datapoints.task_queue import BUILD, REVIEW, Refusal
-from codedata.disk.layouts import NEW, Folder, load_files, unwrapped
+from codedata.disk.layouts import NEW, load_files, put_folder, unwrapped
 from codedata.disk.store import digest
 from codedata.records import DATAPOINT, DatapointChecks, Files, Object, Task
 from codedata.suites.environments import labelled
@@ -49,17 +47,6 @@ from codedata.texts import safe_name
 PACKAGES = "_packages"
 DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]
 PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
-
-
-def taking_part_files(command: Callable) -> Callable:
-    """Replace the `**files` in a command's signature by a parameter `<part>_file` for each part of
-    a datapoint, after `task_id` and `claim`. Return the command."""
-    signature = inspect.signature(command)
-    own, files = [*signature.parameters.values()][:-1], [f"{part}_file" for part in PARTS]
-    own[3:3] = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in files]
-    command.__signature__ = signature.replace(parameters=own)
-    command.__annotations__ |= dict.fromkeys(files, "str")
-    return command
 
 
 class BuildCommands(Desk):
@@ -82,13 +69,13 @@ class BuildCommands(Desk):
             shutil.rmtree(new, ignore_errors=True)
             with self.room():
                 fetch(self.host, registry, name, version, new)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            Folder.put(place, new)
+            put_folder(place, new)
         return {"folder": str(unwrapped(place)), **described(place)}
 
-    @taking_part_files
-    def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,
-                  additional_files_dir: str = "", licence: str = "", **files: str) -> Object:
+    def create_dp(self, task_id: str, claim: str, prompt_file: str, dockerfile_file: str,
+                  tests_file: str, weights_file: str, solution_file: str,
+                  difficulty: DIFFICULTIES, additional_files_dir: str = "",
+                  licence: str = "") -> Object:
         """Stage a datapoint for your task. It replaces the one that was staged before.
 
         prompt_file: path of prompt.md; the others likewise
@@ -113,7 +100,10 @@ class BuildCommands(Desk):
                      "agent": task.agent or "", "profile": self.settings.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
         made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
-        point = with_texts(made, {part: _text(files[f"{part}_file"]) for part in PARTS})
+        point = with_texts(made, {
+            "prompt": _text(prompt_file), "dockerfile": _text(dockerfile_file),
+            "tests": _text(tests_file), "weights": _text(weights_file),
+            "solution": _text(solution_file)})
         return {**_put(self.at(STAGING, name), point), "files": [*context_of(point)]}
 
     def patch_dp(self, task_id: str, claim: str, part: PART, file: str) -> Object:
@@ -229,7 +219,7 @@ class BuildCommands(Desk):
         if content == task.data.get("content") and rivals_digest(point) == task.data.get(
                 "rivals", rivals_digest(point)):
             raise Refusal("The datapoint is unchanged.")
-        Folder.put(self.at(name), folder_of(point))
+        put_folder(self.at(name), folder_of(point))
         self.manager.complete_task(task_id, claim, {"content": content})
         return {"datapoint": name, "review": self.queue_review(
             read_datapoint(self.at(name)), task_id)}

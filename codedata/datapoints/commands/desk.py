@@ -112,8 +112,21 @@ class Desk:
 
     def drafts(self, task: QueuedTask) -> list[str]:
         """Return the names of the drafts of a task's seed."""
-        drafts = self.at(DRAFTS).glob(f"{name_of(task, 'seed')}_???_?.md")
-        return sorted(path.stem for path in drafts)
+        return sorted(
+            path.stem for path in self.at(DRAFTS).glob(f"{name_of(task, 'seed')}_???_?.md"))
+
+    def builds_again(self, name: str, why: str) -> list[QueuedTask]:
+        """Return the tasks that build a datapoint again for the reason `why`, a key of their data.
+        """
+        return [task for task in self.manager.tasks(type=BUILD)
+                if task.data.get("datapoint") == name and why in task.data]
+
+    def build_again(self, point: Task, key: str, parent: str = "", **data) -> None:
+        """Queue a datapoint to be built again, once for each key."""
+        name, seed = point.instance_id, str(labels_of(point).lineage.get("seed", ""))
+        self.manager.create_task(BUILD, {
+            "datapoint": name, **({"seed": seed} if safe_name(seed) else {}),
+            "content": content_digest(point), **data}, key=f"{BUILD}:{name}:{key}", parent=parent)
 
 
 def is_blind(task: QueuedTask, point: RivalledTask) -> bool:
@@ -132,20 +145,6 @@ def name_of(task: QueuedTask, key: str) -> ItemName:
 def in_review(point: Task) -> Task:
     """Return a datapoint with the status in_review and without a proof."""
     return replace(with_about(point, status=IN_REVIEW), proof=None)
-
-
-def builds_again(manager: TaskManager, name: str, why: str) -> list[QueuedTask]:
-    """Return the tasks that build a datapoint again for the reason `why`, a key of their data."""
-    return [task for task in manager.tasks(type=BUILD)
-            if task.data.get("datapoint") == name and why in task.data]
-
-
-def build_again(manager: TaskManager, point: Task, key: str, parent: str = "", **data) -> None:
-    """Queue a datapoint to be built again, once for each key."""
-    name, seed = point.instance_id, str(labels_of(point).lineage.get("seed", ""))
-    manager.create_task(BUILD, {
-        "datapoint": name, **({"seed": seed} if safe_name(seed) else {}),
-        "content": content_digest(point), **data}, key=f"{BUILD}:{name}:{key}", parent=parent)
 
 
 def read(path: str | Path) -> bytes:

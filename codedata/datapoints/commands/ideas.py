@@ -12,7 +12,7 @@ from codedata.datapoints.profiles import gaps_in
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.task_queue import BUILD, GENERATE, QueuedTask, Refusal
 from codedata.datapoints.twins import twin_of
-from codedata.disk.layouts import NEW, Folder, to_json, write_atomic, write_files
+from codedata.disk.layouts import NEW, put_folder, to_json, write_atomic, write_files
 from codedata.records import Object
 from codedata.texts import printable, text_of
 
@@ -39,8 +39,7 @@ class IdeaCommands(Desk):
                 n_new += 1
                 shutil.rmtree(new, ignore_errors=True)
                 write_files(new, {path: text.encode() for path, text in seed.texts.items()})
-                place.parent.mkdir(parents=True, exist_ok=True)
-                Folder.put(place, new)
+                put_folder(place, new)
             self.manager.create_task(GENERATE, {"seed": seed.id, "seed_data": seed.texts},
                                       key=f"{GENERATE}:{seed.id}")
         return {"new": n_new, **({"without_text": empty} if empty else {})}

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
-from codedata.datapoints.commands.desk import Desk, build_again, builds_again
+from codedata.datapoints.commands.desk import Desk
 from codedata.datapoints.datapoint_folder import content_digest, labels_of, readable
 from codedata.datapoints.profiles import instructions
 from codedata.datapoints.rate_bands import outside_band
@@ -39,10 +39,9 @@ class QueueCommands(Desk):
         for task, rates, names in outside_band(self.root, self.settings.profile):
             content = content_digest(task)
             earlier = {one.data.get("content") for one in
-                       builds_again(self.manager, task.instance_id, "rates")}
+                       self.builds_again(task.instance_id, "rates")}
             if content in earlier or len(earlier) < MAX_RETURNS:
-                build_again(self.manager, task, f"rates:{content}", rates=rates,
-                            tried=names)
+                self.build_again(task, f"rates:{content}", rates=rates, tried=names)
 
     def complete(self, task_id: str, claim: str,
                  status: Literal["completed", "failed", "rejected"] = "completed",
@@ -86,8 +85,8 @@ class QueueCommands(Desk):
 
     def info(self, task_id: str) -> Object:
         """Show a task with its data, and the ids of its children."""
-        children = [child.id for child in self.manager.tasks(parent=task_id)]
-        return {**self.manager.get_task(task_id).shown(), "children": children}
+        return {**self.manager.get_task(task_id).shown(),
+                "children": [child.id for child in self.manager.tasks(parent=task_id)]}
 
     def list(self, task_type: str = "", state: str = "") -> Object:
         """List tasks by type and state."""

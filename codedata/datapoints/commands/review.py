@@ -6,14 +6,7 @@ from typing import Literal
 
 from codedata.bounded import inside, read_bounded
 from codedata.datapoints.approval import OF_REVIEW, TAXONOMY, categories
-from codedata.datapoints.commands.desk import (
-    MAX_BYTES,
-    SHOWN_CHARS,
-    Desk,
-    build_again,
-    builds_again,
-    is_blind,
-)
+from codedata.datapoints.commands.desk import MAX_BYTES, SHOWN_CHARS, Desk, is_blind
 from codedata.datapoints.contents import known_checks, validated, with_proof
 from codedata.datapoints.datapoint_folder import (
     APPROVED,
@@ -113,14 +106,14 @@ class ReviewCommands(Desk):
         task = self.held(task_id, claim, REVIEW)
         point = self.in_dp(task)
         name, content, rivals = point.instance_id, content_digest(point), rivals_digest(point)
-        if len(builds_again(self.manager, name, "returned")) >= MAX_RETURNS:
+        if len(self.builds_again(name, "returned")) >= MAX_RETURNS:
             raise Refusal(f"It was given back {MAX_RETURNS} times: approve or cancel it.")
         checks = known_checks(self.root, point)
         found = [{key: one[key] for key in ("name", "why", "evidence")}
                  for one in (checks.checks if checks else ()) if one["status"] != "passed"]
         put(self.at(name), with_about(point, status=RETURNED))
-        build_again(self.manager, point, f"returned:{content}:{rivals}", task_id,
-                    rivals=rivals, returned=reason, found=found)
+        self.build_again(point, f"returned:{content}:{rivals}", task_id,
+                         rivals=rivals, returned=reason, found=found)
         return self._reviewed(task, claim, RETURNED, content)
 
     def cancel_datapoint(self, task_id: str, claim: str, reason: str,

@@ -56,8 +56,8 @@ class Audits:
             if not audit or audit.content != audited_digest(task):
                 return None
             if rivals_digest(self._tasks.read(name)) != audit.rivals:
-                checks = [one for one in audit.checks if one["name"] != "rivals"]
-                return replace(audit, checks=checks)
+                return replace(audit, checks=[one for one in audit.checks
+                                              if one["name"] != "rivals"])
         except BrokenRecord as e:
             self.broken.append(e)
             return None
@@ -111,9 +111,9 @@ def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
     if not figures:
         return NONE_AUDITED
     sums = {name: Counter() for name in FIGURES}
-    for name, one in ((name, one) for audit in figures for name, one in audit.items()
-                      if name in sums):
-        sums[name].update(one)
+    for audit in figures:
+        for name in sums.keys() & audit.keys():
+            sums[name].update(audit[name])
     strength, rewrites, cheats, gold, flakes, rivals = sums.values()
     rows = {
         "audited as they are now": f"{len(figures):,} of {plural(n_tasks, 'task')}",
@@ -127,8 +127,8 @@ def audit_section(figures: Sequence[Object], n_tasks: int) -> str:
         "the same under load": _bounded(flakes["failed"], flakes["runs"]),
         "right rivals refused": _share(rivals["right_refused"], rivals["right"]),
         "wrong rivals accepted": _share(rivals["wrong_accepted"], rivals["wrong"])}
-    lines = [f"| {title} | {text} |" for title, text in rows.items()]
-    return "\n".join(["| | |", "|---|---|", *lines])
+    return "\n".join(["| | |", "|---|---|",
+                      *(f"| {title} | {text} |" for title, text in rows.items())])
 
 
 def attempts_section(rates: Sequence[Object]) -> str:

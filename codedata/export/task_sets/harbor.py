@@ -11,7 +11,13 @@ import tomli_w
 
 from codedata.bounded import inside
 from codedata.checks.secrets import credential_in, mask
-from codedata.disk.layouts import Folder, content_of, load_files, write_atomic, write_files
+from codedata.disk.layouts import (
+    content_of,
+    folder_digests,
+    load_files,
+    write_atomic,
+    write_files,
+)
 from codedata.errors import BrokenRecord
 from codedata.export.exports import Export
 from codedata.export.task_sets.task_exports import ExportTask, Image, TaskOrigins
@@ -27,7 +33,6 @@ OF_NETWORK = ("network_mode", "allowed_hosts", "allow_internet")
 MANIFEST = "manifest.toml"
 NOT_EXPORTED = ("proof.json", "rivals", MANIFEST)   # names in a task's folder
 OF_EXPORT = ("README.md", "manifest.json")   # next to the folders of tasks
-TASK_FOLDER = Folder(ignored=(MANIFEST,))
 
 
 def harbor_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
@@ -141,7 +146,7 @@ def _config_of(folder: Path) -> Object:
 
 
 def _write_manifest(folder: Path) -> None:
-    write_atomic(folder / MANIFEST, _to_toml({"sha256": TASK_FOLDER.digests(folder)}))
+    write_atomic(folder / MANIFEST, _to_toml({"sha256": folder_digests(folder, MANIFEST)}))
 
 
 def _to_toml(tables: Object) -> bytes:

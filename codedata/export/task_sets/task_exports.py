@@ -152,11 +152,11 @@ class TaskOrigins:
         def counted(counts: Counter) -> str:
             return ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items())) or "nothing"
 
-        audits = [row.audit for row in export.rows if row.audit]
         return {"tasks": plural(len(export.rows), "task"), "settings": self.settings,
                 **export.n_rows, "tag": export.form.tag,
                 "masked": counted(_masked(export.rows)),
-                "audit": audit_section(audits, len(export.rows)),
+                "audit": audit_section([row.audit for row in export.rows if row.audit],
+                                       len(export.rows)),
                 "attempts": attempts_section([row.rates for row in export.rows if row.rates]),
                 "tiers": listed((about_text(row.task, "tier") or "no tier" for row in export.rows),
                                 "task"),

@@ -79,7 +79,7 @@ def issue_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem
     """Return {name: problem} of the tasks that cannot become a row, or whose report an earlier task
     of the same repository has."""
     problems = strip_problems(tasks, origins)
-    first: dict[tuple[str, str], str] = {}   # (repository, report) → the first task that has it
+    first = {}   # (repository, report) → the first task that has it
     for task in tasks:
         if task.instance_id not in problems:
             report = about_text(task, "repo"), squeezed(task.instruction or "")
