@@ -70,51 +70,76 @@ REFUSED = {
     "kimi": thoughtless, "mistral": long_ids,
     "only_streams": lambda request: not request.body.get("stream"),
     "groq_slips": lambda request: request.n % 2 == 0}
-# refusal: its sentence; says: what is said once; counts: tokens in, out and cached of a call
+# refusal: its sentence; says: the only line of the client; counts: tokens in, out, cached of a call
 VENDORS = tomllib.loads("""
 [gpt_by_chat]
 refusal = "Function tools with reasoning_effort are not supported for gpt-5.5. Use /v1/responses."
 says = "takes tools only without thinking"
-usage = { completion_tokens = 400, prompt_tokens_details = { cached_tokens = 600 } }
+id = "call_{}"
 counts = [5000, 400, 600]
+usage.prompt_tokens = 5000
+usage.completion_tokens = 400
+usage.prompt_tokens_details.cached_tokens = 600
 
 [gemini]
 refusal = "Function call is missing a thought_signature in functionCall parts."
 says = "wants each call signed"
 id = ""
-usage.total_tokens = 5900
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5900 }
 counts = [5000, 900, 0]
 
 [deepseek]
 refusal = "The `reasoning_content` in the thinking mode must be passed back to the API."
 says = "wants the thinking before each call"
-usage = { completion_tokens = 300, prompt_cache_hit_tokens = 800 }
+id = "call_00_{}"
+usage = { prompt_tokens = 5000, completion_tokens = 300, prompt_cache_hit_tokens = 800 }
 counts = [5000, 300, 800]
 
 [kimi]
 refusal = "thinking is enabled but reasoning_content is missing in assistant tool call message"
 says = "wants the thinking before each call"
+id = "functions.bash:{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
 
 [mistral]
 refusal = "Tool call id was functions.bash:1 but must be a-z, A-Z, 0-9, with a length of 9."
 says = "wants ids of nine letters or digits"
 id = "abcdefgh{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
 
 [only_streams]
 refusal = "Stream must be set to true"
 says = "answers only in a stream"
+id = "call_{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
 
 [streams_unasked]
+says = ""
+id = "call_{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
 
 [vllm_loops]
+says = ""
+id = "chatcmpl-tool-{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
 
 [ollama_cuts]
 says = "counts less than half of a request"
-usage.prompt_tokens = 40
+id = "call_{}"
+usage = { prompt_tokens = 40, completion_tokens = 100, total_tokens = 140 }
 counts = [40, 100, 0]
 
 [groq_slips]
 refusal = "tool_use_failed: Failed to call a function."
+says = ""
+id = "call_{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
 """)
 SETTINGS = """
 [judge]
@@ -124,60 +149,48 @@ m = { in = 10.0, out = 100.0, cached = 1.0 }
 """
 
 
-class Vendor:
-    """Answer as an endpoint of VENDORS."""
+@pytest.fixture(params=VENDORS)
+def vendor(request, fake_llm):
+    """Let the fake answer as an endpoint of VENDORS: with a call where there are tools, up to three
+    in a conversation, else with a verdict."""
+    name, row = request.param, VENDORS[request.param]
 
-    def __init__(self, name: str):
-        self.name = name
-        self.row = {"says": "king  m ", "id": "functions.bash:{}", "counts": (5000, 100, 0),
-                    **VENDORS[name]}
-        self.usage = {"prompt_tokens": 5000, "completion_tokens": 100, **self.row.get("usage", {})}
-        self.refuses = REFUSED.get(name, lambda request: False)
-
-    def paid(self, requests: list[Request]) -> list[Request]:
-        return [one for one in requests if not self.refuses(one)]
-
-    def reply(self, asked: Request):
-        """Reply with a call where there are tools, up to three in a conversation; else a verdict.
-        """
-        if self.refuses(asked):
-            return Status(400, [{"error": {"code": 400, "message": self.row["refusal"]}}])
+    def reply(asked: Request):
+        if not paid(name, [asked]):
+            return Status(400, [{"error": {"code": 400, "message": row["refusal"]}}])
         step = sum(map(bool, map(own, turns(asked))))
         message, reason = {"content": verdict()}, "stop"
-        if self.name == "vllm_loops" and "response_format" in asked.body:
+        if name == "vllm_loops" and "response_format" in asked.body:
             message, reason = {"content": "{" + " \n" * 600}, "length"
         elif "tools" in asked.body and step < 3:
             message = {**calls(command=f"echo step {step}"), "reasoning_content": f"thought {step}"}
             message["tool_calls"][0] |= {
-                "id": self.row["id"].format(step),
+                "id": row["id"].format(step),
                 "extra_content": {"google": {"thought_signature": f"signed {step}"}}}
-        whole = {"choices": [{"message": message, "finish_reason": reason}], "usage": self.usage}
-        is_stream = self.name == "streams_unasked" or asked.body.get("stream")
+        whole = {"choices": [{"message": message, "finish_reason": reason}], "usage": row["usage"]}
+        is_stream = name == "streams_unasked" or asked.body.get("stream")
         return streamed(whole) if is_stream else whole
+    fake_llm.always(reply)
+    return name
 
 
-@pytest.fixture(params=VENDORS)
-def vendor(request, fake_llm):
-    vendor = Vendor(request.param)
-    fake_llm.always(vendor.reply)
-    return vendor
-
-
-def with_history(root, fake):
-    root.with_model(fake, SETTINGS, workers=1)
-    write_json(root / "prompt/p.json", [
-        a_prompt(n, messages=HISTORY, tools=TOOLS, assistant=calls(command="make"))
-        for n in (1, 2, 3)])
+def paid(vendor: str, requests: list[Request]) -> list[Request]:
+    refused = REFUSED.get(vendor, lambda request: False)
+    return [one for one in requests if not refused(one)]
 
 
 NAMES = "p_1", "p_2", "p_3"
 
 
 def test_no_item_of_king_and_validate_is_lost_and_none_paid_twice(vendor, fake_llm, tmp_path):
-    with_history(tmp_path, fake_llm)
+    tmp_path.with_model(fake_llm, SETTINGS, workers=1)
+    write_json(tmp_path / "prompt/p.json", [
+        a_prompt(n, messages=HISTORY, tools=TOOLS, assistant=calls(command="make"))
+        for n in (1, 2, 3)])
+    says = VENDORS[vendor]["says"]
     printed = run_main(king.main, tmp_path)
-    assert printed.count(vendor.row["says"]) == ("says" in VENDORS[vendor.name]), printed
-    assert "takes no tools" not in printed and len(vendor.paid(fake_llm.requests)) == 3
+    assert [line[:len(says)] for line in printed.split("king  m ")[1:]] == [says] * bool(says)
+    assert len(paid(vendor, fake_llm.requests)) == 3
     for name in NAMES:
         made = read_answer(tmp_path, name)["king"]
         assert set(made["tool_calls"][0]) == {"id", "type", "function"}
@@ -186,9 +199,9 @@ def test_no_item_of_king_and_validate_is_lost_and_none_paid_twice(vendor, fake_l
     for main in (validate.main, validate.main, king.main):
         run_main(main, tmp_path)
         assert all(score(tmp_path, name)["parse_ok"] for name in NAMES)
-    n_paid = 15 if vendor.name == "vllm_loops" else 9
-    assert len(vendor.paid(fake_llm.requests)) == n_paid
-    n_in, n_out, n_cached = vendor.row["counts"]
+    n_paid = 15 if vendor == "vllm_loops" else 9
+    assert len(paid(vendor, fake_llm.requests)) == n_paid
+    n_in, n_out, n_cached = VENDORS[vendor]["counts"]
     a_call = ((n_in - n_cached) * 10 + n_out * 100 + n_cached) / 1e6
     assert spent_usd(tmp_path) == pytest.approx(n_paid * a_call)
 
@@ -204,7 +217,7 @@ def test_what_belongs_to_an_agents_own_calls_goes_back_also_after_a_kill(vendor,
                           max_iterations=steps).run("do it")
     assert (ended.status, ended.protocol) == ("success", "native"), ended.error
     # none was paid twice: three calls, and a text that is asked for once more
-    assert len([one for one in vendor.paid(fake_llm.requests) if "tools" in one.body]) == 5
+    assert len([one for one in paid(vendor, fake_llm.requests) if "tools" in one.body]) == 5
     assert [set(one["tool_calls"][0]) for one in ended.messages if "tool_calls" in one] == [
         {"id", "type", "function"}] * 3
 
@@ -246,8 +259,7 @@ def test_an_id_that_the_history_has_tells_no_call(tmp_path, fake_llm):
 def test_an_account_without_quota_ends_every_role_with_the_endpoints_sentence(fake_llm, tmp_path):
     sentence = "You exceeded your current quota."
     fake_llm.always(Status(429, {"error": {"message": sentence, "code": "insufficient_quota"}}))
-    with_history(tmp_path, fake_llm)
-    tmp_path.with_answers(1)
+    tmp_path.with_model(fake_llm, SETTINGS).with_prompts(1).with_answers(1)
     for main in (king.main, validate.main, TRY_MODEL):
         assert sentence in run_main(main, tmp_path, *["m"] * (main is TRY_MODEL), code=2)
     with Models(settings_for(fake_llm)) as models, pytest.raises(RunStopped, match=sentence):
@@ -259,8 +271,8 @@ def test_try_model_shows_a_native_call_and_its_second_step(vendor, fake_llm, tmp
     assert TRY_MODEL(["m", *flags_for(fake_llm)]) == 0
     printed = capsys.readouterr().out
     assert printed.count(""""I look." and call bash {"command": "echo step""") == 2
-    assert ("stream = true" in printed) == (vendor.name == "only_streams")
-    assert len(vendor.paid(fake_llm.requests)) == 3 and not [*tmp_path.iterdir()]
+    assert ("stream = true" in printed) == (vendor == "only_streams")
+    assert len(paid(vendor, fake_llm.requests)) == 3 and not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("code, shown, replies", [
