@@ -393,8 +393,9 @@ class _Turn:
 
     def reply(self, client: Client, entry: dict) -> dict:
         """Return the fields of an entry that come from the judge's reply."""
+        # some servers write blanks without end under a schema: the second attempt is without it
         reply = client.ask(self.messages(client, entry), grammar=packaged_text("verdict.gbnf"),
-                           schema=SCHEMA)
+                           schema=SCHEMA if entry["attempt"] == 1 else None)
         raw = reply.text if reply.text.strip() else reply.reasoning
         fields = {"raw": UNSTORABLE.sub("\ufffd", raw), "truncated": reply.truncated,
                   "seconds": reply.call["seconds"],

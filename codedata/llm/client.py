@@ -16,6 +16,7 @@ from argparse import Namespace
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import NoReturn
 
 import orjson
@@ -71,6 +72,9 @@ NOT_EVERYWHERE = ("n", "response_format", PARALLEL)
 IN_WORDS = {"n": "gives one answer a call (n): further answers take further calls",
             **{name: cure.says for name, cure in CURES.items()}}
 SHARE_COUNTED = 0.9   # average number of real tokens per estimated token (docs/costs.md)
+MIN_CHECKED = 2000    # check the counted tokens of requests with this estimate or more
+BYTES_OF_CUT = 6      # bytes of a request for each counted token, above which they are checked
+RUN = re.compile(r"(.)\1+", re.DOTALL)   # matches equal characters, which may be one token
 AGENTS = ("agent", "solve", "dp_")   # prefixes of roles whose requests contain commands' output
 # matches times and durations in the output of commands; they are ignored when requests are
 # compared, because they differ in a re-run after a kill
@@ -365,6 +369,8 @@ class Client(StaysInDriver):
                 answer, is_whole = (completion_of(body) if is_stream(headers, body)
                                     else (read_json(body), True))
                 usage = _usage(answer)
+                if len(request.data) > BYTES_OF_CUT * (usage["tokens_in"] or inf):
+                    self._check_counted(request, usage["tokens_in"], answer["usage"])
                 if not is_whole:
                     if usage["tokens_out"] is None:
                         usage, marks = _estimated(request, answer), {"estimated": True}
@@ -403,6 +409,16 @@ class Client(StaysInDriver):
             if e.status == 404 and self._endpoint.n_answers:
                 todo = ""
             raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
+
+    def _check_counted(self, request: _Request, tokens_in: int, usage: dict) -> None:
+        """Say once for this run if the endpoint counts less than half of the estimated tokens of a
+        request's messages."""
+        counted = tokens_in + sum(_cached(usage))   # some endpoints count cached tokens apart
+        estimate = sum(map(_least_tokens, read_json(request.data)["messages"]))
+        if estimate >= max(MIN_CHECKED, 2 * counted):
+            self._say_once("counts less than half of a request: the server may have cut it, as "
+                           "Ollama does at num_ctx",
+                           f"{counted:,} of at least {estimate:,} tokens")
 
     def _call(self, usage: dict, tries: Tries) -> dict:
         """Return a call's entry for the ledger."""
@@ -643,16 +659,13 @@ def _usage(answer: dict) -> dict:
     Tokens that only the total counts are added to the output, as the model's thinking (Gemini).
     Tokens read from or written to a cache are not added if the endpoint counts them apart."""
     usage = _typed(dict, answer.get("usage"))
-    details = _typed(dict, usage.get("prompt_tokens_details", usage.get("input_tokens_details")))
     n_in = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
     n_out = _count(usage.get("completion_tokens", usage.get("output_tokens")))
-    cached = _count(details.get("cached_tokens")) or 0
+    cached = (_count(_details(usage).get("cached_tokens"))
+              or _count(usage.get("prompt_cache_hit_tokens")) or 0)   # DeepSeek's name
     total = _count(usage.get("total_tokens"))
     if None not in (n_in, n_out, total):
-        read = cached or _count(usage.get("cache_read_input_tokens")) or 0
-        written = next(filter(None, map(_count, (
-            usage.get("cache_creation_input_tokens"), details.get("cache_creation_tokens"),
-            details.get("cache_write_tokens")))), 0)
+        read, written = _cached(usage)
         apart, hidden = read + written, max(0, total - n_in - n_out)
         if hidden in (read, written, apart):
             hidden = 0
@@ -660,6 +673,25 @@ def _usage(answer: dict) -> dict:
             hidden -= apart
         n_out += hidden
     return {"tokens_in": n_in, "tokens_out": n_out, "tokens_cached": cached}
+
+
+def _details(usage: dict) -> dict:
+    return _typed(dict, usage.get("prompt_tokens_details", usage.get("input_tokens_details")))
+
+
+def _cached(usage: dict) -> tuple[int, int]:
+    """Return how many prompt tokens were (read from a cache, written to it)."""
+    details = _details(usage)
+    read = details.get("cached_tokens"), usage.get("cache_read_input_tokens")
+    written = (usage.get("cache_creation_input_tokens"), details.get("cache_creation_tokens"),
+               details.get("cache_write_tokens"))
+    return tuple(next(filter(None, map(_count, counts)), 0) for counts in (read, written))
+
+
+def _least_tokens(message: dict) -> int:
+    """Return a low estimate of a message's tokens: one for each 3 characters, whatever their bytes,
+    and equal characters in a row count once."""
+    return len(RUN.sub(r"\1", text_sent(message))) // 3
 
 
 def _estimated(request: _Request, answer: dict) -> dict:

@@ -1,25 +1,33 @@
-"""Test endpoints that refuse the usual form of a history with tool calls, as vendors do."""
+"""Run king.py, validate.py, agents and try-model at endpoints that answer as vendors do."""
 import json
+import runpy
 
 import pytest
-from conftest import item_calls, read_answer, settings_for
-from fake_judges import run_main
-from fake_llm import USAGE, Request, Status, streamed
+from conftest import REPO, edit, flags_for, item_calls, read_answer, settings_for, spent_usd
+from fake_judges import run_main, score, verdict
+from fake_llm import OK, USAGE, Request, Say, Status, streamed, truncated
 from line_tables import rows
-from root import a_prompt, write_json
+from root import a_prompt, words, write_json
 from tool_turns import TOOLS, asks, call, calls, result
 
 import king
+import validate
 from codedata.agent import Agent, ToolBashExecutor
+from codedata.conversation.tool_calls import new_call
+from codedata.errors import RunStopped
 from codedata.llm import Models
 from codedata.llm.cures import CURES
 from codedata.sandbox.local import SandboxLocal
+from codedata.texts import tomllib
 
-FOREIGN = [{"role": "user", "content": "Fix it."},
+OWN = new_call("bash", '{"command": "make"}')
+HISTORY = [{"role": "user", "content": "Fix it."},
            asks(call("bash", {"command": "ls"}, "call_of_another"),
                 call("bash", {"command": "pwd"}, "functions.bash:1")),
-           result("call_of_another", "a.py"), result("functions.bash:1", "/src")]
+           result("call_of_another", "a.py"), result("functions.bash:1", "/src"),
+           asks(OWN), result(OWN["id"], words("seen", 2500))]
 STAND_IN = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+TRY_MODEL = runpy.run_path(str(REPO / "tools/try-model"))["main"]
 
 
 def turns(request: Request) -> list[dict]:
@@ -33,79 +41,169 @@ def own(message: dict) -> str:
     return command.removeprefix("echo step ") if command.startswith("echo step ") else ""
 
 
-def gemini(request: Request) -> str:
-    for one in turns(request):
-        wanted = {"google": {"thought_signature": f"signed {own(one)}"}} if own(one) else STAND_IN
-        if [call.get("extra_content") for call in one["tool_calls"]] != [
-                wanted, *[None] * (len(one["tool_calls"]) - 1)]:
-            return "Function call is missing a thought_signature in functionCall parts."
-    return ""
+def unsigned(request: Request) -> bool:
+    return any([call.get("extra_content") for call in one["tool_calls"]] != [
+        {"google": {"thought_signature": f"signed {own(one)}"}} if own(one) else STAND_IN,
+        *[None] * (len(one["tool_calls"]) - 1)] for one in turns(request))
 
 
-def deepseek(request: Request) -> str:
-    wanted = [f"thought {own(one)}" if own(one) else " " for one in turns(request)]
-    return "" if wanted == [one.get("reasoning_content") for one in turns(request)] else (
-        "The `reasoning_content` in the thinking mode must be passed back to the API.")
+def thoughtless(request: Request) -> bool:
+    return [one.get("reasoning_content") for one in turns(request)] != [
+        f"thought {own(one)}" if own(one) else " " for one in turns(request)]
 
 
-def mistral(request: Request) -> str:
+def long_ids(request: Request) -> bool:
     ids = [call["id"] for one in turns(request) for call in one["tool_calls"]]
     assert ids == [one["tool_call_id"] for one in request.messages if one["role"] == "tool"]
     assert len({*ids}) == len(ids)
-    return next((f"Tool call id was {id} but must be a-z, A-Z, 0-9, with a length of 9."
-                 for id in ids if len(id) != 9 or not id.isalnum()), "")
+    return any(len(id) != 9 or not id.isalnum() for id in ids)
 
 
-def gpt(request: Request) -> str:
-    without = "tools" not in request.body
-    assert not (without and "reasoning_effort" in request.body)
-    return "" if without or request.body.get("reasoning_effort") == "none" else (
-        "Function tools with reasoning_effort are not supported for gpt-5.4 in "
-        "/v1/chat/completions. Please use /v1/responses instead.")
+def thinking_with_tools(request: Request) -> bool:
+    body = request.body
+    assert "tools" in body or "reasoning_effort" not in body
+    return "tools" in body and body.get("reasoning_effort") != "none"
 
 
-def only_streams(request: Request) -> str:
-    return "" if request.body.get("stream") else "Stream must be set to true"
+REFUSED = {
+    "gpt_by_chat": thinking_with_tools, "gemini": unsigned, "deepseek": thoughtless,
+    "kimi": thoughtless, "mistral": long_ids,
+    "only_streams": lambda request: not request.body.get("stream"),
+    "groq_slips": lambda request: request.n % 2 == 0}
+# refusal: its sentence; says: the only line of the client; counts: tokens in, out, cached of a call
+VENDORS = tomllib.loads("""
+[gpt_by_chat]
+refusal = "Function tools with reasoning_effort are not supported for gpt-5.5. Use /v1/responses."
+says = "takes tools only without thinking"
+id = "call_{}"
+counts = [5000, 400, 600]
+usage.prompt_tokens = 5000
+usage.completion_tokens = 400
+usage.prompt_tokens_details.cached_tokens = 600
+
+[gemini]
+refusal = "Function call is missing a thought_signature in functionCall parts."
+says = "wants each call signed"
+id = ""
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5900 }
+counts = [5000, 900, 0]
+
+[deepseek]
+refusal = "The `reasoning_content` in the thinking mode must be passed back to the API."
+says = "wants the thinking before each call"
+id = "call_00_{}"
+usage = { prompt_tokens = 5000, completion_tokens = 300, prompt_cache_hit_tokens = 800 }
+counts = [5000, 300, 800]
+
+[kimi]
+refusal = "thinking is enabled but reasoning_content is missing in assistant tool call message"
+says = "wants the thinking before each call"
+id = "functions.bash:{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
+
+[mistral]
+refusal = "Tool call id was functions.bash:1 but must be a-z, A-Z, 0-9, with a length of 9."
+says = "wants ids of nine letters or digits"
+id = "abcdefgh{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
+
+[only_streams]
+refusal = "Stream must be set to true"
+says = "answers only in a stream"
+id = "call_{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
+
+[streams_unasked]
+says = ""
+id = "call_{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
+
+[vllm_loops]
+says = ""
+id = "chatcmpl-tool-{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
+
+[ollama_cuts]
+says = "counts less than half of a request"
+id = "call_{}"
+usage = { prompt_tokens = 40, completion_tokens = 100, total_tokens = 140 }
+counts = [40, 100, 0]
+
+[groq_slips]
+refusal = "tool_use_failed: Failed to call a function."
+says = ""
+id = "call_{}"
+usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
+counts = [5000, 100, 0]
+""")
+SETTINGS = """
+[judge]
+models = ["m"]
+[prices]
+m = { in = 10.0, out = 100.0, cached = 1.0 }
+"""
 
 
-SAYS = {gemini: "wants each call signed", deepseek: "wants the thinking before each call",
-        mistral: "wants ids of nine letters or digits", gpt: "takes tools only without thinking",
-        only_streams: "answers only in a stream"}
-
-
-@pytest.fixture(params=SAYS, ids=lambda vendor: vendor.__name__)
+@pytest.fixture(params=VENDORS)
 def vendor(request, fake_llm):
-    """Let the fake endpoint answer as a vendor: three calls in a conversation, then a text."""
-    def answer(asked: Request):
-        if problem := request.param(asked):
-            return Status(400, [{"error": {"code": 400, "message": problem}}])
+    """Let the fake answer as an endpoint of VENDORS: with a call where there are tools, up to three
+    in a conversation, else with a verdict."""
+    name, row = request.param, VENDORS[request.param]
+
+    def reply(asked: Request):
+        if not paid(name, [asked]):
+            return Status(400, [{"error": {"code": 400, "message": row["refusal"]}}])
         step = sum(map(bool, map(own, turns(asked))))
-        message = {**calls(command=f"echo step {step}"), "reasoning_content": f"thought {step}"}
-        ids = {gemini: "", mistral: f"abcdefgh{step}"}
-        message["tool_calls"][0] |= {
-            "id": ids.get(request.param, f"functions.bash:{step}"),
-            "extra_content": {"google": {"thought_signature": f"signed {step}"}}}
-        if step == 3:
-            message = {"content": "It is done."}
-        whole = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": USAGE}
-        return streamed(whole) if asked.body.get("stream") else whole
-    fake_llm.always(answer)
-    return request.param
+        message, reason = {"content": verdict()}, "stop"
+        if name == "vllm_loops" and "response_format" in asked.body:
+            message, reason = {"content": "{" + " \n" * 600}, "length"
+        elif "tools" in asked.body and step < 3:
+            message = {**calls(command=f"echo step {step}"), "reasoning_content": f"thought {step}"}
+            message["tool_calls"][0] |= {
+                "id": row["id"].format(step),
+                "extra_content": {"google": {"thought_signature": f"signed {step}"}}}
+        whole = {"choices": [{"message": message, "finish_reason": reason}], "usage": row["usage"]}
+        is_stream = name == "streams_unasked" or asked.body.get("stream")
+        return streamed(whole) if is_stream else whole
+    fake_llm.always(reply)
+    return name
 
 
-def test_a_refused_history_is_sent_as_the_endpoint_wants_it(vendor, fake_llm, tmp_path):
-    tmp_path.with_model(fake_llm, workers=1)
+def paid(vendor: str, requests: list[Request]) -> list[Request]:
+    refused = REFUSED.get(vendor, lambda request: False)
+    return [one for one in requests if not refused(one)]
+
+
+NAMES = "p_1", "p_2", "p_3"
+
+
+def test_no_item_of_king_and_validate_is_lost_and_none_paid_twice(vendor, fake_llm, tmp_path):
+    tmp_path.with_model(fake_llm, SETTINGS, workers=1)
     write_json(tmp_path / "prompt/p.json", [
-        a_prompt(n, messages=FOREIGN, tools=TOOLS, assistant=calls(command="make"))
+        a_prompt(n, messages=HISTORY, tools=TOOLS, assistant=calls(command="make"))
         for n in (1, 2, 3)])
+    says = VENDORS[vendor]["says"]
     printed = run_main(king.main, tmp_path)
-    assert printed.count(SAYS[vendor]) == 1 and "takes no tools" not in printed
-    assert fake_llm.n_requests == 4   # one was refused
-    made = read_answer(tmp_path, "p_2")["king"]
-    assert set(made["tool_calls"][0]) == {"id", "type", "function"}
-    assert "thought" not in json.dumps(made)
-    run_main(king.main, tmp_path)
-    assert fake_llm.n_requests == 4
+    assert [line[:len(says)] for line in printed.split("king  m ")[1:]] == [says] * bool(says)
+    assert len(paid(vendor, fake_llm.requests)) == 3
+    for name in NAMES:
+        made = read_answer(tmp_path, name)["king"]
+        assert set(made["tool_calls"][0]) == {"id", "type", "function"}
+        assert "thought" not in json.dumps(made)
+        edit(tmp_path / f"answer/{name}.json", challenger=calls(command="pwd"))
+    for main in (validate.main, validate.main, king.main):
+        run_main(main, tmp_path)
+        assert all(score(tmp_path, name)["parse_ok"] for name in NAMES)
+    n_paid = 15 if vendor == "vllm_loops" else 9
+    assert len(paid(vendor, fake_llm.requests)) == n_paid
+    n_in, n_out, n_cached = VENDORS[vendor]["counts"]
+    a_call = ((n_in - n_cached) * 10 + n_out * 100 + n_cached) / 1e6
+    assert spent_usd(tmp_path) == pytest.approx(n_paid * a_call)
 
 
 def test_what_belongs_to_an_agents_own_calls_goes_back_also_after_a_kill(vendor, fake_llm,
@@ -117,17 +215,15 @@ def test_what_belongs_to_an_agents_own_calls_goes_back_also_after_a_kill(vendor,
             client.ask([{"role": "user", "content": f"No tools, {steps}."}])
             ended = Agent("You act.", [ToolBashExecutor()], client, box,
                           max_iterations=steps).run("do it")
-    assert ended.status == "success", ended.error
+    assert (ended.status, ended.protocol) == ("success", "native"), ended.error
     # none was paid twice: three calls, and a text that is asked for once more
-    paid = [one for one in fake_llm.requests if "tools" in one.body and not vendor(one)]
-    assert len(paid) == 5
+    assert len([one for one in paid(vendor, fake_llm.requests) if "tools" in one.body]) == 5
     assert [set(one["tool_calls"][0]) for one in ended.messages if "tool_calls" in one] == [
         {"id", "type", "function"}] * 3
 
 
 @pytest.mark.parametrize("name, sentence", rows("""
 thinking | Missing `reasoning_content` field in the assistant message at message index 4. For more
-thinking | thinking is enabled but reasoning_content is missing in assistant tool call message
 ids      | Tool call IDs should be alphanumeric strings with length 9!
 -        | Extra inputs are not permitted: reasoning_content
 -        | messages.2: property 'reasoning_content' is unsupported
@@ -143,8 +239,8 @@ def test_thinking_with_half_a_character_goes_back(tmp_path, fake_llm):
                     Status(400, "The `reasoning_content` must be passed back"))
     with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
         client = models.client("king")
-        reply = client.ask(FOREIGN, tools=TOOLS)
-        client.ask([*FOREIGN, asks(*reply.tool_calls)], tools=TOOLS)
+        reply = client.ask(HISTORY, tools=TOOLS)
+        client.ask([*HISTORY, asks(*reply.tool_calls)], tools=TOOLS)
         fake_llm.script({"choices": [{"message": calls(id="\ud83d", command="ls")}]})
         assert client.ask([{"role": "user", "content": "an odd id"}]).tool_calls
     assert turns(fake_llm.requests[-2])[-1]["reasoning_content"] == "why \ud83d"
@@ -156,5 +252,47 @@ def test_an_id_that_the_history_has_tells_no_call(tmp_path, fake_llm):
     fake_llm.script({"choices": [again], "usage": USAGE}, refusal)
     with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
         for n in (1, 2):
-            models.client("king").ask([*FOREIGN, {"role": "user", "content": str(n)}], tools=TOOLS)
+            models.client("king").ask([*HISTORY, {"role": "user", "content": str(n)}], tools=TOOLS)
     assert turns(fake_llm.requests[-1])[0]["reasoning_content"] == " "
+
+
+def test_an_account_without_quota_ends_every_role_with_the_endpoints_sentence(fake_llm, tmp_path):
+    sentence = "You exceeded your current quota."
+    fake_llm.always(Status(429, {"error": {"message": sentence, "code": "insufficient_quota"}}))
+    tmp_path.with_model(fake_llm, SETTINGS).with_prompts(1).with_answers(1)
+    for main in (king.main, validate.main, TRY_MODEL):
+        assert sentence in run_main(main, tmp_path, *["m"] * (main is TRY_MODEL), code=2)
+    with Models(settings_for(fake_llm)) as models, pytest.raises(RunStopped, match=sentence):
+        Agent("You act.", [ToolBashExecutor()], models.client("king"), None).run("do it")
+    assert fake_llm.n_requests == 4
+
+
+def test_try_model_shows_a_native_call_and_its_second_step(vendor, fake_llm, tmp_path, capsys):
+    assert TRY_MODEL(["m", *flags_for(fake_llm)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count(""""I look." and call bash {"command": "echo step""") == 2
+    assert ("stream = true" in printed) == (vendor == "only_streams")
+    assert len(paid(vendor, fake_llm.requests)) == 3 and not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("code, shown, replies", [
+    (1, "--reasoning-parser", [Say("", "hm")]),
+    (1, "raise [king] max_tokens", [truncated("")]),
+    (1, "no results", [OK, OK, Status(400, "no results")]),
+    (0, "m does not support tools", [OK, Status(400, "m does not support tools")]),
+    (0, "--tool-call-parser", [OK, "I would run ls."])])
+def test_try_model_gives_advice(fake_llm, tmp_path, capsys, code, shown, replies):
+    fake_llm.script(*replies)
+    printed = run_main(TRY_MODEL, tmp_path, "m", *flags_for(fake_llm), code=code)
+    assert shown in printed + capsys.readouterr().out and fake_llm.n_requests == len(replies)
+
+
+@pytest.mark.parametrize("text, usage", [
+    ("short" * 900, {}), ("-" * 9000, {}), ("\u0926\u0927" * 2500, {}),
+    (words("long", 2000), {"prompt_tokens_details": {"cached_tokens": 3000}}),
+    (words("long", 2000), {"cache_creation_input_tokens": 3000})])
+def test_a_request_that_may_have_few_tokens_is_not_called_cut(fake_llm, capsys, text, usage):
+    fake_llm.always(Say("ok", usage={"prompt_tokens": 100, "completion_tokens": 1, **usage}))
+    with Models(settings_for(fake_llm)) as models:
+        models.client("king").ask([{"role": "user", "content": text}], tools=TOOLS * 50)
+    assert not capsys.readouterr().err

@@ -3,7 +3,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from conftest import item_calls, run_king, settings_for
+from conftest import item_calls, settings_for
 from fake_llm import USAGE, Status, streamed
 from line_tables import rows
 
@@ -52,12 +52,6 @@ def test_texts_are_joined_and_comments_and_an_open_end_noted():
         "content": "I look.", "reasoning": "why", "tool_calls": []}, "finish_reason": "stop"}]
     for cut in (stream({"content": "I"}, end="null"), data[:-30], b""):
         assert not completion_of(cut)[1]
-
-
-def test_a_stream_that_nobody_asked_for_is_read(tmp_path, fake_llm):
-    fake_llm.always(streamed(WHOLE))
-    tmp_path.with_prompts(2)
-    assert run_king(tmp_path, fake_llm) == 0 and fake_llm.n_requests == 2
 
 
 def test_an_endpoint_set_to_stream_is_asked_so_and_replies_kept_before_are_used(
