@@ -1,103 +1,76 @@
 """Test models that LiteLLM calls, on fakes that answer in each vendor's own form."""
-import base64
 import json
 import re
+import sys
 from argparse import Namespace
-from argparse import Namespace
+from base64 import b64encode
+from itertools import product
+from pathlib import Path
 
 import pytest
-from conftest import item_calls, read_answer
+from conftest import item_calls, read_answer, run_process
 from fake_judges import run_main
-from fake_llm import Request, Status
-from root import QUICK, a_prompt, write_json
+from fake_llm import FakeLLM, Request, Status
+from root import QUICK, a_prompt, read_json, write_json
 from tool_turns import TOOLS, asks, call, calls, result
 
 import king
 from codedata import config
 from codedata.agent import Agent, ToolBashExecutor
-from codedata.llm import Models
+from codedata.llm import Models, vendors
 from codedata.sandbox.local import SandboxLocal
 
-pytest.importorskip("litellm")
 FOREIGN = [{"role": "user", "content": "Fix it."},
            asks(call("bash", {"command": "ls"}, "call_of_another"),
                 call("bash", {"command": "pwd"}, "functions.bash:1")),
            result("call_of_another", "a.py"), result("functions.bash:1", "/src")]
-STAND_IN = base64.b64encode(b"skip_thought_signature_validator").decode()
-USED = {"input_tokens": 100, "output_tokens": 20}
-
-
-def gpt(n: int) -> dict:
-    call = {"type": "function_call", "id": f"fc_{n}", "call_id": f"c_{n}", "name": "bash",
-            "arguments": json.dumps({"command": f"echo step {n}"}), "status": "completed"}
-    text = {"type": "message", "id": "m", "role": "assistant", "status": "completed",
-            "content": [{"type": "output_text", "text": "It is done.", "annotations": []}]}
-    return {"id": "r", "object": "response", "created_at": 1, "model": "gpt", "tools": [],
-            "status": "completed", "parallel_tool_calls": True, "tool_choice": "auto",
-            "output": [{"type": "reasoning", "id": f"rs_{n}", "summary": [],
-                        "encrypted_content": f"signed {n}"}, call if n < 3 else text],
-            "usage": {**USED, "total_tokens": 120, "output_tokens_details": {},
-                      "input_tokens_details": {"cached_tokens": 40}}}
-
-
-def gemini(n: int) -> dict:
-    call = {"functionCall": {"name": "bash", "args": {"command": f"echo step {n}"}},
-            "thoughtSignature": base64.b64encode(f"signed {n}".encode()).decode()}
-    return {"candidates": [{"finishReason": "STOP", "content": {
-        "role": "model", "parts": [call if n < 3 else {"text": "It is done."}]}}],
-        "usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 5,
-                          "thoughtsTokenCount": 15, "totalTokenCount": 120,
-                          "cachedContentTokenCount": 40}}
-
-
-def claude(n: int) -> dict:
-    call = {"type": "tool_use", "id": f"toolu_{n}", "name": "bash",
-            "input": {"command": f"echo step {n}"}}
-    return {"id": "m", "type": "message", "role": "assistant", "model": "claude", "content": [
-        {"type": "thinking", "thinking": f"thought {n}", "signature": f"signed {n}"},
-        call if n < 3 else {"type": "text", "text": "It is done."}], "stop_reason": "tool_use",
-        "usage": {**USED, "input_tokens": 60, "cache_read_input_tokens": 40,
-                  "cache_creation_input_tokens": 0}}
-
-
-def chat(n: int) -> dict:
-    message = calls(id=f"abcdefgh{n}", command=f"echo step {n}") if n < 3 else {
-        "role": "assistant", "content": "It is done."}
-    return {"id": "c", "object": "chat.completion", "created": 1, "model": "x", "choices": [
-        {"index": 0, "finish_reason": "stop",
-         "message": {**message, "reasoning_content": f"signed {n}"}}],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120,
-                  "prompt_tokens_details": {"cached_tokens": 40}}}
-
-
+# each vendor's answer n: a call, or a text, as a whole or as events
+ANSWERS = read_json(Path(__file__).with_name("vendors_answers.json"))
+STAND_IN = b64encode(b"skip_thought_signature_validator").decode()
 # {model: (form of its answers, what goes back with its call n)}
 VENDORS = {
-    "openai/responses/gpt-5.5": (gpt, '"encrypted_content": "signed {}"'),
-    "gemini/gemini-3-pro-preview": (gemini, '"thoughtSignature": "{}"'),
-    "anthropic/claude-opus-4-7": (claude, '"signature": "signed {}"'),
-    "deepseek/deepseek-reasoner": (chat, '"reasoning_content": "signed {}"'),
-    "mistral/devstral-medium-latest": (chat, '"text": "signed {}"'),
-    "openai/gpt-5.5": (chat, '"reasoning_content": "signed {}"'),
+    "openai/responses/gpt-5.5": ("responses", '"encrypted_content": "signed {0}"'),
+    "gemini/gemini-3.1-pro-preview": ("gemini", '"thoughtSignature": "AAA{0}"'),
+    "anthropic/claude-opus-4-7": ("claude", '"thinking": "thought {0}", "signature": "signed {0}"'),
+    "deepseek/deepseek-reasoner": ("chat", '"reasoning_content": "signed {0}"'),
+    "mistral/devstral-medium-latest": ("chat", '"text": "signed {0}"'),
+    "openai/gpt-5.5": ("chat", '"reasoning_content": "signed {0}"'),
 }
+KEY = "key-of-the-vendor"
+PLANTED = "API_KEY", "API_BASE", "BASE_URL", "AUTH_TOKEN", "ORGANIZATION", "PROJECT"
+
+
+def answer_of(model: str, name: str, n: int = 0, end: int | None = None):
+    """Return a vendor's answer n; of events, the first `end`."""
+    found = json.loads(json.dumps(ANSWERS[VENDORS[model][0]][name]).replace("%n%", str(n)))
+    if isinstance(found, dict):
+        return found
+    lines = [f"data: {json.dumps(event)}\n\n" for event in found[:end]]
+    return Status(200, "".join(lines), {"Content-Type": "text/event-stream"})
 
 
 @pytest.fixture(params=VENDORS)
 def model(request, fake_llm, tmp_path, monkeypatch):
     """Let the fake answer as a vendor: three calls in a conversation, then a text."""
-    form, goes_back = VENDORS[request.param]
+    pytest.importorskip("litellm")
 
     def answer(asked: Request):
         sent = json.dumps(asked.body)
-        own = sorted({int(n) for n in re.findall(r"echo step (\d)", sent)})
-        for n in own:
-            mark = base64.b64encode(f"signed {n}".encode()).decode() if form is gemini else n
-            if goes_back.format(mark) not in sent:
-                return Status(400, f"What goes with call {n} is missing.")
-        if "call_of_another" in sent and form is gemini and STAND_IN not in sent:
+        assert "planted" not in f"{asked.path} {asked.headers} {sent}"
+        assert re.search(r'"max\w+tokens": 1024,', sent) and '"bash"' in sent
+        own = sorted({*re.findall(r"echo step (\d)", sent)})
+        if "gemini" in asked.path and "call_of_another" in sent and STAND_IN not in sent:
             return Status(400, "A signature is missing.")
-        return form(len(own))
+        for n in own:
+            if VENDORS[request.param][1].format(n) not in sent:
+                return Status(400, f"What goes with call {n} is missing.")
+        is_stream = asked.body.get("stream") or ":stream" in asked.path
+        return answer_of(request.param, ("call" if len(own) < 3 else "text")
+                         + "_events" * bool(is_stream), len(own))
     fake_llm.always(answer)
-    monkeypatch.setenv("V_KEY", "key-of-the-vendor")
+    for name in product(vendors.load().litellm.provider_list, PLANTED):
+        monkeypatch.setenv("_".join(name).upper(), "http://planted.test")
+    monkeypatch.setenv("V_KEY", KEY)
     tmp_path.with_settings({"endpoint": "v", "model": request.param, "workers": 1, **QUICK},
                            f'[endpoints.v]\napi = "litellm"\nbase_url = "{fake_llm.base_url}"\n'
                            'api_key_env = "V_KEY"\n')
@@ -109,25 +82,72 @@ def test_histories_with_calls_of_another_model(model, fake_llm, tmp_path):
         a_prompt(n, messages=FOREIGN, tools=TOOLS, assistant=calls(command="make"))
         for n in (1, 2)])
     for _ in range(2):
-        printed = run_main(king.main, tmp_path, "--config", tmp_path / "chain.toml")
+        run_main(king.main, tmp_path, "--config", tmp_path / "chain.toml")
     assert fake_llm.n_requests == 2
+    assert all(KEY in str(one.headers) for one in fake_llm.requests)
     made = read_answer(tmp_path, "p_2")["king"]
-    assert set(made["tool_calls"][0]) == {"id", "type", "function"}, printed
+    assert set(made["tool_calls"][0]) == {"id", "type", "function"}
 
 
-def test_an_agent_that_is_killed_and_begun_again(model, fake_llm, tmp_path):
-    settings = config.load(Namespace(root=tmp_path, config=tmp_path / "chain.toml"))
-    for steps in (2, 9):   # the first run ends after two steps, as if it was killed
-        with Models(settings) as models, item_calls(tmp_path) as log, SandboxLocal() as box:
+def acts(root: Path, *limits: int) -> tuple[list[dict], list[dict]]:
+    """Run an agent, which is killed after each of these numbers of steps but the last. Return its
+    calls, and those with the expected tokens and cost."""
+    settings = config.load(Namespace(root=root, config=root / "chain.toml"))
+    for steps in limits:
+        with Models(settings) as models, item_calls(root) as log, SandboxLocal() as box:
             client = models.client("king")
             ended = Agent("You act.", [ToolBashExecutor()], client, box,
                           max_iterations=steps).run("do it")
     assert ended.status == "success", ended.error
-    assert fake_llm.n_requests == len(log.unbilled) == 5   # none was paid twice
     assert [set(one["tool_calls"][0]) for one in ended.messages if "tool_calls" in one] == [
         {"id", "type", "function"}] * 3
-    price = models.money.prices[model]
-    for call in log.unbilled:
-        assert [call[key] for key in ("tokens_in", "tokens_out", "tokens_cached")] == [100, 20, 40]
-        assert call["cost_usd"] * 1e6 == pytest.approx(
-            60 * price.in_ + 40 * price.cached + 20 * price.out)
+    price = models.money.prices[client.spec.model]
+    usd = (60 * price.in_ + 40 * price.cached + 20 * price.out) / 1e6
+    paid = {"tokens_in": 100, "tokens_out": 20, "tokens_cached": 40, "cost_usd": pytest.approx(usd)}
+    return log.unbilled, [call for call in log.unbilled if call | paid == call]
+
+
+def test_an_agent_that_is_killed_and_begun_again(model, fake_llm, tmp_path):
+    made, as_expected = acts(tmp_path, 2, 9)
+    assert fake_llm.n_requests == len(made) == len(as_expected) == 5   # none was paid twice
+
+
+def test_a_stream_that_breaks_off_is_one_failed_try(model, fake_llm, tmp_path):
+    with open(tmp_path / "chain.toml", "a") as file:
+        file.write("stream = true\n")
+    n_events = len(ANSWERS[VENDORS[model][0]]["call_events"])
+    fake_llm.script(answer_of(model, "call_events", end=n_events // 2))
+    made, as_expected = acts(tmp_path, 9)
+    broken, = [call for call in made if call.get("estimated")]
+    assert fake_llm.n_requests == len(made) == len(as_expected) + 1 == 6
+    assert broken["tokens_in"] > 50 and broken["cost_usd"]
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-opus-4-7"], indirect=True)
+def test_a_failing_call_prints_no_key_and_asks_nobody_else(model, fake_llm, tmp_path):
+    tmp_path.with_prompts(1)
+    fake_llm.always(Status(400, f"Your key {KEY} is odd."))
+    with FakeLLM() as proxy:
+        env = {"PYTHONPATH": str(tmp_path), "V_KEY": KEY, "LITELLM_LOG": "DEBUG",
+               "HTTP_PROXY": proxy.base_url, "HTTPS_PROXY": proxy.base_url}
+        flags = "--config", tmp_path / "chain.toml"
+        ran = run_process("king.py", tmp_path, *flags, env=env)
+        planned = run_process("king.py", tmp_path, *flags, "--dry-run",
+                              env={**env, "PYTHONPROFILEIMPORTTIME": "1"})
+        assert proxy.n_requests == 0 and fake_llm.n_requests == 1
+    assert "Your key **** is odd" in ran.stderr and "LiteLLM's price" in ran.stderr
+    assert "tokens in" in planned.stderr and " litellm\n" not in planned.stderr
+    written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert KEY not in "".join([ran.stdout, ran.stderr, *written])
+
+
+def test_without_the_extra_a_line_names_it(fake_llm, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "litellm", None)
+    monkeypatch.setenv("V_KEY", KEY)
+    tmp_path.with_prompts(1).with_settings(
+        {"endpoint": "v", "model": "anthropic/claude-opus-4-7"},
+        '[endpoints.v]\napi = "litellm"\napi_key_env = "V_KEY"\n')
+    flags = "--config", tmp_path / "chain.toml"
+    assert "'codedata[litellm]'" in run_main(king.main, tmp_path, *flags, code=2)
+    monkeypatch.delenv("V_KEY")
+    assert "no key for https://api.anthropic.com" in run_main(king.main, tmp_path, *flags, code=2)
