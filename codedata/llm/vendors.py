@@ -16,13 +16,16 @@ from codedata.settings import ModelSpec, Price
 ADDRESSES = {
     "anthropic": "https://api.anthropic.com",
     "deepseek": "https://api.deepseek.com",
+    "fireworks_ai": "https://api.fireworks.ai/inference/v1",
     "gemini": "https://generativelanguage.googleapis.com/v1beta",
     "groq": "https://api.groq.com/openai/v1",
     "mistral": "https://api.mistral.ai/v1",
     "moonshot": "https://api.moonshot.ai/v1",
     "openai": "https://api.openai.com/v1",
     "openrouter": "https://openrouter.ai/api/v1",
+    "together_ai": "https://api.together.ai/v1",
     "xai": "https://api.x.ai/v1",
+    "zai": "https://api.z.ai/api/paas/v4",
 }
 PRICES = "model_prices_and_context_window_backup.json"   # LiteLLM's file: USD for each token
 NOT_INSTALLED = 'api = "litellm" needs the package litellm, which is not installed.'

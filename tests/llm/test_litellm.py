@@ -57,7 +57,7 @@ def model(request, fake_llm, tmp_path, monkeypatch):
     def answer(asked: Request):
         sent = json.dumps(asked.body)
         assert "planted" not in f"{asked.path} {asked.headers} {sent}"
-        assert re.search(r'"max\w+tokens": 1024,', sent) and '"bash"' in sent
+        assert re.search(r'"max\w+tokens": 1024[,}]', sent) and '"bash"' in sent
         own = sorted({*re.findall(r"echo step (\d)", sent)})
         if "gemini" in asked.path and "call_of_another" in sent and STAND_IN not in sent:
             return Status(400, "A signature is missing.")
