@@ -1,6 +1,7 @@
 """Test models that LiteLLM calls, on fakes that answer in each vendor's own form."""
 import json
 import re
+import signal
 import sys
 from argparse import Namespace
 from base64 import b64encode
@@ -8,9 +9,9 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from conftest import item_calls, read_answer, run_process
+from conftest import item_calls, kill, read_answer, run_process, start_script
 from fake_judges import run_main
-from fake_llm import FakeLLM, Request, Status
+from fake_llm import CUT, HANG, FakeLLM, Flood, Request, Status
 from root import QUICK, a_prompt, read_json, write_json
 from tool_turns import TOOLS, asks, call, calls, result
 
@@ -123,7 +124,41 @@ def test_a_stream_that_breaks_off_is_one_failed_try(model, fake_llm, tmp_path):
     assert broken["tokens_in"] > 50 and broken["cost_usd"]
 
 
-@pytest.mark.parametrize("model", ["anthropic/claude-opus-4-7"], indirect=True)
+only_claude = pytest.mark.parametrize("model", ["anthropic/claude-opus-4-7"], indirect=True)
+
+
+@only_claude
+@pytest.mark.parametrize("fault, problem", [
+    (HANG, "timeout 2 s"), (CUT, "connection failed"), (Flood(), "more than 20,000,000 bytes"),
+    (Status(429, {"error": {"type": "insufficient_quota"}}), "wants payment (HTTP 429")])
+def test_faults_behind_a_proxy_read_as_in_the_default_client(model, fake_llm, tmp_path, fault,
+                                                             problem):
+    with open(tmp_path / "chain.toml", "r+") as file:
+        text = file.read().replace(fake_llm.base_url, "http://vendor.test/v1").replace(
+            "call_timeout_s = 10.0", f'call_timeout_s = 2\nproxy = "{fake_llm.base_url[:-3]}"\n'
+            "retry_max = 0")
+        file.seek(0)
+        file.write(text)
+    tmp_path.with_prompts(1)
+    fake_llm.always(fault)
+    printed = run_main(king.main, tmp_path, "--config", tmp_path / "chain.toml", code=None)
+    assert problem in printed
+    assert [one.path for one in fake_llm.requests] == ["http://vendor.test/v1/v1/messages"]
+
+
+@only_claude
+def test_a_second_ctrl_c_ends_a_call_at_once(model, fake_llm, tmp_path):
+    tmp_path.with_prompts(1)
+    fake_llm.always(HANG)
+    process = start_script("king.py", tmp_path, "--config", tmp_path / "chain.toml",
+                           env={"V_KEY": KEY})
+    fake_llm.wait_for(1)
+    process.send_signal(signal.SIGINT)
+    assert any("stopping" in process.stderr.readline() for _ in range(9))
+    assert "ended at once" in kill(process, signal.SIGINT).stderr
+
+
+@only_claude
 def test_a_failing_call_prints_no_key_and_asks_nobody_else(model, fake_llm, tmp_path):
     tmp_path.with_prompts(1)
     fake_llm.always(Status(400, f"Your key {KEY} is odd."))
