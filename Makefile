@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-wheel test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel loop status clean $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-wheel test-litellm test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel loop status clean $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,16 @@ test-wheel:    ## install the wheel and its dependencies in a new environment (.
 	@.venv-wheel/bin/pip install --quiet --disable-pip-version-check .
 	@cd .venv-wheel && bin/codedata demo && bin/codedata status --root runs/demo
 
+test-litellm: .venv-litellm/.done  ## models that are called through LiteLLM (0.4 GB of packages in .venv-litellm)
+	.venv-litellm/bin/python -m pytest -q -W ignore tests/llm/test_litellm.py $(ARGS)
+
+# the tests' packages are those of .venv
+.venv-litellm/.done: requirements-litellm.lock $(SETUP)
+	@$(BIN)/python -m venv --clear .venv-litellm
+	@.venv-litellm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-litellm.lock
+	@echo $(CURDIR)/.venv/lib/python$(VERSION)/site-packages > .venv-litellm/lib/python$(VERSION)/site-packages/codedata.pth
+	@touch $@
+
 test-trl:      ## train on the exports with TRL (Python 3.11, 1.7 GB of packages in .venv-trl)
 	@tools/test-trl $(ARGS)
 
@@ -129,5 +139,5 @@ lock:          ## resolve the dependencies again (needs uv)
 	sh tools/lock
 
 clean:         ## remove .venv and caches; never records
-	rm -rf .venv .venv-wheel .venv-trl .venv-grpo .venv-nemo-gym .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-wheel .venv-litellm .venv-trl .venv-grpo .venv-nemo-gym .venv-harbor .venv-verifiers .venv-swebench .venv-swesmith .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from importlib import import_module
 from io import StringIO
 from itertools import filterfalse
 from pathlib import Path
+from types import ModuleType
 
 from dotenv import dotenv_values
 
@@ -63,7 +66,7 @@ ADDRESS_OF = {"QIANFAN_BEARER_TOKEN": "LLM_BASE_URL", "OPENAI_API_KEY": "OPENAI_
               "CHUTES_API_KEY": "CHUTES_BASE_URL"}
 OPENAI = re.compile(r"https://(?:\w+\.)?api\.openai\.com(?::443)?(?:/|$)")
 CHUTES = {"CHUTES_API_KEY", "CHUTES_BASE_URL"}   # setting either one selects that endpoint
-PAIRING = {"base_url", "base_url_env", "api_key_env"}   # choose an endpoint's address or key
+PAIRING = {"api", "base_url", "base_url_env", "api_key_env"}   # choose an endpoint's address or key
 SCRIPTS = Path(__file__).resolve().parents[1]
 NO_URL = "-", ""   # (address, origin) of an unset address
 UNSET = None, "default"   # (value, origin) of a setting that no layer sets
@@ -451,6 +454,15 @@ FOR_PROGRAMS = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|VIRTUAL_ENV|LD_LIBRARY_PATH|PYTHON\w+|"
     r"DOCKER_(?:HOST|TLS_VERIFY|CERT_PATH|CONFIG|CONTEXT)|KUBECONFIG|KUBERNETES_\w+|RAY_\w+|"
     r"SSL_CERT_\w+|\w+_CA_BUNDLE|\w+_proxy", re.IGNORECASE)
+
+
+def import_quietly(module: str) -> ModuleType:
+    """Import a module that imports LiteLLM, without the environment's keys. LiteLLM then loads no
+    price table from the network and no .env."""
+    warnings.filterwarnings("ignore", ".*ReadOnly. qualifier", UserWarning)   # pydantic's
+    with bare_environment():
+        os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_MODE="PRODUCTION")
+        return import_module(module)
 
 
 def quieten_ray() -> None:

@@ -348,13 +348,14 @@ class Endpoint:
     """[endpoints.NAME]: an address that serves models."""
 
     name: str = field(metadata=BY_CODE)
-    base_url: str = ""
+    base_url: str = ""                  # with litellm: may be "" for vendors in llm/vendors.py
     base_url_env: str = ""              # environment variable that wins over base_url
     api_key_env: str = ""               # environment variable of the key; empty: no key needed
     max_concurrency: int = 0            # calls in flight; 0: the number of workers
     headers: dict[str, str] = field(default_factory=dict)
     extra_body: Object = field(default_factory=dict)   # added to every request
     temperature: float | None = at_least(0, None)   # None: [llm] temperature
+    api: str = one_of("openai", "litellm")   # litellm: `model` is LiteLLM's name of a model
     stream: bool = False                # ask for streams, since a gateway cuts long silent calls
     api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
 

@@ -15,7 +15,7 @@ import time
 from argparse import Namespace
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from typing import NoReturn
 
@@ -24,6 +24,7 @@ import orjson
 from codedata.config import PRICE_LINE, load
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
+from codedata.llm import vendors
 from codedata.llm.costs import Money
 from codedata.llm.cures import CURES, Parts
 from codedata.llm.http import (
@@ -139,7 +140,8 @@ class Client(StaysInDriver):
     copied = ("spec",)
 
     def __init__(self, spec: ModelSpec, models: Models):
-        self.spec = spec
+        self.by_litellm = spec.endpoint.api == "litellm"
+        self.spec = spec = vendors.addressed(spec) if self.by_litellm else spec
         self._place = spec.endpoint.base_url, spec.model   # key under which refusals are stored
         self.cool_down_reason = ""
         self._left_alone_until = 0.0
@@ -160,6 +162,22 @@ class Client(StaysInDriver):
         for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
+
+        if self.by_litellm:
+            self._use_litellms_price()
+
+    def _use_litellms_price(self) -> None:
+        """Take the model's price from LiteLLM's table if [prices] has none."""
+        model, prices = self.spec.model, self._models.money.prices
+        if model not in prices and (price := vendors.price_of(model)):
+            prices[model] = price
+            self._say_once(f"has LiteLLM's price: in {price.in_}, out {price.out}, cached "
+                           f"{price.cached} (USD for a million tokens)")
+
+    @cached_property
+    def _converter(self):
+        """Return the LiteLLM converter of the model; import LiteLLM on first use."""
+        return vendors.load().Converter(self._models.http, self.spec)
 
     @in_worker
     def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
@@ -400,6 +418,9 @@ class Client(StaysInDriver):
         if self._is_embedded:
             base_url = models.embedded.base_url()
             options["direct"] = True
+        if self.by_litellm:
+            options = {"exchange": partial(self._converter.exchange, request.data,
+                                           self._parts(calls))}
         try:
             return models.http.send(address(base_url, "chat/completions"), self._endpoint, decode,
                                     tries=tries, gate=models.money.gate, **options)
@@ -473,7 +494,7 @@ class Models(StaysInDriver):
         self.stop = self.http.stop
         self.http.secrets.update(map(str, filter(None, (settings.hf_token,
                                                         settings.github_token))))
-        self.money = Money(settings.prices, settings.budget_usd, settings.shard)
+        self.money = Money(dict(settings.prices), settings.budget_usd, settings.shard)
         # {(base_url, model): {refused parameter: the name to send it under, or ""}}
         self.changes: dict[tuple, dict[str, str]] = {}
         self.take_tools = {}          # {(base_url, model): whether it accepts tools}
@@ -518,6 +539,8 @@ class Models(StaysInDriver):
                 self.embedded.check()
             else:
                 _check_endpoint(spec.endpoint)
+            if client.by_litellm:
+                vendors.load()
             if has_budget and spec.model not in self.money.prices:
                 raise Trouble(f"--budget needs a price for {spec.model!r}.",
                               todo=PRICE_LINE.format(model=spec.model))
@@ -547,10 +570,10 @@ def _check_endpoint(endpoint: Endpoint) -> None:
     if "@" in base_url:
         raise Trouble("has a password in its base_url.", where, "Addresses are printed. "
                       "Put the key into the environment and name it: api_key_env.")
-    if endpoint.api_key_env and not endpoint.api_key:
-        problem = endpoint.api_key.withheld or f"{endpoint.api_key_env} is not set"
-        raise Trouble(f"no key for {base_url}: {problem}.",
-                      todo=WAYS_OUT.format(variable=endpoint.api_key_env))
+    variable = endpoint.api_key_env or (endpoint.api == "litellm" and "api_key_env")
+    if variable and not endpoint.api_key:
+        problem = endpoint.api_key.withheld or f"{variable} is not set"
+        raise Trouble(f"no key for {base_url}: {problem}.", todo=WAYS_OUT.format(variable=variable))
     if not all(" " <= char <= "~" for char in endpoint.api_key):
         raise Trouble("holds a character that a key cannot contain.",
                       endpoint.api_key_env or "--llm-auth-token",

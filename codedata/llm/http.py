@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from ssl import SSLContext
 from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
@@ -186,12 +186,13 @@ class Http:
 
     def send(self, url: str, endpoint: EndpointState, decode: Callable, *,
              tries: Tries | None = None, gate: Callable | None = None, max_bytes: int = 0,
-             **kwargs):
+             exchange: Callable | None = None, **kwargs):
         """Return decode(status, headers, body) of the first good answer; retry if decode() raises
         ValueError.
 
         The request is a POST if `data` is given, else a GET. `direct` bypasses the proxy;
-        `one_host` follows no redirect to another host. `gate()` is called right before each attempt
+        `one_host` follows no redirect to another host. `exchange()` returns (status, headers, body)
+        in place of an exchange with `url`. `gate()` is called right before each attempt
         and may raise an error to end the request, for instance if the budget is used up.
 
         Raise HttpTrouble after the last retry, or without a retry if a good answer is larger than
@@ -199,6 +200,7 @@ class Http:
         unusable, Interrupted if the run is ending.
         """
         tries = tries or Tries()
+        exchange = exchange or partial(self._exchange, url, **kwargs)
         answers_before = endpoint.n_answers
         n_failures = 0
         while True:
@@ -208,7 +210,7 @@ class Http:
                 if gate:
                     gate()
                 tries.n += 1
-                value = self._attempt(url, endpoint, decode, max_bytes, kwargs)
+                value = self._attempt(url, endpoint, decode, max_bytes, exchange)
                 endpoint.answered()
                 tries.seconds = time.monotonic() - started
                 return value
@@ -235,13 +237,14 @@ class Http:
             log.info("%s: %s; again in %.1f s", url, failure.problem, wait_s)
             self.wait(wait_s)
 
-    def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int, kwargs: dict):
+    def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int,
+                 exchange: Callable):
         """Send one request and return the decoded answer. Raise _AttemptFailed if there is no good
         answer."""
         _limits.ends_at = time.monotonic() + self.llm.call_timeout_s
         _limits.max_bytes = max_bytes or MAX_REPLY_BYTES
         try:
-            status, headers, body = self._exchange(url, **kwargs)
+            status, headers, body = exchange()
         except ValueError as e:   # a malformed address or header
             raise RunStopped(f"cannot be asked: {self.masked(str(e))}", url,
                              "Check the base URL and the key.", exit_code=2) from None
