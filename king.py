@@ -16,7 +16,14 @@ from functools import partial
 
 from codedata.disk.store import Lists, Store
 from codedata.duel.agreement import ask_samples, n_samples, sampler_of
-from codedata.duel.answer import ask_turn, keep_reasoning, king_messages, read_turn, to_count
+from codedata.duel.answer import (
+    ask_turn,
+    keep_reasoning,
+    king_messages,
+    note_forms,
+    read_turn,
+    to_count,
+)
 from codedata.duel.oversized import oversized
 from codedata.duel.prompt_texts import prompt_digest
 from codedata.llm import Models
@@ -53,11 +60,12 @@ def king_stage(settings: Settings, options: RunOptions, models: Models) -> Stage
 
     optional = "tools", "several"
     into = f"answer_{settings.shard[0]}" if settings.shard else "answer"
+    answers = Store(settings.root, Answer, into)
     return Stage(
-        "king", make=answer,
+        "king", make=answer, planned=partial(note_forms, models, {"king": answers}),
         reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", *optional),
                     leaves_out=oversized(settings.root)),
-        writes=Writes(Store(settings.root, Answer, into), copies=("assistant",),
+        writes=Writes(answers, copies=("assistant",),
                       fields=("instance_id", "messages", "assistant", "king", *optional),
                       optional=optional),
         identity={**king.spec.identity(), "prompt": prompt_digest("form.md"),

@@ -16,6 +16,9 @@ EMBEDDED_MODEL = "smollm2-135m-instruct"
 ATTEMPTS = Attempt.directory
 BY_CODE = {"by_code": True}   # metadata of a field that chain.toml may not set
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
+# how a model is asked to act: by tool calls, by texts with a bash block, or by texts only if it
+# takes no tools
+PROTOCOLS = AUTO, NATIVE, TEXT = "auto", "native", "text"
 # {role: further tries after a malformed reply}
 FORMAT_RETRIES = {"king": 2, "challenger": 2, "agent": 2, "audit": 2, "issue": 3}
 # models that think before they answer, and their default max_tokens
@@ -50,10 +53,10 @@ def between(low: float, high: float, default, without: tuple[float, ...] = ()):
     return field(default=default, metadata={"problem": problem})
 
 
-def one_of(default: str, *others: str, aliases: dict[str, str] | None = None):
+def one_of(default: str | None, *others: str, aliases: dict[str, str] | None = None):
     """Return a field of a section with a fixed choice of texts; `aliases` maps further spellings to
     choices."""
-    choices = {name: name for name in (default, *others)}
+    choices = {name: name for name in (default, *others) if name}
     return field(default=default, metadata={"choices": {**choices, **(aliases or {})}})
 
 
@@ -77,6 +80,7 @@ class LLM:
     temperature: float = at_least(0, 1.0)   # "none": requests leave it out
     max_tokens: int = at_least(1, 1024)   # for an answer; at this default, thinking models get more
     max_prompt_tokens: int = at_least(0, 0)    # for a request; 0: only the model's own limit
+    protocol: str = one_of(*PROTOCOLS)  # native: tool calls; text: bash blocks; auto: see docs
     workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
@@ -107,21 +111,28 @@ class LimitedRole(RoleSettings):
 
 
 @dataclass(frozen=True)
-class KingSettings(LimitedRole):
+class ActingRole(LimitedRole):
+    """Set up a role that may be offered tools."""
+
+    protocol: str | None = one_of(None, *PROTOCOLS)   # of its model; docs/agents.md, docs/duel.md
+
+
+@dataclass(frozen=True)
+class KingSettings(ActingRole):
     """[king]: the model that answers from the history only."""
 
     samples: int = at_least(1, 1)   # blind answers; at least 3 for `chosen`
 
 
 @dataclass(frozen=True)
-class ChallengerSettings(LimitedRole):
+class ChallengerSettings(ActingRole):
     """[challenger]: the model that answers knowing the pull request."""
 
     how: str = one_of(*HOW)               # how the PR is used (docs/duel.md)
 
 
 @dataclass(frozen=True)
-class AgentSettings(LimitedRole):
+class AgentSettings(ActingRole):
     """[agent]: the agents' model, and the limits of one agent."""
 
     max_tokens: int | None = at_least(1, 16384)   # for a reply
@@ -374,6 +385,7 @@ class ModelSpec:
     is_judge: bool = False
     is_leak_judge: bool = False
     one_call: bool = False  # a reply has one tool call, even if earlier turns have several
+    protocol: str = AUTO    # one of PROTOCOLS; AUTO for roles without tools
 
     @property
     def usual_share(self) -> float:
@@ -388,6 +400,7 @@ class ModelSpec:
         limits = {key: getattr(self, key) for key in MODEL_LIMITS}
         extra = {"extra_body": self.endpoint.extra_body} if self.endpoint.extra_body else {}
         extra |= {"calls": "one"} if self.one_call else {}
+        extra |= {"protocol": self.protocol} if self.protocol != AUTO else {}
         return {"model": self.model, **limits, **extra}
 
 
@@ -440,7 +453,8 @@ class Settings:
                 own = {"extra_body": None, **own}
             section = replace(self.agent, **own)
         one_call = role in ("king", "challenger") and self.prompt.calls == "one"
-        spec = self._spec(role, section, vars(self.llm), one_call=one_call,
+        protocol = getattr(section, "protocol", AUTO) or self.llm.protocol
+        spec = self._spec(role, section, vars(self.llm), one_call=one_call, protocol=protocol,
                           format_retries=FORMAT_RETRIES.get(role, 0))
         if spec.max_tokens == LLM.max_tokens and spec.model in THINKING_MODELS:
             return replace(spec, max_tokens=THINKING_MAX_TOKENS)

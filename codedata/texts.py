@@ -249,3 +249,11 @@ def in_shard(name: str, shard: tuple[int, int] | None) -> bool:
     """Return whether an item belongs to shard (i, n): whether its name's hash mod n is i. For None,
     return True."""
     return not shard or name_hash(name) % shard[1] == shard[0]
+
+
+def decoded(value):
+    """Return the value of a JSON text; return anything else unchanged."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value

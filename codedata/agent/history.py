@@ -26,6 +26,7 @@ class History:
         self.messages = messages
         self.left_out: dict[int, dict] = {}
         self.observations: list[int] = []   # their indices
+        self.n_sent_back = 0   # tokens of the thinking that a client sends with the model's calls
 
     def observe(self, message: dict) -> None:
         """Append an observation, whose body may be left out later."""
@@ -41,7 +42,7 @@ class History:
 
     def size(self) -> int:
         """Return an upper estimate of the next request's tokens."""
-        return sum(map(_tokens, self.request()))
+        return self.n_sent_back + sum(map(_tokens, self.request()))
 
     def shorten(self, limit: int, iteration: int, save: Callable[[int, str], str]) -> bool:
         """Leave out old bodies until a request that is over `limit` fits well within it; return

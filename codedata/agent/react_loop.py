@@ -31,13 +31,16 @@ from codedata.agent.protocols import (
 from codedata.agent.submit import submit
 from codedata.agent.tools import Failed, Stop, Tool
 from codedata.agent.trajectory_names import put_trajectory
+from codedata.conversation.turn import plain as as_texts
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm import Reply
 from codedata.llm.client import FILTER_CUT
 from codedata.llm.http import FLAGGED
+from codedata.llm.replies import current_reply_log
 from codedata.run.pool import trouble_of
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
+from codedata.settings import AUTO, NATIVE, PROTOCOLS, TEXT, ModelSpec
 from codedata.terminal import say
 from codedata.texts import displayed, printable, storable
 
@@ -47,7 +50,8 @@ SAME_FAILURES = 3        # after so many equal failures in a row, do not run the
 MALFORMED_REPLIES = 8    # after so many malformed replies in a row, the run ends
 SAVED_IN = "~/agent_output"   # folder in the sandbox for the whole texts of shortened observations
 # matches the error message of an endpoint that refuses requests with tools
-REFUSES_TOOLS = re.compile("tool|function", re.IGNORECASE)
+REFUSALS = (400, 404, 422, 500, 501)   # HTTP statuses of such endpoints
+NAMES_TOOLS = re.compile("tool|function", re.IGNORECASE)
 # causes of a run's end: the endpoint or engine failed; the sandbox died
 FAILED, DIED = "failed", "died"
 # HTTP statuses that may mean that the request is too long
@@ -89,8 +93,8 @@ class AgentResult:
     iterations: int          # number of the model's replies
     malformed: int           # number of invalid replies and tool calls
     protocol: str            # native | text
-    # messages in the form of the chat API, not shortened. After a switch to the text protocol,
-    # the earlier messages are missing
+    # messages in the form of the chat API, not shortened. A switch to the text protocol before the
+    # first action leaves out the earlier messages; a later switch rewrites them as texts
     messages: list[dict]
     tools: list[dict]        # the schemas sent with each request
     # observations that later requests omit: {message, from_iteration, placeholder}
@@ -103,6 +107,7 @@ class AgentResult:
     # "context"), "malformed" replies, a "tool", "refused" (the endpoint refused the content),
     # FAILED, DIED
     cause: str = ""
+    text_from: int = 0       # iteration before which the turns are rewritten native ones; 0: none
 
     def to_dict(self) -> dict:
         """Return the result as a dict for JSON."""
@@ -124,8 +129,8 @@ class Agent:
                         are left out
     max_output_chars    limits an observation; a longer one loses its middle, and ~/agent_output/
                         has the whole text
-    protocol            native | text | auto: native, or text if the endpoint refuses tools or the
-                        model calls none
+    protocol            native | text | auto: native, or text once the endpoint refuses tools, or
+                        if the model calls none; "": the setting of the model's role
     trajectory          names a JSON file with the result so far, written after every step
     """
 
@@ -140,7 +145,7 @@ class Agent:
     max_usd: float = 0
     max_context_tokens: int = 100_000
     max_output_chars: int = 16_000
-    protocol: str = "auto"
+    protocol: str = ""
     trajectory: Path | None = None
 
     def __post_init__(self):
@@ -149,10 +154,11 @@ class Agent:
         if len(self.tool_by_name) < len(tools):
             names = ", ".join(tool.name for tool in tools)
             raise Trouble("has two tools of one name.", f"Agent(tools): {names}")
-        if self.protocol not in ("auto", "native", "text"):
-            raise Trouble(f"is {self.protocol!r}; it may be auto, native, text.",
+        self.protocol = self.protocol or getattr(self.llm_server, "spec", ModelSpec).protocol
+        if self.protocol not in PROTOCOLS:
+            raise Trouble(f"is {self.protocol!r}; it may be {', '.join(PROTOCOLS)}.",
                           "Agent(protocol)")
-        if self.protocol == "text" and "bash" not in self.tool_by_name:
+        if self.protocol == TEXT and "bash" not in self.tool_by_name:
             raise Trouble("needs bash as a tool.", "Agent(protocol='text')",
                           "Give it ToolBashExecutor().")
         self.tool_by_name.setdefault("submit", Tool.of(submit))
@@ -187,14 +193,17 @@ class _Run:
         self.malformed_in_row = 0         # replies without a valid action
         # the last actions, newest last, with None in place of each action that succeeded
         self.failures = deque(maxlen=SAME_FAILURES)
-        self.saved: dict[int, str] = {}   # {index of a message: path of its whole text}
-        self._begin("text" if agent.protocol == "text" else "native")
+        self.saved: dict[int, str] = {}   # {number of a message: path of its whole text}
+        self.n_rewritten = 0              # messages before the switch to the text protocol
+        self.text_from = 0
+        self.answered = ""                # digest of the last request
+        self._begin(TEXT if agent.protocol == TEXT else NATIVE)
 
     def _begin(self, protocol: str) -> None:
         """Start the conversation. If it has already started, start again in another protocol."""
         self.protocol = protocol
         self.prose_in_row = 0
-        is_text = protocol == "text"
+        is_text = protocol == TEXT
         self.schemas = [] if is_text else [tool.schema for tool in self.tools.values()]
         prompt = self.agent.system_prompt
         if is_text:   # explain: the only tool is `bash`, and printing an end marker ends the run
@@ -234,12 +243,14 @@ class _Run:
         """Ask the model for its next turn, append the turn to the history, count the malformed
         parts, and return the turn."""
         if self._may_fall_back() and len(self.calls) >= EMPTY_REPLIES:
-            self._begin("text")
+            self._begin(TEXT)
         reply = self._ask()
+        self.answered = reply.request
         self.calls.append(reply.call)
+        self.history.n_sent_back += reply.call.get("sent_back", 0)
         turn = read_turn(reply, self.protocol, self.tools)
         if self._may_fall_back() and turn.problem and one_command(turn.message["content"])[0]:
-            self._begin("text")   # switch, since this reply already follows the text protocol
+            self._begin(TEXT)   # switch, since this reply already follows the text protocol
             turn = read_turn(reply, self.protocol, self.tools)
         self.history.messages.append(turn.message)
         problems = [action.problem for action in turn.actions]
@@ -250,30 +261,49 @@ class _Run:
         return turn
 
     def _may_fall_back(self) -> bool:
-        """Return whether the text protocol may still replace the native one."""
-        is_native = self.agent.protocol == "auto" and self.protocol == "native"
-        return is_native and "bash" in self.tools and not self.history.observations
+        """Return whether the run may start again in the text protocol: it has no action yet."""
+        return self._may_rewrite() and not self.history.observations
+
+    def _may_rewrite(self) -> bool:
+        is_native = self.agent.protocol == AUTO and self.protocol == NATIVE
+        return is_native and "bash" in self.tools
+
+    def _rewrite(self) -> None:
+        """Go on in the text protocol, with the earlier turns as texts."""
+        turns = as_texts(self.history.messages, as_bash=True)[2:]   # without prompt and task
+        self.n_rewritten, self.saved = len(self.history.messages), {}
+        self.text_from = len(self.calls) + 1 if turns else 0
+        self._begin(TEXT)
+        for turn in turns:
+            add = self.history.messages.append
+            (self.history.observe if turn["role"] == "user" else add)(turn)
+        self._shorten(self.agent.max_context_tokens)
 
     def _ask(self) -> Reply:
         """Return the model's reply to the history. Shorten the history first if it is too long."""
         self._shorten(self.agent.max_context_tokens)
+        step = f"text protocol after {self.answered}"
+        # an earlier, killed run was refused at this step
+        if self._may_rewrite() and current_reply_log().result_of(step):
+            self._rewrite()
         while True:
             try:
                 return self.agent.llm_server.ask(self.history.request(),
                                                  tools=self.schemas or None)
             except HttpTrouble as e:
-                if not self._adapts_to(e):
+                if not self._adapts_to(e, step):
                     raise
 
-    def _adapts_to(self, refusal: HttpTrouble) -> bool:
-        """Adapt to a refusal: shorten the history, or switch to the text protocol. Return whether
-        the next request differs."""
+    def _adapts_to(self, refusal: HttpTrouble, step: str) -> bool:
+        """Adapt to a refusal: shorten the history, or switch to the text protocol and keep that
+        under the name `step`. Return whether the next request differs."""
         if refusal.status in TOO_LONG_STATUSES and TOO_LONG.search(refusal.what):
             return self._shorten(self.history.size() // 2)
-        refuses_tools = refusal.status and REFUSES_TOOLS.search(refusal.what)
-        if not refuses_tools or self.calls or not self._may_fall_back():
+        refuses_tools = refusal.status in REFUSALS and NAMES_TOOLS.search(refusal.what)
+        if not refuses_tools or not self._may_rewrite():
             return False
-        self._begin("text")
+        current_reply_log().keep(step, True)
+        self._rewrite()
         return True
 
     def _shorten(self, limit: int) -> bool:
@@ -366,7 +396,7 @@ class _Run:
         result = AgentResult(
             *(self.outcome or ("running", "", "")), len(self.calls), self.malformed, self.protocol,
             self.history.messages, self.schemas, [*self.history.left_out.values()],
-            self._usage(), self.handed_in, self.cause)
+            self._usage(), self.handed_in, self.cause, self.text_from)
         if self.agent.trajectory:
             put_trajectory(Path(self.agent.trajectory), result.to_dict())
         return result
@@ -384,7 +414,7 @@ class _Run:
         """Save a message's whole text in the sandbox and return the file's path. Save each message
         only once."""
         if index not in self.saved:
-            place = f"{SAVED_IN}/output_{index}.txt"
+            place = f"{SAVED_IN}/output_{self.n_rewritten + index}.txt"
             problem = write(self.agent.sandbox, place, text.encode())
             self.saved[index] = f"{place} (it is not: {problem})" if problem else place
         return self.saved[index]

@@ -88,6 +88,7 @@ class LastAttempt:
     error: str
     parts: tuple[tuple[str, str], ...]   # (part, settings digest)
     view: str
+    text_form: bool
     before: LastAttempt | None = None    # the stage's previous success at the item
 
 
@@ -174,7 +175,7 @@ class Ledger:
         parts = self._parts.setdefault(parts, parts)   # share equal tuples, to save memory
         return LastAttempt(line.get("read", ""), line.get("wrote") or NOTHING,
                            sys.intern(line.get("settings", "")), line.get("error", ""), parts,
-                           sys.intern(line.get("view", "")))
+                           sys.intern(line.get("view", "")), bool(line.get("text_form")))
 
     def append(self, directory: Path, *lines: dict) -> None:
         """Write lines to a directory's ledger in one step, and update the state from them. Raise

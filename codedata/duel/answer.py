@@ -14,18 +14,23 @@ from dataclasses import replace
 
 from codedata.conversation.tool_calls import new_call
 from codedata.conversation.turn import Form, as_call, clean, form_of, n_calls, plain, split_thinking
+from codedata.disk.store import Store
 from codedata.duel.prompt_texts import packaged_text
-from codedata.errors import HttpTrouble
+from codedata.errors import HttpTrouble, RunStopped
 from codedata.leak.request import RULE, with_pull_request
-from codedata.llm import Client, Reply
+from codedata.llm import Client, Models, Reply
 from codedata.llm.asking import Rejected, read_reply, refuse_empty
 from codedata.llm.replies import current_reply_log
 from codedata.messages import behind, to_send
 from codedata.records import Answer, Commit, Message, Prompt, Side
+from codedata.settings import AUTO, NATIVE, TEXT
 from codedata.texts import fill
 
 REASONING = "_reasoning"   # folder next to the answers
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses that may refuse tools
+OTHER_FORM = ('Set it to "{}" with a model that can, or make the others again with this setting '
+              "in [llm]: king.py --refresh, ch.py --refresh.")
+NO_TEXT = '[{role}] protocol = "native" allows no other form; "text" needs no tools.'
 TASK = {"role": "user", "content": "Go on."}
 TurnRecord = Prompt | Answer   # records with `messages` and `tools`
 Layout = Callable[[TurnRecord], list[Message]]   # returns the messages of a request
@@ -68,18 +73,30 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     as_text = layout(replace(
         record, messages=plain(record.messages, record.tools, as_bash=True), tools=None))
     refusal = ""
-    # use the text form if a reply in it is kept: an earlier run found that the model refuses tools
-    if not (client.takes_tools is False or client.has_kept(as_text, **_options(Form()))):
+    protocol = client.spec.protocol
+    is_text = protocol == TEXT
+    if protocol == AUTO:   # a kept reply to `as_text`: an earlier run found that tools are refused
+        is_text = (client.takes_tools is False or True in client.forms
+                   or client.has_kept(as_text, **_options(Form())))
+    if not is_text:
+        _check_form(client, False)
         try:
             turn = _ask(client, layout(record), form, read, n)
             client.note_tools(True)
             return turn
         except HttpTrouble as e:
-            if e.status not in REFUSES_TOOLS or client.takes_tools or _takes(client, form):
+            if e.status not in REFUSES_TOOLS or client.takes_tools:
+                raise
+            if protocol == NATIVE:
+                raise HttpTrouble(e.what, e.where, NO_TEXT.format(role=client.spec.role),
+                                  e.status) from e
+            if _takes(client, form):
                 raise
             refusal = e.what
+    _check_form(client, True)
+    if protocol == AUTO:
+        client.note_tools(False, refusal)
     text = _ask(client, as_text, Form(), read, n)
-    client.note_tools(False, refusal)
     current_reply_log().note(text_form=True)
     turn = as_call(text, form.tools)
     if not turn and Form().problem(text):   # `read` has accepted a text that is not a turn
@@ -88,6 +105,26 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     if problem:
         client.give_up(f"takes no tools, and its turn is no call: {problem}")
     return turn
+
+
+def note_forms(models: Models, stores: dict[str, Store], to_make: set[str]) -> None:
+    """Note the forms of the root's answers in conversations with tools, without those that are made
+    again. `stores` maps stages to the stores of their answers, with the run's own stage last."""
+    *_, own = stores
+    models.forms = {
+        made.text_form for stage, store in stores.items()
+        for (made_by, name), made in store.ledger.succeeded.items()
+        if made_by == stage and name in store and "tools" in store.ledger.known[name].digests
+        and not (stage == own and name in to_make)}
+
+
+def _check_form(client: Client, is_text: bool) -> None:
+    """Raise RunStopped if the root has answers of the other form."""
+    if (not is_text) in client.forms:
+        forms = [TEXT, NATIVE] if is_text else [NATIVE, TEXT]
+        raise RunStopped(
+            "would give the root answers of two forms: {} beside {}.".format(*forms),
+            f"[{client.spec.role}] protocol", OTHER_FORM.format(forms[1]), exit_code=2)
 
 
 def _form_asked(client: Client, record: TurnRecord) -> Form:

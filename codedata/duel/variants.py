@@ -32,6 +32,7 @@ from codedata.duel.answer import (
     ask_turn,
     challenger_messages,
     king_messages,
+    note_forms,
     read_turn,
     to_count,
 )
@@ -80,7 +81,10 @@ class Challenger:
         reads = Reads(self._answers, fields=("instance_id", "messages", *OPTIONAL), made_by="king",
                       leaves_out=oversized(root),
                       beside=self._blind and samples_of)
-        return Stage("ch", make=self.make, reads=reads, writes=self.writes(),
+        writes = self.writes()
+        stores = {"king": self._answers, "ch": writes.store}
+        return Stage("ch", make=self.make, reads=reads, writes=writes,
+                     planned=partial(note_forms, models, stores),
                      also_reads=(Reads(Store(root, Commit), COMMIT_FIELDS),), doubts=self.doubts,
                      requests=self.requests, identity=self.identity(), after="king.py",
                      then="validate.py" if how == settings.challenger.how

@@ -42,6 +42,7 @@ from codedata.llm.http import (
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.streams import completion_of
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
+from codedata.llm.written_calls import MARK, written_calls
 from codedata.settings import NOT_SENT, Endpoint, ModelSpec, Settings
 from codedata.terminal import say
 
@@ -95,6 +96,7 @@ ADVICE = {   # {HTTP status: advice}
     422: "The endpoint does not accept a field of the request; read its message.",
     **dict.fromkeys(CUTS, "A gateway cuts long calls: set stream = true in the endpoint's table."),
 }
+TOOL_PARSER = "set vLLM's or SGLang's --tool-call-parser for this model"
 NO_KEY = ("set QIANFAN_BEARER_TOKEN, OPENAI_API_KEY or api_key_env (OPENAI_API_KEY goes only to "
           "OPENAI_BASE_URL and OpenAI's own address)")
 WAYS_OUT = """\
@@ -217,13 +219,19 @@ class Client(StaysInDriver):
         return False if self._is_embedded else self._models.take_tools.get(self._place)
 
     def note_tools(self, takes: bool, refusal: str = "") -> None:
-        """Note for this run whether the model accepts requests that offer tools. A refusal is
-        printed, and replaces an earlier True."""
+        """Note for this run whether the model is offered tools. False is printed with the refusal,
+        if any, and replaces an earlier True."""
         if takes:
             self._models.take_tools.setdefault(self._place, True)
         else:
             self._models.take_tools[self._place] = False
-            self._say_once("takes no tools: it is asked in the text form", refusal)
+            self._say_once("takes no tools: it is asked in the text form" if refusal
+                           else "is asked in the text form", refusal)
+
+    @property
+    def forms(self) -> set[bool]:
+        """Return Models.forms."""
+        return self._models.forms
 
     def _say_once(self, what: str, why: str = "") -> None:
         # print only once: setdefault is atomic, so only one of several threads gets its own object
@@ -316,7 +324,7 @@ class Client(StaysInDriver):
         attempt, kept = calls.next_attempt(request.digest)
         if kept and kept["reply"]:   # skip {}, an unusable reply
             reply = Reply(**kept["reply"], call=kept["call"], request=request.digest)
-            return _without_parts(reply, request, self._parts(calls))
+            return self._read(reply, request)
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
         tries = Tries()
@@ -326,12 +334,26 @@ class Client(StaysInDriver):
             call = self._call(usage, tries) if i == 0 else self._call(IN_THE_FIRST, Tries())
             if reply.truncated:
                 call["truncated"] = True
+            # the cures that add this to later requests
+            if reply.tool_calls and {"thinking", "signatures"}.intersection(
+                    self._models.changes.get(self._place, ())):
+                added = json.dumps([call.get("extra_content") for call in reply.tool_calls])
+                call["sent_back"] = estimate_tokens(reply.reasoning + added)
             kept = {key: getattr(reply, key) for key in REPLY_TYPES}
             calls.save(request.digest, attempt + i, kept, call)
             paid.append(call)
         self._models.money.add(paid[0])
-        reply = replace(replies[0], call=paid[0], request=request.digest)
-        return _without_parts(reply, request, self._parts(calls))
+        return self._read(replace(replies[0], call=paid[0], request=request.digest), request)
+
+    def _read(self, reply: Reply, request: _Request) -> Reply:
+        """Return a reply with the calls that the server left in its text, and without the parts
+        that the client itself sends back."""
+        if MARK.search(reply.text) and not (reply.tool_calls or reply.truncated):
+            tools = orjson.loads(request.data).get("tools", ())
+            if found := written_calls(reply.text, tools, request.digest):
+                self._say_once("leaves calls in its text: they are read from there", TOOL_PARSER)
+                reply = replace(reply, text=found[0], tool_calls=found[1])
+        return _without_parts(reply, request, self._parts(current_reply_log()))
 
     def _parts(self, calls: ReplyLog) -> Parts:
         """Return the thinking and the extra_content to send back with each of the model's own calls
@@ -498,6 +520,7 @@ class Models(StaysInDriver):
         # {(base_url, model): {refused parameter: the name to send it under, or ""}}
         self.changes: dict[tuple, dict[str, str]] = {}
         self.take_tools = {}          # {(base_url, model): whether it accepts tools}
+        self.forms: set[bool] = set()   # forms of the root's answers; True: text (duel/answer.py)
         self.was_said = {}            # {((base_url, model), text): object of the first caller}
         self._clients = {}            # {role: client}
         self.run, self.n_calls = secrets.token_hex(5), itertools.count(1)   # parts of calls' ids

@@ -150,6 +150,8 @@ class Stage:
     # called at the end on each machine that made items; returns lines to print
     close: Callable[[], list[str]] = list
     finish: Callable[[], list[str]] = list   # called once at the end; returns lines to print
+    # called before the first item, with the names of the items to make
+    planned: Callable[[set[str]], object] = bool
     # whether make() reads files of this machine, such as the root: then it runs in this process
     # with any engine, and has no sandboxes
     is_local: bool = False

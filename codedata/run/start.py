@@ -93,6 +93,7 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
         return 1 if plan.broken else 0
     if plan.asks:
         models.check()
+        stage.planned({item.name for item in plan.todo})
     with closing(_engine_of(stage, plan, settings, models, options)) as engine:
         bar = Bar(stage.label, len(plan.todo), options.quiet)
         run = StageRun(stage, states, plan, models, engine, bar)

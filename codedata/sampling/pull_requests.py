@@ -24,11 +24,10 @@ from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Commit, Task, parse
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.github import GitHub, with_texts
-from codedata.sampling.readers.chat import decoded
 from codedata.sampling.trajectories import Hub
 from codedata.tasks.gold import commit_of
 from codedata.terminal import say
-from codedata.texts import number_text, printable
+from codedata.texts import decoded, number_text, printable
 
 # {field of a Commit: columns}; the first column with text counts; columns joined by + form one
 FIELDS = {

@@ -28,6 +28,7 @@ from codedata.records import (
     CHEATED,
     NO_SUBMISSION,
     SOLVED,
+    TEXT_FROM,
     WRONG,
     Attempt,
     AttemptOutcome,
@@ -119,10 +120,13 @@ def trajectory_of(result: AgentResult, name: str, outcome: AttemptOutcome, task:
     agent = {"name": outcome["agent"], "version": codedata.__version__}
     if outcome["model"]:
         agent["model_name"] = outcome["model"]
+    extra = {"instance_id": task.instance_id, "repo": str(task.about.get("repo") or "")}
+    if result.text_from:
+        extra[TEXT_FROM] = result.text_from
     return atif_of(
         result.messages, result.tools, name, agent,
         final_metrics={key: value for key, value in metrics.items() if value is not None},
-        extra={"instance_id": task.instance_id, "repo": str(task.about.get("repo") or "")})
+        extra=extra)
 
 
 def _graded(task: Task, done: Done, grade: Grade) -> Object:

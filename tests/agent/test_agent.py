@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import KEY, REPO, everything_under, item_calls, settings_for
-from fake_llm import CUT, FakeLLM, Status
+from fake_llm import CUT, FakeLLM, Say, Status
 from projects import docker
 from root import read_json
 from scenario import Scenario
@@ -458,13 +458,13 @@ def test_no_key_is_in_a_trajectory(tmp_path, sandbox, monkeypatch):
 
 # calls of an item --------------------------------------------------------------------------------
 
-def run_item(root: Path, model: FakeLLM, seed: bytes = b"", tools=()) -> AgentResult:
+def run_item(root: Path, model: FakeLLM, seed: bytes = b"", tools=(), **more) -> AgentResult:
     """Open an agent in a sandbox that asks as a role of a script, within an item of it."""
     with Models(settings_for(model)) as models, item_calls(root), SandboxLocal(
         scripts=[SCRIPT_BASH_FUNC]) as box:
         box.put({"seed": seed}, box.workdir)
         return Agent("You act.", [ToolBashExecutor(), *tools], models.client("king"),
-                     box).run("do it")
+                     box, **more).run("do it")
 
 
 def test_where_an_observation_comes_out_otherwise_the_model_is_asked_anew(tmp_path):
@@ -472,6 +472,26 @@ def test_where_an_observation_comes_out_otherwise_the_model_is_asked_anew(tmp_pa
         run_item(tmp_path, model, b"1")
         run_item(tmp_path, model, b"2")
         assert model.n_requests == 3 + 2         # the first request was the same
+
+
+def test_an_agent_goes_on_in_text_once_tools_are_refused_also_after_a_kill(tmp_path, fake_llm):
+    def reply(request):
+        n = sum(one["role"] == "assistant" for one in request.messages)
+        if "tools" not in request.body:
+            return f"T\n\n```bash\necho text {n}\n```" if n < 4 else (
+                "T\n\n```bash\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; echo all\n```")
+        return Status(404, "no endpoint supports tool use") if n == refused_at else Say(
+            "", calls=tuple(("bash", {"command": f"echo call {n} {k}"}) for k in "ab"))
+    fake_llm.always(reply)
+    refused_at = 2
+    run_item(tmp_path, fake_llm, max_iterations=4)   # as if it was killed behind the fourth
+    refused_at = None   # the endpoint takes tools again
+    result = run_item(tmp_path, fake_llm)
+    check(result, status="success", answer="all", protocol="text", text_from=3, tools=[])
+    assert fake_llm.n_requests == 5 + 1   # one was refused
+    assert {m["role"] for m in result.messages} == {"system", "user", "assistant"}
+    assert result.messages[2]["content"] == "```bash\necho call 0 a\necho call 0 b\n```"
+    assert "call 1 b" in result.messages[5]["content"] and len(result.messages) == 2 + 9
 
 
 @pytest.mark.docker

@@ -141,21 +141,51 @@ def test_a_refusal_after_an_answer_with_tools_is_no_lack_of_tools(root, fake_llm
     assert ["tools" in r.body for r in fake_llm.requests] == [True, True, False]
 
 
+def refusing(request):
+    if "tools" in request.body:
+        return Status(422, {"error": {"message": "no tools here"}})
+    return turn_of("ls", "I look.")
+
+
 def test_a_kept_answer_in_the_text_form_is_served_from_there(root, fake_llm):
     """Fail the item behind its paid turn: the leak judge cannot be read."""
+    fake_llm.always(refusing)
     run_main(king.main, root, "--only", "p_1")
     root.with_model(fake_llm, SETTINGS + '[leak]\nmodels = ["auditor"]\n', workers=1)
     fake_llm.requests.clear()
 
-    def reply(request):
-        if "tools" in request.body:
-            return Status(422, {})
-        return "rubbish" if request.body["model"] == "auditor" else turn_of("ls", "I look.")
-    fake_llm.always(reply)
+    fake_llm.always(lambda request: "rubbish" if request.body["model"] == "auditor" else refusing)
     run_main(ch.main, root, code=1)
     n_paid = sum(r.body["model"] != "auditor" for r in fake_llm.requests)
     run_main(ch.main, root, code=1)
-    assert n_paid == sum(r.body["model"] != "auditor" for r in fake_llm.requests) == 4
+    assert n_paid == sum(r.body["model"] != "auditor" for r in fake_llm.requests) == 1
+
+
+def test_a_root_has_answers_of_one_form(root, fake_llm):
+    def runs(protocol: str, *flags, code: int = 2, main=king.main) -> str:
+        of = "challenger" if main is ch.main else "king"
+        root.with_model(fake_llm, f'{SETTINGS}[{of}]\nprotocol = "{protocol}"\n', workers=1)
+        fake_llm.requests.clear()
+        printed = run_main(main, root, *flags, code=code)
+        # nothing was paid where the run was refused
+        assert code == 0 or all("tools" in one.body for one in fake_llm.requests)
+        return printed
+    runs("auto", "--only", "p_1", code=0)
+    made = read_answer(root, "p_1")
+    fake_llm.always(refusing)
+    says = "[king] protocol would give the root answers of two forms: text beside native"
+    assert says in runs("auto", "--only", "p_2") and says in runs("text", "--only", "p_2")
+    refused = runs("native", "--only", "p_2", code=1)
+    assert "no tools here" in refused and '[king] protocol = "native"' in refused
+    assert read_answer(root, "p_1") == made
+    runs("text", "--refresh", code=0)
+    assert [line.get("text_form") for line in ledger_lines(root / "answer")[-3:]] == [
+        True, True, None]
+    fake_llm.always(OK)   # it takes tools now
+    (root / "answer/p_1.json").unlink()
+    assert "is asked in the text form" in runs("auto", code=0)
+    assert "native beside text" in runs("native", main=ch.main)
+    assert not fake_llm.requests
 
 
 def test_a_turn_in_the_text_form_has_to_be_a_call_of_the_agent(root, fake_llm):

@@ -12,7 +12,7 @@ from tool_turns import TOOLS, asks, call, calls, result
 
 import king
 import validate
-from codedata.agent import Agent, ToolBashExecutor
+from codedata.agent import Agent, AgentResult, ToolBashExecutor
 from codedata.conversation.tool_calls import new_call
 from codedata.errors import RunStopped
 from codedata.llm import Models
@@ -21,17 +21,17 @@ from codedata.sandbox.local import SandboxLocal
 from codedata.texts import tomllib
 
 OWN = new_call("bash", '{"command": "make"}')
-HISTORY = [{"role": "user", "content": "Fix it."},
+FOREIGN = [{"role": "user", "content": "Fix it."},
            asks(call("bash", {"command": "ls"}, "call_of_another"),
                 call("bash", {"command": "pwd"}, "functions.bash:1")),
-           result("call_of_another", "a.py"), result("functions.bash:1", "/src"),
-           asks(OWN), result(OWN["id"], words("seen", 2500))]
+           result("call_of_another", "a.py"), result("functions.bash:1", "/src")]
+HISTORY = [*FOREIGN, asks(OWN), result(OWN["id"], words("seen", 2500))]
 STAND_IN = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 TRY_MODEL = runpy.run_path(str(REPO / "tools/try-model"))["main"]
 
 
-def turns(request: Request) -> list[dict]:
-    """Return the messages of a request that have calls."""
+def turns(request: Request | AgentResult) -> list[dict]:
+    """Return the messages of a request, or of a result, that have calls."""
     return [one for one in request.messages if one.get("tool_calls")]
 
 
@@ -296,3 +296,57 @@ def test_a_request_that_may_have_few_tokens_is_not_called_cut(fake_llm, capsys, 
     with Models(settings_for(fake_llm)) as models:
         models.client("king").ask([{"role": "user", "content": text}], tools=TOOLS * 50)
     assert not capsys.readouterr().err
+
+
+HERMES = '<tool_call>\n{"name": "bash", "arguments": {"command": "ls"}}\n</tool_call>'
+QWEN = ("<tool_call>\n<function=bash>\n<parameter=command>\nls\n</parameter>\n</function>\n"
+        "</tool_call>")
+KIMI = ("<|tool_calls_section_begin|><|tool_call_begin|>functions.bash:0"
+        '<|tool_call_argument_begin|>{"command": "ls"}<|tool_call_end|><|tool_calls_section_end|>')
+
+
+@pytest.mark.parametrize("text", [HERMES, QWEN, KIMI])
+def test_calls_that_a_server_leaves_in_the_text_are_read(text, fake_llm, tmp_path):
+    tmp_path.with_model(fake_llm, workers=1)
+    write_json(tmp_path / "prompt/p.json", [
+        a_prompt(n, messages=FOREIGN, tools=TOOLS, assistant=calls(command="make"))
+        for n in (1, 2)])
+    fake_llm.always(f"I look.\n{text}")
+    assert run_main(king.main, tmp_path).count("--tool-call-parser") == 1
+    made = read_answer(tmp_path, "p_1")["king"]
+    assert made["content"] == "I look."
+    assert made["tool_calls"][0]["function"] == {"name": "bash", "arguments": '{"command": "ls"}'}
+    for steps in (2, 4):   # the kept replies are read again, with the same ids
+        with (Models(settings_for(fake_llm)) as models, item_calls(tmp_path),
+              SandboxLocal() as box):
+            ended = Agent("You act.", [ToolBashExecutor()], models.client("king"), box,
+                          max_iterations=steps).run("do it")
+    ids = [one["tool_calls"][0]["id"] for one in turns(ended)]
+    assert len({*ids}) == 4 and fake_llm.n_requests == 2 + 4
+
+
+@pytest.mark.parametrize("text", [
+    f"So:\n```\n{HERMES}\n```", f"```\n{KIMI}", f"`{QWEN}`", f"{HERMES} is the form.",
+    HERMES.replace("bash", "zsh"), QWEN.replace("</function>", "")])
+def test_a_text_that_shows_a_call_is_a_text(text, fake_llm):
+    fake_llm.always(text)
+    with Models(settings_for(fake_llm)) as models:
+        reply = models.client("king").ask(FOREIGN, tools=TOOLS)
+    assert (reply.text, reply.tool_calls) == (text, [])
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_thinking_that_goes_back_counts_for_the_limit_of_an_agent(wanted, fake_llm, tmp_path):
+    def answer(asked: Request):
+        if wanted and not all("reasoning_content" in one for one in turns(asked)):
+            return Status(400, "The `reasoning_content` must be passed back")
+        n = len(turns(asked))
+        return Say("", "x" * 3000, (("bash", {"command": f"printf '%2000s' {n}"}),))
+    fake_llm.always(answer)
+    for steps in (4, 5):
+        with (Models(settings_for(fake_llm)) as models, item_calls(tmp_path),
+              SandboxLocal() as box):
+            ended = Agent("You act.", [ToolBashExecutor()], models.client("king"), box,
+                          max_iterations=steps, max_context_tokens=5000).run("do it")
+    assert bool(ended.left_out) == wanted
+    assert len(fake_llm.answered) == 5   # none was paid twice

@@ -6,7 +6,7 @@ import a_task
 import pytest
 from a_task import BUG_ID, DATAPOINT_ID, REPORT
 from an_attempt import write_attempt
-from conftest import run_script
+from conftest import edit, run_script
 from heron_environment import TEST_SCRIPT
 from projects import Project
 from root import read_json, words, write_json
@@ -59,6 +59,17 @@ def sets(root) -> list[list]:
     assert run_script("export.py", root, "--formats", ",".join(forms)).returncode == 0
     return [[json.loads(line) for path in root.glob(f"export/{form}/*.jsonl")
              for line in path.read_text().splitlines()] for form in forms]
+
+
+def test_an_attempt_whose_turns_were_rewritten_is_left_out_till_that_is_taken_out(tmp_path):
+    a_task.write_task(tmp_path, a_task.a_bug())
+    says(tmp_path, "won", "solved", k=1)
+    path, = tmp_path.glob("attempt/*/trajectory.json")
+    edit(path, lambda trajectory: trajectory["extra"].update(text_from=2))
+    assert "left out: 1 (its agent's earlier calls were rewritten" in prompted(
+        tmp_path, "--trajectories")
+    edit(path, lambda trajectory: trajectory["extra"].pop("text_from"))
+    assert "left out" not in prompted(tmp_path, "--trajectories")
 
 
 def test_attempts_become_prompts_and_sets_and_those_that_are_added_change_none(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from codedata.conversation.turn import TAG, split_thinking
 from codedata.messages import content_text
+from codedata.texts import decoded
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "human": "user",
          "assistant": "assistant", "agent": "assistant", "gpt": "assistant", "ai": "assistant",
@@ -121,14 +122,6 @@ def read_tools(tools) -> list[dict] | None:
         _check_names(tool["function"]["name"], *schema.get("required") or (),
                      *schema.get("properties", {}).keys())
     return tools
-
-
-def decoded(value):
-    """Return the value of a JSON text; return anything else unchanged."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        return value
 
 
 def begins_with(value, *keys: str) -> bool:

@@ -6,7 +6,7 @@ messages that the Hub made from it. `tools` are the agent's tools.
 from __future__ import annotations
 
 from codedata.sampling.readers import claude_code, codex, rows
-from codedata.sampling.readers.chat import decoded
+from codedata.texts import decoded
 
 FORM = "traces of the Hub"
 

@@ -3,8 +3,9 @@ form. A document may also be a bare list of messages, with items of the Response
 """
 from __future__ import annotations
 
-from codedata.sampling.readers.chat import decoded, first, is_conversation
+from codedata.sampling.readers.chat import first, is_conversation
 from codedata.sampling.readers.responses import message_of, reply_of
+from codedata.texts import decoded
 
 COLUMNS = ("messages", "conversations", "trajectory")
 FORM = f"rows with {', '.join(COLUMNS)}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from codedata.messages import content_text
-from codedata.sampling.readers.chat import decoded, first, is_conversation
+from codedata.sampling.readers.chat import first, is_conversation
+from codedata.texts import decoded
 
 FORM = "SWE-agent"
 # early versions show the clone's folder after each command

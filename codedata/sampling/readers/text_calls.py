@@ -9,17 +9,14 @@ that its message is not a well-formed turn.
 """
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 
+from codedata.llm.written_calls import functions_of, hermes, kinds_of, object_at, typed
 from codedata.messages import content_text
-from codedata.sampling.readers.chat import decoded, read_call
+from codedata.sampling.readers.chat import read_call
+from codedata.texts import decoded
 
-TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
-# FUNCTION and PARAMETER: groups are the name, the enclosed text, and the end (missing if cut off)
-FUNCTION = re.compile(r"<function=([^>\n]{1,64})>(.*?)(</function>|\Z)", re.DOTALL)
-PARAMETER = re.compile(r"<parameter=([^>\n]{1,64})>(.*?)(</parameter>|\Z)", re.DOTALL)
 RESPONSE = re.compile(r"<tool_response>\n?(.*?)\n?(?:</tool_response>|\Z)", re.DOTALL)
 TOOLS = re.compile(r"<tools>(.*?)(?:</tools>|\Z)", re.DOTALL)
 DESCRIBED = re.compile(r"^---- BEGIN FUNCTION #\d+:\s(\S+) ----\nDescription: (.*?)"
@@ -44,8 +41,6 @@ DROPPED = (
     ("- Extra text before or after the JSON", "- The JSON must be valid", "taking action"),
 )
 TERMINUS = {"analysis", "plan"}, {"state_analysis", "explanation"}   # required keys by version
-# types of arguments that are parsed as JSON
-DECODED = ("number", "integer", "boolean", "array", "object")
 
 
 def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
@@ -61,8 +56,7 @@ def with_calls(messages: list[dict], tools: list[dict] | None) -> tuple | None:
     n_prompts = next((i for i, one in enumerate(messages) if one["role"] == "assistant"), 0)
     tools = tools or _tools_in("\n".join(map(content_text, messages[:n_prompts])))
     functions = [one["function"] for one in tools or ()]
-    kinds = {(one["name"], key): part.get("type") for one in functions if read is _functions
-             for key, part in ((one.get("parameters") or {}).get("properties") or {}).items()}
+    kinds = kinds_of(functions if read is functions_of else [])
     made: list[dict] = []
     places = []
     n_waiting = 0
@@ -98,33 +92,9 @@ def _results_in(text: str, n_waiting: int, is_last: bool) -> tuple[list[str], st
     return [""] * (is_last * (n_waiting - len(results))) + results, rest
 
 
-def _hermes(text: str) -> tuple | None:
-    found = [_decode(body.strip())[0] for body in TOOL_CALL.findall(text)]
-    if not found or not all(isinstance(call.get("name"), str) for call in found):
-        return None
-    return TOOL_CALL.sub("", text).strip(), found
-
-
-def _functions(text: str) -> tuple | None:
-    calls = []
-    for name, body, end in FUNCTION.findall(text):
-        if not end:
-            return None
-        arguments, _ = _decode(body.strip())
-        if not arguments:
-            parameters = PARAMETER.findall(body)
-            if PARAMETER.sub("", body).strip() or not all(end for *_, end in parameters):
-                return None
-            arguments = {key: value.removeprefix("\n").removesuffix("\n")
-                         for key, value, _ in parameters}
-        calls.append({"name": name, "arguments": arguments})
-    text = re.sub(r"</?tool_call>", "", FUNCTION.sub("", text))
-    return (text.strip(), calls) if calls else None
-
-
 def _terminus(text: str) -> tuple | None:
     start = text.find("{")
-    reply, length = _decode(text[start:])
+    reply, length = object_at(text[start:])
     commands = reply.get("commands")
     if not isinstance(commands, list) or not all(isinstance(one, dict) for one in commands):
         return None
@@ -141,26 +111,16 @@ def _terminus(text: str) -> tuple | None:
 
 
 # each reader returns (a text without its calls, the calls), or None if no call can be read
-PROTOCOLS = (_hermes, _functions, _terminus)
-
-
-def _decode(text: str) -> tuple[dict, int]:
-    """Return (the JSON object at the start of a text, the index of its end), or ({}, 0)."""
-    try:
-        value, end = json.JSONDecoder(strict=False).raw_decode(text)
-    except (ValueError, RecursionError):
-        return {}, 0
-    return (value, end) if isinstance(value, dict) else ({}, 0)
+PROTOCOLS = (hermes, functions_of, _terminus)
 
 
 def _typed(call: dict, kinds: Mapping) -> dict:
     """Return a call of the chat API. `kinds` are the types of text arguments by (tool, argument);
     arguments of the types in DECODED are parsed as JSON."""
-    name, arguments = call["name"], call.get("arguments") or {}
+    arguments = call.get("arguments") or {}
     if isinstance(arguments, dict):
-        arguments = {key: decoded(value) if kinds.get((name, key)) in DECODED else value
-                     for key, value in arguments.items()}
-    return read_call({"name": name, "arguments": arguments}, {})
+        arguments = typed({**call, "arguments": arguments}, kinds)
+    return read_call({"name": call["name"], "arguments": arguments}, {})
 
 
 def _without_protocol(text: str) -> str:

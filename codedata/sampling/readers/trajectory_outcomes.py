@@ -14,7 +14,7 @@ from sys import float_info
 from codedata.bounded import MAX_ROW_BYTES, inside, read_bounded, row_in
 from codedata.errors import BrokenRecord
 from codedata.records import SOLVED, Attempt
-from codedata.sampling.readers.chat import decoded
+from codedata.texts import decoded
 
 NESTED = ("info", "report", "test_result", "verifier_result", "rewards")
 TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
