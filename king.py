@@ -2,7 +2,8 @@
 """Answer every prompt as the king: only from the history.
 
 reads   prompt/*.json                  lists of Prompt, from prompt.py or by hand
-        commit/                        only to leave out oversized pull requests
+        commit/                        only to leave out turns whose pull request is oversized or
+                                       missing (--yes: ask also where it is missing)
 writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/n: answer_i/)
         answer/_samples/<item>.json    further blind answers ([king] samples)
         answer/_reasoning/<item>.json  a model's thinking outside its answer
@@ -24,7 +25,7 @@ from codedata.duel.answer import (
     read_turn,
     to_count,
 )
-from codedata.duel.oversized import oversized
+from codedata.duel.oversized import oversized, unmatched
 from codedata.duel.prompt_texts import prompt_digest
 from codedata.llm import Models
 from codedata.records import Answer, Prompt
@@ -36,11 +37,15 @@ from codedata.terminal import say
 
 
 def main(argv=None) -> int:
-    settings, options = cli.read(cli.parser(__doc__).parse_args(argv))
-    return start.run(partial(king_stage, settings, options), settings, options)
+    parser = cli.parser(__doc__)
+    parser.add_argument("--yes", action="store_true",
+                        help="ask also for turns that no challenger can answer")
+    args = parser.parse_args(argv)
+    settings, options = cli.read(args)
+    return start.run(partial(king_stage, settings, options, args.yes), settings, options)
 
 
-def king_stage(settings: Settings, options: RunOptions, models: Models) -> Stage:
+def king_stage(settings: Settings, options: RunOptions, yes: bool, models: Models) -> Stage:
     """Return the stage that fills in the kings."""
     king, n_more = models.client("king"), n_samples(settings) - 1
     if n_more and not options.status:
@@ -58,13 +63,16 @@ def king_stage(settings: Settings, options: RunOptions, models: Models) -> Stage
         return Answer(prompt.instance_id, prompt.messages, prompt.assistant, king=turn,
                       tools=prompt.tools, several=prompt.several)
 
+    prompts = Lists(settings.root, Prompt)
+    is_oversized, is_unmatched = oversized(settings.root), unmatched(prompts)
     optional = "tools", "several"
     into = f"answer_{settings.shard[0]}" if settings.shard else "answer"
     answers = Store(settings.root, Answer, into)
     return Stage(
         "king", make=answer, planned=partial(note_forms, models, {"king": answers}),
-        reads=Reads(Lists(settings.root, Prompt), fields=("instance_id", "messages", *optional),
-                    leaves_out=oversized(settings.root)),
+        reads=Reads(prompts, fields=("instance_id", "messages", *optional),
+                    leaves_out=lambda *item: is_oversized(*item) or (
+                        "" if yes else is_unmatched(*item))),
         writes=Writes(answers, copies=("assistant",),
                       fields=("instance_id", "messages", "assistant", "king", *optional),
                       optional=optional),

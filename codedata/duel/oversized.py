@@ -1,4 +1,5 @@
-"""Leave out the items with an oversized pull request: its patch is longer than MAX_PATCH_CHARS.
+"""Leave out the items with an oversized pull request, whose patch is longer than MAX_PATCH_CHARS,
+and the turns for which prompt.py found no pull request.
 
 king.py learns nothing else about a pull request. Only records of more than MAX_PATCH_CHARS bytes
 are opened, since a smaller record cannot hold such a patch.
@@ -8,12 +9,13 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from codedata.disk.store import Store
+from codedata.disk.store import Lists, Store
 from codedata.errors import BrokenRecord
 from codedata.records import Commit
 from codedata.settings import MAX_PATCH_CHARS
 
 RULE = "oversized PR"
+NO_SOLUTION = "no hidden solution, so no challenger can answer it; to ask and pay anyway: --yes"
 
 
 def oversized(root: Path) -> Callable[[str, str], str]:
@@ -22,6 +24,16 @@ def oversized(root: Path) -> Callable[[str, str], str]:
     """
     ids = cache(lambda: set(_oversized_ids(Store(root, Commit))))
     return lambda _, instance_id: RULE if instance_id in ids() else ""
+
+
+def unmatched(prompts: Lists) -> Callable[[str, str], str]:
+    """Return a function like oversized(), for the turns that prompt.py kept without a PR record."""
+    there = cache(lambda: {*Store(prompts.root, Commit).open().names()})
+
+    def leaves_out(_: str, instance_id: str) -> str:
+        is_noted = ("prompt", instance_id) in prompts.ledger.details
+        return NO_SOLUTION if is_noted and instance_id not in there() else ""
+    return leaves_out
 
 
 def _oversized_ids(commits: Store) -> Iterator[str]:

@@ -47,7 +47,7 @@ def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None 
     """
     try:
         with own_repository(Path(path)) as folder:
-            repo = _repo_of(folder, Path(path))
+            repo = repo_of(folder, Path(path))
             spelled = re.sub("[^a-zA-Z0-9_.-]", "-", repo.replace("/", "__"))
             prefix, licence = spelled.casefold(), licence_in(folder)
             wanted = {one.casefold(): one for one in instance_ids or ()}
@@ -71,14 +71,14 @@ def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None 
                     yield {"instance_id": wanted.pop(key), "repo": repo, "created_at": time,
                            "pr_description": message[:MAX_MESSAGE].strip(), "license": licence,
                            "number": int(numbers[0]) if numbers else 0,
-                           **(UNDONE if is_undone else _patches(folder, base, commit))}
+                           **(UNDONE if is_undone else patches_between(folder, base, commit))}
     except UnsafeArchive as e:
         raise Trouble(f"cannot be read: {e.what}", path, "Give git:PATH of a clone, git:PATH@A..B "
                       "or git:PATH@COMMIT,COMMIT. For commits newer than a clone in env/_sources/, "
                       "delete it.") from e
 
 
-def _repo_of(own: Path, path: Path) -> str:
+def repo_of(own: Path, path: Path) -> str:
     """Return owner/name in a clone's address, or else the name of its folder."""
     url = run_git(own, "config", "--file", "config", "--get", "--default", "", "remote.origin.url")
     address = ADDRESS.search(url.strip()[:1000])
@@ -96,7 +96,7 @@ def _commits(folder: Path, revisions: str) -> Iterator[tuple[str, ...]]:
     return zip(*[iter(output.split("\0"))] * 4, strict=False)
 
 
-def _patches(folder: Path, base: str, commit: str) -> dict[str, str]:
+def patches_between(folder: Path, base: str, commit: str) -> dict[str, str]:
     """Return the columns with the changes from one commit to another. Show changes of files that
     are not UTF-8 as binary."""
     attributes = folder / ".git/info/attributes"

@@ -24,6 +24,8 @@ from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Commit, Task, parse
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.github import GitHub, with_texts
+from codedata.sampling.own_commits import OWN_FOLDERS, rows_of_sessions
+from codedata.sampling.sessions import Session
 from codedata.sampling.trajectories import Hub
 from codedata.tasks.gold import commit_of
 from codedata.terminal import say
@@ -36,26 +38,34 @@ FIELDS = {
     "patch": "patch fix_patch", "test_patch": "test_patch",
     "issue": "problem_statement resolved_issues issue",   # `issue` is the column of commit/
     "description": "pr_description title+body description",
-    "licence": "license licence license_name meta"}
+    "licence": "license licence license_name meta", "matched": "matched"}
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
 # keys with texts in `base`, in an issue of `resolved_issues`, in `meta`, and in a licence of GitHub
 PARTS = ("sha", "title", "body", "license", "licence", "license_name", "spdx_id")
 COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), "created_at", "image_name"}
 
 
-def fetch_prs(spec: str, instance_ids: Iterable[str],
-              hub: Hub) -> tuple[dict[str, dict], dict[str, str]]:
+def fetch_prs(spec: str, instance_ids: Iterable[str], hub: Hub,
+              sessions: Callable[[], dict[str, Session]] = dict
+              ) -> tuple[dict[str, dict], dict[str, str]]:
     """Return ({id: record} of the usable rows, {id: reason} of the unusable ones).
 
-    Ids without a row are in neither; of several rows with one id, the first counts. Raise Trouble
-    if a column is missing.
+    Ids without a row are in neither; of several rows with one id, the first counts. With commits of
+    a clone, sessions() returns {id: session} of the source; these get their own commits if no
+    commit has their id. Raise Trouble if a column is missing.
     """
     records = {}
     problems = {}
     ids = set(instance_ids)
-    rows = _of_tasks(ids, hub) if spec == Task.directory else _each(_rows(spec, ids, hub))
-    for instance_id, found in rows:
-        (problems if isinstance(found, str) else records)[instance_id] = found
+
+    def take(rows: Iterable[tuple[str, dict | str]]) -> None:
+        for instance_id, found in rows:
+            (problems if isinstance(found, str) else records)[instance_id] = found
+
+    take(_of_tasks(ids, hub) if spec == Task.directory else _each(_rows(spec, ids, hub)))
+    left = ids - records.keys() - problems.keys()
+    if left and (spec == OWN_FOLDERS or spec.startswith("git:")):
+        take(_each(rows_of_sessions(spec, left, sessions())))
     return records, problems
 
 
@@ -105,6 +115,8 @@ def _each(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
 
 def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
     """Return the rows of these ids, or all, in order."""
+    if spec == OWN_FOLDERS:
+        return ()
     if spec.startswith("git:"):
         path, _, revisions = spec.removeprefix("git:").partition("@")
         return cut_rows(path, revisions, ids)

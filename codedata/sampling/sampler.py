@@ -207,7 +207,7 @@ class PromptSampler:
         settings = self.settings
         hub = hub_of(models.settings, models.http)
         if plan.todo:
-            self.source = open_source(settings.source, hub, settings.split, settings.config)
+            self._opened(hub)
             if settings.decontaminate:
                 self.benchmarks = Benchmarks.load(settings.decontaminate)
         for file in plan.in_state("adopted"):
@@ -275,13 +275,21 @@ class PromptSampler:
                     self._put(records[prompt.instance_id])
                 yield prompt, (*place, prompt.turn)
 
+    def _opened(self, hub: Hub) -> Trajectories:
+        """Return the source; open it if it is not open yet."""
+        if not self.source:
+            settings = self.settings
+            self.source = open_source(settings.source, hub, settings.split, settings.config)
+        return self.source
+
     def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:
         """Return ({id: PR record}, {id: reason why it is unusable}), from commit/ or else from
         --prs."""
         records = {name: self.commits.read(name) for name in ids if name in self.commits}
         fetched, problems = {}, {}
         if missing := ids - records.keys():
-            fetched, problems = fetch_prs(self.settings.prs, missing, hub)
+            fetched, problems = fetch_prs(self.settings.prs, missing, hub,
+                                          lambda: self._opened(hub).sessions)
         records |= {name: parse(Commit, record, f"{self.settings.prs} {name}")
                     for name, record in fetched.items()}
         self.n_records += len(records) + len(problems)
@@ -471,5 +479,9 @@ def _print_summary(sampler: PromptSampler, plan: SamplingPlan, n_written: int,
         say(f"      {outcome}: {n:,} ({reason})")
     if sampler.source and sampler.source.unread:
         say(f"      {sampler.source.unread}")
+    ids = [sampler.lists.facts(name).instance_id for name in sampler.lists.names()]
+    if ids:
+        n_solved = sum(one in sampler.commits for one in ids)
+        say(f"      with a hidden solution: {n_solved:,} of {plural(len(ids), 'turn')}")
     if n_written:
         say(f"      next:  {options.command('king.py')}")

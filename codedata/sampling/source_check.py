@@ -38,7 +38,7 @@ def check_source(settings: Settings, http) -> int:
         say("      docs/data.md has a row of each form.")
         return 1
     try:
-        records, problems = fetch_prs(prompt.prs, ids, hub)
+        records, problems = fetch_prs(prompt.prs, ids, hub, lambda: source.sessions)
     except Trouble as e:
         say(f"      PRs in {prompt.prs} (--prs): {e}")
         return 1

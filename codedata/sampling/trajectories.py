@@ -35,6 +35,7 @@ from codedata.records import CHEATED, TEXT_FROM, Attempt
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.trajectory_outcomes import outcome_of
 from codedata.sampling.refusals import REWRITTEN, UNREADABLE
+from codedata.sampling.sessions import Session, sessions_in
 from codedata.settings import ATTEMPTS, PromptSettings, Settings
 from codedata.terminal import say
 from codedata.texts import natural
@@ -164,6 +165,14 @@ class Trajectories:
         """Yield the first `n_rows` rows, reading a page at a time."""
         for start in range(0, n_rows, PAGE):
             yield from self.rows(start, min(PAGE, n_rows - start))
+
+    @cached_property
+    def sessions(self) -> dict[str, Session]:
+        """Return {instance id: session} of a developer's sessions on this machine; read all rows,
+        unless the source is on the Hub."""
+        if self.name.startswith("hf:"):
+            return {}
+        return sessions_in(self.in_pages(self.n_rows))
 
     def _rows(self, table, first: int, end: int) -> Iterator[tuple[int, dict]]:
         """Yield (number in the table, row) of the rows first..end-1 of one table."""

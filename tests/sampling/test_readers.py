@@ -349,7 +349,7 @@ def test_a_conversation_that_only_speaks_of_calls_is_left_as_it_is():
 {"repo": "https://git.example/own/repo.git", "commit": "0123456789"}      | own__repo-base-01234567
 {"session_id": "s/1"}                                                     | s-1
 {}                                                                        | unnamed-
-""" + EXAMPLES["hub/own__repo-1.jsonl"].strip() + " | own__repo-base-01234567"))
+""" + EXAMPLES["hub/own__repo-1.jsonl"].strip() + " | s"))
 def test_a_row_without_an_instance_id_gets_one(row, expected):
     row = forms.read({"messages": told("ai a"), **json.loads(row)}, "here")
     assert row["instance_id"].startswith(expected)

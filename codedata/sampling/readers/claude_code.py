@@ -32,7 +32,8 @@ def read(document: list[dict]) -> dict:
     found = [_trajectory(document, False), *(_trajectory(lines, True) for lines in sides)]
     first, *others = [row for row in found if row["messages"]] or found
     session = None if found[0]["messages"] else document[0].get("sessionId")
-    return {**first, "subagents": others, "session": session}
+    return {**first, "subagents": others, "session": session,
+            "lines": document}
 
 
 def _sidechains(document: list[dict]) -> list[list[dict]]:

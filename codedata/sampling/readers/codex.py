@@ -56,7 +56,7 @@ def read(document: list[dict]) -> dict:
            and content_text(messages[0]) in content_text(one) for one in messages):
         parents = {i: before or None for i, before in parents.items()}   # leave out message 0
     return {"messages": messages, "agent": FORM, "no_turns": half_answered(messages),
-            "is_cut": is_cut, "unseen": unseen_in(
+            "lines": document, "is_cut": is_cut, "unseen": unseen_in(
                 [[i] for i in parents], parents)}
 
 

@@ -7,7 +7,7 @@ subagents}. `no_turns` are the indexes of messages that are not turns, because t
 demonstration, are copied from another file, or were not written by a model. `unseen` is None, or a
 function from the index of a turn to the indexes of the messages that its model did not see.
 `is_cut` says whether turns are left out because their history was a summary. `subagents` are the
-rows of the subagents in the same document.
+rows of the subagents in the same document. Rows of session files have all their `lines`, too.
 """
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def read(document, where: str, name: str = "") -> dict:
         _made_id(found, rows[0]["messages"]))
     names = {"instance_id": str(instance_id), "repo": str(found.get("repo") or "")}
     row, *subagents = [{**names, **one} for one in rows]
-    return {**row, "subagents": subagents}
+    lines = {"lines": found["lines"]} if "lines" in found else {}
+    return {**row, "subagents": subagents, **lines}
 
 
 def _row(found: dict) -> dict:

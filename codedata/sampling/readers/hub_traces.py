@@ -26,6 +26,6 @@ def read(document: dict) -> dict:
         return {**names, **claude_code.read(lines), "tools": document.get("tools")}
     if codex.matches(lines):
         git = (lines[0].get("payload") or {}).get("git") or {}
-        names |= {"repo": git.get("repository_url"), "commit": git.get("commit_hash")}
+        names |= {"repo": git.get("repository_url"), "commit": None}   # its id is the session's
         return {**names, **codex.read(lines), "tools": document.get("tools")}
     return {**rows.read(document), "agent": f"{FORM}: {document['harness']}"}
