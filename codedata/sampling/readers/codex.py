@@ -3,7 +3,8 @@
 A trajectory ends where its history was compacted. The instructions in the first line become a
 system message unless a message of the user repeats them. These files do not have the tools. The
 history of a turn lacks steps that the user rolled back. A result is moved directly after its call,
-before messages that arrived while the call ran.
+before messages that arrived while the call ran. A fork, or a subagent with its parent's history,
+begins with a copy of the parent's lines, whose turns belong to the parent's file.
 """
 from __future__ import annotations
 
@@ -29,10 +30,14 @@ def read(document: list[dict]) -> dict:
     parents: dict = {}   # {index of a message: index of the message before it}
     at = None      # the index of the last message that was not rolled back
     is_cut = False
-    for line in document:
+    own = _first_own(document)
+    n_copied = 0
+    for i, line in enumerate(document):
         if line.get("type") == "compacted":
             is_cut = True
             break
+        if line.get("type") == "session_meta" and messages:   # the parent's
+            continue
         event = line.get("payload") or {}
         n_turns = event["num_turns"] if event.get("type") == "thread_rolled_back" else 0
         while n_turns > 0 and at is not None:
@@ -51,13 +56,31 @@ def read(document: list[dict]) -> dict:
             at = len(messages)
             messages.append(message)
             _move_to_call(messages, parents, at)
+        n_copied = len(messages) if i < own else n_copied
 
     if any(one["role"] == "user" and messages[0]["role"] == "system"
            and content_text(messages[0]) in content_text(one) for one in messages):
         parents = {i: before or None for i, before in parents.items()}   # leave out message 0
-    return {"messages": messages, "agent": FORM, "no_turns": half_answered(messages),
-            "is_cut": is_cut, "unseen": unseen_in(
-                [[i] for i in parents], parents)}
+    return {"messages": messages, "agent": FORM, "is_cut": is_cut,
+            "no_turns": half_answered(messages).union(range(n_copied)),
+            "unseen": unseen_in([[i] for i in parents], parents)}
+
+
+def _first_own(document: list[dict]) -> int:
+    """Return the index of the first line of a fork that is not copied from its parent; 0 if the
+    session is not a fork.
+
+    Copied lines have new timestamps. But the ids of turns are UUIDs of version 7, which begin with
+    the time, so a turn of the fork has a greater one than the fork.
+    """
+    metas = [line["payload"] for line in document if line.get("type") == "session_meta"]
+    if len(metas) < 2 or not metas[0].get("forked_from_id"):
+        return 0
+    turns = {i: str(line["payload"].get("turn_id")) for i, line in enumerate(document)
+             if line.get("type") == "turn_context"}
+    begin = str(metas[0]["id"])
+    later = (i for i, turn in turns.items() if turn[14:15] == "7" and turn[:13] >= begin[:13])
+    return next(later, max(turns, default=0))
 
 
 def _move_to_call(messages: list[dict], parents: dict, i: int) -> None:

@@ -24,12 +24,14 @@ from codedata.sampling.readers import (
     hub_traces,
     openhands,
     rows,
+    sessions,
     swe_agent,
 )
 from codedata.sampling.readers.chat import read_message, read_tools, with_ids
 from codedata.sampling.readers.text_calls import with_calls
 
-READERS = (atif, swe_agent, claude_code, codex, openhands, hub_traces, adp, rows)
+READERS = (*sessions.PROGRAMS, atif, swe_agent, claude_code, codex, openhands, hub_traces, adp,
+           rows)
 BASE = "base-"   # prefix, in an id, of a session's base commit; a PR's own commit has none
 UNNAMED = "unnamed-"   # prefix of the digest that names a row without any name
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
