@@ -62,13 +62,9 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     is_cut = False
     remarks = {line.get("uuid") for line in document if line.get("isMeta")}   # by Claude Code
     for i, line in enumerate(document):
-        role = line.get("type")
-        body = line.get("message") or {}
+        role, body = _body(line)
         micro = line.get("microcompactMetadata") or {}
         cleared |= dict.fromkeys(micro.get("compactedToolIds", ()), len(messages))
-        attached = line.get("attachment") or {}
-        if attached.get("type") == "queued_command":   # written while the model worked
-            role, body = "user", {"content": attached["prompt"]}
         uuid = line.get("uuid", i)
         parent = line.get("parentUuid", last)
         if parent not in parents and parent in present and (parent is not None or role != "user"):
@@ -109,3 +105,11 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
            "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}
     return with_cleared(row, {i: (cleared[key], CLEARED)
                               for i, key in enumerate(messages) if key in cleared})
+
+
+def _body(line: dict) -> tuple[str | None, dict]:
+    """Return (role, message) of a line."""
+    attached = line.get("attachment") or {}
+    if attached.get("type") == "queued_command":   # written while the model worked
+        return "user", {"content": attached["prompt"]}
+    return line.get("type"), line.get("message") or {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from codedata.messages import content_text
 from codedata.sampling.readers.chat import half_answered, unseen_in
-from codedata.sampling.readers.responses import message_of
+from codedata.sampling.readers.responses import joins, message_of
 
 FORM = "Codex"
 MAX_BETWEEN = 20   # maximum of messages between a call and its result
@@ -44,14 +44,9 @@ def read(document: list[dict]) -> dict:
             n_turns -= int(_is_asked(messages[at]))
             at = parents[at]
         message = _of_line(line)
-        last = {} if at is None else messages[at]
         if message.get("role") == "developer" and messages:   # later rules become a user message
             message["role"] = "user"
-        is_reply = message.get("role") == last.get("role") == "assistant"
-        if is_reply and (message["tool_calls"] or not last["tool_calls"]):
-            last["content"] += message["content"]
-            last["tool_calls"] += message["tool_calls"]
-        elif message:
+        if message and (at is None or not joins(messages[at], message)):
             parents[len(messages)] = at
             at = len(messages)
             messages.append(message)
