@@ -33,7 +33,7 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
             kind = block.get("type")
             if kind in ("tool_use", "toolCall"):
                 calls.append(block)
-            elif kind in ("thinking", "redacted_thinking", "think"):
+            elif kind in ("thinking", "redacted_thinking", "think", "reasoning"):
                 thoughts.append(block)
             else:
                 text = block.get("text")
@@ -48,9 +48,10 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
         if within:
             inline, content = TAG.sub("", within).strip(), rest
     call_ids = [raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())]
+    thoughts = filter(None, [first(one, "thinking", "think", "text") for one in thoughts])
     optional = {
-        "reasoning_content": first(raw, "reasoning_content", "reasoning") or "\n\n".join(
-            filter(None, [first(block, "thinking", "think") for block in thoughts])) or inline,
+        "reasoning_content": first(raw, "reasoning_content", "reasoning") or (
+            "\n\n".join(thoughts)) or inline,
         "tool_calls": [read_call(call, required) for call in calls],
         "tool_call_id": next(filter(None, call_ids), None) if role == "tool" else None}
     if not isinstance(content, (str, list)) and (content or not calls):
@@ -116,24 +117,21 @@ def with_cleared(row: dict, cleared: Mapping[int, tuple[int, str]]) -> dict:
     """
     if not cleared:
         return row
-    places = []   # (index in the old messages, whether it is the changed copy)
-    messages = []
-    for i, message in enumerate(row["messages"]):
-        places += [(i, False)]
-        messages += [message]
-        if i in cleared:
-            places += [(i, True)]
-            messages += [{**message, "content": cleared[i][1]}]
+    # (index in the old messages, whether it is the changed copy)
+    places = [(i, is_new) for i in range(len(row["messages"]))
+              for is_new in (False, True)[:1 + (i in cleared)]]
     others = row.get("unseen")
 
     def unseen(k: int) -> set[int]:
         turn = places[k][0]
         hidden = others(turn) if others else ()
-        return {n for n, (i, is_changed) in enumerate(places[:k]) if i in hidden or (
-            i in cleared and is_changed != (cleared[i][0] <= turn))}
+        return {n for n, (i, is_new) in enumerate(places[:k]) if i in hidden or (
+            i in cleared and is_new != (cleared[i][0] <= turn))}
 
-    return {**row, "messages": messages, "unseen": unseen, "no_turns": {
-        k for k, (i, _) in enumerate(places) if i in row.get("no_turns", ())}}
+    return {**row, "unseen": unseen, "messages": [
+        {**row["messages"][i], **({"content": cleared[i][1]} if is_new else {})}
+        for i, is_new in places], "no_turns": {
+            k for k, (i, _) in enumerate(places) if i in row["no_turns"]}}
 
 
 def half_answered(messages: list[dict]) -> set[int]:

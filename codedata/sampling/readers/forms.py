@@ -14,6 +14,7 @@ commit at the beginning, and the times of the first and last entry, as the file 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from pathlib import PurePath
 
 from codedata.disk.store import digest
@@ -29,13 +30,7 @@ from codedata.sampling.readers import (
     sessions,
     swe_agent,
 )
-from codedata.sampling.readers.chat import (
-    begins_with,
-    first,
-    read_message,
-    read_tools,
-    with_ids,
-)
+from codedata.sampling.readers.chat import read_message, read_tools, with_ids
 from codedata.sampling.readers.text_calls import with_calls
 
 READERS = (atif, swe_agent, claude_code, codex, openhands, hub_traces, adp, rows)
@@ -45,11 +40,11 @@ ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
 # names of files and folders that do not name the instance
 COMMON = re.compile(r"|trajector(y|ies)\b.*|agent(-\w{5,})?|subagents|events|.*completions|"
                     r"sessions|.*-\d{10}\.\d+|context(_\d+)?|api_conversation_history")
-# {field of `origin`: keys of its value in an entry of a session's file}
+# {field of `origin`: keys of its values in a session's file}
 ORIGIN = {"folder": ("cwd", "directory"), "project": ("projectHash",),
           "branch": ("gitBranch", "branch"), "commit": ("commit_hash",),
-          "begin": ("timestamp", "ts", "created", "startTime")}
-WITHIN = ("payload", "git", "info", "time")   # keys of objects in an entry that have such keys
+          "times": ("timestamp", "ts", "created", "startTime")}
+WITHIN = ("messages", "payload", "git", "info", "time")   # keys of parts that may have such keys
 TRIAL = re.compile(r"__[A-Za-z0-9]{7}$")   # what Harbor appends to the name of a task
 
 
@@ -71,8 +66,8 @@ def read(document, where: str, name: str = "") -> dict:
                       f"looks like a file of {program['name']}, which is not read", where)
     reader = reader_of(document)
     if not reader:
-        line = document[0] if document and isinstance(document, list) else document
-        keys = [*line][:9] if isinstance(line, dict) else []
+        first = document[0] if document and isinstance(document, list) else document
+        keys = [*first][:9] if isinstance(first, dict) else []
         raise Trouble(f"has no known form: keys {', '.join(keys) or 'none'}", where,
                       "docs/data.md has a row of each form.")
     try:
@@ -109,21 +104,19 @@ def _row(found: dict) -> dict:
 
 
 def _origin(document) -> dict:
-    """Return the `origin` of a session: the first value of each field, and the last time."""
-    found: dict = {}
-    entries = [document]
-    if isinstance(document, dict) and begins_with(document.get("messages"), "info", "timestamp"):
-        entries += document["messages"]
-    for entry in document if isinstance(document, list) else entries:
-        parts = [entry] if isinstance(entry, dict) else []
-        for part in parts:   # grows
-            parts += [part[key] for key in WITHIN if isinstance(part.get(key), dict)]
+    """Return the `origin` of a session: the first value of each field."""
+    found = defaultdict(list)
+    parts = [document]
+    for part in parts:   # grows
+        if isinstance(part, list):
+            parts += part
+        elif isinstance(part, dict):
+            parts += [part[key] for key in WITHIN if key in part]
             for field, keys in ORIGIN.items():
-                value = first(part, *keys)
-                if isinstance(value, (str, int, float)):
-                    found.setdefault(field, value)
-                    found |= {"end": value} if field == "begin" else {}
-    return found
+                found[field] += [part[key] for key in keys if part.get(key)]
+    times = sorted(found.pop("times", ()), key=str)
+    found |= {"begin": times[:1], "end": times[-1:]}
+    return {field: values[0] for field, values in found.items() if values}
 
 
 def _made_id(found: dict, messages: list[dict]) -> str:
