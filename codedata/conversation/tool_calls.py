@@ -22,12 +22,16 @@ from codedata.disk.store import digest
 from codedata.messages import content_text
 from codedata.texts import fenced, toml_of
 
+# keys of the table that name an argument
 KEYS = ("command", "folder", "path", "pattern", "include", "line", "count", "range", "first",
-        "last", "old", "new", "all", "edits", "patch")   # keys of the table that name an argument
-LONG = ("command", "old", "new", "edits", "patch")   # keys whose arguments are shown as lines
-OF_AN_EDIT = {"old_string", "new_string", "replace_all"}   # keys of one of several edits
+        "last", "old", "new", "all", "edits", "patch", "blocks")
+LONG = ("command", "old", "new", "edits", "patch", "blocks")   # keys whose values are shown
 # {type in the table: type of the array's items}
 TYPES = {"strings": "string", "integers": "integer", "objects": "object"}
+OLD_AND_NEW = (("old_string", "old", "oldText"), ("new_string", "new", "newText"))
+OF_AN_EDIT = {*OLD_AND_NEW[0], *OLD_AND_NEW[1], "replace_all"}   # keys of one of several edits
+BLOCKS = re.compile(r"^[<-]{5,9} SEARCH>?\n(?::start_line:.*\n)?(?:-{5,9}\n)?(.*?)\n?"
+                    r"^={5,9}\n(.*?)\n?^[>+]{5,9} REPLACE", re.DOTALL | re.MULTILINE)
 WINDOW = 100       # lines that SWE-agent's editor shows
 END = 10**9        # means the last line of a file
 MAX_MESSAGES = 100   # newest messages to search for the open file
@@ -106,9 +110,12 @@ def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effec
     if entry.get("open") and not texts["path"]:
         texts["path"], shown = _open_file(history)
     first, last = _lines(entry, values, [*shown])
-    edits = [(_text(one.get("old_string")), _text(one.get("new_string")),
+    several = values.get("edits") or ()
+    edits = [(*(_text(next(filter(None, map(one.get, keys)), None)) for keys in OLD_AND_NEW),
               "all" if one.get("replace_all") else "only")
-             for one in values.get("edits") or () if isinstance(one, dict)]
+             for one in ([several] if isinstance(several, dict) else several)
+             if isinstance(one, dict)]
+    edits += [(*found, "only") for found in BLOCKS.findall(_text(values.get("blocks")))]
     if "new" in entry or "old" in entry:
         old = _text(values.get("old"))
         if entry["does"] == "lines" and {first, last} <= shown.keys():

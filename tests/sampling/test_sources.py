@@ -39,8 +39,9 @@ def stored():
 def rows(stored):
     """Return the rows as they are read: further columns are passed over."""
     return [{"instance_id": row["instance_id"], "repo": row["repo"], "messages": row["messages"],
-             "tools": None, "agent": "rows", "no_turns": (), "unseen": None, "is_cut": None,
-             "outcome": (None, None, "", ""), "row": i} for i, row in enumerate(stored)]
+             "tools": None, "agent": "rows", "no_turns": range(0), "unseen": None, "is_cut": None,
+             "origin": {}, "outcome": (None, None, "", ""), "row": i}
+            for i, row in enumerate(stored)]
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,11 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
     """Return a message with only the keys of the chat API. Thinking within its text becomes its
     reasoning. `required` has the arguments of each tool that are kept even if null.
 
-    Raise KeyError for a role that is not in ROLES, ValueError if it has neither a text nor a call.
+    Raise ValueError if its role is not in ROLES, or if it has neither a text nor a call.
     """
     role = raw.get("role", raw.get("from"))
+    if role not in ROLES:
+        raise ValueError(f"a message has the role {role!r}")
     content = first(raw, *TEXTS)
     calls = [*(decoded(raw.get("tool_calls")) or ())]
     thoughts = [*(raw.get("thinking_blocks") or ())]
@@ -30,9 +32,9 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
         parts = []
         for block in content:
             kind = block.get("type")
-            if kind == "tool_use":
+            if kind in ("tool_use", "toolCall"):
                 calls.append(block)
-            elif kind in ("thinking", "redacted_thinking"):
+            elif kind in ("thinking", "redacted_thinking", "think", "reasoning"):
                 thoughts.append(block)
             else:
                 text = block.get("text")
@@ -47,9 +49,10 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
         if within:
             inline, content = TAG.sub("", within).strip(), rest
     call_ids = [raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())]
+    thoughts = filter(None, [first(one, "thinking", "think", "text") for one in thoughts])
     optional = {
-        "reasoning_content": first(raw, "reasoning_content", "reasoning") or "\n\n".join(
-            filter(None, [block.get("thinking") for block in thoughts])) or inline,
+        "reasoning_content": first(raw, "reasoning_content", "reasoning") or (
+            "\n\n".join(thoughts)) or inline,
         "tool_calls": [read_call(call, required) for call in calls],
         "tool_call_id": next(filter(None, call_ids), None) if role == "tool" else None}
     if not isinstance(content, (str, list)) and (content or not calls):
@@ -94,6 +97,44 @@ def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] 
     return of_others if lines and of_others(len(lines) - 1) else None
 
 
+def split_results(message: dict) -> list[dict]:
+    """Return a message of Anthropic's API as messages: its results, then the rest of it."""
+    blocks = message.get("content")
+    blocks = blocks if isinstance(blocks, list) else ()
+    results = [block for block in blocks if block.get("type") == "tool_result"]
+    if not results:
+        return [message]
+    rest = [block for block in blocks if block not in results]
+    return [*({"role": "tool", "tool_call_id": block["tool_use_id"],
+               "content": block.get("content") or ""} for block in results),
+            *([{**message, "content": rest}] if rest else ())]
+
+
+def with_cleared(row: dict, cleared: Mapping[int, tuple[int, str]]) -> dict:
+    """Return a row in which later turns see other contents of some results. `cleared` has, for the
+    index of a result, the index of the first message after the change, and the new content.
+
+    Each such result is in the messages twice; every turn sees one of them.
+    """
+    if not cleared:
+        return row
+    # (index in the old messages, whether it is the changed copy)
+    places = [(i, is_new) for i in range(len(row["messages"]))
+              for is_new in (False, True)[:1 + (i in cleared)]]
+    others = row.get("unseen")
+
+    def unseen(k: int) -> set[int]:
+        turn = places[k][0]
+        hidden = others(turn) if others else ()
+        return {n for n, (i, is_new) in enumerate(places[:k]) if i in hidden or (
+            i in cleared and is_new != (cleared[i][0] <= turn))}
+
+    return {**row, "unseen": unseen, "messages": [
+        {**row["messages"][i], **({"content": cleared[i][1]} if is_new else {})}
+        for i, is_new in places], "no_turns": {
+            k for k, (i, _) in enumerate(places) if i in row["no_turns"]}}
+
+
 def half_answered(messages: list[dict]) -> set[int]:
     """Return the indexes of the messages with several calls but fewer results. In formats with one
     call per line, these may have been separate messages.
@@ -113,7 +154,7 @@ def read_tools(tools) -> list[dict] | None:
     one is not in the form of the chat API. Raise TypeError, KeyError or AttributeError if a part
     has the wrong type.
     """
-    tools = [*map(decoded, decoded(tools) or ())]
+    tools = [*map(_chat_tool, map(decoded, decoded(tools) or ()))]
     if not (tools and all("function" in tool for tool in tools)):
         return None
     tools = _without_nulls(tools)
@@ -122,6 +163,16 @@ def read_tools(tools) -> list[dict] | None:
         _check_names(tool["function"]["name"], *schema.get("required") or (),
                      *schema.get("properties", {}).keys())
     return tools
+
+
+def _chat_tool(tool):
+    """Return a definition of Anthropic's or the Responses API in the form of the chat API."""
+    if not (isinstance(tool, dict) and "name" in tool and tool.keys() & {
+            "input_schema", "parameters"}):
+        return tool
+    return {"type": "function", "function": {
+        "name": tool["name"], "description": tool.get("description") or "",
+        "parameters": first(tool, "input_schema", "parameters")}}
 
 
 def begins_with(value, *keys: str) -> bool:

@@ -4,16 +4,18 @@ A trajectory ends where its history was compacted. A sidechain is the trajectory
 its session's file or in its own. These files have neither the system prompt nor the tools. If a
 user went back and rewrote a message, the file has both branches: a turn's history is the chain of
 `parentUuid` with the results of its calls, which may lie off that chain. A turn after a line whose
-parent is missing is refused, since its history is incomplete.
+parent is missing is refused, since its history is incomplete. Turns copied from another session's
+file (`forkedFrom`) are not turns. Results that Claude Code cleared are shown as its model saw them.
 """
 from __future__ import annotations
 
 from collections import defaultdict
 
-from codedata.sampling.readers.chat import distinct, unseen_in
+from codedata.sampling.readers.chat import distinct, unseen_in, with_cleared
 
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
+CLEARED = "[Old tool result content cleared]"
 LOCAL = ("<bash-input>", "<command-name>")   # beginnings of a user's own commands
 
 
@@ -54,16 +56,16 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     messages: dict = {}   # by id, since a resumed session may repeat lines
     uuids: dict = {}      # {id of a message: its lines}
     parents: dict = {}    # {line: the line before it}
+    cleared: dict = {}    # {id of a call: number of messages before its result was cleared}
     present = {None, *(line.get("uuid") for line in document)}
+    copied = set()        # keys of messages from another file
     last = None
     is_cut = False
     remarks = {line.get("uuid") for line in document if line.get("isMeta")}   # by Claude Code
     for i, line in enumerate(document):
-        role = line.get("type")
-        body = line.get("message") or {}
-        attached = line.get("attachment") or {}
-        if attached.get("type") == "queued_command":   # written while the model worked
-            role, body = "user", {"content": attached["prompt"]}
+        role, body = _body(line)
+        micro = line.get("microcompactMetadata") or {}
+        cleared |= dict.fromkeys(micro.get("compactedToolIds", ()), len(messages))
         uuid = line.get("uuid", i)
         parent = line.get("parentUuid", last)
         if parent not in parents and parent in present and (parent is not None or role != "user"):
@@ -85,6 +87,8 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
             call_id = block.get("tool_use_id")   # only a result has it
             key = call_id or body.get("id") or uuid
             uuids.setdefault(key, []).append(uuid)
+            if line.get("forkedFrom"):
+                copied.add(key)
             if call_id:
                 messages[key] = {"role": "tool", "tool_call_id": call_id,
                                  "content": block.get("content") or ""}
@@ -97,5 +101,16 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     owners = {block["id"]: key for key, message in messages.items()
               if message["role"] == "assistant"
               for block in message["content"] if block["type"] == "tool_use"}
-    return {"messages": [*messages.values()], "agent": FORM, "is_cut": is_cut,
-            "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}
+    row = {"messages": [*messages.values()], "agent": FORM, "is_cut": is_cut,
+           "no_turns": {i for i, key in enumerate(messages) if key in copied},
+           "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}
+    return with_cleared(row, {i: (cleared[key], CLEARED)
+                              for i, key in enumerate(messages) if key in cleared})
+
+
+def _body(line: dict) -> tuple[str | None, dict]:
+    """Return (role, message) of a line."""
+    attached = line.get("attachment") or {}
+    if attached.get("type") == "queued_command":   # written while the model worked
+        return "user", {"content": attached["prompt"]}
+    return line.get("type"), line.get("message") or {}

@@ -3,13 +3,14 @@
 A trajectory ends where its history was compacted. The instructions in the first line become a
 system message unless a message of the user repeats them. These files do not have the tools. The
 history of a turn lacks steps that the user rolled back. A result is moved directly after its call,
-before messages that arrived while the call ran.
+before messages that arrived while the call ran. A fork, or a subagent with its parent's history,
+begins with a copy of the parent's lines, whose turns belong to the parent's file.
 """
 from __future__ import annotations
 
 from codedata.messages import content_text
 from codedata.sampling.readers.chat import half_answered, unseen_in
-from codedata.sampling.readers.responses import message_of
+from codedata.sampling.readers.responses import joins, message_of
 
 FORM = "Codex"
 MAX_BETWEEN = 20   # maximum of messages between a call and its result
@@ -29,35 +30,52 @@ def read(document: list[dict]) -> dict:
     parents: dict = {}   # {index of a message: index of the message before it}
     at = None      # the index of the last message that was not rolled back
     is_cut = False
-    for line in document:
+    own = _first_own(document)
+    n_copied = 0
+    for i, line in enumerate(document):
         if line.get("type") == "compacted":
             is_cut = True
             break
+        if line.get("type") == "session_meta" and messages:   # the parent's
+            continue
         event = line.get("payload") or {}
         n_turns = event["num_turns"] if event.get("type") == "thread_rolled_back" else 0
         while n_turns > 0 and at is not None:
             n_turns -= int(_is_asked(messages[at]))
             at = parents[at]
         message = _of_line(line)
-        last = {} if at is None else messages[at]
         if message.get("role") == "developer" and messages:   # later rules become a user message
             message["role"] = "user"
-        is_reply = message.get("role") == last.get("role") == "assistant"
-        if is_reply and (message["tool_calls"] or not last["tool_calls"]):
-            last["content"] += message["content"]
-            last["tool_calls"] += message["tool_calls"]
-        elif message:
+        if message and (at is None or not joins(messages[at], message)):
             parents[len(messages)] = at
             at = len(messages)
             messages.append(message)
             _move_to_call(messages, parents, at)
+        n_copied = len(messages) if i < own else n_copied
 
     if any(one["role"] == "user" and messages[0]["role"] == "system"
            and content_text(messages[0]) in content_text(one) for one in messages):
         parents = {i: before or None for i, before in parents.items()}   # leave out message 0
-    return {"messages": messages, "agent": FORM, "no_turns": half_answered(messages),
-            "lines": document, "is_cut": is_cut, "unseen": unseen_in(
-                [[i] for i in parents], parents)}
+    return {"messages": messages, "agent": FORM, "lines": document, "is_cut": is_cut,
+            "no_turns": half_answered(messages).union(range(n_copied)),
+            "unseen": unseen_in([[i] for i in parents], parents)}
+
+
+def _first_own(document: list[dict]) -> int:
+    """Return the index of the first line of a fork that is not copied from its parent; 0 if the
+    session is not a fork.
+
+    Copied lines have new timestamps. But the ids of turns are UUIDs of version 7, which begin with
+    the time, so a turn of the fork has a greater one than the fork.
+    """
+    metas = [line["payload"] for line in document if line.get("type") == "session_meta"]
+    if len(metas) < 2 or not metas[0].get("forked_from_id"):
+        return 0
+    turns = {i: str(line["payload"].get("turn_id")) for i, line in enumerate(document)
+             if line.get("type") == "turn_context"}
+    begin = str(metas[0]["id"])
+    later = (i for i, turn in turns.items() if turn[14:15] == "7" and turn[:13] >= begin[:13])
+    return next(later, max(turns, default=0))
 
 
 def _move_to_call(messages: list[dict], parents: dict, i: int) -> None:

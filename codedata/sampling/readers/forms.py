@@ -3,15 +3,19 @@ the same keys.
 
 A document is a row of a table or the content of a file: a JSON object, or a list with the value of
 each line. Its row is {instance_id, repo, messages, tools, agent, no_turns, unseen, is_cut,
-subagents}. `no_turns` are the indexes of messages that are not turns, because they are a
+subagents, origin}. `no_turns` are the indexes of messages that are not turns, because they are a
 demonstration, are copied from another file, or were not written by a model. `unseen` is None, or a
 function from the index of a turn to the indexes of the messages that its model did not see.
 `is_cut` says whether turns are left out because their history was a summary. `subagents` are the
-rows of the subagents in the same document. Rows of session files have all their `lines`, too.
+rows of the subagents in the same document. `origin` has what a session's file says of {folder,
+project, branch, commit, begin, end}: the working folder, Gemini CLI's digest of it, the branch and
+commit at the beginning, and the times of the first and last entry, as the file spells them. Rows of
+Claude Code and Codex have all `lines` of their file, too.
 """
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from pathlib import PurePath
 
 from codedata.disk.store import digest
@@ -24,6 +28,7 @@ from codedata.sampling.readers import (
     hub_traces,
     openhands,
     rows,
+    sessions,
     swe_agent,
 )
 from codedata.sampling.readers.chat import read_message, read_tools, with_ids
@@ -35,13 +40,19 @@ UNNAMED = "unnamed-"   # prefix of the digest that names a row without any name
 ENDINGS = re.compile(r"(\.traj|\.jsonl?|\.gz)+$", re.IGNORECASE)
 # names of files and folders that do not name the instance
 COMMON = re.compile(r"|trajector(y|ies)\b.*|agent(-\w{5,})?|subagents|events|.*completions|"
-                    r"sessions|.*-\d{10}\.\d+")
+                    r"sessions|.*-\d{10}\.\d+|context(_\d+)?|api_conversation_history")
+# {field of `origin`: keys of its values in a session's file}
+ORIGIN = {"folder": ("cwd", "directory"), "project": ("projectHash",),
+          "branch": ("gitBranch", "branch"), "commit": ("commit_hash",),
+          "times": ("timestamp", "ts", "created", "startTime")}
+WITHIN = ("messages", "payload", "git", "info", "time")   # keys of parts that may have such keys
 TRIAL = re.compile(r"__[A-Za-z0-9]{7}$")   # what Harbor appends to the name of a task
 
 
 def reader_of(document):
     """Return the reader of a document, or None."""
-    return next((reader for reader in READERS if reader.matches(document)), None)
+    program = sessions.PROGRAMS.get(sessions.program_of(document).get("name"))
+    return program or next((reader for reader in READERS if reader.matches(document)), None)
 
 
 def read(document, where: str, name: str = "") -> dict:
@@ -49,6 +60,11 @@ def read(document, where: str, name: str = "") -> dict:
 
     Raise Trouble if its form is not known, or if it lacks what that form needs.
     """
+    program = sessions.program_of(document)
+    if program and program["name"] not in sessions.PROGRAMS:
+        use = program.get("use")
+        raise Trouble(f"is the output of {program['name']}; use {use}" if use else
+                      f"looks like a file of {program['name']}, which is not read", where)
     reader = reader_of(document)
     if not reader:
         first = document[0] if document and isinstance(document, list) else document
@@ -60,12 +76,14 @@ def read(document, where: str, name: str = "") -> dict:
         rows = [_row(one) for one in (found, *found.get("subagents", ()))]
     except (KeyError, TypeError, AttributeError, ValueError, IndexError,
             RecursionError) as e:
-        reason = str(e) if type(e) is ValueError else f"not as expected: {e!r}"
+        reason = str(e) if type(e) is ValueError else (
+            f"lacks {e}" if type(e) is KeyError else "a part of it has another type than expected")
         raise Trouble(f"is of the form {reader.FORM}, but {reason}", where) from e
     instance_id = found.get("instance_id") or (
         id_of_file(name, found.get("clone"), found.get("session")) if name else
         _made_id(found, rows[0]["messages"]))
-    names = {"instance_id": str(instance_id), "repo": str(found.get("repo") or "")}
+    names = {"instance_id": str(instance_id), "repo": str(found.get("repo") or ""),
+             "origin": _origin(document)}
     row, *subagents = [{**names, **one} for one in rows]
     lines = {"lines": found["lines"]} if "lines" in found else {}
     return {**row, "subagents": subagents, **lines}
@@ -85,6 +103,22 @@ def _row(found: dict) -> dict:
         no_turns = {places[i] for i in no_turns}
     return {"messages": with_ids(messages), "tools": tools, "agent": found["agent"],
             "no_turns": no_turns, "unseen": unseen, "is_cut": found.get("is_cut")}
+
+
+def _origin(document) -> dict:
+    """Return the `origin` of a session: the first value of each field."""
+    found = defaultdict(list)
+    parts = [document]
+    for part in parts:   # grows
+        if isinstance(part, list):
+            parts += part
+        elif isinstance(part, dict):
+            parts += [part[key] for key in WITHIN if key in part]
+            for field, keys in ORIGIN.items():
+                found[field] += [part[key] for key in keys if part.get(key)]
+    times = sorted(found.pop("times", ()), key=str)
+    found |= {"begin": times[:1], "end": times[-1:]}
+    return {field: values[0] for field, values in found.items() if values}
 
 
 def _made_id(found: dict, messages: list[dict]) -> str:

@@ -14,6 +14,7 @@ def message_of(item: dict) -> dict:
     calls = []
     if kind == "message":
         role, content = item["role"], item["content"]
+        content = [{"type": "text", "text": content}] if isinstance(content, str) else content
     elif kind == "reasoning":
         content = [{"type": "thinking", "thinking": part["text"]}
                    for part in item.get("content") or item.get("summary") or []]
@@ -31,6 +32,26 @@ def message_of(item: dict) -> dict:
         return {}
     return {"role": role, "content": content, "tool_calls": calls,
             "tool_call_id": item.get("call_id")}
+
+
+def messages_of(items: Iterable[dict]) -> list[dict]:
+    """Return items as messages. The items of a reply, up to the results of its calls, become one
+    message."""
+    messages: list[dict] = []
+    for message in filter(None, map(message_of, items)):
+        if not (messages and joins(messages[-1], message)):
+            messages.append(message)
+    return messages
+
+
+def joins(last: dict, message: dict) -> bool:
+    """Append a message to the last one if it is a part of the same reply; return whether it is."""
+    is_part = message["role"] == last["role"] == "assistant" and (
+        message["tool_calls"] or not last["tool_calls"])
+    if is_part:
+        last["content"] += message["content"]
+        last["tool_calls"] += message["tool_calls"]
+    return bool(is_part)
 
 
 def reply_of(items: Iterable[dict]) -> dict:

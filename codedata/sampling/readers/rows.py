@@ -1,10 +1,13 @@
 """Read rows with a conversation: of data sets, or of mini-swe-agent, whose files have the same
 form. A document may also be a bare list of messages, with items of the Responses API among them.
+
+Also read rows with `prompt` and `completion` (TRL, verifiers), rollouts of NeMo Gym, and logs of
+requests to a model with their responses. Only the messages of the completion or response are turns.
 """
 from __future__ import annotations
 
-from codedata.sampling.readers.chat import first, is_conversation
-from codedata.sampling.readers.responses import message_of, reply_of
+from codedata.sampling.readers.chat import first, is_conversation, split_results
+from codedata.sampling.readers.responses import message_of, messages_of, reply_of
 from codedata.texts import decoded
 
 COLUMNS = ("messages", "conversations", "trajectory")
@@ -14,25 +17,60 @@ AGENTS = {"mini-swe-agent-1": "mini-swe-agent 1", "mini-swe-agent-1.1": "mini-sw
 
 def matches(document) -> bool:
     """Return whether a document has a column for a conversation, or is a list of messages."""
-    return is_conversation(document) or (
-        isinstance(document, dict) and any(name in document for name in COLUMNS))
+    return is_conversation(document) or (isinstance(document, dict) and (
+        any(name in document for name in COLUMNS) or bool(_exchange(document))))
 
 
 def read(document) -> dict:
     """Return the row."""
     row = {"messages": document} if isinstance(document, list) else document
-    messages = [*map(decoded, decoded(next(filter(None, map(row.get, COLUMNS)), [])))]
-    if isinstance(row.get("system"), str):   # in ShareGPT, next to the conversation
-        messages.insert(0, {"role": "system", "content": row["system"]})
-    return {**names_in(row), "tools": row.get("tools") or row.get("tool_definitions"),
-            "messages": [_message(one) for one in messages if one.get("role") != "exit"],
+    conversation = decoded(next(filter(None, map(row.get, COLUMNS)), []))
+    before, turns, tools = _exchange(row) or (_system(row), _messages(conversation), None)
+    return {**names_in(row), "tools": tools or row.get("tools") or row.get("tool_definitions"),
+            "messages": before + turns, "no_turns": range(len(before)),
             "agent": AGENTS.get(row.get("trajectory_format"), "rows")}
+
+
+def _exchange(row: dict) -> tuple[list[dict], list[dict], list | None] | None:
+    """Return (the messages before the turns, the messages with the turns, the tools) of a row with
+    a prompt or request; None for any other row."""
+    if row.keys() >= {"prompt", "completion"}:
+        parts = decoded(row["prompt"]), decoded(row["completion"])
+        return (*map(_messages, parts), None) if all(map(is_conversation, parts)) else None
+    request = row.get("responses_create_params", row.get("request"))
+    request, response = (decoded(one.get("body", one)) if isinstance(one, dict) else None
+                         for one in (decoded(request), decoded(row.get("response"))))
+    if not (isinstance(request, dict) and isinstance(response, dict)):
+        return None
+    before = request.get("messages") or request.get("input")
+    if isinstance(before, str):
+        before = [{"role": "user", "content": before}]
+    choices = response.get("choices") or [{"message": response}]
+    turns = messages_of(response["output"]) if "output" in response else _messages(
+        [choices[0].get("message")])
+    return _system(request) + _messages(before), turns, request.get("tools")
+
+
+def _system(row: dict) -> list[dict]:
+    """Return [the system prompt that a row has next to its conversation], or []."""
+    prompt = first(row, "system", "instructions")
+    return [{"role": "system", "content": prompt}] if prompt else []
+
+
+def _messages(conversation) -> list[dict]:
+    """Return the messages of a conversation."""
+    found = [one for one in map(decoded, conversation) if one.get("role") != "exit"]
+    if any(one.get("type") == "function_call" for one in found):
+        return messages_of(found)
+    return [part for one in found for part in split_results(_message(one))]
 
 
 def names_in(row: dict) -> dict:
     """Return the names that a row gives its task. Rows that Harbor exports have the instance in
     `task`."""
     # a `task` with spaces is the text of the task, not its name
+    if isinstance(info := decoded(row.get("info")), dict):   # of verifiers
+        row = {**info, **row}
     keys = ("instance_id", "task")[:1 if " " in str(row.get("task")) else 2]
     return {"instance_id": first(row, *keys), "repo": row.get("repo"),
             "commit": first(row, "base_commit", "commit"),
