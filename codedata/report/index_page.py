@@ -73,7 +73,8 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
                 first = [_listing(batch)]
                 continue
             file = f"index-{n}.html"
-            links.append(tag("a", f"{file}: {batch[0][0]} to {batch[-1][0]}", href=file))
+            links.append(tag("div", tag(
+                "a", f"{file}: {batch[0][0]} to {batch[-1][0]}", href=file)))
             write_atomic(root / file, _page(f"{name} · {file}", {
                 "Items": [tag("a", "first page", href=PAGE), _listing(batch)]}))
         costs = costs_of(root)
@@ -87,7 +88,8 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
             "Costs": costs and table(*costs_table(costs)),
             "Stages": tag("pre", status.table(stages) if stages else "see status.py --html"),
             "Items": [table(["kind", "result", "items"], [
-                [*key, f"{n:,}"] for key, n in sorted(results.items())], "llr"), links, first]}))
+                [*key, f"{n:,}"] for key, n in sorted(results.items())], "llr"), links and tag(
+                    "div", "More pages (the filter searches one page):", links), first]}))
     for path in root.glob("index-*.html"):
         later = LATER.fullmatch(path.name)
         if later and int(later[1]) > len(links) + 1:

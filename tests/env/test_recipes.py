@@ -586,6 +586,14 @@ def test_unit_tests_are_preferred_and_an_unknown_chain_runs_as_it_stands(tmp_pat
                        scripts={"test": 'echo "Error: no test specified" && exit 1'}) is None
 
 
+def test_a_runner_that_a_wrapper_calls_is_asked_for_a_report(tmp_path):
+    recipe = node_recipe(tmp_path, scripts={"test": "ts-scripts test && npm run size"},
+                         devDependencies={"@borderless/ts-scripts": "1", "vitest": "4"})
+    assert recipe.test_script().splitlines()[-1].startswith("vitest run --reporter=junit ")
+    assert recipe.excluded_tests == ()
+    assert "npm run test" in replace(recipe, unchanged=True).test_script()
+
+
 def test_commands_of_a_chain_that_nobody_knows_are_left_out_and_named(tmp_path):
     scripts = {
         "test": "eslint . && echo now && mocha --bail test/unit && ./run-integration.sh && karma "

@@ -52,12 +52,17 @@ class NodeRecipe:
     @property
     def steps(self) -> list[ScriptStep]:
         """Return the commands that build and test, from the scripts of the root or, if these run no
-        known test runner, of each workspace package."""
+        known test runner, of each workspace package. If these run none either, a program such as
+        ts-scripts calls it: run the first of `wrapped` that package.json names."""
         steps = dict.fromkeys(chain(self.project.scripts, self.label))
         if not any(step.runner for step in steps):
             steps = {replace(step, folder=folder): None
                      for folder, scripts in self.project.members.items()
                      for step in chain(scripts, test_label(scripts))} or steps
+        if not any(step.runner for step in steps):
+            for name in table("tools")["node"]["wrapped"]:
+                if name in self.project.dependencies:
+                    return [*(one for one in steps if not one.unknown), ScriptStep((name,), name)]
         return [*steps]
 
     @property
