@@ -21,7 +21,7 @@ from codedata.code.patches import hunks_of
 from codedata.code.projects import licence_in
 from codedata.errors import Trouble
 from codedata.sampling.git_prs import MAX_DIFF_BYTES, REVERT, UNDONE, patches_between, repo_of
-from codedata.sampling.sessions import Session, lines_in
+from codedata.sampling.session_edits import Session, lines_in
 from codedata.sandbox.archives import UnsafeArchive
 
 OWN_FOLDERS = "sessions"     # --prs: the clones in which the sessions ran

@@ -25,7 +25,7 @@ from codedata.records import Commit, Task, parse
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.github import GitHub, with_texts
 from codedata.sampling.own_commits import OWN_FOLDERS, rows_of_sessions
-from codedata.sampling.sessions import Session
+from codedata.sampling.session_edits import Session
 from codedata.sampling.trajectories import Hub
 from codedata.tasks.gold import commit_of
 from codedata.terminal import say

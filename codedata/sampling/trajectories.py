@@ -35,7 +35,7 @@ from codedata.records import CHEATED, TEXT_FROM, Attempt
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.trajectory_outcomes import outcome_of
 from codedata.sampling.refusals import REWRITTEN, UNREADABLE
-from codedata.sampling.sessions import Session, sessions_in
+from codedata.sampling.session_edits import Session, sessions_in
 from codedata.settings import ATTEMPTS, PromptSettings, Settings
 from codedata.terminal import say
 from codedata.texts import natural
