@@ -10,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
 CONTAINED = docker or pods or chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-wheel test-litellm test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel loop status clean $(SCRIPTS) $(MORE)
+.PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-wheel test-litellm test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel loop sessions status clean $(SCRIPTS) $(MORE)
 
 help:          ## this list
 	@awk -F ':.*## ' '/^[a-z$$()A-Z -]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -128,6 +128,9 @@ $(SCRIPTS) $(MORE): setup
 
 duel: setup    ## run the duel's stages on ROOT; unfinished items are listed at the end (ARGS=--dry-run: only the cost)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain duel --root $(ROOT) $(ARGS)
+
+sessions: setup    ## your own coding sessions (Claude Code, Codex, Pi, …): a table and the price of a duel; with ARGS=--yes, training sets in ROOT
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain sessions --root $(ROOT) $(ARGS)
 
 loop: setup    ## let agents attempt the tasks of ROOT (from bug_inject, pr_tasks, nl2repo, build_dp, or yours); attempts become training sets and turns of a duel
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/chain loop --root $(ROOT) $(ARGS)

@@ -15,21 +15,27 @@ writes  prompt/prompts_<count>_<k>.json   lists of at most 200 Prompt
   python prompt.py --count 3000     # 1,000 more, after the existing ones
   python prompt.py --source runs/ --prs prs.jsonl --check   # usable turns, and reasons for others
   python prompt.py --source runs/ --prs prs.jsonl --count 50
+  python prompt.py --source sessions --check   # your own coding sessions and their commits
   python prompt.py --source hf:NAME --trajectories   # place and outcome of each, for export.py
 """
+from codedata.errors import Trouble
 from codedata.llm import Models
 from codedata.run import cli
 from codedata.sampling import sampler
 from codedata.sampling.record_whole import record_trajectories
 from codedata.sampling.source_check import check_source
+from codedata.settings import SESSIONS
 
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "prompt", without=cli.OF_MODELS + cli.OF_WORKERS)
     add = parser.add_argument_group("flags of prompt.py").add_argument
-    add("--source", help="hf:NAME, attempt, or a path, folder, glob or URL (docs/data.md)")
+    add("--source", help="hf:NAME, attempt, sessions[:HOME], or a path, folder, glob or URL "
+        "(docs/data.md)")
     add("--prs", help="PR records: hf:NAME[:SPLIT], a path, glob or URL of rows, git:PATH[@A..B] "
-        "of a clone, or task: the root's own (default with --source attempt)")
+        "of a clone, task: the root's own (default with --source attempt), or sessions: the clones "
+        "in which the sessions ran (default with --source sessions)")
+    add("--only-repo", metavar="NAME", help="only trajectories of this repository or work folder")
     add("--split", help="of a Hub data set (default: train)")
     add("--count", type=int, metavar="N", help="prompts in all (default: 2000)")
     add("--seed", type=int, metavar="N", help="of the windows and turns (default: 0)")
@@ -49,6 +55,9 @@ def main(argv=None) -> int:
         help="draw no prompts: record whole trajectories, for export.py")
     args = parser.parse_args(argv)
     settings, options = cli.read(args)
+    if settings.prompt.source == SESSIONS != args.source:
+        raise Trouble("names your home folder, which a file of settings cannot choose.",
+                      '[prompt] source = "sessions"', "Give --source sessions, or sessions:PATH.")
     with Models(settings) as models:
         if args.check:
             return check_source(settings, models.http)

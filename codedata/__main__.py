@@ -51,7 +51,8 @@ def find_programs() -> dict[str, tuple]:
     programs = {path.stem: (path,) for pattern in ("*.py", "tools/*[a-z]")
                 for path in HOME.glob(pattern) if path.read_bytes().startswith(b"#!")}
     demos = {path.stem: (path, f"runs/{path.stem}") for path in HOME.glob("samples/demo*.sh")}
-    return programs | demos | {word: (HOME / "tools/chain", word) for word in ("duel", "loop")}
+    chains = {word: (HOME / "tools/chain", word) for word in ("duel", "loop", "sessions")}
+    return programs | demos | chains
 
 
 def list_words(programs: dict[str, tuple], word: str) -> int:

@@ -14,6 +14,7 @@ from codedata.texts import did_you_mean
 EMBEDDED_MODEL = "smollm2-135m-instruct"
 # value of [prompt] source for the root's attempts; `prs` then defaults to the root's tasks
 ATTEMPTS = Attempt.directory
+SESSIONS = "sessions"   # a source: the session files below a home folder
 BY_CODE = {"by_code": True}   # metadata of a field that chain.toml may not set
 MODEL_LIMITS = ("temperature", "max_tokens", "max_prompt_tokens")
 # how a model is asked to act: by tool calls, by texts with a bash block, or by texts only if it
@@ -255,14 +256,16 @@ class PromptSettings:
     max_per_instance: int = at_least(0, 1)  # prompts of one PR; 0, or turns = "all": no limit
     max_chars: int = at_least(1, 200_000)   # a longer history + reference is skipped
     keep_unmatched: bool = False            # keep prompts without a PR record, only for king.py
+    only_repo: str = ""                     # only trajectories of this repository or work folder
     decontaminate: tuple[str, ...] = ()     # benchmark files: leave out overlapping prompts
     hub_url: str = "https://huggingface.co"
 
     def __post_init__(self):
         if self.source == ATTEMPTS:   # some tasks have no patch, so no PR record
             object.__setattr__(self, "keep_unmatched", True)
-            if self.prs == PromptSettings.prs:
-                object.__setattr__(self, "prs", Task.directory)
+        own = {ATTEMPTS: Task.directory, SESSIONS: SESSIONS}.get(self.source.partition(":")[0])
+        if own and self.prs == PromptSettings.prs:
+            object.__setattr__(self, "prs", own)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from codedata.errors import Trouble
 from codedata.sampling.git_prs import MAX_DIFF_BYTES, REVERT, UNDONE, patches_between, repo_of
 from codedata.sampling.session_edits import Session, lines_in
 from codedata.sandbox.archives import UnsafeArchive
+from codedata.settings import SESSIONS
 
-OWN_FOLDERS = "sessions"     # --prs: the clones in which the sessions ran
 EXACT, BY_LINES = "commit in the session", "lines"
 DAYS = 7
 MAX_RUN = 5                  # commits of a session without one that it names
@@ -55,18 +55,18 @@ class Found(NamedTuple):
 def rows_of_sessions(spec: str, ids: Iterable[str], sessions: dict[str, Session]
                      ) -> Iterator[dict]:
     """Yield a row for each of these ids that is a session, like cut_rows(): with `matched`, or with
-    the reason `no_patch`. `spec` is git:PATH, or OWN_FOLDERS. All sessions are compared, since a
+    the reason `no_patch`. `spec` is git:PATH, or SESSIONS. All sessions are compared, since a
     commit belongs to one of them."""
     clones: dict[str, dict[str, Session]] = defaultdict(dict)
     for name, session in sessions.items():
         path = spec.removeprefix("git:").partition("@")[0]
-        clones[_clone_at(session.folder) if spec == OWN_FOLDERS else path][name] = session
+        clones[_clone_at(session.folder) if spec == SESSIONS else path][name] = session
     for path, its in clones.items():
         wanted = its.keys() & {*ids}
         try:
             yield from _rows(Path(path), wanted, its) if wanted else ()
         except UnsafeArchive as e:
-            if spec != OWN_FOLDERS:
+            if spec != SESSIONS:
                 raise Trouble(f"cannot be read: {e.what}", path, "Give git:PATH of a clone.") from e
             yield from ({"instance_id": name, "no_patch": f"its folder: {e.what}"}
                         for name in wanted)

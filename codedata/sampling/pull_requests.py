@@ -24,9 +24,10 @@ from codedata.errors import BrokenRecord, Trouble
 from codedata.records import Commit, Task, parse
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.github import GitHub, with_texts
-from codedata.sampling.own_commits import OWN_FOLDERS, rows_of_sessions
+from codedata.sampling.own_commits import rows_of_sessions
 from codedata.sampling.session_edits import Session
 from codedata.sampling.trajectories import Hub
+from codedata.settings import SESSIONS
 from codedata.tasks.gold import commit_of
 from codedata.terminal import say
 from codedata.texts import decoded, number_text, printable
@@ -64,7 +65,7 @@ def fetch_prs(spec: str, instance_ids: Iterable[str], hub: Hub,
 
     take(_of_tasks(ids, hub) if spec == Task.directory else _each(_rows(spec, ids, hub)))
     left = ids - records.keys() - problems.keys()
-    if left and (spec == OWN_FOLDERS or spec.startswith("git:")):
+    if left and (spec == SESSIONS or spec.startswith("git:")):
         take(_each(rows_of_sessions(spec, left, sessions())))
     return records, problems
 
@@ -115,7 +116,7 @@ def _each(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
 
 def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
     """Return the rows of these ids, or all, in order."""
-    if spec == OWN_FOLDERS:
+    if spec == SESSIONS:
         return ()
     if spec.startswith("git:"):
         path, _, revisions = spec.removeprefix("git:").partition("@")

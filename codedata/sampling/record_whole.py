@@ -41,7 +41,8 @@ def trajectories_stage(settings: Settings, selection: Selection, models: Models)
 
     def found() -> Iterator[tuple[str, dict | str]]:
         missing = set()
-        source = open_source(prompt.source, hub, prompt.split, prompt.config)
+        source = open_source(prompt.source, hub, prompt.split, prompt.config,
+                             prompt.only_repo)
         for number, row in enumerate(source.in_pages(source.n_rows)):
             messages, tools, problem = _whole(row)
             if problem:

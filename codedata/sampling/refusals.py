@@ -8,6 +8,7 @@ from __future__ import annotations
 # trajectories
 UNREADABLE = "a file, row or line that "   # followed by the fault
 BAD_ID = "instance_id that cannot be a file name"
+OTHER_REPOSITORY = "of another repository (--only-repo)"
 REWRITTEN = "its agent's earlier calls were rewritten as texts"
 NO_MODEL = "no model wrote it"
 NO_TURN = "no assistant turn"

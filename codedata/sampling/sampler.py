@@ -26,6 +26,7 @@ from codedata.run.states import Selection
 from codedata.sampling.draw import DUPLICATE, Choice, Cursor, Drawn, Seen, draw, prompt_problem
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.refusals import EXCLUDED
+from codedata.sampling.session_folders import is_sessions, print_table
 from codedata.sampling.trajectories import Hub, Trajectories, attempt_names, hub_of, open_source
 from codedata.settings import ATTEMPTS, MAX_PATCH_CHARS, Settings
 from codedata.terminal import named, plural, say
@@ -40,7 +41,7 @@ NO_IDENTITY = ("count", "hub_url")
 SHOWN, BEGUN = "the code that the PR changes was shown", "the agent has begun the fix"
 # reasons that apply to all turns of a trajectory
 OF_PR = (EXCLUDED, "PR sampled already", "oversized PR", "in a benchmark")
-NO_IDENTITY_IF = {"decontaminate": ()}
+NO_IDENTITY_IF = {"decontaminate": (), "only_repo": ""}
 MAX_SHOWN_SHARE = 0.99   # share of the PR's code that a history may show
 
 
@@ -279,7 +280,10 @@ class PromptSampler:
         """Return the source; open it if it is not open yet."""
         if not self.source:
             settings = self.settings
-            self.source = open_source(settings.source, hub, settings.split, settings.config)
+            self.source = open_source(settings.source, hub, settings.split, settings.config,
+                                      settings.only_repo)
+            if is_sessions(settings.source):
+                print_table(self.source.in_pages(self.source.n_rows))
         return self.source
 
     def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:

@@ -2,6 +2,7 @@
 
 hf:NAME                 the dataset server's rows endpoint or, after it fails, the Parquet files
 attempt                 the attempts of the root (solve.py); `config` names one of them
+sessions[:PATH]         the session files of coding agents below the home folder, or below PATH
 a path, glob or URL     Parquet, JSON or the files of agents: .jsonl, .json, .traj, also as .gz;
                         a directory: its files, and the files of all directories in it
 
@@ -34,8 +35,9 @@ from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.records import CHEATED, TEXT_FROM, Attempt
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.trajectory_outcomes import outcome_of
-from codedata.sampling.refusals import REWRITTEN, UNREADABLE
+from codedata.sampling.refusals import OTHER_REPOSITORY, REWRITTEN, UNREADABLE
 from codedata.sampling.session_edits import Session, sessions_in
+from codedata.sampling.session_folders import is_of, is_sessions, session_files
 from codedata.settings import ATTEMPTS, PromptSettings, Settings
 from codedata.terminal import say
 from codedata.texts import natural
@@ -49,22 +51,25 @@ EVENT_FILE = re.compile(r"/(?:event-\d{5,}-[^/]*|(?<=/events/)\d+)\.json$")
 
 
 def open_source(spec: str, hub: Hub, split: str = "train",
-                config: str = PromptSettings.config) -> Trajectories:
+                config: str = PromptSettings.config, only_repo: str = "") -> Trajectories:
     """Return the source that `spec` names. `split` and `config` select the part of a Hub data set;
-    `config` may also name one attempt."""
+    `config` may also name one attempt. With `only_repo`, trajectories of other repositories are
+    rows with a `problem`."""
     kind, _, name = spec.partition(":")
     if kind == "hf":
-        return Trajectories(spec, [HubRows(name, split, config, hub)])
+        return Trajectories(spec, [HubRows(name, split, config, hub)], only_repo)
     if spec == ATTEMPTS:
         one = "[!_.]*" if config == PromptSettings.config else config
         found = files_by_format(str(hub.root / spec), f"{one}/{OF_ATTEMPT}")
+    elif is_sessions(spec):
+        found = {"json": session_files(spec)}
     else:
         found = files_by_format(spec)
     tables: list = []
     if "parquet" in found:
         tables.append(ParquetRows(spec, found.pop("parquet"), hub))
     names = dict.fromkeys(EVENT_FILE.sub("", name) for names in found.values() for name in names)
-    return Trajectories(spec, tables + [JsonFile(name, hub) for name in names])
+    return Trajectories(spec, tables + [JsonFile(name, hub) for name in names], only_repo)
 
 
 def attempt_names(root: Path) -> list[str]:
@@ -120,8 +125,8 @@ class Trajectories:
     An unreadable trajectory becomes a row with the key `problem`, and is counted in `notes`.
     """
 
-    def __init__(self, name: str, tables: list):
-        self.name = name
+    def __init__(self, name: str, tables: list, only_repo: str = ""):
+        self.name, self.only_repo = name, only_repo
         self._tables = tables
         self.forms: set[str] = set()        # the forms of the rows read so far
         self._unread: dict[str, str] = {}   # {place: why it is unusable}
@@ -220,6 +225,8 @@ class Trajectories:
                    "problem": f"{UNREADABLE}{e.what.partition(':')[0]}"}
             return
         for one in (row, *row.pop("subagents")):
+            if self.only_repo and not is_of(one, self.only_repo):
+                one["problem"] = OTHER_REPOSITORY
             self.forms.add(one["agent"])
             yield one
 

@@ -52,6 +52,8 @@ class Session:
         if codex:
             self.write("session_meta", {"id": name, "cwd": str(self.folder), "git": {
                 "commit_hash": self.head, "branch": self.branch}})
+        text = {"role": "user", "content": [{"type": "text", "text": f"Mend {name}."}]}
+        self.write(*(("response_item", {"type": "message", **text}) if codex else ("user", text)))
 
     def write(self, kind: str, content: dict) -> None:
         key, more = "payload", {}
