@@ -30,11 +30,9 @@ from codedata.settings import SESSIONS
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, "prompt", without=cli.OF_MODELS + cli.OF_WORKERS)
     add = parser.add_argument_group("flags of prompt.py").add_argument
-    add("--source", help="hf:NAME, attempt, sessions[:HOME], or a path, folder, glob or URL "
-        "(docs/data.md)")
+    add("--source", help="hf:NAME, attempt, sessions[:PATH], a path, glob or URL (docs/data.md)")
     add("--prs", help="PR records: hf:NAME[:SPLIT], a path, glob or URL of rows, git:PATH[@A..B] "
-        "of a clone, task: the root's own (default with --source attempt), or sessions: the clones "
-        "in which the sessions ran (default with --source sessions)")
+        "of a clone, task (default with --source attempt), sessions (default with that)")
     add("--only-repo", metavar="NAME", help="only trajectories of this repository or work folder")
     add("--split", help="of a Hub data set (default: train)")
     add("--count", type=int, metavar="N", help="prompts in all (default: 2000)")

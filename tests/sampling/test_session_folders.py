@@ -10,7 +10,6 @@ from root import read_json, write_files
 from test_own_commits import Session, World, lines
 
 
-
 @pytest.fixture
 def home(tmp_path):
     """Return a home folder with a session of Claude Code and one of Codex in two work folders, and
