@@ -14,12 +14,9 @@ from codedata.records.field_types import *
 from codedata.records.record_checks import *
 from codedata.records.prompts import *
 from codedata.records.answers import *
-from codedata.records.executions import *
 from codedata.records.scores import *
 from codedata.records.repositories import *
 from codedata.records.task_records import *
-from codedata.records.datapoint_records import *
-from codedata.records.attempt_records import *
 
 # a root's folders with records: "answer", "variants"
 DIRECTORIES = sorted({kind.directory.partition("/")[0] for kind in list(globals().values())

@@ -1,10 +1,11 @@
-"""Define what king.py and ch.py write: both answers to a prompt, and facts that leak."""
+"""Define what king.py, ch.py and run_turns.py write: both answers to a prompt, facts that leak, the
+results of running a turn's candidates, and the tests that pass before each turn of a trajectory."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypedDict
 
-from codedata.records.field_types import Side, Tools
+from codedata.records.field_types import AnyText, ItemName, Object, Seconds, Side, Tools
 from codedata.records.prompts import Message
 
 HOW = ("informed", "chosen")   # ways to make a challenger: [challenger] how
@@ -59,3 +60,66 @@ class Fact:
     start: int               # in the turn, in characters
     why: str
     certain: bool            # true: the turn is refused if there is no leak judge
+
+
+class CallRun(TypedDict):
+    """Hold the result of running one call of a candidate: an entry of CandidateRun.calls. A call
+    that submits is not run; its exit code is 0."""
+
+    command: str
+    exit_code: int
+    timed_out: bool
+    seconds: Seconds
+    output: AnyText          # as the agent would have seen it
+
+
+class CandidateRun(TypedDict):
+    """Hold the result of running one candidate turn: an entry of Executed.runs.
+
+    A turn with several calls has the exit code of the last call that ran.
+    """
+
+    sides: list[str]         # sides that gave this turn: king, challenger, sample 1, …
+    turns: list[str]         # digests of the sides' turns
+    command: str
+    exit_code: int
+    timed_out: bool
+    seconds: Seconds
+    output: AnyText          # as the agent would have seen it
+    calls: list[CallRun]     # in order; absent if the turn has one call
+    changes: dict[str, str]  # {path: diff} of the source's files; "": the diff is not shown
+    tests: dict[str, str]    # {hidden test: status} after the turn; {} if none ran
+
+
+@dataclass(frozen=True)
+class Executed:
+    """Hold the results of a turn's candidates, run in the state before the turn:
+    executed/<answer stem>.json. It names hidden tests, which no judge or model is shown."""
+
+    directory = "executed"
+    instance_id: str
+    repo_name: ItemName      # the environment's
+    image_name: str
+    start: str               # state at the replay's start; turns/replay.py lists them
+    how: str                 # commit | replayed (pods repeat the history for each candidate)
+    replay: str              # equal | tree unchanged | unequal at turn n
+    unequal: list[Object]    # observations that differ, shortened: {turn, recorded, got,
+                             # tree_changed}
+    n_commands: int          # in the history
+    n_equal: int             # observations that are exactly equal
+    n_masked: int            # observations equal except for parts that differ between two runs
+    before: dict[str, str]   # {hidden test: status} before the turn; {} if no candidate edits
+    runs: list[CandidateRun]
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class TurnStates:
+    """Hold the results of the pull request's tests before each turn of a trajectory:
+    executed/_states/<instance_id>.<digest of its messages>.json.
+    """
+
+    directory = "executed/_states"
+    instance_id: str
+    start: str               # as in Executed
+    turns: dict[str, Object]   # {turn with a command: {passed, failed}}

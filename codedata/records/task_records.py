@@ -1,6 +1,6 @@
 """Define a task, the content of its folder task/<instance_id>/, and its proof; a candidate for a
-task: what every maker leaves, and a person may write by hand; and what audit.py writes: the results
-of a task's checks."""
+task, which every maker leaves, and a person may write by hand; and what audit.py, build_dp.py and
+solve.py write: audits, checks of datapoints, the queue of agents' tasks, attempts."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import ClassVar, TypedDict
 
 from codedata.bounded import read_bounded
-from codedata.records.field_types import Files, ItemName, Object, Seconds
+from codedata.records.field_types import (
+    AnyText,
+    Files,
+    Integer,
+    ItemName,
+    Object,
+    Seconds,
+    UnixTime,
+)
 from codedata.texts import toml_tables
 
 # kinds of tasks
@@ -246,3 +254,130 @@ class TaskAudit:
     rivals: str              # digest of the scripts in rivals/; "" without
     checks: list[AuditCheck]
     seconds: Seconds
+
+
+# datapoints ---------------------------------------------------------------------------------------
+
+class DatapointCheck(TypedDict):
+    """Hold the result of one check of a datapoint."""
+
+    name: str
+    status: str              # passed | failed | not checked
+    why: str                 # "" if it passed
+    evidence: list[str]
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class DatapointChecks:
+    """Hold the validator's results for a datapoint's content: dp/_checks/<content>.json."""
+
+    directory = "dp/_checks"
+    instance_id: str
+    content: str
+    base_image: str          # the engine's id of the Dockerfile's base image
+    validator: int           # version of the validator
+    ok: bool
+    checks: list[DatapointCheck]
+    review: list[str]        # points for a reviewer
+    seconds: Seconds
+    engine_s: Seconds        # part of `seconds` spent in calls of the engine
+    runs: list[Object] = field(default_factory=list)   # {of, reward, seconds}
+    rivals: str = ""         # digest of the scripts in rivals/; "" without
+    audit: list[AuditCheck] = field(default_factory=list)   # the audit's checks in full
+
+
+class QueueTask(TypedDict):
+    """Hold a task of dp/_queue.jsonl. Its `result`, any JSON, is not listed here."""
+
+    id: ItemName             # begins with its type
+    type: str
+    state: str
+    parent: str              # id of another task, or ""
+    priority: Integer
+    attempts: Integer
+    agent: AnyText | None    # holder of the newest claim
+    claim: str | None        # digest of the claim's token
+    lease_until: UnixTime | None  # end of the claim; null: unclaimed
+    created_at: UnixTime
+    errors: list[str]
+    key: AnyText             # idempotency key: unique unless it is ""
+
+
+class QueueData(TypedDict, total=False):
+    """Hold the keys of a task's data that codedata reads; it may have others."""
+
+    seed: ItemName
+    datapoint: ItemName
+    content: str
+    rates: Object
+    tried: list[ItemName]    # attempts that led to the task
+
+
+class QueueLine(TypedDict):
+    """Hold a line of dp/_queue.jsonl: an event, and the task after it."""
+
+    event: str
+    detail: str
+    at: UnixTime
+    task: QueueTask
+    data: QueueData          # if the event changed the data
+
+
+# attempts -----------------------------------------------------------------------------------------
+
+# outcomes of an attempt: "solved" if the verifier rewarded it, otherwise the reason why not
+ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
+    "solved", "wrong", "no submission", "cheated", "out of steps", "out of time",
+    "out of context", "out of money", "refused")
+
+
+class AgentRun(TypedDict):
+    """Hold trajectory.json: an agent's trajectory in Harbor's ATIF 1.8, which has further keys."""
+
+    steps: list[Object]
+
+
+class AttemptOutcome(TypedDict):
+    """Hold record.json: the outcome of an attempt."""
+
+    task: ItemName
+    kind: str                # the task's kind
+    content: str             # the task's digest
+    agent: str               # name, model and 6 hex digits of the settings
+    model: str               # "" for nop and gold
+    settings: Object         # the agent's sampling and limits
+    attempt: Integer         # its number, from 1
+    planned: Integer         # number of attempts that the run planned
+    status: str              # one of ATTEMPT_STATUSES
+    why: str                 # details of the status
+    reward: float
+    until: list[Integer]     # the setting [solve] until
+    verifier: str            # the end of the verifier's output
+    replayed: Integer        # replies reused from a killed run
+    usage: Object            # calls, tokens_in, tokens_out, cost_usd
+    seconds: Object          # keys: model, verifier, agent (with the model's), all
+
+
+@dataclass(frozen=True)
+class Graded:
+    """Hold the outcome of an attempt, without its trajectory and patch."""
+
+    directory = "attempt"
+    places: ClassVar = {"outcome": "record.json"}
+    instance_id: str         # the folder's name
+    outcome: AttemptOutcome
+
+    @classmethod
+    def completed(cls, data: dict) -> dict:
+        """Return the fields of a folder unchanged."""
+        return data
+
+
+@dataclass(frozen=True)
+class Attempt(Graded):
+    """Hold an agent's attempt at a task: attempt/<task>.<content 8>.<agent>.<attempt>/."""
+
+    places: ClassVar = {**Graded.places, "trajectory": "trajectory.json", "patch": "patch.diff"}
+    trajectory: AgentRun
+    patch: str | None = None   # the work directory's diff; null: none, too long, or not text

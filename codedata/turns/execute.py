@@ -50,12 +50,14 @@ from codedata.tasks.prove.outcomes import PASSED, ignored_tests
 from codedata.texts import printable, text_of
 from codedata.turns.branches import Branch, BranchedImage
 from codedata.turns.fresh import FreshSandboxes
-from codedata.turns.observations import EQUAL, MASKED, cut
 from codedata.turns.replay import (
+    EQUAL,
+    MASKED,
     N_TRIED,
     Branches,
     Replayed,
     Replayer,
+    cut,
     keeps_shell,
     steps_of,
     variables_of,
