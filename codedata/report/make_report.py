@@ -148,6 +148,9 @@ def markdown(turns: ReportTurns, costs: list[Cost], sets: str) -> str:
     """Return the text of report.md; `sets` is what made() returns."""
     rival = turns.duel.mode
     pairs = best_pairs(turns.root, rival)
+    columns = ["score", "turn", "bucket", "step", *METRICS, "flags"]
+    lines = [[number(row.score), row.name, row.label or "-", " → ".join(row.styles),
+              *by_metric(row.metrics), ", ".join(row.flags)] for row in turns.rows]
     sections: list[Section] = [
         (f"# Challenger against {rival}", [
             f"**{as_markdown(outcome(turns.duel), 1000)}**", terminal_safe(turns.thresholds.note),
@@ -156,7 +159,8 @@ def markdown(turns: ReportTurns, costs: list[Cost], sets: str) -> str:
             (["turn", "task", "king", "challenger", "why"], pairs, "lllll")]),
         *((f"## {heading}", items) for heading, items in figures(turns, costs)),
         ("## Turns", ["Scores are the challenger's, from 0 to 100. The step is what "
-                      f"{rival} does → what the challenger does.", _turns(turns.rows)])]
+                      f"{rival} does → what the challenger does.",
+                      (columns, lines, "rlll" + "r" * len(METRICS) + "l")])]
     blocks = [block for heading, items in sections if items
               for block in (heading, *map(_block, filter(None, items)))]
     return "\n\n".join(blocks) + "\n"
@@ -181,12 +185,3 @@ def huge_markdown(prs: list[dict]) -> str:
              pr.get("created_at") or ""] for pr in prs]
     columns = ["instance", "repository", "language", "characters", "files", "created"]
     return text + ("\n" + _block((columns, rows, "lllrrl")) + "\n" if prs else "")
-
-
-def _turns(rows: list[TurnRow]) -> Table:
-    columns = ["score", "turn", "bucket", "step", *METRICS, "flags"]
-    lines = [[number(row.score), row.name,
-              row.label or "-", " → ".join(row.styles), *by_metric(row.metrics),
-              ", ".join(row.flags)]
-             for row in rows]
-    return columns, lines, "rlll" + "r" * len(METRICS) + "l"

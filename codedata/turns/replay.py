@@ -101,11 +101,6 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
     return steps
 
 
-def keeps_shell(messages: Sequence[Message], tools: Tools | None) -> bool:
-    """Return whether each command starts in the shell state that the previous one left."""
-    return KEPT_SHELL in f"{messages[:1]}{tools}"
-
-
 def variables_of(test_script: str, path: str) -> dict[str, str]:
     """Return the variables for commands: the pinned ones, and the virtual environment that the test
     script activates."""
