@@ -1,6 +1,6 @@
 """Define a task, the content of its folder task/<instance_id>/, and its proof; a candidate for a
-task, which every maker leaves, and a person may write by hand; and what audit.py, build_dp.py and
-solve.py write: audits, checks of datapoints, the queue of agents' tasks, attempts."""
+task, which every maker leaves, and a person may write by hand; the results of audit.py, build_dp.py
+and solve.py: audits, checks of datapoints, the queue of agents' tasks, attempts."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
