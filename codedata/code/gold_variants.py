@@ -74,7 +74,7 @@ def clusters_of(variants: Iterable[Variant],
     """Group variants that a reviewer reads together: in one file, each at most CLUSTER_GAP lines
     after the previous one. Consecutive variants in `unrun` lines (path, line) of a file are one
     group at any distance. Variants in `unrun` lines and others are never in one group."""
-    clusters: list[list[Variant]] = []
+    clusters = []
     for variant in sorted(variants, key=attrgetter("path", "line")):
         last = clusters[-1][-1] if clusters else None
         are_unrun = [last and (last.path, last.line) in unrun,

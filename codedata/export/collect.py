@@ -147,7 +147,7 @@ class ExportTurns:
 
     def collect(self, quiet: bool = False) -> ExportTurns:
         """Read every bucket, and return self. Broken records are reported and left out."""
-        seen: dict[str, str] = {}
+        seen = {}   # {name of a turn: its bucket}
         progress = RunTotals()
         bar = Bar("export", sum(len(self._stores[cls].names()) for cls in BUCKETS), quiet)
         for store in self._stores.values():

@@ -69,7 +69,7 @@ def figures(turns: ReportTurns, costs: list[Cost]) -> list[Section]:
     n = Counter(row.label for row in rows)
     buckets = [[name, scores, str(n[name])]
                for name, scores in score_ranges(turns.thresholds).items()]
-    sections: list[Section] = [
+    sections = [
         ("Points and turns", [points(duel), (["", "turns"], [*map(list, counted)], "lr"),
                               f"0 turns: {none}."]),
         ("Buckets", [(["bucket", "score", "turns"], buckets, "llr")]

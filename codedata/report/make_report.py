@@ -29,7 +29,6 @@ from codedata.records import (
 )
 from codedata.report.buckets import WON, Moves, best_pairs, score_ranges, update_buckets
 from codedata.report.content import (
-    Section,
     Table,
     by_metric,
     figures,
@@ -151,7 +150,7 @@ def markdown(turns: ReportTurns, costs: list[Cost], sets: str) -> str:
     columns = ["score", "turn", "bucket", "step", *METRICS, "flags"]
     lines = [[number(row.score), row.name, row.label or "-", " → ".join(row.styles),
               *by_metric(row.metrics), ", ".join(row.flags)] for row in turns.rows]
-    sections: list[Section] = [
+    sections = [
         (f"# Challenger against {rival}", [
             f"**{as_markdown(outcome(turns.duel), 1000)}**", terminal_safe(turns.thresholds.note),
             sets, *(f"**{warning}**" for warning in warnings(turns))]),
