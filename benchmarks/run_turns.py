@@ -42,7 +42,7 @@ from codedata.sampling.trajectories import Hub, open_source
 from codedata.sandbox.factory import SandboxFactory
 from codedata.tasks.folder.task_folder import verifier_config
 from codedata.turns.execute import Runner, State, environments_of, run_sides
-from codedata.turns.observations import UNEQUAL
+from codedata.turns.replay import UNEQUAL
 
 MAX_BRANCH_S = 2.0
 RUNS = 3                   # runs of the planted edits

@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Mapping
 
-from codedata.code.line_patterns import language_or_family
+from codedata.code.gold_variants import language_or_family
 
 # by language: a statement that ends the whole program, and one that looks into /tests
 ENDS = {"python": b"__import__('os')._exit(97)", "javascript": b"process.exit(97);",

@@ -160,7 +160,7 @@ class Resolver:
         """Return a class and its bases, in the order of attribute lookup."""
         if scope not in self.orders:
             self.orders[scope] = [scope]      # ends cycles of bases
-            last: dict[Scope, None] = {}
+            last = {}
             self.depth += 1
             for kind, base in reversed(self.union(scope.bases)) if self.depth < MAX_DEPTH else ():
                 for one in reversed(self.order(base)) if kind == "class" else ():
@@ -201,7 +201,7 @@ class Resolver:
         else:
             order = self.order(at)[1:] if kind == "super" else self.order(at)
             found = [("method", one) for one in self.lookup(order, name)]
-        out: list[Value] = []
+        out = []
         for how, (what, inner) in found:
             if what == "property" and kind != "class":
                 self.emit(expr, inner, what)

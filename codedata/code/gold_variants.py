@@ -16,12 +16,14 @@ from itertools import chain, count, islice, zip_longest
 from operator import attrgetter
 from random import Random
 
-from codedata.code.entities import MAX_FILE_BYTES, SourceFile, is_text
-from codedata.code.line_patterns import language_or_family, pattern_edits
+from codedata.code.entities import MAX_FILE_BYTES, SourceFile, is_text, language_of
 from codedata.code.operators import TABLES, unique_edits
 from codedata.code.operators.syntax import syntax_of
 from codedata.code.patches import diff_of, hunks_of
+from codedata.texts import toml_of
 
+PATTERNS = toml_of(__package__, "generic.toml")   # for languages without mutation operators
+MAX_LINE = 500   # bytes of a line to search
 MAX_FILES = 50
 MAX_EDITS = 20_000       # edits that patterns make in a file
 MAX_VARIANTS = 200
@@ -72,7 +74,7 @@ def clusters_of(variants: Iterable[Variant],
     """Group variants that a reviewer reads together: in one file, each at most CLUSTER_GAP lines
     after the previous one. Consecutive variants in `unrun` lines (path, line) of a file are one
     group at any distance. Variants in `unrun` lines and others are never in one group."""
-    clusters: list[list[Variant]] = []
+    clusters = []
     for variant in sorted(variants, key=attrgetter("path", "line")):
         last = clusters[-1][-1] if clusters else None
         are_unrun = [last and (last.path, last.line) in unrun,
@@ -162,3 +164,43 @@ def _with_few_name_swaps(variants: list[Variant]) -> list[Variant]:
     late = swaps[min(n_others // 4, N_FIRST // 5):]
     first = [one for one in variants if one not in late]
     return first + late if len(first) >= N_FIRST else first
+
+
+# patterns of lines --------------------------------------------------------------------------------
+
+# The patterns of generic.toml are for families of languages and ignore syntax, so a changed file
+# may not parse.
+
+def language_or_family(path: str, text: bytes) -> str:
+    """Return the language of a file, or else the first family of generic.toml that matches its path
+    and the start of its text."""
+    head = f"{path}\n{_characters(text)}"
+    return language_of(path) or next(name for name, family in PATTERNS["families"].items()
+                                     if re.search(family["files"], head))
+
+
+def pattern_edits(family: str, text: bytes,
+                  lines: Container[int]) -> Iterator[tuple[str, int, int, bytes]]:
+    """Yield (operator, start, end, replacement) for each possible change of these lines."""
+    skip = PATTERNS["families"][family]["skip"]
+    operators = [one for one in PATTERNS["operators"] if family in one["families"]]
+    at = 0
+    for number, line in enumerate(text.split(b"\n"), 1):
+        searched = re.split(skip, _characters(line), maxsplit=1)[0] if number in lines else ""
+        for operator in operators if searched else ():
+            for match in re.finditer(operator["pattern"], searched):
+                for new in _replacements(match, operator["to"]):
+                    yield operator["name"], at + match.start(), at + match.end(), new
+        at += len(line) + 1
+
+
+def _replacements(match: re.Match[str], to: list[str | int]) -> list[bytes]:
+    texts = [match.expand(one) if isinstance(one, str)
+             else str(abs(int(match[0]) + one))   # 0 - 1 becomes 1
+             for one in to]
+    return [text.encode("latin-1") for text in texts]
+
+
+def _characters(text: bytes) -> str:
+    """Return the start of a text with one character for each byte."""
+    return text[:MAX_LINE].decode("latin-1")

@@ -98,7 +98,7 @@ def head_lines(patch: str) -> list[str]:
 
 def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[str]]:
     """Return the hunks of a patch, and its other lines."""
-    hunks: list[Hunk] = []
+    hunks = []
     others = []
     path = ""
     for is_in_hunk, line in _marked(lines):
@@ -162,7 +162,7 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
 def reversed_patch(patch: str) -> str:
     """Return the reverse of a patch that changes, creates or removes texts. Raise ValueError if the
     patch does more, such as rename a file."""
-    out: list[str] = []
+    out = []
     run = {"-": [], "+": []}   # changed lines by their old sign
     last = ""                                        # sign of the previous line
     for is_in_hunk, line in _marked([*patch.removesuffix("\n").split("\n"), ""]):

@@ -16,7 +16,7 @@ def atif_of(messages: Sequence[Message], tools: list | None, session: str, agent
             **more) -> Object:
     """Return messages as a trajectory. `agent` is {name, version, …}; `more` holds further keys of
     ATIF. A call's result belongs to the step that made the call."""
-    steps: list[Object] = []
+    steps = []
     for message in messages:
         text = content_text(message)
         if message["role"] == "tool":

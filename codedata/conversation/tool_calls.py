@@ -300,7 +300,7 @@ def default_tools(agent: str, messages: Sequence[dict]) -> tuple[list[dict], dic
 
 def _definition(entries: list[dict]) -> dict:
     """Return the definition of a tool from its entries in the table."""
-    properties: dict[str, dict] = {}
+    properties = {}
     for entry in entries:
         for argument, value in entry.get("when", {}).items():
             properties.setdefault(argument, {"type": "string", "enum": []})["enum"].append(value)

@@ -193,7 +193,7 @@ def plain(messages: list[dict], tools: list[dict] | None = None,
     if not tools and all(message["role"] != "tool" and not message.get("tool_calls")
                          and isinstance(message["content"], str) for message in messages):
         return messages
-    texts: list[dict] = []
+    texts = []
     ids = []   # ids of the calls of the last turn
     for i, message in enumerate(messages):
         role = "user" if message["role"] == "tool" else message["role"]

@@ -164,7 +164,7 @@ def stamp_of(item: Path) -> Stamp | None:
         return None
     if not S_ISDIR(stat.st_mode):
         return Stamp(stat.st_size, stat.st_mtime_ns)
-    files: list[tuple] = []
+    files = []
     n_bytes = 0
     for at, _, names in os.walk(item):
         for name in names:
@@ -207,7 +207,7 @@ def load_folder(folder: Path, places: dict[str, str]) -> dict:
 
     Raise BrokenRecord if a file cannot be read or is a link, or if the files exceed the limits.
     """
-    data: dict = {"instance_id": folder.name}
+    data = {"instance_id": folder.name}
     n_left = [MAX_FILES, MAX_FOLDER_BYTES]
     for field, place in places.items():
         path = folder / place

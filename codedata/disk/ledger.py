@@ -140,13 +140,17 @@ class Ledger:
         elif state == "excluded" and "read" in line:
             self.excluded[key] = self._attempt(line)
             self.failed.pop(key, None)
-        elif state == "pruned":   # its record was removed: forget the earlier lines
-            for attempts in (self.succeeded, self.failed):
-                for one in [one for one in attempts if one[1] == item]:
-                    del attempts[one]
-            self.known.pop(item, None)
+        elif state == "pruned":
+            self._forget(item)
         if "detail" in line:
             self.details[key] = line["detail"]
+
+    def _forget(self, item: str) -> None:
+        """Forget the earlier lines of an item whose record was removed."""
+        for attempts in (self.succeeded, self.failed):
+            for key in [key for key in attempts if key[1] == item]:
+                del attempts[key]
+        self.known.pop(item, None)
 
     def _take_success(self, key: Key, line: dict) -> None:
         item = key[1]

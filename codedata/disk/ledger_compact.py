@@ -46,7 +46,7 @@ def compact(directories: list[Path]) -> tuple[int, int]:
 
 def _newest(lines: list[dict], with_replies: set[str]) -> set[int]:
     """Return the id() of each line to keep."""
-    by_item: dict[str, list[dict]] = {}
+    by_item = {}
     staying = []
     for line in lines:
         if not is_sound(line):   # keep an invalid line unchanged, for its calls
@@ -79,7 +79,7 @@ def _sum_by_model(lines: list[dict]) -> list[dict]:
 
     Calls without a price are summed separately; a sum that includes an unknown amount is None.
     """
-    sums: dict[tuple, dict] = {}
+    sums = {}   # by model, and whether the price is known
     for call in (call for line in lines for call in calls_of(line)):
         key = call["model"], call.get("cost_usd") is not None
         total = sums.setdefault(key, {"model": call["model"], "n": 0})

@@ -11,7 +11,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from codedata.export.exports import Export, sections
+from codedata.export.exports import TRAIN, Export, sections
 from codedata.export.formats import (
     ANSWERS,
     BOOLEAN,
@@ -23,7 +23,6 @@ from codedata.export.formats import (
     Format,
 )
 from codedata.export.provenance import public
-from codedata.export.split import TRAIN
 from codedata.llm.embedded import NOISE
 from codedata.records import Duel
 from codedata.terminal import plural, table

@@ -2,8 +2,11 @@
 
 Each turn is read, checked and masked once, and written to a temporary file. All formats make their
 rows from this file, so an edit during a run changes no export. Excluded ids, outdated copies, turns
-of benchmarks, and turns with a licence that is not allowed are left out of all formats. similar.py
-finds near-duplicates later.
+of benchmarks, and turns with a licence that is not allowed are left out of all formats, and so are
+near-duplicates: turns with both a similar history and a similar answer. So neighbouring turns of
+one trajectory, which share their history, are not duplicates, nor are equal commands at the end of
+different tasks. System messages are not compared, nor lines that the first messages of many tasks
+share, which come from the harness.
 """
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from pathlib import Path
 import orjson
 
 from codedata.checks.contamination import Benchmarks, Material, of_turn
+from codedata.checks.duplicates import near_duplicates, words
 from codedata.checks.secrets import mask
 from codedata.conversation.tool_calls import parts_of
 from codedata.conversation.turn import COMMAND, form_of, has_several_calls, plain, turn_text
@@ -43,6 +47,8 @@ COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # fields that r
           Score: ("score", "metrics")}
 RECOMPUTED = (Score,)        # report.py may recompute it for another panel
 INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
+SHARED_BY = 10    # a line is the harness's if one task in 10 has it in its first message
+MIN_TASKS = 3     # minimum number of tasks that share a line of the harness
 CACHED_TEXTS = 4096          # size of caches: turns of a trajectory repeat texts
 
 
@@ -141,7 +147,7 @@ class ExportTurns:
 
     def collect(self, quiet: bool = False) -> ExportTurns:
         """Read every bucket, and return self. Broken records are reported and left out."""
-        seen: dict[str, str] = {}
+        seen = {}   # {name of a turn: its bucket}
         progress = RunTotals()
         bar = Bar("export", sum(len(self._stores[cls].names()) for cls in BUCKETS), quiet)
         for store in self._stores.values():
@@ -359,3 +365,62 @@ def repo_of(instance_id: str) -> str:
 def record_digest(record) -> str:
     """Return the digest of all fields, which identifies the record in the manifest."""
     return digest(values_of(record))
+
+
+# near-duplicates ----------------------------------------------------------------------------------
+
+def leave_out_similar(turns: ExportTurns, threshold: float) -> None:
+    """Leave out turns with a history and an answer similar to a turn that stays, and log them.
+
+    Of similar turns, keep one with a winner, else one of the best bucket, else the first.
+    `threshold` is a Jaccard index. All texts are held in memory.
+    """
+    rank = {cls.directory: i for i, cls in enumerate(BUCKETS)}
+    best_first = sorted(turns.turns, key=lambda turn: (not turn.winner, rank[turn.bucket]))
+    harness = _harness_lines(turns, best_first)
+    answers = {}   # {name of a turn: its answer}
+
+    def texts() -> Iterator[tuple[str, str]]:
+        for turn in best_first:
+            record = turns.record(turn)
+            side = getattr(record, turn.winner or "challenger")
+            answers[turn.name] = turn_text(side, record.messages)
+            first, *rest = _history(record)
+            own_lines = [line for line in first.split("\n") if line not in harness]
+            yield turn.name, "\n".join([*own_lines, *rest, answers[turn.name]])
+
+    groups = defaultdict(list)   # {first turn: similar ones, in order}
+    for one in near_duplicates(texts(), threshold):
+        groups[one.of].append(one.name)
+    similar = set()
+    for first, others in groups.items():
+        kept = {}   # {name: words of its answer}
+        for name in (first, *others):
+            answer = frozenset(words(answers[name]))
+            alike = {other: _jaccard(answer, theirs) for other, theirs in kept.items()}
+            nearest = max(alike, key=alike.get, default="")
+            if not nearest or alike[nearest] < threshold:
+                kept[name] = answer
+                continue
+            similar.add(name)
+            turns.left_out.add(name, "near-duplicate",
+                               f"{nearest} (answers {alike[nearest]:.2f} alike)")
+    turns.turns = [turn for turn in turns.turns if turn.name not in similar]
+
+
+def _history(record: Sample) -> list[str]:
+    """Return the texts of a history without system messages; at least one text."""
+    return [message["content"] for message in plain(record.messages)
+            if message["role"] != "system"] or [""]
+
+
+def _harness_lines(turns: ExportTurns, ordered: list[ExportTurn]) -> set[str]:
+    """Return the lines that the first messages of many tasks share."""
+    firsts = {turn.instance_id: _history(turns.record(turn))[0] for turn in ordered}
+    counts = Counter(line for first in firsts.values() for line in set(first.split("\n")))
+    limit = max(MIN_TASKS, len(firsts) / SHARED_BY)
+    return {line for line, n in counts.items() if n >= limit}
+
+
+def _jaccard(a: frozenset, b: frozenset) -> float:
+    return len(a & b) / len(a | b) if a or b else 1.0

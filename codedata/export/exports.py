@@ -1,4 +1,6 @@
-"""Put the folder of a format in place, with its card and its manifest.
+"""Split rows, and put the folder of a format in place, with its card and its manifest.
+
+The split into train and validation is by repository, so that no repository is in both.
 
 A new folder is made in export/_tmp/ and put in place in one exchange (layouts.py). A folder whose
 manifest would not change stays unchanged, with a user's edits; an edited folder is copied to
@@ -6,6 +8,7 @@ export/_replaced/ before it is replaced.
 """
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +27,6 @@ from codedata.export.folders import (
     write_rows,
 )
 from codedata.export.provenance import public
-from codedata.export.split import SPLITS
 from codedata.terminal import named
 from codedata.texts import terminal_safe, text_of
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from codedata.export.turn_origins import TurnOrigins
 
 CARD = "README.md"
+SPLITS = TRAIN, VALIDATION = "train", "validation"
+MIN_ROWS = 20              # smallest set that is split
 
 
 @dataclass(frozen=True)
@@ -135,3 +139,27 @@ def sections() -> dict[str, tuple[str, str]]:
     parts = re.split(r"^# (\w+): (.*)\n", text, flags=re.MULTILINE)[1:]
     return {name: (title, text.strip())
             for name, title, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
+
+
+def splits(repos: Iterable[str], share: float) -> dict[str, str]:
+    """Return {repository: split}, given the repository of each row. `share`, from 0 to 1, goes to
+    validation. Fewer than MIN_ROWS rows all go to train.
+
+    Otherwise the split of a repository depends only on its name (ignoring case), and the share. If
+    train would be empty, the repository with the highest hash goes there.
+    """
+    repos = [*repos]
+    share = share if len(repos) >= MIN_ROWS else 0
+    places = {repo: _place(repo) for repo in repos}
+    out = {repo: VALIDATION if place < share else TRAIN for repo, place in places.items()}
+    if out and TRAIN not in out.values():
+        last = max(places.values())
+        out.update({repo: TRAIN for repo, place in places.items() if place == last})
+    return out
+
+
+def _place(repo: str) -> float:
+    """Return a hash of a repository's name, evenly distributed from 0 to 1."""
+    # the prefix "0:", once a seed, keeps the splits of earlier versions
+    data = hashlib.blake2b(f"0:{repo.lower()}".encode(), digest_size=8).digest()
+    return int.from_bytes(data, "big") / 2 ** 64

@@ -20,8 +20,7 @@ from codedata.conversation.atif_writer import atif_of
 from codedata.conversation.tool_calls import function_of, parts_of
 from codedata.conversation.turn import clean, form_of
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
-from codedata.export.exports import Export
-from codedata.export.split import SPLITS, TRAIN, splits
+from codedata.export.exports import SPLITS, TRAIN, Export, splits
 from codedata.messages import calls_text, result_problem
 from codedata.records import METRICS, Final, Message, Sample
 

@@ -14,12 +14,10 @@ from codedata.disk.layouts import clear_up, list_items, write_atomic
 from codedata.disk.ledger import disk_trouble
 from codedata.disk.locks import check_directories
 from codedata.errors import Trouble
-from codedata.export.collect import ExportRules, ExportTurns, LeftOutLog
-from codedata.export.exports import Export
+from codedata.export.collect import ExportRules, ExportTurns, LeftOutLog, leave_out_similar
+from codedata.export.exports import TRAIN, VALIDATION, Export
 from codedata.export.formats import FORMATS, WHOLE, Format
 from codedata.export.provenance import Provenance
-from codedata.export.similar import leave_out_similar
-from codedata.export.split import TRAIN, VALIDATION
 from codedata.export.task_sets.harbor import harbor_problems, write_harbor
 from codedata.export.task_sets.task_exports import TaskFormat, kinds_in, read_tasks
 from codedata.export.task_sets.task_rows import (

@@ -13,9 +13,8 @@ from codedata.disk.store import digest
 from codedata.errors import RunStopped, Trouble
 from codedata.export.card import card_values
 from codedata.export.collect import SIDES, ExportTurn, ExportTurns
-from codedata.export.exports import Export
+from codedata.export.exports import MIN_ROWS, VALIDATION, Export
 from codedata.export.provenance import Provenance
-from codedata.export.split import MIN_ROWS, VALIDATION
 from codedata.llm.embedded import NOISE
 from codedata.records import DUEL, Duel, Score
 from codedata.settings import EMBEDDED_MODEL, ExportSettings, ReportSettings

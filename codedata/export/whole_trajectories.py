@@ -58,8 +58,8 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         raise Trouble("has no record of a trajectory.", str(store.into),
                       "Run: python prompt.py --trajectories")
     turns.in_bucket = Counter({SourceTrajectory.directory: len(store.names())})
-    records: dict[str, SourceTrajectory] = {}
-    actions: dict[str, str] = {}
+    records = {}   # by name
+    actions = {}   # by name
 
     def load(name: str) -> None:
         record = store.read(name)

@@ -274,7 +274,7 @@ class _Test:
             return
         kept = [node for node in before if not self._is_foreign(node)]
         needed = {node for name, node in self._names.items() if name.endswith("*")}
-        left: list[ast.AST] = [*kept, end]
+        left = [*kept, end]
         while left:
             found = {self._names[name] for name in _loaded(left.pop()) if name in self._names}
             left += found - needed

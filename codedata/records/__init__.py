@@ -1,7 +1,6 @@
 """Define the schema: one frozen record for each directory.
 
-Each module defines the records of some stages; record_checks.py checks them. Import records from
-here.
+Each module defines the records of a stage; record_checks.py checks them. Import records from here.
 
 Reading checks every field and names each fault. Unknown keys stay on disk unchanged: a user may add
 notes to any record.
@@ -16,8 +15,13 @@ from codedata.records.prompts import *
 from codedata.records.answers import *
 from codedata.records.executions import *
 from codedata.records.scores import *
+from codedata.records.judged_turns import *
 from codedata.records.repositories import *
+from codedata.records.injected_bugs import *
+from codedata.records.stripped_bodies import *
 from codedata.records.task_records import *
+from codedata.records.candidate_records import *
+from codedata.records.task_audits import *
 from codedata.records.datapoint_records import *
 from codedata.records.attempt_records import *
 

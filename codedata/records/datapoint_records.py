@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from codedata.records.field_types import AnyText, Integer, ItemName, Object, Seconds, UnixTime
-from codedata.records.task_records import AuditCheck
+from codedata.records.task_audits import AuditCheck
 
 
 class DatapointCheck(TypedDict):

@@ -1,5 +1,4 @@
-"""Define what validate.py, check_judges.py and report.py write: verdicts, the outcome of a duel,
-and judged turns by bucket, as they are exported."""
+"""Define what validate.py and check_judges.py write: verdicts, and the outcome of a duel."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -10,9 +9,8 @@ from typing import TypedDict
 import orjson
 
 from codedata.bounded import read_bounded
-from codedata.records.answers import Answer, Choice
-from codedata.records.field_types import ABSENT, Object, Points, Seconds, Side, Tools
-from codedata.records.prompts import Message
+from codedata.records.answers import Answer
+from codedata.records.field_types import ABSENT, Object, Points, Seconds
 from codedata.records.record_checks import check_of, named_faults, parse, refuse
 from codedata.texts import printable, storable
 
@@ -239,64 +237,3 @@ class LeakVerdict:
     usage: Object            # tokens_in, tokens_out, cost_usd
     seconds: Seconds
     settings: str            # digest of model, temperature and prompt text
-
-
-class Reason(TypedDict):
-    """Hold the reason that a judge gave for a verdict."""
-
-    judge: str
-    order: str
-    reason: str
-
-
-class Finding(TypedDict, total=False):
-    """Hold an injection {side, kind, text}, or a leak {judge, kind, text, why}."""
-
-    side: str
-    judge: str
-    kind: str
-    text: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Hold a judged turn as it is exported: <bucket>/<answer stem>.json.
-
-    It is a copy: edit answer/ or score/ instead.
-    """
-
-    instance_id: str
-    messages: list[Message]
-    assistant: Side          # the reference
-    king: Side | None
-    challenger: Side | None
-    score: Points            # the challenger's
-    metrics: dict[str, Points | None]
-    reasons: list[Reason]    # {judge, order, reason} of each verdict that has a reason
-    injections: list[Finding]   # passages that address a judge; they keep a turn out of final/
-    leaks: list[Finding] | None = None   # facts the challenger cannot know; null: no PR record
-    tools: Tools | None = None
-    several: bool | None = None
-    choice: Choice | None = None
-
-
-class Final(Sample):
-    """Hold a Sample that the challenger reliably wins."""
-
-    directory = "final"
-
-
-class Refined(Sample):
-    """Hold a Sample that the challenger often wins."""
-
-    directory = "refined"
-
-
-class Defeat(Sample):
-    """Hold a Sample that the challenger does not often win."""
-
-    directory = "defeat"
-
-
-BUCKETS = (Final, Refined, Defeat)   # from the best to the worst

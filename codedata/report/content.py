@@ -16,7 +16,7 @@ from codedata.llm.embedded import NOISE
 from codedata.records import METRICS, Duel, JudgeStatistics, Share
 from codedata.report.buckets import score_ranges
 from codedata.report.turn_rows import DRAW, ReportTurns, TurnRow
-from codedata.settings import EMBEDDED_MODEL, ReportSettings
+from codedata.settings import EMBEDDED_MODEL
 from codedata.terminal import Spending, plural
 from codedata.texts import text_of
 
@@ -66,22 +66,20 @@ def figures(turns: ReportTurns, costs: list[Cost]) -> list[Section]:
     ones."""
     duel, rows, lines = turns.duel, turns.rows, trials(turns.root)
     *counted, (none, _) = counts(turns)
-    sections: list[Section] = [
+    n = Counter(row.label for row in rows)
+    buckets = [[name, scores, str(n[name])]
+               for name, scores in score_ranges(turns.thresholds).items()]
+    sections = [
         ("Points and turns", [points(duel), (["", "turns"], [*map(list, counted)], "lr"),
                               f"0 turns: {none}."]),
-        ("Buckets", [_buckets(rows, turns.thresholds)] if duel.mode == "king" else []),
+        ("Buckets", [(["bucket", "score", "turns"], buckets, "llr")]
+         if duel.mode == "king" else []),
         ("Judges", [judges(duel)]),
         ("How the judges judge", how_judges_judge(duel)),
         ("Trials of the judges", [lines] if lines else []),
         *running(rows), *leak_sections(rows),
         ("Costs", [costs_table(costs)] if costs else [])]
     return [(heading, [*filter(None, items)]) for heading, items in sections if items]
-
-
-def _buckets(rows: list[TurnRow], settings: ReportSettings) -> Table:
-    n = Counter(row.label for row in rows)
-    return ["bucket", "score", "turns"], [
-        [name, scores, str(n[name])] for name, scores in score_ranges(settings).items()], "llr"
 
 
 def costs_table(costs: list[Cost]) -> Table:

@@ -29,7 +29,6 @@ from codedata.records import (
 )
 from codedata.report.buckets import WON, Moves, best_pairs, score_ranges, update_buckets
 from codedata.report.content import (
-    Section,
     Table,
     by_metric,
     figures,
@@ -148,7 +147,10 @@ def markdown(turns: ReportTurns, costs: list[Cost], sets: str) -> str:
     """Return the text of report.md; `sets` is what made() returns."""
     rival = turns.duel.mode
     pairs = best_pairs(turns.root, rival)
-    sections: list[Section] = [
+    columns = ["score", "turn", "bucket", "step", *METRICS, "flags"]
+    lines = [[number(row.score), row.name, row.label or "-", " → ".join(row.styles),
+              *by_metric(row.metrics), ", ".join(row.flags)] for row in turns.rows]
+    sections = [
         (f"# Challenger against {rival}", [
             f"**{as_markdown(outcome(turns.duel), 1000)}**", terminal_safe(turns.thresholds.note),
             sets, *(f"**{warning}**" for warning in warnings(turns))]),
@@ -156,7 +158,8 @@ def markdown(turns: ReportTurns, costs: list[Cost], sets: str) -> str:
             (["turn", "task", "king", "challenger", "why"], pairs, "lllll")]),
         *((f"## {heading}", items) for heading, items in figures(turns, costs)),
         ("## Turns", ["Scores are the challenger's, from 0 to 100. The step is what "
-                      f"{rival} does → what the challenger does.", _turns(turns.rows)])]
+                      f"{rival} does → what the challenger does.",
+                      (columns, lines, "rlll" + "r" * len(METRICS) + "l")])]
     blocks = [block for heading, items in sections if items
               for block in (heading, *map(_block, filter(None, items)))]
     return "\n\n".join(blocks) + "\n"
@@ -181,12 +184,3 @@ def huge_markdown(prs: list[dict]) -> str:
              pr.get("created_at") or ""] for pr in prs]
     columns = ["instance", "repository", "language", "characters", "files", "created"]
     return text + ("\n" + _block((columns, rows, "lllrrl")) + "\n" if prs else "")
-
-
-def _turns(rows: list[TurnRow]) -> Table:
-    columns = ["score", "turn", "bucket", "step", *METRICS, "flags"]
-    lines = [[number(row.score), row.name,
-              row.label or "-", " → ".join(row.styles), *by_metric(row.metrics),
-              ", ".join(row.flags)]
-             for row in rows]
-    return columns, lines, "rlll" + "r" * len(METRICS) + "l"

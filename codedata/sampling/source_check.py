@@ -59,7 +59,7 @@ def _report_turns(rows: Iterable[dict], settings: Settings) -> list[str]:
     """Print the report on the rows; return the ids of the instances with usable turns."""
     # {form: (its numbers, {reason: places})}
     by_form = defaultdict(lambda: (Counter(), defaultdict(list)))
-    ids: dict[str, None] = {}
+    ids = {}
     for row in rows:
         prompts, problem = prompts_of(row)
         n, refused = by_form[row["agent"]]

@@ -50,13 +50,15 @@ from codedata.tasks.prove.outcomes import PASSED, ignored_tests
 from codedata.texts import printable, text_of
 from codedata.turns.branches import Branch, BranchedImage
 from codedata.turns.fresh import FreshSandboxes
-from codedata.turns.observations import EQUAL, MASKED, cut
 from codedata.turns.replay import (
+    EQUAL,
+    KEPT_SHELL,
+    MASKED,
     N_TRIED,
     Branches,
     Replayed,
     Replayer,
-    keeps_shell,
+    cut,
     steps_of,
     variables_of,
 )
@@ -153,8 +155,10 @@ class Runner:
         with self.branches(environment, current_reply_log().item) as branches:
             hidden = HiddenTests(branches, environment, commit)
             is_task = environment.repo_name == commit.instance_id   # attempts had no variables
+            # whether each command starts in the shell state that the previous one left
+            keeps_shell = KEPT_SHELL in f"{record.messages[:1]}{record.tools}"
             replayer = Replayer(branches, {} if is_task else hidden.variables, COMMAND_S,
-                                hidden.put, keeps_shell(record.messages, record.tools))
+                                hidden.put, keeps_shell)
             steps = steps_of(record.messages, record.tools)
             begin_step("replaying commands")
             yield replayer, hidden, steps

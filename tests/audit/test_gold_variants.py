@@ -15,9 +15,10 @@ from codedata.code.gold_variants import (
     NAME_SWAPS,
     Variant,
     clusters_of,
+    language_or_family,
+    pattern_edits,
     variants_of,
 )
-from codedata.code.line_patterns import language_or_family, pattern_edits
 from codedata.code.operators.syntax import code_of
 from codedata.texts import toml_of
 

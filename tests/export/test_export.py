@@ -23,11 +23,10 @@ import report
 from codedata.disk.layouts import folder_digests, path_sha256
 from codedata.disk.store import digest
 from codedata.export import folders
-from codedata.export.exports import sections
+from codedata.export.exports import sections, splits
 from codedata.export.folders import MANIFEST
 from codedata.export.formats import FORMATS
 from codedata.export.provenance import FACTS
-from codedata.export.split import splits
 from codedata.settings import EMBEDDED_MODEL
 
 TRAINERS = ("sft_messages", "sft_completion", "dpo", "kto")

@@ -19,8 +19,7 @@ from codedata.duel.executed import Execution, execution_of
 from codedata.records import Answer, Executed, parse
 from codedata.sandbox import Result
 from codedata.turns.execute import State, run_sides
-from codedata.turns.observations import compare, observation_of
-from codedata.turns.replay import Replayer, steps_of
+from codedata.turns.replay import Replayer, compare, observation_of, steps_of
 
 ID, NAME = "birds__heron-7", "birds__heron__00000000"
 # modes as a clone under umask 002 has them

@@ -1,6 +1,7 @@
 """Turn drafts into datapoints: the commands of builders. Reviewers may use some of them."""
 from __future__ import annotations
 
+import inspect
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,7 @@ from codedata.datapoints.datapoint_folder import (
     DP,
     DRAFTS,
     IN_REVIEW,
+    PARTS,
     content_digest,
     context_of,
     folder_of,
@@ -47,6 +49,17 @@ from codedata.texts import safe_name
 PACKAGES = "_packages"
 DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]
 PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
+
+
+def taking_part_files(command: Callable) -> Callable:
+    """Replace the `**files` in a command's signature by a parameter `<part>_file` for each part of
+    a datapoint, after `task_id` and `claim`. Return the command."""
+    signature = inspect.signature(command)
+    own, files = [*signature.parameters.values()][:-1], [f"{part}_file" for part in PARTS]
+    own[3:3] = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in files]
+    command.__signature__ = signature.replace(parameters=own)
+    command.__annotations__ |= dict.fromkeys(files, "str")
+    return command
 
 
 class BuildCommands(Desk):
@@ -72,10 +85,9 @@ class BuildCommands(Desk):
             put_folder(place, new)
         return {"folder": str(unwrapped(place)), **described(place)}
 
-    def create_dp(self, task_id: str, claim: str, prompt_file: str, dockerfile_file: str,
-                  tests_file: str, weights_file: str, solution_file: str,
-                  difficulty: DIFFICULTIES, additional_files_dir: str = "",
-                  licence: str = "") -> Object:
+    @taking_part_files
+    def create_dp(self, task_id: str, claim: str, difficulty: DIFFICULTIES,
+                  additional_files_dir: str = "", licence: str = "", **files: str) -> Object:
         """Stage a datapoint for your task. It replaces the one that was staged before.
 
         prompt_file: path of prompt.md; the others likewise
@@ -100,10 +112,7 @@ class BuildCommands(Desk):
                      "agent": task.agent or "", "profile": self.settings.profile}}
         labels = {"difficulty": difficulty, "category": "", "tags": []}
         made = Task(name, DATAPOINT, config_of(name, BOX, about, labels), context, {}, {})
-        point = with_texts(made, {
-            "prompt": _text(prompt_file), "dockerfile": _text(dockerfile_file),
-            "tests": _text(tests_file), "weights": _text(weights_file),
-            "solution": _text(solution_file)})
+        point = with_texts(made, {part: _text(files[f"{part}_file"]) for part in PARTS})
         return {**_put(self.at(STAGING, name), point), "files": [*context_of(point)]}
 
     def patch_dp(self, task_id: str, claim: str, part: PART, file: str) -> Object:

@@ -19,9 +19,8 @@ from codedata.disk.store import Store, digest, digests_of
 from codedata.errors import BrokenRecord, Trouble
 from codedata.export.card import listed
 from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
-from codedata.export.exports import Export
+from codedata.export.exports import Export, splits
 from codedata.export.folders import read_manifest
-from codedata.export.split import splits
 from codedata.export.task_sets.audits import (
     Audits,
     attempts_section,
