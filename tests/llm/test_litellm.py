@@ -39,7 +39,7 @@ VENDORS = {
     "openai/gpt-5.5": ("chat", '"reasoning_content": "signed {0}"'),
 }
 KEY = "key-of-the-vendor"
-PLANTED = "API_KEY", "API_BASE", "BASE_URL", "AUTH_TOKEN", "ORGANIZATION", "PROJECT"
+PLANTED = "API_KEY", "API_BASE", "BASE_URL", "AUTH_TOKEN", "ORG_ID", "PROJECT_ID"
 
 
 def answer_of(model: str, name: str, n: int = 0, end: int | None = None):
@@ -167,7 +167,8 @@ def test_a_failing_call_prints_no_key_and_asks_nobody_else(model, fake_llm, tmp_
         ran = run_process("king.py", tmp_path, *flags, env=env)
         planned = run_process("king.py", tmp_path, *flags, "--dry-run",
                               env={**env, "PYTHONPROFILEIMPORTTIME": "1"})
-        assert proxy.n_requests == 0 and fake_llm.n_requests == 1
+        assert proxy.n_connections == 0 and fake_llm.n_requests == 1
+    assert "Warning" not in ran.stderr
     assert "Your key **** is odd" in ran.stderr and "LiteLLM's price" in ran.stderr
     assert "tokens in" in planned.stderr and " litellm\n" not in planned.stderr
     written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
