@@ -33,6 +33,7 @@ def main() -> None:
     if args.floor_url:
         print(json.dumps(floor_of(args)))
         return
+    os.environ["MOCK_KEY"] = "key-of-the-mock"
     base = Path(tempfile.mkdtemp(prefix="codedata_throughput.", dir=args.tmp))
     try:
         write_root(base / "prompts", args.n, args.history_chars)
@@ -64,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
                    help="of an answer (%(default)s)")
     p.add_argument("--history-chars", type=int, default=4000, metavar="N",
                    help="of a prompt (%(default)s)")
+    p.add_argument("--model", default="mock", help="one with a vendor, such as openai/mock, is "
+                   "called through LiteLLM (%(default)s)")
     p.add_argument("--https", action="store_true", help="use TLS")
     p.add_argument("--tmp", metavar="DIR",
                    help="where the temporary root goes: its file system is part of the figures")
@@ -89,8 +92,10 @@ def king(base: Path, workers: int, args) -> dict:
     idle = run(script("king.py", root, "--status"), root)
     load, others = os.getloadavg()[0], Others()
     with mock_llm("--latency", args.latency, tls=args.https) as mock:
-        settings = (f'[llm]\nbase_url = "{mock.base_url}"\nmodel = "mock"\n'
-                    f'ca_bundle = "{mock.ca_bundle}"\n')
+        settings = (f'[llm]\nendpoint = "mock"\nmodel = "{args.model}"\n'
+                    f'ca_bundle = "{mock.ca_bundle}"\n[endpoints.mock]\n'
+                    f'base_url = "{mock.base_url}"\napi_key_env = "MOCK_KEY"\n'
+                    f'api = "{"litellm" if "/" in args.model else "openai"}"\n')
         (root / "chain.toml").write_text(settings)
         cost = run(script("king.py", root, "--workers", workers), root)
     figures = calls_phase(cost.ended_t - mock.stats["first_t"], cost.cpu_s - idle.cpu_s, workers,

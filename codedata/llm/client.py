@@ -24,7 +24,6 @@ import orjson
 from codedata.config import PRICE_LINE, load
 from codedata.driver import StaysInDriver, in_worker
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
-from codedata.llm import vendors
 from codedata.llm.costs import Money
 from codedata.llm.cures import CURES, Parts
 from codedata.llm.http import (
@@ -42,6 +41,7 @@ from codedata.llm.http import (
 from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
 from codedata.llm.streams import completion_of
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
+from codedata.llm.vendors import addressed, import_converter, price_of
 from codedata.llm.written_calls import MARK, written_calls
 from codedata.settings import NOT_SENT, Endpoint, ModelSpec, Settings
 from codedata.terminal import say
@@ -142,8 +142,8 @@ class Client(StaysInDriver):
     copied = ("spec",)
 
     def __init__(self, spec: ModelSpec, models: Models):
-        self.by_litellm = spec.endpoint.api == "litellm"
-        self.spec = spec = vendors.addressed(spec) if self.by_litellm else spec
+        self._by_litellm = spec.endpoint.api == "litellm"
+        self.spec = spec = addressed(spec) if self._by_litellm else spec
         self._place = spec.endpoint.base_url, spec.model   # key under which refusals are stored
         self.cool_down_reason = ""
         self._left_alone_until = 0.0
@@ -164,14 +164,13 @@ class Client(StaysInDriver):
         for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
-
-        if self.by_litellm:
+        if self._by_litellm:
             self._use_litellms_price()
 
     def _use_litellms_price(self) -> None:
         """Take the model's price from LiteLLM's table if [prices] has none."""
         model, prices = self.spec.model, self._models.money.prices
-        if model not in prices and (price := vendors.price_of(model)):
+        if model not in prices and (price := price_of(model)):
             prices[model] = price
             self._say_once(f"has LiteLLM's price: in {price.in_}, out {price.out}, cached "
                            f"{price.cached} (USD for a million tokens)")
@@ -179,7 +178,7 @@ class Client(StaysInDriver):
     @cached_property
     def _converter(self):
         """Return the LiteLLM converter of the model; import LiteLLM on first use."""
-        return vendors.load().Converter(self._models.http, self.spec)
+        return import_converter().Converter(self._models.http, self.spec)
 
     @in_worker
     def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
@@ -436,13 +435,12 @@ class Client(StaysInDriver):
                                  ) from e
 
         base_url = self.spec.endpoint.base_url
-        options = {"data": request.data, "headers": self._headers}
+        options = {"data": request.data, "headers": self._headers, "direct": self._is_embedded}
         if self._is_embedded:
             base_url = models.embedded.base_url()
-            options["direct"] = True
-        if self.by_litellm:
-            options = {"exchange": partial(self._converter.exchange, request.data,
-                                           self._parts(calls))}
+        elif self._by_litellm:
+            parts = self._parts(calls)
+            options = {"exchange": partial(self._converter.exchange, request.data, parts)}
         try:
             return models.http.send(address(base_url, "chat/completions"), self._endpoint, decode,
                                     tries=tries, gate=models.money.gate, **options)
@@ -562,8 +560,8 @@ class Models(StaysInDriver):
                 self.embedded.check()
             else:
                 _check_endpoint(spec.endpoint)
-            if client.by_litellm:
-                vendors.load()
+            if client._by_litellm:
+                import_converter()
             if has_budget and spec.model not in self.money.prices:
                 raise Trouble(f"--budget needs a price for {spec.model!r}.",
                               todo=PRICE_LINE.format(model=spec.model))

@@ -186,7 +186,7 @@ class Http:
 
     def send(self, url: str, endpoint: EndpointState, decode: Callable, *,
              tries: Tries | None = None, gate: Callable | None = None, max_bytes: int = 0,
-             exchange: Callable | None = None, **kwargs):
+             **kwargs):
         """Return decode(status, headers, body) of the first good answer; retry if decode() raises
         ValueError.
 
@@ -200,7 +200,7 @@ class Http:
         unusable, Interrupted if the run is ending.
         """
         tries = tries or Tries()
-        exchange = exchange or partial(self._exchange, url, **kwargs)
+        exchange = kwargs.pop("exchange", None) or partial(self._exchange, url, **kwargs)
         answers_before = endpoint.n_answers
         n_failures = 0
         while True:

@@ -4,7 +4,7 @@ request, and the vendor's answer to a chat completion.
 LiteLLM's requests are sent over our connections, as Http._exchange sends them. It gets no key: a
 placeholder stands for the key until the request is sent, so that nothing that LiteLLM prints or
 stores has the key, and a key that LiteLLM finds by itself is never sent. Import this module by
-vendors.load(), which keeps the environment's keys from LiteLLM.
+vendors.import_converter(), which keeps the environment's keys from LiteLLM.
 """
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def price_of(model: str) -> Price | None:
     return None
 
 
-def load():
+def import_converter():
     """Import LiteLLM and return codedata.llm.litellm_calls. Raise Trouble if it is not installed.
     """
     if not _folder():

@@ -18,7 +18,8 @@ from tool_turns import TOOLS, asks, call, calls, result
 import king
 from codedata import config
 from codedata.agent import Agent, ToolBashExecutor
-from codedata.llm import Models, vendors
+from codedata.llm import Models
+from codedata.llm.vendors import import_converter
 from codedata.sandbox.local import SandboxLocal
 
 FOREIGN = [{"role": "user", "content": "Fix it."},
@@ -38,7 +39,7 @@ VENDORS = {
     "openai/gpt-5.5": ("chat", '"reasoning_content": "signed {0}"'),
 }
 KEY = "key-of-the-vendor"
-PLANTED = "API_KEY", "API_BASE", "BASE_URL", "AUTH_TOKEN", "ORGANIZATION", "PROJECT"
+PLANTED = "API_KEY", "API_BASE", "BASE_URL", "AUTH_TOKEN", "ORG_ID", "PROJECT_ID"
 
 
 def answer_of(model: str, name: str, n: int = 0, end: int | None = None):
@@ -69,7 +70,7 @@ def model(request, fake_llm, tmp_path, monkeypatch):
         return answer_of(request.param, ("call" if len(own) < 3 else "text")
                          + "_events" * bool(is_stream), len(own))
     fake_llm.always(answer)
-    for name in product(vendors.load().litellm.provider_list, PLANTED):
+    for name in product(import_converter().litellm.provider_list, PLANTED):
         monkeypatch.setenv("_".join(name).upper(), "http://planted.test")
     monkeypatch.setenv("V_KEY", KEY)
     tmp_path.with_settings({"endpoint": "v", "model": request.param, "workers": 1, **QUICK},
@@ -133,15 +134,12 @@ only_claude = pytest.mark.parametrize("model", ["anthropic/claude-opus-4-7"], in
     (Status(429, {"error": {"type": "insufficient_quota"}}), "wants payment (HTTP 429")])
 def test_faults_behind_a_proxy_read_as_in_the_default_client(model, fake_llm, tmp_path, fault,
                                                              problem):
-    with open(tmp_path / "chain.toml", "r+") as file:
-        text = file.read().replace(fake_llm.base_url, "http://vendor.test/v1").replace(
-            "call_timeout_s = 10.0", f'call_timeout_s = 2\nproxy = "{fake_llm.base_url[:-3]}"\n'
-            "retry_max = 0")
-        file.seek(0)
-        file.write(text)
-    tmp_path.with_prompts(1)
+    path = tmp_path.with_prompts(1) / "chain.toml"
+    path.write_text(path.read_text().replace(fake_llm.base_url, "http://vendor.test/v1").replace(
+        "call_timeout_s = 10.0", "call_timeout_s = 2\nretry_max = 0"))
     fake_llm.always(fault)
-    printed = run_main(king.main, tmp_path, "--config", tmp_path / "chain.toml", code=None)
+    printed = run_main(king.main, tmp_path, "--config", path, "--proxy", fake_llm.base_url[:-3],
+                       code=None)
     assert problem in printed
     assert [one.path for one in fake_llm.requests] == ["http://vendor.test/v1/v1/messages"]
 
@@ -169,7 +167,8 @@ def test_a_failing_call_prints_no_key_and_asks_nobody_else(model, fake_llm, tmp_
         ran = run_process("king.py", tmp_path, *flags, env=env)
         planned = run_process("king.py", tmp_path, *flags, "--dry-run",
                               env={**env, "PYTHONPROFILEIMPORTTIME": "1"})
-        assert proxy.n_requests == 0 and fake_llm.n_requests == 1
+        assert proxy.n_connections == 0 and fake_llm.n_requests == 1
+    assert "Warning" not in ran.stderr
     assert "Your key **** is odd" in ran.stderr and "LiteLLM's price" in ran.stderr
     assert "tokens in" in planned.stderr and " litellm\n" not in planned.stderr
     written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
