@@ -274,9 +274,8 @@ class _Run:
         self.n_rewritten, self.saved = len(self.history.messages), {}
         self.text_from = len(self.calls) + 1 if turns else 0
         self._begin(TEXT)
-        for turn in turns:
-            add = self.history.messages.append
-            (self.history.observe if turn["role"] == "user" else add)(turn)
+        self.history.messages += turns
+        self.history.observations = [*range(3, len(self.history.messages), 2)]
         self._shorten(self.agent.max_context_tokens)
 
     def _ask(self) -> Reply:

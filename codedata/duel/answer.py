@@ -28,8 +28,8 @@ from codedata.texts import fill
 
 REASONING = "_reasoning"   # folder next to the answers
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses that may refuse tools
-OTHER_FORM = ('Set it to "{}" with a model that can, or make the others again with this setting '
-              "in [llm]: king.py --refresh, ch.py --refresh.")
+OTHER_FORM = ("Set that, with a model that can; or set the new form in [llm] and make the others "
+              "again: king.py --refresh, ch.py --refresh.")
 NO_TEXT = '[{role}] protocol = "native" allows no other form; "text" needs no tools.'
 TASK = {"role": "user", "content": "Go on."}
 TurnRecord = Prompt | Answer   # records with `messages` and `tools`
@@ -94,7 +94,7 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
                 raise
             refusal = e.what
     _check_form(client, True)
-    if protocol == AUTO:
+    if refusal:
         client.note_tools(False, refusal)
     text = _ask(client, as_text, Form(), read, n)
     current_reply_log().note(text_form=True)
@@ -121,10 +121,9 @@ def note_forms(models: Models, stores: dict[str, Store], to_make: set[str]) -> N
 def _check_form(client: Client, is_text: bool) -> None:
     """Raise RunStopped if the root has answers of the other form."""
     if (not is_text) in client.forms:
-        forms = [TEXT, NATIVE] if is_text else [NATIVE, TEXT]
-        raise RunStopped(
-            "would give the root answers of two forms: {} beside {}.".format(*forms),
-            f"[{client.spec.role}] protocol", OTHER_FORM.format(forms[1]), exit_code=2)
+        other = NATIVE if is_text else TEXT
+        raise RunStopped(f'has to be "{other}", the form of the root\'s other answers.',
+                         f"[{client.spec.role}] protocol", OTHER_FORM, exit_code=2)
 
 
 def _form_asked(client: Client, record: TurnRecord) -> Form:

@@ -197,14 +197,13 @@ class Client(StaysInDriver):
         return False if self._is_embedded else self._models.take_tools.get(self._place)
 
     def note_tools(self, takes: bool, refusal: str = "") -> None:
-        """Note for this run whether the model is offered tools. False is printed with the refusal,
-        if any, and replaces an earlier True."""
+        """Note for this run whether the model accepts requests that offer tools. A refusal is
+        printed, and replaces an earlier True."""
         if takes:
             self._models.take_tools.setdefault(self._place, True)
         else:
             self._models.take_tools[self._place] = False
-            self._say_once("takes no tools: it is asked in the text form" if refusal
-                           else "is asked in the text form", refusal)
+            self._say_once("takes no tools: it is asked in the text form", refusal)
 
     @property
     def forms(self) -> set[bool]:

@@ -18,9 +18,9 @@ HERMES = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 # FUNCTION and PARAMETER: groups are the name, the enclosed text, and the end (missing if cut off)
 FUNCTION = re.compile(r"<function=([^>\n]{1,64})>(.*?)(</function>|\Z)", re.DOTALL)
 PARAMETER = re.compile(r"<parameter=([^>\n]{1,64})>(.*?)(</parameter>|\Z)", re.DOTALL)
-KIMI = re.compile(r"<\|tool_call_begin\|>\s*(?:functions\.)?([^:<\s]{1,64})\S{0,9}\s*"
-                  r"<\|tool_call_argument_begin\|>(.*?)<\|tool_call_end\|>", re.DOTALL)
-KIMIS_SECTION = re.compile(r"<\|tool_calls_section_(?:begin|end)\|>")
+KIMI = re.compile(r"(?:<\|tool_calls_section_begin\|>)?<\|tool_call_begin\|>\s*(?:functions\.)?"
+                  r"([^:<\s]{1,64})\S{0,9}\s*<\|tool_call_argument_begin\|>(.*?)"
+                  r"<\|tool_call_end\|>(?:<\|tool_calls_section_end\|>)?", re.DOTALL)
 # types of arguments that are parsed as JSON
 DECODED = ("number", "integer", "boolean", "array", "object")
 Written = tuple[str, list[dict]] | None
@@ -35,14 +35,13 @@ def written_calls(text: str, tools: list[dict], seed: str) -> Written:
     kinds = kinds_of(functions.values())
     for read in (hermes, functions_of, _kimi):
         before, calls = read(text) or ("", ())
-        if not calls or not text.lstrip().startswith(before) or before.count("```") % 2:
-            continue
-        if all(call["name"] in functions and isinstance(call.get("arguments"), dict)
-               for call in calls):
-            texts = [json.dumps(typed(call, kinds), ensure_ascii=False) for call in calls]
-            return before, [{"id": f"call_{digest([seed, i])[:8]}", "type": "function",
-                             "function": {"name": call["name"], "arguments": texts[i]}}
-                            for i, call in enumerate(calls)]
+        is_end = text.lstrip().startswith(before) and before.count("```") % 2 == 0
+        if calls and is_end and all(call["name"] in functions and isinstance(
+                call.get("arguments"), dict) for call in calls):
+            return before, [{
+                "id": f"call_{digest([seed, i])[:8]}", "type": "function", "function": {
+                    "name": call["name"], "arguments": json.dumps(
+                        typed(call, kinds), ensure_ascii=False)}} for i, call in enumerate(calls)]
     return None
 
 
@@ -89,7 +88,7 @@ def functions_of(text: str) -> Written:
 def _kimi(text: str) -> Written:
     calls = [{"name": name, "arguments": decoded(arguments)}
              for name, arguments in KIMI.findall(text)]
-    return KIMIS_SECTION.sub("", KIMI.sub("", text)).strip(), calls
+    return KIMI.sub("", text).strip(), calls
 
 
 def object_at(text: str) -> tuple[dict, int]:

@@ -11,9 +11,6 @@ ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
     "solved", "wrong", "no submission", "cheated", "out of steps", "out of time",
     "out of context", "out of money", "refused")
 
-# key in `extra` of a trajectory whose earlier turns were rewritten: AgentResult.text_from
-TEXT_FROM = "text_from"
-
 
 class AgentRun(TypedDict):
     """Hold trajectory.json: an agent's trajectory in Harbor's ATIF 1.8, which has further keys."""

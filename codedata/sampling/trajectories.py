@@ -31,7 +31,7 @@ from codedata.disk.row_files import (
     read_json,
 )
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
-from codedata.records import CHEATED, TEXT_FROM, Attempt
+from codedata.records import CHEATED, Attempt
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.trajectory_outcomes import outcome_of
 from codedata.sampling.refusals import REWRITTEN, UNREADABLE
@@ -201,7 +201,7 @@ class Trajectories:
             extra = document.get("extra") if isinstance(document, dict) else None
             if CHEATED in row["outcome"]:
                 row["problem"] = CHEATED
-            elif isinstance(extra, dict) and extra.get(TEXT_FROM):
+            elif isinstance(extra, dict) and extra.get("text_from"):
                 row["problem"] = REWRITTEN
         except NO_FAULT_OF_FILES:
             raise
