@@ -3,8 +3,9 @@
 The king sees only the history and a note on form. A turn is requested in the form of its
 conversation. If the agent has tools, they are sent, and the tool calls of the reply are the turn.
 The reply may have several calls only if some turn of the agent has several. A model that refuses
-tools even in a well-formed conversation is asked in the text form, with calls as shell commands;
-the turn in its reply becomes a call of the agent's shell.
+tools even in a well-formed conversation, or whose `protocol` is text, is asked in the text form,
+with calls as shell commands; the turn in its reply becomes a call of the agent's shell. All answers
+of a root have one of the two forms.
 """
 from __future__ import annotations
 
