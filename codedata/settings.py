@@ -114,7 +114,7 @@ class LimitedRole(RoleSettings):
 class ActingRole(LimitedRole):
     """Set up a role that may be offered tools."""
 
-    protocol: str | None = one_of(None, *PROTOCOLS)   # of its model; docs/agents.md, docs/duel.md
+    protocol: str | None = one_of(None, *PROTOCOLS)   # docs/agents.md, docs/duel.md
 
 
 @dataclass(frozen=True)

@@ -260,13 +260,11 @@ class _Run:
             self.malformed += len([*filter(None, [turn.problem, *problems])])
         return turn
 
-    def _may_fall_back(self) -> bool:
-        """Return whether the run may start again in the text protocol: it has no action yet."""
-        return self._may_rewrite() and not self.history.observations
-
-    def _may_rewrite(self) -> bool:
+    def _may_fall_back(self, late: bool = False) -> bool:
+        """Return whether the text protocol may replace the native one; with `late`, also after an
+        action."""
         is_native = self.agent.protocol == AUTO and self.protocol == NATIVE
-        return is_native and "bash" in self.tools
+        return is_native and "bash" in self.tools and (late or not self.history.observations)
 
     def _rewrite(self) -> None:
         """Go on in the text protocol, with the earlier turns as texts."""
@@ -283,7 +281,7 @@ class _Run:
         self._shorten(self.agent.max_context_tokens)
         step = f"text protocol after {self.answered}"
         # an earlier, killed run was refused at this step
-        if self._may_rewrite() and current_reply_log().result_of(step):
+        if self._may_fall_back(late=True) and current_reply_log().result_of(step):
             self._rewrite()
         while True:
             try:
@@ -299,7 +297,7 @@ class _Run:
         if refusal.status in TOO_LONG_STATUSES and TOO_LONG.search(refusal.what):
             return self._shorten(self.history.size() // 2)
         refuses_tools = refusal.status in REFUSALS and NAMES_TOOLS.search(refusal.what)
-        if not refuses_tools or not self._may_rewrite():
+        if not refuses_tools or not self._may_fall_back(late=True):
             return False
         current_reply_log().keep(step, True)
         self._rewrite()

@@ -31,7 +31,6 @@ REASONING = "_reasoning"   # folder next to the answers
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses that may refuse tools
 OTHER_FORM = ("Set that, with a model that can; or set the new form in [llm] and make the others "
               "again: king.py --refresh, ch.py --refresh.")
-NO_TEXT = '[{role}] protocol = "native" allows no other form; "text" needs no tools.'
 TASK = {"role": "user", "content": "Go on."}
 TurnRecord = Prompt | Answer   # records with `messages` and `tools`
 Layout = Callable[[TurnRecord], list[Message]]   # returns the messages of a request
@@ -86,12 +85,10 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
             client.note_tools(True)
             return turn
         except HttpTrouble as e:
-            if e.status not in REFUSES_TOOLS or client.takes_tools:
+            if e.status in REFUSES_TOOLS and protocol == NATIVE:
+                e.todo = f'[{client.spec.role}] protocol = "native" allows no other form.'
                 raise
-            if protocol == NATIVE:
-                raise HttpTrouble(e.what, e.where, NO_TEXT.format(role=client.spec.role),
-                                  e.status) from e
-            if _takes(client, form):
+            if e.status not in REFUSES_TOOLS or client.takes_tools or _takes(client, form):
                 raise
             refusal = e.what
     _check_form(client, True)
@@ -109,8 +106,9 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
 
 
 def note_forms(models: Models, stores: dict[str, Store], to_make: set[str]) -> None:
-    """Note the forms of the root's answers in conversations with tools, without those that are made
-    again. `stores` maps stages to the stores of their answers, with the run's own stage last."""
+    """Note the forms of the root's answers in conversations with tools. Leave out answers that are
+    made again. `stores` maps stages to the stores of their answers; the run's own stage is last.
+    """
     *_, own = stores
     models.forms = {
         made.text_form for stage, store in stores.items()

@@ -34,7 +34,7 @@ from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.records import CHEATED, Attempt
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.trajectory_outcomes import outcome_of
-from codedata.sampling.refusals import REWRITTEN, UNREADABLE
+from codedata.sampling.refusals import UNREADABLE
 from codedata.settings import ATTEMPTS, PromptSettings, Settings
 from codedata.terminal import say
 from codedata.texts import natural
@@ -198,11 +198,8 @@ class Trajectories:
                                     if isinstance(line, Trouble))
             row = forms.read(document, where, name)
             row["outcome"] = outcome_of(document, name)
-            extra = document.get("extra") if isinstance(document, dict) else None
             if CHEATED in row["outcome"]:
                 row["problem"] = CHEATED
-            elif isinstance(extra, dict) and extra.get("text_from"):
-                row["problem"] = REWRITTEN
         except NO_FAULT_OF_FILES:
             raise
         except Trouble as e:
