@@ -20,7 +20,7 @@ FUNCTION = re.compile(r"<function=([^>\n]{1,64})>(.*?)(</function>|\Z)", re.DOTA
 PARAMETER = re.compile(r"<parameter=([^>\n]{1,64})>(.*?)(</parameter>|\Z)", re.DOTALL)
 KIMI = re.compile(r"(?:<\|tool_calls_section_begin\|>)?<\|tool_call_begin\|>\s*(?:functions\.)?"
                   r"([^:<\s]{1,64})\S{0,9}\s*<\|tool_call_argument_begin\|>(.*?)"
-                  r"<\|tool_call_end\|>(?:<\|tool_calls_section_end\|>)?", re.DOTALL)
+                  r"(?:<\|tool_call_end\|>(?:<\|tool_calls_section_end\|>)?|\Z)", re.DOTALL)
 # types of arguments that are parsed as JSON
 DECODED = ("number", "integer", "boolean", "array", "object")
 
