@@ -110,16 +110,17 @@ def note_forms(models: Models, stores: dict[str, Store], to_make: set[str]) -> N
     made again. `stores` maps stages to the stores of their answers; the run's own stage is last.
     """
     *_, own = stores
-    models.forms = {
+    models.forms.update(
         made.text_form for stage, store in stores.items()
         for (made_by, name), made in store.ledger.succeeded.items()
         if made_by == stage and name in store and "tools" in store.ledger.known[name].digests
-        and not (stage == own and name in to_make)}
+        and not (stage == own and name in to_make))
 
 
 def _check_form(client: Client, is_text: bool) -> None:
-    """Raise RunStopped if the root has answers of the other form."""
-    if (not is_text) in client.forms:
+    """Raise RunStopped if the root's answers have the other form. A root of an earlier version may
+    have both."""
+    if client.forms == {not is_text}:
         other = NATIVE if is_text else TEXT
         raise RunStopped(f'has to be "{other}", the form of the root\'s other answers.',
                          f"[{client.spec.role}] protocol", OTHER_FORM, exit_code=2)

@@ -139,6 +139,7 @@ class Client(StaysInDriver):
     def __init__(self, spec: ModelSpec, models: Models):
         self.spec = spec
         self._place = spec.endpoint.base_url, spec.model   # key under which refusals are stored
+        self.forms = models.forms
         self.cool_down_reason = ""
         self._left_alone_until = 0.0
         self._models = models
@@ -204,11 +205,6 @@ class Client(StaysInDriver):
         else:
             self._models.take_tools[self._place] = False
             self._say_once("takes no tools: it is asked in the text form", refusal)
-
-    @property
-    def forms(self) -> set[bool]:
-        """Return Models.forms."""
-        return self._models.forms
 
     def _say_once(self, what: str, why: str = "") -> None:
         # print only once: setdefault is atomic, so only one of several threads gets its own object
