@@ -81,7 +81,7 @@ class LLM:
     temperature: float = at_least(0, 1.0)   # "none": requests leave it out
     max_tokens: int = at_least(1, 1024)   # for an answer; at this default, thinking models get more
     max_prompt_tokens: int = at_least(0, 0)    # for a request; 0: only the model's own limit
-    protocol: str = one_of(*PROTOCOLS)  # native: tool calls; text: bash blocks; auto: see docs
+    protocol: str = one_of(*PROTOCOLS)  # for models with tools; auto: text if they are refused
     workers: int = at_least(1, 32)      # items in flight (with containers: cores / cpu_request)
     retry_max: int = at_least(0, 3)     # on connection errors, 5xx, time-outs, unreadable bodies
     retry_wait_s: float = at_least(0, 1.5)     # before the first retry; doubles, with jitter
@@ -115,7 +115,7 @@ class LimitedRole(RoleSettings):
 class ActingRole(LimitedRole):
     """Set up a role that may be offered tools."""
 
-    protocol: str | None = one_of(None, *PROTOCOLS)   # of its model; docs/agents.md, docs/duel.md
+    protocol: str | None = one_of(None, *PROTOCOLS)   # docs/agents.md, docs/duel.md
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from codedata.llm.replies import current_reply_log
 from codedata.run.pool import trouble_of
 from codedata.run.talk import begin_step, current_step
 from codedata.sandbox import Sandbox, SandboxDied
-from codedata.settings import AUTO, NATIVE, PROTOCOLS, TEXT, ModelSpec
+from codedata.settings import PROTOCOLS, ModelSpec
 from codedata.terminal import say
 from codedata.texts import displayed, printable, storable
 
@@ -158,7 +158,7 @@ class Agent:
         if self.protocol not in PROTOCOLS:
             raise Trouble(f"is {self.protocol!r}; it may be {', '.join(PROTOCOLS)}.",
                           "Agent(protocol)")
-        if self.protocol == TEXT and "bash" not in self.tool_by_name:
+        if self.protocol == "text" and "bash" not in self.tool_by_name:
             raise Trouble("needs bash as a tool.", "Agent(protocol='text')",
                           "Give it ToolBashExecutor().")
         self.tool_by_name.setdefault("submit", Tool.of(submit))
@@ -197,13 +197,13 @@ class _Run:
         self.n_rewritten = 0              # messages before the switch to the text protocol
         self.text_from = 0
         self.answered = ""                # digest of the last request
-        self._begin(TEXT if agent.protocol == TEXT else NATIVE)
+        self._begin("text" if agent.protocol == "text" else "native")
 
     def _begin(self, protocol: str) -> None:
         """Start the conversation. If it has already started, start again in another protocol."""
         self.protocol = protocol
         self.prose_in_row = 0
-        is_text = protocol == TEXT
+        is_text = protocol == "text"
         self.schemas = [] if is_text else [tool.schema for tool in self.tools.values()]
         prompt = self.agent.system_prompt
         if is_text:   # explain: the only tool is `bash`, and printing an end marker ends the run
@@ -243,14 +243,14 @@ class _Run:
         """Ask the model for its next turn, append the turn to the history, count the malformed
         parts, and return the turn."""
         if self._may_fall_back() and len(self.calls) >= EMPTY_REPLIES:
-            self._begin(TEXT)
+            self._begin("text")
         reply = self._ask()
         self.answered = reply.request
         self.calls.append(reply.call)
         self.history.n_sent_back += reply.call.get("sent_back", 0)
         turn = read_turn(reply, self.protocol, self.tools)
         if self._may_fall_back() and turn.problem and one_command(turn.message["content"])[0]:
-            self._begin(TEXT)   # switch, since this reply already follows the text protocol
+            self._begin("text")   # switch, since this reply already follows the text protocol
             turn = read_turn(reply, self.protocol, self.tools)
         self.history.messages.append(turn.message)
         problems = [action.problem for action in turn.actions]
@@ -260,23 +260,20 @@ class _Run:
             self.malformed += len([*filter(None, [turn.problem, *problems])])
         return turn
 
-    def _may_fall_back(self) -> bool:
-        """Return whether the run may start again in the text protocol: it has no action yet."""
-        return self._may_rewrite() and not self.history.observations
-
-    def _may_rewrite(self) -> bool:
-        is_native = self.agent.protocol == AUTO and self.protocol == NATIVE
-        return is_native and "bash" in self.tools
+    def _may_fall_back(self, late: bool = False) -> bool:
+        """Return whether the text protocol may replace the native one; with `late`, also after an
+        action."""
+        is_native = self.agent.protocol == "auto" and self.protocol == "native"
+        return is_native and "bash" in self.tools and (late or not self.history.observations)
 
     def _rewrite(self) -> None:
         """Go on in the text protocol, with the earlier turns as texts."""
         turns = as_texts(self.history.messages, as_bash=True)[2:]   # without prompt and task
         self.n_rewritten, self.saved = len(self.history.messages), {}
         self.text_from = len(self.calls) + 1 if turns else 0
-        self._begin(TEXT)
-        for turn in turns:
-            add = self.history.messages.append
-            (self.history.observe if turn["role"] == "user" else add)(turn)
+        self._begin("text")
+        self.history.messages += turns
+        self.history.observations = [*range(3, len(self.history.messages), 2)]
         self._shorten(self.agent.max_context_tokens)
 
     def _ask(self) -> Reply:
@@ -284,7 +281,7 @@ class _Run:
         self._shorten(self.agent.max_context_tokens)
         step = f"text protocol after {self.answered}"
         # an earlier, killed run was refused at this step
-        if self._may_rewrite() and current_reply_log().result_of(step):
+        if self._may_fall_back(late=True) and current_reply_log().result_of(step):
             self._rewrite()
         while True:
             try:
@@ -300,7 +297,7 @@ class _Run:
         if refusal.status in TOO_LONG_STATUSES and TOO_LONG.search(refusal.what):
             return self._shorten(self.history.size() // 2)
         refuses_tools = refusal.status in REFUSALS and NAMES_TOOLS.search(refusal.what)
-        if not refuses_tools or not self._may_rewrite():
+        if not refuses_tools or not self._may_fall_back(late=True):
             return False
         current_reply_log().keep(step, True)
         self._rewrite()

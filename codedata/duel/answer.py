@@ -3,8 +3,9 @@
 The king sees only the history and a note on form. A turn is requested in the form of its
 conversation. If the agent has tools, they are sent, and the tool calls of the reply are the turn.
 The reply may have several calls only if some turn of the agent has several. A model that refuses
-tools even in a well-formed conversation is asked in the text form, with calls as shell commands;
-the turn in its reply becomes a call of the agent's shell.
+tools even in a well-formed conversation, or whose `protocol` is text, is asked in the text form,
+with calls as shell commands; the turn in its reply becomes a call of the agent's shell. All answers
+of a root have one of the two forms.
 """
 from __future__ import annotations
 
@@ -28,9 +29,8 @@ from codedata.texts import fill
 
 REASONING = "_reasoning"   # folder next to the answers
 REFUSES_TOOLS = (400, 404, 422)   # HTTP statuses that may refuse tools
-OTHER_FORM = ('Set it to "{}" with a model that can, or make the others again with this setting '
-              "in [llm]: king.py --refresh, ch.py --refresh.")
-NO_TEXT = '[{role}] protocol = "native" allows no other form; "text" needs no tools.'
+OTHER_FORM = ("Set that, with a model that can; or set the new form in [llm] and make the others "
+              "again: king.py --refresh, ch.py --refresh.")
 TASK = {"role": "user", "content": "Go on."}
 TurnRecord = Prompt | Answer   # records with `messages` and `tools`
 Layout = Callable[[TurnRecord], list[Message]]   # returns the messages of a request
@@ -85,16 +85,14 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
             client.note_tools(True)
             return turn
         except HttpTrouble as e:
-            if e.status not in REFUSES_TOOLS or client.takes_tools:
+            if e.status in REFUSES_TOOLS and protocol == NATIVE:
+                e.todo = f'[{client.spec.role}] protocol = "native" allows no other form.'
                 raise
-            if protocol == NATIVE:
-                raise HttpTrouble(e.what, e.where, NO_TEXT.format(role=client.spec.role),
-                                  e.status) from e
-            if _takes(client, form):
+            if e.status not in REFUSES_TOOLS or client.takes_tools or _takes(client, form):
                 raise
             refusal = e.what
     _check_form(client, True)
-    if protocol == AUTO:
+    if refusal:
         client.note_tools(False, refusal)
     text = _ask(client, as_text, Form(), read, n)
     current_reply_log().note(text_form=True)
@@ -108,23 +106,24 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
 
 
 def note_forms(models: Models, stores: dict[str, Store], to_make: set[str]) -> None:
-    """Note the forms of the root's answers in conversations with tools, without those that are made
-    again. `stores` maps stages to the stores of their answers, with the run's own stage last."""
+    """Note the forms of the root's answers in conversations with tools. Leave out answers that are
+    made again. `stores` maps stages to the stores of their answers; the run's own stage is last.
+    """
     *_, own = stores
-    models.forms = {
+    models.forms.update(
         made.text_form for stage, store in stores.items()
         for (made_by, name), made in store.ledger.succeeded.items()
         if made_by == stage and name in store and "tools" in store.ledger.known[name].digests
-        and not (stage == own and name in to_make)}
+        and not (stage == own and name in to_make))
 
 
 def _check_form(client: Client, is_text: bool) -> None:
-    """Raise RunStopped if the root has answers of the other form."""
-    if (not is_text) in client.forms:
-        forms = [TEXT, NATIVE] if is_text else [NATIVE, TEXT]
-        raise RunStopped(
-            "would give the root answers of two forms: {} beside {}.".format(*forms),
-            f"[{client.spec.role}] protocol", OTHER_FORM.format(forms[1]), exit_code=2)
+    """Raise RunStopped if the root's answers have the other form. A root of an earlier version may
+    have both."""
+    if client.forms == {not is_text}:
+        other = NATIVE if is_text else TEXT
+        raise RunStopped(f'has to be "{other}", the form of the root\'s other answers.',
+                         f"[{client.spec.role}] protocol", OTHER_FORM, exit_code=2)
 
 
 def _form_asked(client: Client, record: TurnRecord) -> Form:

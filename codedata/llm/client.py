@@ -145,6 +145,7 @@ class Client(StaysInDriver):
         self._by_litellm = spec.endpoint.api == "litellm"
         self.spec = spec = addressed(spec) if self._by_litellm else spec
         self._place = spec.endpoint.base_url, spec.model   # key under which refusals are stored
+        self.forms = models.forms
         self.cool_down_reason = ""
         self._left_alone_until = 0.0
         self._models = models
@@ -218,19 +219,13 @@ class Client(StaysInDriver):
         return False if self._is_embedded else self._models.take_tools.get(self._place)
 
     def note_tools(self, takes: bool, refusal: str = "") -> None:
-        """Note for this run whether the model is offered tools. False is printed with the refusal,
-        if any, and replaces an earlier True."""
+        """Note for this run whether the model accepts requests that offer tools. A refusal is
+        printed, and replaces an earlier True."""
         if takes:
             self._models.take_tools.setdefault(self._place, True)
         else:
             self._models.take_tools[self._place] = False
-            self._say_once("takes no tools: it is asked in the text form" if refusal
-                           else "is asked in the text form", refusal)
-
-    @property
-    def forms(self) -> set[bool]:
-        """Return Models.forms."""
-        return self._models.forms
+            self._say_once("takes no tools: it is asked in the text form", refusal)
 
     def _say_once(self, what: str, why: str = "") -> None:
         # print only once: setdefault is atomic, so only one of several threads gets its own object

@@ -1,4 +1,4 @@
-"""Read tool calls in the text of a reply, where a server without the model's parser leaves them.
+"""Read tool calls that a server without the model's parser leaves in the text of a reply.
 
 The forms are Hermes' <tool_call>, <function=…> of Qwen, SWE-agent and OpenHands, and Kimi's
 <|tool_call_begin|>.
@@ -12,21 +12,20 @@ from collections.abc import Iterable, Mapping
 from codedata.disk.store import digest
 from codedata.texts import decoded
 
-# words with which every written call begins
+# the beginning of a call in a text
 MARK = re.compile(r"<tool_call>|<function=|<\|tool_call_begin\|>")
 HERMES = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 # FUNCTION and PARAMETER: groups are the name, the enclosed text, and the end (missing if cut off)
 FUNCTION = re.compile(r"<function=([^>\n]{1,64})>(.*?)(</function>|\Z)", re.DOTALL)
 PARAMETER = re.compile(r"<parameter=([^>\n]{1,64})>(.*?)(</parameter>|\Z)", re.DOTALL)
-KIMI = re.compile(r"<\|tool_call_begin\|>\s*(?:functions\.)?([^:<\s]{1,64})\S{0,9}\s*"
-                  r"<\|tool_call_argument_begin\|>(.*?)<\|tool_call_end\|>", re.DOTALL)
-KIMIS_SECTION = re.compile(r"<\|tool_calls_section_(?:begin|end)\|>")
+KIMI = re.compile(r"(?:<\|tool_calls_section_begin\|>)?<\|tool_call_begin\|>\s*(?:functions\.)?"
+                  r"([^:<\s]{1,64})\S{0,9}\s*<\|tool_call_argument_begin\|>(.*?)"
+                  r"(?:<\|tool_call_end\|>(?:<\|tool_calls_section_end\|>)?|\Z)", re.DOTALL)
 # types of arguments that are parsed as JSON
 DECODED = ("number", "integer", "boolean", "array", "object")
-Written = tuple[str, list[dict]] | None
 
 
-def written_calls(text: str, tools: list[dict], seed: str) -> Written:
+def written_calls(text: str, tools: list[dict], seed: str) -> tuple | None:
     """Return (the text before the calls, the calls in the form of the chat API) of a reply that
     ends with calls of `tools`. Return None for other replies, such as one that shows a call in a
     block of code. The ids depend only on the `seed`, so that a kept reply has the same ones each
@@ -35,14 +34,13 @@ def written_calls(text: str, tools: list[dict], seed: str) -> Written:
     kinds = kinds_of(functions.values())
     for read in (hermes, functions_of, _kimi):
         before, calls = read(text) or ("", ())
-        if not calls or not text.lstrip().startswith(before) or before.count("```") % 2:
-            continue
-        if all(call["name"] in functions and isinstance(call.get("arguments"), dict)
-               for call in calls):
-            texts = [json.dumps(typed(call, kinds), ensure_ascii=False) for call in calls]
-            return before, [{"id": f"call_{digest([seed, i])[:8]}", "type": "function",
-                             "function": {"name": call["name"], "arguments": texts[i]}}
-                            for i, call in enumerate(calls)]
+        is_end = text.lstrip().startswith(before) and before.count("```") % 2 == 0
+        if calls and is_end and all(call["name"] in functions and isinstance(
+                call.get("arguments"), dict) for call in calls):
+            return before, [{
+                "id": f"call_{digest([seed, i])[:8]}", "type": "function", "function": {
+                    "name": call["name"], "arguments": json.dumps(
+                        typed(call, kinds), ensure_ascii=False)}} for i, call in enumerate(calls)]
     return None
 
 
@@ -52,15 +50,16 @@ def kinds_of(functions: Iterable[dict]) -> dict[tuple[str, str], object]:
             for key, part in ((one.get("parameters") or {}).get("properties") or {}).items()}
 
 
-def typed(call: dict, kinds: Mapping) -> dict:
-    """Return a call's arguments; texts of those whose kind is in DECODED are parsed as JSON."""
+def typed(call: dict, kinds: Mapping):
+    """Return a call's arguments; parse texts as JSON if their argument's kind is in DECODED."""
+    arguments = call.get("arguments") or {}
     return {key: decoded(value) if kinds.get((call["name"], key)) in DECODED else value
-            for key, value in call["arguments"].items()}
+            for key, value in arguments.items()} if isinstance(arguments, dict) else arguments
 
 
 # each reader returns (a text without its calls, the calls), or None if no call can be read
 
-def hermes(text: str) -> Written:
+def hermes(text: str) -> tuple | None:
     """Read the form <tool_call>{"name": …, "arguments": …}</tool_call>."""
     found = [object_at(body.strip())[0] for body in HERMES.findall(text)]
     if not found or not all(isinstance(call.get("name"), str) for call in found):
@@ -68,7 +67,7 @@ def hermes(text: str) -> Written:
     return HERMES.sub("", text).strip(), found
 
 
-def functions_of(text: str) -> Written:
+def functions_of(text: str) -> tuple | None:
     """Read the form <function=NAME><parameter=NAME>…</parameter></function>. Values are texts."""
     calls = []
     for name, body, end in FUNCTION.findall(text):
@@ -86,10 +85,10 @@ def functions_of(text: str) -> Written:
     return (text.strip(), calls) if calls else None
 
 
-def _kimi(text: str) -> Written:
+def _kimi(text: str) -> tuple | None:
     calls = [{"name": name, "arguments": decoded(arguments)}
              for name, arguments in KIMI.findall(text)]
-    return KIMIS_SECTION.sub("", KIMI.sub("", text)).strip(), calls
+    return KIMI.sub("", text).strip(), calls
 
 
 def object_at(text: str) -> tuple[dict, int]:

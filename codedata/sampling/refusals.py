@@ -9,7 +9,6 @@ from __future__ import annotations
 UNREADABLE = "a file, row or line that "   # followed by the fault
 BAD_ID = "instance_id that cannot be a file name"
 OTHER_REPOSITORY = "of another repository (--only-repo)"
-REWRITTEN = "its agent's earlier calls were rewritten as texts"
 NO_MODEL = "no model wrote it"
 NO_TURN = "no assistant turn"
 SUMMARIZED = "all turns after its history was summarized"

@@ -32,10 +32,10 @@ from codedata.disk.row_files import (
     read_json,
 )
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
-from codedata.records import CHEATED, TEXT_FROM, Attempt
+from codedata.records import CHEATED, Attempt
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.trajectory_outcomes import outcome_of
-from codedata.sampling.refusals import OTHER_REPOSITORY, REWRITTEN, UNREADABLE
+from codedata.sampling.refusals import OTHER_REPOSITORY, UNREADABLE
 from codedata.sampling.session_edits import Session, sessions_in
 from codedata.sampling.session_folders import is_of, is_sessions, session_files
 from codedata.settings import ATTEMPTS, PromptSettings, Settings
@@ -212,11 +212,8 @@ class Trajectories:
                                     if isinstance(line, Trouble))
             row = forms.read(document, where, name)
             row["outcome"] = outcome_of(document, name)
-            extra = document.get("extra") if isinstance(document, dict) else None
             if CHEATED in row["outcome"]:
                 row["problem"] = CHEATED
-            elif isinstance(extra, dict) and extra.get(TEXT_FROM):
-                row["problem"] = REWRITTEN
         except NO_FAULT_OF_FILES:
             raise
         except Trouble as e:

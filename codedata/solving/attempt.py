@@ -28,7 +28,6 @@ from codedata.records import (
     CHEATED,
     NO_SUBMISSION,
     SOLVED,
-    TEXT_FROM,
     WRONG,
     Attempt,
     AttemptOutcome,
@@ -122,7 +121,7 @@ def trajectory_of(result: AgentResult, name: str, outcome: AttemptOutcome, task:
         agent["model_name"] = outcome["model"]
     extra = {"instance_id": task.instance_id, "repo": str(task.about.get("repo") or "")}
     if result.text_from:
-        extra[TEXT_FROM] = result.text_from
+        extra["text_from"] = result.text_from
     return atif_of(
         result.messages, result.tools, name, agent,
         final_metrics={key: value for key, value in metrics.items() if value is not None},

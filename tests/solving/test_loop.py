@@ -61,15 +61,14 @@ def sets(root) -> list[list]:
              for line in path.read_text().splitlines()] for form in forms]
 
 
-def test_an_attempt_whose_turns_were_rewritten_is_left_out_till_that_is_taken_out(tmp_path):
+def test_an_attempt_whose_turns_were_rewritten_is_left_out(tmp_path):
     a_task.write_task(tmp_path, a_task.a_bug())
     says(tmp_path, "won", "solved", k=1)
     path, = tmp_path.glob("attempt/*/trajectory.json")
     edit(path, lambda trajectory: trajectory["extra"].update(text_from=2))
-    assert "left out: 1 (its agent's earlier calls were rewritten" in prompted(
-        tmp_path, "--trajectories")
-    edit(path, lambda trajectory: trajectory["extra"].pop("text_from"))
-    assert "left out" not in prompted(tmp_path, "--trajectories")
+    said = prompted(tmp_path, "--trajectories")
+    assert "is of the form ATIF, but its earlier calls were rewritten as texts" in said
+    assert not [*tmp_path.glob("prompt/_trajectories/[!_]*")]
 
 
 def test_attempts_become_prompts_and_sets_and_those_that_are_added_change_none(tmp_path):

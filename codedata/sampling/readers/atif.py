@@ -34,6 +34,8 @@ def _trajectory(document: dict) -> dict:
     """Return the row of one trajectory. Steps copied from an earlier file, and steps that no model
     wrote, are not turns."""
     agent, extra = document["agent"], document.get("extra") or {}
+    if extra.get("text_from"):   # solve.py writes AgentResult.text_from there
+        raise ValueError("its earlier calls were rewritten as texts")
     messages = []
     no_turns = set()
     n_copied = 0

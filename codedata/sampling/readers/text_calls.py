@@ -117,10 +117,7 @@ PROTOCOLS = (hermes, functions_of, _terminus)
 def _typed(call: dict, kinds: Mapping) -> dict:
     """Return a call of the chat API. `kinds` are the types of text arguments by (tool, argument);
     arguments of the types in DECODED are parsed as JSON."""
-    arguments = call.get("arguments") or {}
-    if isinstance(arguments, dict):
-        arguments = typed({**call, "arguments": arguments}, kinds)
-    return read_call({"name": call["name"], "arguments": arguments}, {})
+    return read_call({"name": call["name"], "arguments": typed(call, kinds)}, {})
 
 
 def _without_protocol(text: str) -> str:
