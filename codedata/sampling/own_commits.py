@@ -2,24 +2,23 @@
 
 If a session ran `git commit` and its output names the commit, this is the commit. Otherwise it is
 the first run of commits within DAYS after the session's start, on one of its branches or HEAD, with
-at least half of the lines that the session wrote; at least half of the run's lines must be the
+at least half of the lines that the session wrote; of each commit's lines at least half must be the
 session's. The base of the run must have the files as the session read them, and contain the commit
 at which the session says it began. A doubtful match is refused, with the reason.
 """
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from codedata.code.git import own_repository, run_git
 from codedata.code.patches import hunks_of
 from codedata.code.projects import licence_in
-from codedata.errors import Trouble
 from codedata.sampling.git_prs import MAX_DIFF_BYTES, REVERT, UNDONE, patches_between, repo_of
 from codedata.sampling.sessions import Session, lines_in
 from codedata.sandbox.archives import UnsafeArchive
@@ -27,10 +26,10 @@ from codedata.sandbox.archives import UnsafeArchive
 OWN_FOLDERS = "sessions"     # --prs: the clones in which the sessions ran
 EXACT, BY_LINES = "commit in the session", "lines"
 DAYS = 7
-MAX_RUN = 5                  # commits of a session without one that it names
+MAX_RUN = 5                  # commits of a session that names none
+MAX_DIFFS = 500              # in memory
 SLACK_S = 60                 # between a commit and the last line of its session
-NO_COMMIT = "no commit came out of it"
-Lines = dict[str, set[str]]  # {path: stripped lines}
+Lines = set[tuple[str, str]]   # (path, stripped line)
 
 
 class GitCommit(NamedTuple):
@@ -44,38 +43,27 @@ class GitCommit(NamedTuple):
     message: str
 
 
-class Found(NamedTuple):
-    """Hold the commits of a session, oldest first; none if there is a reason in `how`."""
-
-    how: str
-    run: tuple[GitCommit, ...] = ()
-    paths: frozenset[str] = frozenset()   # absolute paths of the session's files in them
-
-
-def rows_of_sessions(spec: str, ids: Iterable[str], sessions: dict[str, Session]
+def rows_of_sessions(spec: str, ids: Iterable[str], all_sessions: Callable[[], dict[str, Session]]
                      ) -> Iterator[dict]:
     """Yield a row for each of these ids that is a session, like cut_rows(): with `matched`, or with
-    the reason `no_patch`. `spec` is git:PATH, or OWN_FOLDERS. All sessions are compared, since a
-    commit belongs to one of them."""
+    the reason `no_patch`. `spec` is git:PATH[@…], or OWN_FOLDERS. All sessions are compared, since
+    a commit belongs to one of them."""
     clones: dict[str, dict[str, Session]] = defaultdict(dict)
-    for name, session in sessions.items():
+    for name, session in all_sessions().items():
         path = spec.removeprefix("git:").partition("@")[0]
         clones[_clone_at(session.folder) if spec == OWN_FOLDERS else path][name] = session
-    for path, its in clones.items():
-        wanted = its.keys() & {*ids}
+    for path, sessions in clones.items():
+        wanted = sessions.keys() & {*ids}
         try:
-            yield from _rows(Path(path), wanted, its) if wanted else ()
+            yield from _rows(Path(path), wanted, sessions) if wanted else ()
         except UnsafeArchive as e:
-            if spec != OWN_FOLDERS:
-                raise Trouble(f"cannot be read: {e.what}", path, "Give git:PATH of a clone.") from e
-            yield from ({"instance_id": name, "no_patch": f"its folder: {e.what}"}
-                        for name in wanted)
+            yield from ({"instance_id": name, "no_patch": f"{path}: {e.what}"} for name in wanted)
 
 
 def _clone_at(folder: str) -> str:
     """Return the nearest clone that contains a folder, or the folder. A linked worktree is no
     clone."""
-    path = PurePath(folder)
+    path = PurePath("/", folder)
     return str(next((one for one in (path, *path.parents) if Path(one, ".git").is_dir()), path))
 
 
@@ -86,27 +74,28 @@ def _rows(path: Path, wanted: Iterable[str], sessions: dict[str, Session]) -> It
         found = {name: clone.commits_of(session) for name, session in sessions.items()}
         repo, licence = repo_of(folder, path), licence_in(folder)
         for name in sorted(wanted):
-            how, run, _ = found[name]
-            row = {"instance_id": name, "no_patch": f"session: {how}"}
-            if run and (doubt := _doubt(name, found, sessions)):
-                row["no_patch"] = f"session: {doubt}"
-            elif run:
-                row = {"instance_id": name, "repo": repo, "license": licence, "matched": how,
-                       "created_at": str(run[-1].authored),
-                       "pr_description": "\n\n".join(one.message.strip() for one in run),
-                       **(UNDONE if clone.is_undone(run) else
-                          patches_between(folder, run[0].base, run[-1].hash))}
-            yield row
+            how, run = found[name]
+            row = {"instance_id": name, "repo": repo, "license": licence, "matched": how}
+            if doubt := how if not run else _doubt(clone, name, found, sessions):
+                yield row | {"no_patch": f"session: {doubt}"}
+                continue
+            yield row | {"created_at": str(run[-1].authored), "pr_description": "\n\n".join(
+                one.message.strip() for one in run)} | (
+                UNDONE if clone.is_undone(run) else
+                patches_between(folder, run[0].base, run[-1].hash))
 
 
-def _doubt(name: str, found: dict[str, Found], sessions: dict[str, Session]) -> str:
+def _doubt(clone: Clone, name: str, found: dict, sessions: dict[str, Session]) -> str:
     """Return why the commits of the session `name` may hold another session's work, or ""."""
-    how, run, paths = found[name]
-    for other, its in found.items():
-        if other != name and {*its.run} & {*run} and (how == BY_LINES or its.how == EXACT):
+    how, run = found[name]
+    session = sessions[name]
+    paths = session.paths_in(clone.diff(run[0].base, run[-1].hash)[0]).values()
+    for other, (its_how, its_run) in found.items():
+        if other != name and {*its_run} & {*run} and (how == BY_LINES or its_how == EXACT):
             return f"its commit may be of the session {other}"
-        if other != name and any(min(sessions[name].times) <= at <= run[-1].committed
-                                 for path in paths for at in sessions[other].edit_times(path)):
+        if other != name and any(
+                path in paths and old != new and min(session.times) <= at <= run[-1].committed
+                for at, path, old, new in sessions[other].edits):
             return f"the session {other} edited its files before its commit"
     return ""
 
@@ -118,24 +107,23 @@ class Clone:
         self._folder = folder
         output = run_git(folder, "log", "-z", f"--since=@{int(start - SLACK_S)}", "--branches",
                          "--remotes", "--format=%H%x00%P%x00%at%x00%ct%x00%s%x00%B", "HEAD", "--")
-        self.commits = {one.hash: one for one in (
-            GitCommit(row[0], row[1], float(row[2]), float(row[3]), *row[4:])
-            for row in zip(*[iter(output.split("\0"))] * 6, strict=False))}
-        refs = run_git(folder, "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
-        self._refs = dict(line.split(" ") for line in refs)
+        self._commits = {row[0]: GitCommit(row[0], row[1], float(row[2]), float(row[3]), *row[4:])
+                         for row in zip(*[iter(output.split("\0"))] * 6, strict=False)}
+        refs = run_git(folder, "for-each-ref", "--format=%(refname) %(objectname)").split()
+        self._refs = dict(zip(refs[::2], refs[1::2], strict=True))
         self._head = run_git(folder, "rev-parse", "HEAD").strip()
-        self.diff = lru_cache(None)(self._diff)
+        self.diff = lru_cache(MAX_DIFFS)(self._diff)
 
-    def _diff(self, base: str, tip: str) -> dict[str, tuple[str, set[str]]]:
-        """Return {path: (old text, lines that the new text adds to it)} of the changed text files;
-        {} if the diff is too large."""
+    def _diff(self, base: str, tip: str) -> tuple[dict[str, str], Lines]:
+        """Return ({path: old text} of the changed text files, the lines that the new texts add);
+        ({}, set()) if the diff is too large."""
+        diff = ""
         with suppress(UnsafeArchive):
             diff = run_git(self._folder, "diff-tree", "-p", "--no-renames", "-U1000000", base, tip)
-            if len(diff) <= MAX_DIFF_BYTES:
-                return {hunk.path: (old := "\n".join(hunk.old).replace("\r", ""),
-                                    lines_in("\n".join(hunk.new)) - lines_in(old))
-                        for hunk in hunks_of(diff)}
-        return {}
+        hunks = hunks_of(diff) if len(diff) <= MAX_DIFF_BYTES else ()
+        return ({hunk.path: "\n".join(hunk.old).replace("\r", "") for hunk in hunks},
+                {(hunk.path, line) for hunk in hunks
+                 for line in lines_in("\n".join(hunk.new)) - lines_in("\n".join(hunk.old))})
 
     def _contains(self, commit: str, base: str) -> bool:
         with suppress(UnsafeArchive):
@@ -143,74 +131,69 @@ class Clone:
             return True
         return False
 
-    def commits_of(self, session: Session) -> Found:
-        """Return the commits of a session."""
+    def commits_of(self, session: Session) -> tuple[str, list[GitCommit]]:
+        """Return (how they were found, the commits of a session, oldest first), or (why there are
+        none, [])."""
         start, end = min(session.times), max(session.times) + SLACK_S
-        named = [one for one in self.commits.values() if start <= one.committed <= end and any(
+        named = [one for one in self._commits.values() if start <= one.committed <= end and any(
             one.hash.startswith(short) and one.subject == subject
             for short, subject in session.commits)][::-1]
         if named:
-            paths = _own_paths(session, self.diff(named[0].base, named[-1].hash))
             if any(after.base != one.hash for one, after in pairwise(named)):
-                return Found("other commits are between its commits")
-            return Found(EXACT, (*named,), frozenset(paths.values())) if paths else Found(
-                "its commit has no file that it edited")
+                return "other commits are between its commits", []
+            if not session.paths_in(self.diff(named[0].base, named[-1].hash)[0]):
+                return "its commit has no file that it edited", []
+            return EXACT, named
+        for line in self._lines(session):
+            for i, n in product(range(len(line)), range(MAX_RUN, 0, -1)):
+                run = line[i:i + n]
+                if all(self._is_near(session, one) for one in run) and self._is_own(session, run):
+                    return BY_LINES, run
+        return "no commit came out of it", []
+
+    def _lines(self, session: Session) -> Iterator[list[GitCommit]]:
+        """Yield the first-parent lines of the session's branches and of HEAD, oldest first."""
         names = [f"refs/{place}/{one}" for one in sorted(session.branches)
                  for place in ("heads", "remotes/origin")]
-        found = Found(NO_COMMIT)
         for tip in dict.fromkeys([*map(self._refs.get, names), self._head]):
             line: list[GitCommit] = []
-            while tip in self.commits:
-                line.insert(0, self.commits[tip])
-                tip = line[0].base.partition(" ")[0]
-            near = [" " not in one.base and start <= one.authored and
-                    start <= one.committed <= start + DAYS * 86_400 for one in line]
-            for i in range(len(line)):
-                for j in range(i + 1, min(i + MAX_RUN, len(line)) + 1):
-                    if all(near[i:j]) and (paths := self._paths_if_own(session, line[i:j])):
-                        return Found(BY_LINES, (*line[i:j],), frozenset(paths))
-        return found
+            while tip in self._commits:
+                line.append(self._commits[tip])
+                tip = line[-1].base.partition(" ")[0]
+            yield line[::-1]
 
-    def _paths_if_own(self, session: Session, run: list[GitCommit]) -> Iterable[str]:
-        """Return the absolute paths of the session's files in these commits; () if the commits
-        are not the session's."""
-        base, diff = run[0].base, self.diff(run[0].base, run[-1].hash)
-        paths = _own_paths(session, diff)
-        if not all(_own_paths(session, self.diff(one.base, one.hash)) for one in run):
-            return ()
-        wrote: Lines = {}
-        for path in {path for _, path, old, new in session.edits if old != new}:
-            name = next((one for one, its in paths.items() if its == path), "")
-            lines = session.wrote(path, diff[name][0] if name else "")
-            if lines is None and name:
-                return ()
-            wrote[name or path] = lines or set()
-        added = {path: lines for path, (_, lines) in diff.items()}
-        is_own = _has_half(added, wrote) and _has_half(wrote, added) and (
+    def _is_near(self, session: Session, commit: GitCommit) -> bool:
+        """Return whether a commit is no merge, has a file of the session, and is of the time."""
+        return (session.first_edit <= commit.authored and session.first_edit <= commit.committed
+                <= min(session.times) + DAYS * 86_400 and " " not in commit.base
+                and bool(session.paths_in(self.diff(commit.base, commit.hash)[0])))
+
+    def _is_own(self, session: Session, run: list[GitCommit]) -> bool:
+        """Return whether commits have half of the session's lines, and each commit's lines are half
+        the session's."""
+        base = run[0].base
+        texts, added = self.diff(base, run[-1].hash)
+        wrote = session.wrote(texts)
+        parts = [self.diff(one.base, one.hash)[1] for one in run]
+        return _has_half(added, wrote) and all(_has_half(wrote, part) for part in parts) and (
             not session.base or self._contains(base, session.base))
-        return paths.values() if is_own else ()
 
-    def is_undone(self, run: tuple[GitCommit, ...]) -> bool:
+    def is_undone(self, run: list[GitCommit]) -> bool:
         """Return whether commits are reverts, or reverted later: by messages, or because HEAD
         contains them but has none of their lines."""
-        subjects = {one.subject for one in run}
-        others = "\n".join(one.message for one in self.commits.values())
-        added = {path: lines for path, (_, lines) in
-                 self.diff(run[0].base, run[-1].hash).items()}
-        now = {path: lines for path, (_, lines) in self.diff(run[0].base, self._head).items()}
-        return any(map(REVERT.match, subjects)) or any(
-            f"reverts commit {one.hash}" in others or f'Revert "{one.subject}"' in others
-            for one in run) or (self._contains(self._head, run[-1].hash) and not any(
-                lines & now.get(path, set()) for path, lines in added.items()))
-
-
-def _own_paths(session: Session, names: Iterable[str]) -> dict[str, str]:
-    """Return {path: absolute path} of the files of a diff that a session edited."""
-    own = {path for _, path, old, new in session.edits if old != new}
-    return {name: path for name in names for path in own if f"/{path}".endswith(f"/{name}")}
+        base, tip = run[0].base, run[-1].hash
+        messages = "\n".join(one.message for one in self._commits.values())
+        return any(REVERT.match(one.subject) or f"reverts commit {one.hash}" in messages
+                   or f'Revert "{one.subject}"' in messages for one in run) or (
+            self._contains(self._head, tip)
+            and self.diff(base, tip)[1].isdisjoint(self.diff(base, self._head)[1]))
 
 
 def _has_half(part: Lines, lines: Lines) -> bool:
-    """Return whether `part` has at least half of these lines, and at least one."""
-    n_in_part = sum(len(one & part.get(path, set())) for path, one in lines.items())
-    return 0 < n_in_part * 2 >= sum(map(len, lines.values()))
+    """Return whether `part` has at least half of some lines, by their length."""
+    return 0 < _n_chars(lines) <= 2 * _n_chars(lines & part)
+
+
+def _n_chars(lines: Lines) -> int:
+    """Return the total length of lines."""
+    return sum(len(line) for _, line in lines)

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from os.path import join, normpath
 
 from codedata.conversation.tool_calls import Effect, call_effect
 from codedata.messages import content_text
 from codedata.sampling.readers.chat import read_call
 from codedata.sampling.readers.responses import message_of
-from codedata.texts import bare
+from codedata.texts import bare, storable
 
 COMMITS = re.compile(r"\bgit\b[^\n;|&]* commit\b")   # a command that commits
 # its output: short hash, subject. Early versions of Codex wrote the output as JSON
@@ -40,26 +41,42 @@ class Session:
     edits: list[tuple[float, str, str | None, str]] = field(default_factory=list)
     commits: list[tuple[str, str]] = field(default_factory=list)   # (short hash, subject)
 
-    def wrote(self, path: str, text: str) -> set[str] | None:
-        """Return the lines that its edits add to a file with this text. Return None if the file
-        differs from what it read or replaced first. Later edits that do not apply are left out,
-        since other programs may have changed the file."""
-        now, has_begun = text, False
-        for _, one, old, new in self.edits:
-            if one != path:
-                continue
-            if old is None:
-                now = new
-            elif old in now:
-                now = now.replace(old, new, -1 if old else 1)
-            elif not has_begun:
-                return None
-            has_begun = has_begun or old != new
-        return lines_in(now) - lines_in(text)
+    @cached_property
+    def paths(self) -> set[str]:
+        """Return the absolute paths of the files that it edited."""
+        return {path for _, path, old, new in self.edits if old != new}
 
-    def edit_times(self, path: str) -> Iterator[float]:
-        """Yield the times at which it edited a file."""
-        yield from (at for at, one, old, new in self.edits if one == path and old != new)
+    @cached_property
+    def first_edit(self) -> float:
+        """Return the time of its first edit."""
+        return min((at for at, _, old, new in self.edits if old != new), default=self.times[-1])
+
+    def paths_in(self, names: Iterable[str]) -> dict[str, str]:
+        """Return {path: absolute path} of the files of a repository that it edited."""
+        return {name: path for name in names for path in self.paths if path.endswith(f"/{name}")}
+
+    def wrote(self, texts: dict[str, str]) -> set[tuple[str, str]]:
+        """Return (path, line) of the lines that its edits add, given the texts of some files at the
+        start. Return nothing if one of them differs from what it read or replaced first. Later
+        edits that do not apply are left out, since other programs may have changed the file."""
+        lines = set()
+        names = {path: name for name, path in self.paths_in(texts).items()}
+        for path in self.paths:
+            edits = [(old, new) for _, one, old, new in self.edits if one == path]
+            if path not in names:   # the file is unchanged
+                lines |= {(path, line) for old, new in edits if path.startswith(self.folder)
+                          for line in lines_in(new) - lines_in(old or "")}
+                continue
+            before = now = texts[names[path]]
+            for i, (old, new) in enumerate(edits):
+                if old is None:
+                    now = new
+                elif old in now:
+                    now = now.replace(old, new, -1 if old else 1)
+                elif all(earlier == later for earlier, later in edits[:i]):
+                    return set()
+            lines |= {(names[path], line) for line in lines_in(now) - lines_in(before)}
+        return lines
 
 
 def lines_in(text: str) -> set[str]:
@@ -72,7 +89,7 @@ def sessions_in(rows: Iterable[dict]) -> dict[str, Session]:
     as a subagent's, are one session."""
     found: dict[str, Session] = {}
     for row in rows:
-        with suppress(KeyError, TypeError, AttributeError, ValueError, IndexError):
+        with suppress(LookupError, TypeError, AttributeError, ValueError, ArithmeticError):
             _read(row.get("lines", ()), found.setdefault(row["instance_id"], Session()))
     for session in found.values():
         session.edits.sort(key=lambda edit: edit[0])
@@ -88,9 +105,9 @@ def _read(lines: Iterable[dict], session: Session) -> None:
         if line.get("timestamp"):
             session.times.append(
                 datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00")).timestamp())
-        session.folder = session.folder or line.get("cwd") or body.get("cwd") or ""
-        session.base = session.base or git.get("commit_hash") or ""
-        session.branches |= {line.get("gitBranch"), git.get("branch")} - {None}
+        session.folder = session.folder or storable(str(line.get("cwd") or body.get("cwd") or ""))
+        session.base = session.base or storable(str(git.get("commit_hash") or ""))
+        session.branches |= {str(line.get("gitBranch")), str(git.get("branch"))}
         content = body.get("content")
         for item in (body, *(content if isinstance(content, list) else ())):
             if item.get("type") == "tool_use":

@@ -154,6 +154,9 @@ def matches(world: World, spec: str = "") -> tuple[dict, dict]:
 
 def test_eight_of_twelve_sessions_get_their_commits_and_the_others_a_reason(world):
     twelve_sessions(world)
+    odd = {"type": "user", "message": {"role": "user", "content": "Mend it."}, "cwd": "a\0b",
+           "timestamp": "2026-05-28T20:00:00Z", "gitBranch": [1]}
+    write_files(world.sessions, {"odd.jsonl": json.dumps(odd)})
     found, problems = matches(world)
     inside, by_lines = "commit in the session", "lines"
     assert found == {
@@ -164,6 +167,6 @@ def test_eight_of_twelve_sessions_get_their_commits_and_the_others_a_reason(worl
         "rebased": (by_lines, "Rebased", "Both"), "amended": (by_lines, "Amended", found[
             "amended"][2]), "worktree": (inside, "Second", found["worktree"][2])}
     assert "other edited its files" in problems["one"] and "revert" in problems["reverted"]
-    assert problems.keys() == {"one", "other", "none", "reverted"}
+    assert problems.keys() == {"one", "other", "none", "reverted", "odd"}
     own = matches(world, "sessions")[0]
     assert {**own, "worktree": found["worktree"]} == found
