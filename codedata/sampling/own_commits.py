@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise, product
+from os.path import basename
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -20,16 +21,16 @@ from codedata.code.git import own_repository, run_git
 from codedata.code.patches import hunks_of
 from codedata.code.projects import licence_in
 from codedata.sampling.git_prs import MAX_DIFF_BYTES, REVERT, UNDONE, patches_between, repo_of
-from codedata.sampling.sessions import Session, lines_in
+from codedata.sampling.sessions import Lines, Session, lines_in
 from codedata.sandbox.archives import UnsafeArchive
 
 OWN_FOLDERS = "sessions"     # --prs: the clones in which the sessions ran
 EXACT, BY_LINES = "commit in the session", "lines"
-DAYS = 7
+DAYS, DAY_S = 7, 86_400
 MAX_RUN = 5                  # commits of a session that names none
+ANYWHERE = ":(glob)**/{}"     # pattern of a file's name in any folder
 MAX_DIFFS = 500              # in memory
 SLACK_S = 60                 # between a commit and the last line of its session
-Lines = set[tuple[str, str]]   # (path, stripped line)
 
 
 class GitCommit(NamedTuple):
@@ -89,13 +90,13 @@ def _doubt(clone: Clone, name: str, found: dict, sessions: dict[str, Session]) -
     """Return why the commits of the session `name` may hold another session's work, or ""."""
     how, run = found[name]
     session = sessions[name]
-    paths = session.paths_in(clone.diff(run[0].base, run[-1].hash)[0]).values()
+    names = names_in(clone.diff(run[0].base, run[-1].hash)) & session.names
+    paths = {path for _, path in session.edits if basename(path) in names}
     for other, (its_how, its_run) in found.items():
         if other != name and {*its_run} & {*run} and (how == BY_LINES or its_how == EXACT):
             return f"its commit may be of the session {other}"
-        if other != name and any(
-                path in paths and old != new and min(session.times) <= at <= run[-1].committed
-                for at, path, old, new in sessions[other].edits):
+        if other != name and any(path in paths and min(session.times) <= at <= run[-1].committed
+                                 for at, path in sessions[other].edits):
             return f"the session {other} edited its files before its commit"
     return ""
 
@@ -109,21 +110,21 @@ class Clone:
                          "--remotes", "--format=%H%x00%P%x00%at%x00%ct%x00%s%x00%B", "HEAD", "--")
         self._commits = {row[0]: GitCommit(row[0], row[1], float(row[2]), float(row[3]), *row[4:])
                          for row in zip(*[iter(output.split("\0"))] * 6, strict=False)}
-        refs = run_git(folder, "for-each-ref", "--format=%(refname) %(objectname)").split()
-        self._refs = dict(zip(refs[::2], refs[1::2], strict=True))
-        self._head = run_git(folder, "rev-parse", "HEAD").strip()
         self.diff = lru_cache(MAX_DIFFS)(self._diff)
 
-    def _diff(self, base: str, tip: str) -> tuple[dict[str, str], Lines]:
-        """Return ({path: old text} of the changed text files, the lines that the new texts add);
-        ({}, set()) if the diff is too large."""
+    def _diff(self, base: str, tip: str, *names: str) -> tuple[Lines, Lines]:
+        """Return (the old lines of the changed text files, the lines that are new in them), or
+        empty sets if the diff is too large. `names` limits the files."""
         diff = ""
         with suppress(UnsafeArchive):
-            diff = run_git(self._folder, "diff-tree", "-p", "--no-renames", "-U1000000", base, tip)
-        hunks = hunks_of(diff) if len(diff) <= MAX_DIFF_BYTES else ()
-        return ({hunk.path: "\n".join(hunk.old).replace("\r", "") for hunk in hunks},
-                {(hunk.path, line) for hunk in hunks
-                 for line in lines_in("\n".join(hunk.new)) - lines_in("\n".join(hunk.old))})
+            diff = run_git(self._folder, "diff-tree", "-p", "--no-renames", "-U1000000", base, tip,
+                           "--", *map(ANYWHERE.format, names))
+        old: Lines = set()
+        new: Lines = set()
+        for hunk in hunks_of(diff) if len(diff) <= MAX_DIFF_BYTES else ():
+            old |= lines_in(hunk.path, "\n".join(hunk.old))
+            new |= lines_in(hunk.path, "\n".join(hunk.new))
+        return old, new - old
 
     def _contains(self, commit: str, base: str) -> bool:
         with suppress(UnsafeArchive):
@@ -138,55 +139,65 @@ class Clone:
         named = [one for one in self._commits.values() if start <= one.committed <= end and any(
             one.hash.startswith(short) and one.subject == subject
             for short, subject in session.commits)][::-1]
+        if named and not _follow_each_other(named):
+            return "other commits are between its commits", []
         if named:
-            if any(after.base != one.hash for one, after in pairwise(named)):
-                return "other commits are between its commits", []
-            if not session.paths_in(self.diff(named[0].base, named[-1].hash)[0]):
-                return "its commit has no file that it edited", []
-            return EXACT, named
-        for line in self._lines(session):
+            diff = self.diff(named[0].base, named[-1].hash)
+            return (EXACT, named) if session.names & names_in(diff) else (
+                "its commit has no file that it edited", [])
+        for line in self._near(session) if session.edits else ():
             for i, n in product(range(len(line)), range(MAX_RUN, 0, -1)):
-                run = line[i:i + n]
-                if all(self._is_near(session, one) for one in run) and self._is_own(session, run):
-                    return BY_LINES, run
+                if _follow_each_other(line[i:i + n]) and self._is_own(session, line[i:i + n]):
+                    return BY_LINES, line[i:i + n]
         return "no commit came out of it", []
 
-    def _lines(self, session: Session) -> Iterator[list[GitCommit]]:
-        """Yield the first-parent lines of the session's branches and of HEAD, oldest first."""
+    def _near(self, session: Session) -> Iterator[list[GitCommit]]:
+        """Yield the commits of the time after a session's first edit that change its files, on the
+        first-parent line of each of its branches and of HEAD, oldest first."""
+        first, end = min(session.edits)[0], min(session.times) + DAYS * DAY_S
         names = [f"refs/{place}/{one}" for one in sorted(session.branches)
                  for place in ("heads", "remotes/origin")]
-        for tip in dict.fromkeys([*map(self._refs.get, names), self._head]):
-            line: list[GitCommit] = []
-            while tip in self._commits:
-                line.append(self._commits[tip])
-                tip = line[-1].base.partition(" ")[0]
-            yield line[::-1]
-
-    def _is_near(self, session: Session, commit: GitCommit) -> bool:
-        """Return whether a commit is no merge, has a file of the session, and is of the time."""
-        return (session.first_edit <= commit.authored and session.first_edit <= commit.committed
-                <= min(session.times) + DAYS * 86_400 and " " not in commit.base
-                and bool(session.paths_in(self.diff(commit.base, commit.hash)[0])))
+        for ref in (*names, "HEAD"):
+            with suppress(UnsafeArchive):   # there may be no such branch
+                output = run_git(self._folder, "rev-list", "--first-parent", "--reverse",
+                                 "--no-merges", f"--since=@{int(first)}", ref, "--",
+                                 *map(ANYWHERE.format, session.names))
+                near = [self._commits[one] for one in output.split() if one in self._commits]
+                yield [one for one in near if first <= min(one[2:4]) and one.committed <= end]
 
     def _is_own(self, session: Session, run: list[GitCommit]) -> bool:
         """Return whether commits have half of the session's lines, and each commit's lines are half
         the session's."""
         base = run[0].base
-        texts, added = self.diff(base, run[-1].hash)
-        wrote = session.wrote(texts)
-        parts = [self.diff(one.base, one.hash)[1] for one in run]
-        return _has_half(added, wrote) and all(_has_half(wrote, part) for part in parts) and (
-            not session.base or self._contains(base, session.base))
+        old, new = diff = self.diff(base, run[-1].hash)
+        names = names_in(diff)
+        return (old.issuperset(one for one in session.read if one[0] in names & session.names)
+                and _has_half(new, session.wrote)
+                and all(_has_half(session.wrote, self.diff(one.base, one.hash)[1]) for one in run)
+                and (not session.base or self._contains(base, session.base)))
 
     def is_undone(self, run: list[GitCommit]) -> bool:
-        """Return whether commits are reverts, or reverted later: by messages, or because HEAD
-        contains them but has none of their lines."""
+        """Return whether commits are reverts, or reverted later: by messages, or because HEAD had
+        none of their lines DAYS later."""
         base, tip = run[0].base, run[-1].hash
+        later = run_git(self._folder, "rev-list", "-1", "--first-parent",
+                        f"--before=@{int(run[-1].committed) + DAYS * DAY_S}", "HEAD").strip()
         messages = "\n".join(one.message for one in self._commits.values())
         return any(REVERT.match(one.subject) or f"reverts commit {one.hash}" in messages
                    or f'Revert "{one.subject}"' in messages for one in run) or (
-            self._contains(self._head, tip)
-            and self.diff(base, tip)[1].isdisjoint(self.diff(base, self._head)[1]))
+            later and self._contains(later, tip)
+            and (diff := self.diff(base, tip))[1].isdisjoint(
+                self.diff(base, later, *sorted(names_in(diff)))[1]))
+
+
+def _follow_each_other(run: list[GitCommit]) -> bool:
+    """Return whether each commit is on top of the one before it."""
+    return all(after.base == one.hash for one, after in pairwise(run))
+
+
+def names_in(diff: tuple[Lines, Lines]) -> set[str]:
+    """Return the names of the changed files."""
+    return {name for lines in diff for name, _ in lines}
 
 
 def _has_half(part: Lines, lines: Lines) -> bool:

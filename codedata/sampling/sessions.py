@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
-from os.path import join, normpath
+from os.path import basename, join, normpath
 
 from codedata.conversation.tool_calls import Effect, call_effect
 from codedata.messages import content_text
@@ -23,10 +22,13 @@ COMMITS = re.compile(r"\bgit\b[^\n;|&]* commit\b")   # a command that commits
 # its output: short hash, subject. Early versions of Codex wrote the output as JSON
 COMMITTED = re.compile(r'(?:^|"|\\n)\[[^\]\n]* ([0-9a-f]{7,40})\] (.+?)(?:\\n|\r?$)', re.MULTILINE)
 PATCHED = "Success. Updated the following files"   # output of apply_patch
-SECTION = re.compile(r"^\*\*\* (Add|Update|Delete) File: (.+)\n((?:(?!\*\*\*).*\n?)*)",
+SECTION = re.compile(r"^\*\*\* (?:Add|Update) File: (.+)\n((?:(?!\*\*\*).*\n?)*)",
                      re.MULTILINE)
 NUMBERED = re.compile(r"^ *\d{1,9}(?:→|\t)(.*)$", re.MULTILINE)   # a line that Read shows
 MIN_CHARS = 4   # shorter lines, such as lone brackets, do not count
+
+
+Lines = set[tuple[str, str]]   # (name of a file without its folder, stripped line)
 
 
 @dataclass
@@ -37,51 +39,32 @@ class Session:
     folder: str = ""           # work directory at its start; "" if unknown
     branches: set[str] = field(default_factory=set)
     base: str = ""             # the commit that it names as its start; "" for none
-    # (time, absolute path, old text, new text): old None creates the file; equal texts were read
-    edits: list[tuple[float, str, str | None, str]] = field(default_factory=list)
+    edits: list[tuple[float, str]] = field(default_factory=list)   # (time, absolute path)
+    read: Lines = field(default_factory=set)    # from each file before its first edit
+    wrote: Lines = field(default_factory=set)   # new ones that it did not remove again
     commits: list[tuple[str, str]] = field(default_factory=list)   # (short hash, subject)
 
-    @cached_property
-    def paths(self) -> set[str]:
-        """Return the absolute paths of the files that it edited."""
-        return {path for _, path, old, new in self.edits if old != new}
+    def edit(self, at: float, path: str, old: str, new: str, is_whole: bool) -> None:
+        """Add an edit, or a look at a file (equal texts). `is_whole` says whether `old` consists of
+        whole lines."""
+        before, after = lines_in(path, old), lines_in(path, new)
+        if is_whole and path not in {one for _, one in self.edits}:
+            self.read |= before
+        if old != new and path.startswith(self.folder):
+            self.edits.append((at, path))
+            self.wrote -= before - after
+            self.wrote |= after - before - self.read
 
-    @cached_property
-    def first_edit(self) -> float:
-        """Return the time of its first edit."""
-        return min((at for at, _, old, new in self.edits if old != new), default=self.times[-1])
-
-    def paths_in(self, names: Iterable[str]) -> dict[str, str]:
-        """Return {path: absolute path} of the files of a repository that it edited."""
-        return {name: path for name in names for path in self.paths if path.endswith(f"/{name}")}
-
-    def wrote(self, texts: dict[str, str]) -> set[tuple[str, str]]:
-        """Return (path, line) of the lines that its edits add, given the texts of some files at the
-        start. Return nothing if one of them differs from what it read or replaced first. Later
-        edits that do not apply are left out, since other programs may have changed the file."""
-        lines = set()
-        names = {path: name for name, path in self.paths_in(texts).items()}
-        for path in self.paths:
-            edits = [(old, new) for _, one, old, new in self.edits if one == path]
-            if path not in names:   # the file is unchanged
-                lines |= {(path, line) for old, new in edits if path.startswith(self.folder)
-                          for line in lines_in(new) - lines_in(old or "")}
-                continue
-            before = now = texts[names[path]]
-            for i, (old, new) in enumerate(edits):
-                if old is None:
-                    now = new
-                elif old in now:
-                    now = now.replace(old, new, -1 if old else 1)
-                elif all(earlier == later for earlier, later in edits[:i]):
-                    return set()
-            lines |= {(names[path], line) for line in lines_in(now) - lines_in(before)}
-        return lines
+    @property
+    def names(self) -> set[str]:
+        """Return the names of the files that it edited."""
+        return {basename(path) for _, path in self.edits}
 
 
-def lines_in(text: str) -> set[str]:
-    """Return the stripped lines of a text, without short ones."""
-    return {line.strip() for line in text.split("\n") if len(bare(line)) >= MIN_CHARS}
+def lines_in(path: str, text: str) -> Lines:
+    """Return the lines of a file's text, without short ones."""
+    return {(basename(path), line.strip()) for line in text.split("\n")
+            if len(bare(line)) >= MIN_CHARS}
 
 
 def sessions_in(rows: Iterable[dict]) -> dict[str, Session]:
@@ -91,8 +74,6 @@ def sessions_in(rows: Iterable[dict]) -> dict[str, Session]:
     for row in rows:
         with suppress(LookupError, TypeError, AttributeError, ValueError, ArithmeticError):
             _read(row.get("lines", ()), found.setdefault(row["instance_id"], Session()))
-    for session in found.values():
-        session.edits.sort(key=lambda edit: edit[0])
     return {name: session for name, session in found.items() if session.times}
 
 
@@ -120,29 +101,27 @@ def _read(lines: Iterable[dict], session: Session) -> None:
                     calls[call["id"]] = session.times[-1], call
     for id, (at, raw) in calls.items():
         effect = call_effect(read_call(raw, {}), ()) if id in results else None
-        if effect:
-            session.edits += [(at, normpath(join(session.folder, effect.folder, path)), old, new)
-                              for path, old, new in _edits(effect, results[id])]
-            if COMMITS.search(effect.command):
-                session.commits += COMMITTED.findall(results[id])
+        if not effect:
+            continue
+        for path, old, new in _edits(effect, results[id]):
+            path = normpath(join(session.folder, effect.folder, path))
+            session.edit(at, storable(path), old, new, effect.does != "replace")
+        if COMMITS.search(effect.command):
+            session.commits += COMMITTED.findall(results[id])
 
 
-def _edits(effect: Effect, result: str) -> Iterator[tuple[str, str | None, str]]:
-    """Yield (path, old text, new text) of what a call edited or read."""
+def _edits(effect: Effect, result: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (path, old text, new text) of what a call edited, or read: then they are equal."""
     if effect.does == "read":
         shown = "\n".join(NUMBERED.findall(result))
         yield effect.path, shown, shown
     elif effect.does in ("create", "replace"):
-        for old, new, _ in effect.edits:
-            yield effect.path, old if effect.does == "replace" else None, new
+        yield from ((effect.path, old, new) for old, new, _ in effect.edits)
     elif PATCHED in result:
-        for kind, path, body in SECTION.findall(effect.patch or effect.command):
-            is_update = kind == "Update"
-            for hunk in re.split("^@@.*\n", body, flags=re.MULTILINE) if is_update else [body]:
-                yield path, _side(hunk, "-") if is_update else None, _side(hunk, "+")
+        for path, body in SECTION.findall(effect.patch or effect.command):
+            yield path, _side(body, "-"), _side(body, "+")
 
 
-def _side(hunk: str, sign: str) -> str:
-    """Return the old ("-") or the new ("+") lines of a hunk."""
-    return "\n".join(line[1:] for line in hunk.rstrip("\n").split("\n")
-                     if line[:1] in ("", " ", sign))
+def _side(patch: str, sign: str) -> str:
+    """Return the old ("-") or the new ("+") lines of a file's patch."""
+    return "\n".join(line[1:] for line in patch.split("\n") if line[:1] in (" ", sign))
