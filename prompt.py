@@ -29,7 +29,7 @@ def main(argv=None) -> int:
     add = parser.add_argument_group("flags of prompt.py").add_argument
     add("--source", help="hf:NAME, attempt, or a path, folder, glob or URL (docs/data.md)")
     add("--prs", help="PR records: hf:NAME[:SPLIT], a path, glob or URL of rows, git:PATH[@A..B] "
-        "of a clone, sessions: clones in which they ran, or task: the root's own (default with "
+        "of a clone, sessions: their own clones, or task: the root's own (default with "
         "--source attempt)")
     add("--split", help="of a Hub data set (default: train)")
     add("--count", type=int, metavar="N", help="prompts in all (default: 2000)")

@@ -1,10 +1,10 @@
 """Find the commits that came out of a developer's sessions, in a clone.
 
-If a session ran `git commit` and its output names the commit, this is the commit. Otherwise it is
-the first run of commits within DAYS after the session's start, on one of its branches or HEAD, with
-at least half of the lines that the session wrote; of each commit's lines at least half must be the
-session's. The base of the run must have the files as the session read them, and contain the commit
-at which the session says it began. A doubtful match is refused, with the reason.
+If a session ran `git commit` and its output names the commit, this is the commit. Otherwise take
+the first run of commits with at least half of the lines that the session wrote, within DAYS after
+its start, on one of its branches or HEAD. At least half of each commit's lines must be the
+session's. The run's base must have the files as the session read them. If the session names its
+own base commit, the run's base must contain it. A doubtful match is refused, with the reason.
 """
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from codedata.code.git import own_repository, run_git
 from codedata.code.patches import hunks_of
 from codedata.code.projects import licence_in
 from codedata.sampling.git_prs import MAX_DIFF_BYTES, REVERT, UNDONE, patches_between, repo_of
-from codedata.sampling.sessions import Lines, Session, lines_in
+from codedata.sampling.sessions import AgentSession, Lines, Sessions, lines_in
 from codedata.sandbox.archives import UnsafeArchive
 
-OWN_FOLDERS = "sessions"     # --prs: the clones in which the sessions ran
+OWN_FOLDERS = "sessions"     # --prs: the sessions' own clones
 EXACT, BY_LINES = "commit in the session", "lines"
 DAYS, DAY_S = 7, 86_400
 MAX_RUN = 5                  # commits of a session that names none
@@ -44,12 +44,12 @@ class GitCommit(NamedTuple):
     message: str
 
 
-def rows_of_sessions(spec: str, ids: Iterable[str], all_sessions: Callable[[], dict[str, Session]]
+def rows_of_sessions(spec: str, ids: Iterable[str], all_sessions: Callable[[], Sessions]
                      ) -> Iterator[dict]:
     """Yield a row for each of these ids that is a session, like cut_rows(): with `matched`, or with
     the reason `no_patch`. `spec` is git:PATH[@…], or OWN_FOLDERS. All sessions are compared, since
     a commit belongs to one of them."""
-    clones: dict[str, dict[str, Session]] = defaultdict(dict)
+    clones: dict[str, Sessions] = defaultdict(dict)
     for name, session in all_sessions().items():
         path = spec.removeprefix("git:").partition("@")[0]
         clones[_clone_at(session.folder) if spec == OWN_FOLDERS else path][name] = session
@@ -68,7 +68,7 @@ def _clone_at(folder: str) -> str:
     return str(next((one for one in (path, *path.parents) if Path(one, ".git").is_dir()), path))
 
 
-def _rows(path: Path, wanted: Iterable[str], sessions: dict[str, Session]) -> Iterator[dict]:
+def _rows(path: Path, wanted: Iterable[str], sessions: Sessions) -> Iterator[dict]:
     """Yield the rows of the sessions `wanted`; `sessions` are all in this clone."""
     with own_repository(path) as folder:
         clone = Clone(folder, min(min(one.times) for one in sessions.values()))
@@ -86,11 +86,11 @@ def _rows(path: Path, wanted: Iterable[str], sessions: dict[str, Session]) -> It
                 patches_between(folder, run[0].base, run[-1].hash))
 
 
-def _doubt(clone: Clone, name: str, found: dict, sessions: dict[str, Session]) -> str:
+def _doubt(clone: Clone, name: str, found: dict, sessions: Sessions) -> str:
     """Return why the commits of the session `name` may hold another session's work, or ""."""
     how, run = found[name]
     session = sessions[name]
-    names = names_in(clone.diff(run[0].base, run[-1].hash)) & session.names
+    names = names_in(clone.diff(run[0].base, run[-1].hash))
     paths = {path for _, path in session.edits if basename(path) in names}
     for other, (its_how, its_run) in found.items():
         if other != name and {*its_run} & {*run} and (how == BY_LINES or its_how == EXACT):
@@ -132,7 +132,7 @@ class Clone:
             return True
         return False
 
-    def commits_of(self, session: Session) -> tuple[str, list[GitCommit]]:
+    def commits_of(self, session: AgentSession) -> tuple[str, list[GitCommit]]:
         """Return (how they were found, the commits of a session, oldest first), or (why there are
         none, [])."""
         start, end = min(session.times), max(session.times) + SLACK_S
@@ -151,7 +151,7 @@ class Clone:
                     return BY_LINES, line[i:i + n]
         return "no commit came out of it", []
 
-    def _near(self, session: Session) -> Iterator[list[GitCommit]]:
+    def _near(self, session: AgentSession) -> Iterator[list[GitCommit]]:
         """Yield the commits of the time after a session's first edit that change its files, on the
         first-parent line of each of its branches and of HEAD, oldest first."""
         first, end = min(session.edits)[0], min(session.times) + DAYS * DAY_S
@@ -165,7 +165,7 @@ class Clone:
                 near = [self._commits[one] for one in output.split() if one in self._commits]
                 yield [one for one in near if first <= min(one[2:4]) and one.committed <= end]
 
-    def _is_own(self, session: Session, run: list[GitCommit]) -> bool:
+    def _is_own(self, session: AgentSession, run: list[GitCommit]) -> bool:
         """Return whether commits have half of the session's lines, and each commit's lines are half
         the session's."""
         base = run[0].base

@@ -26,7 +26,7 @@ from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.github import GitHub, with_texts
 from codedata.sampling.own_commits import OWN_FOLDERS, rows_of_sessions
 from codedata.sampling.readers.chat import decoded
-from codedata.sampling.sessions import Session
+from codedata.sampling.sessions import Sessions
 from codedata.sampling.trajectories import Hub
 from codedata.tasks.gold import commit_of
 from codedata.terminal import say
@@ -47,7 +47,7 @@ COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), "created_at", "image_
 
 
 def fetch_prs(spec: str, instance_ids: Iterable[str], hub: Hub,
-              sessions: Callable[[], dict[str, Session]] = dict
+              sessions: Callable[[], Sessions] = dict
               ) -> tuple[dict[str, dict], dict[str, str]]:
     """Return ({id: record} of the usable rows, {id: reason} of the unusable ones).
 

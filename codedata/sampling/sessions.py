@@ -1,4 +1,4 @@
-"""Read what connects a developer's session with commits, from all lines of its file.
+"""Read a developer's session for matching it with commits, from all lines of its file.
 
 Claude Code and Codex are read, with the results of their tools. A call without a result, or with an
 error, did nothing. Edits by shell commands are not read, except patches in the format of Codex.
@@ -32,7 +32,7 @@ Lines = set[tuple[str, str]]   # (name of a file without its folder, stripped li
 
 
 @dataclass
-class Session:
+class AgentSession:
     """Hold what is known of a session. Times are Unix times."""
 
     times: list[float] = field(default_factory=list)
@@ -61,25 +61,28 @@ class Session:
         return {basename(path) for _, path in self.edits}
 
 
+Sessions = dict[str, AgentSession]   # by instance id
+
+
 def lines_in(path: str, text: str) -> Lines:
     """Return the lines of a file's text, without short ones."""
     return {(basename(path), line.strip()) for line in text.split("\n")
             if len(bare(line)) >= MIN_CHARS}
 
 
-def sessions_in(rows: Iterable[dict]) -> dict[str, Session]:
+def sessions_in(rows: Iterable[dict]) -> Sessions:
     """Return {instance id: session} of rows with the `lines` of their files. Files of one id, such
     as a subagent's, are one session."""
-    found: dict[str, Session] = {}
+    found: Sessions = {}
     for row in rows:
         with suppress(LookupError, TypeError, AttributeError, ValueError, ArithmeticError):
-            _read(row.get("lines", ()), found.setdefault(row["instance_id"], Session()))
+            _read(row.get("lines", ()), found.setdefault(row["instance_id"], AgentSession()))
     return {name: session for name, session in found.items() if session.times}
 
 
-def _read(lines: Iterable[dict], session: Session) -> None:
+def _read(lines: Iterable[dict], session: AgentSession) -> None:
     """Add the lines of a file to a session."""
-    calls, results = {}, {}
+    calls = {}
     for line in lines:
         body = line.get("message") or line.get("payload") or line
         git = body.get("git") or {}
@@ -89,35 +92,43 @@ def _read(lines: Iterable[dict], session: Session) -> None:
         session.folder = session.folder or storable(str(line.get("cwd") or body.get("cwd") or ""))
         session.base = session.base or storable(str(git.get("commit_hash") or ""))
         session.branches |= {str(line.get("gitBranch")), str(git.get("branch"))}
-        content = body.get("content")
-        for item in (body, *(content if isinstance(content, list) else ())):
-            if item.get("type") == "tool_use":
-                calls[item["id"]] = session.times[-1], item
-            elif item.get("type") == "tool_result" and not item.get("is_error"):
-                results[item["tool_use_id"]] = content_text({"content": item.get("content") or ""})
-            elif "call_id" in item and (message := message_of(item)):
-                results[item["call_id"]] = content_text(message)
-                for call in message["tool_calls"]:
-                    calls[call["id"]] = session.times[-1], call
-    for id, (at, raw) in calls.items():
-        effect = call_effect(read_call(raw, {}), ()) if id in results else None
-        if not effect:
-            continue
-        for path, old, new in _edits(effect, results[id]):
-            path = normpath(join(session.folder, effect.folder, path))
-            session.edit(at, storable(path), old, new, effect.does != "replace")
-        if COMMITS.search(effect.command):
-            session.commits += COMMITTED.findall(results[id])
+        for key, call, output in _parts(body):
+            if call:
+                calls[key] = read_call(call, {})
+            elif effect := key in calls and call_effect(calls[key], ()):
+                _apply(effect, output, session)
 
 
-def _edits(effect: Effect, result: str) -> Iterator[tuple[str, str, str]]:
-    """Yield (path, old text, new text) of what a call edited, or read: then they are equal."""
+def _parts(body: dict) -> Iterator[tuple[str, dict | None, str]]:
+    """Yield (id, call, "") of each call in a line, and (id, None, output) of each result."""
+    content = body.get("content")
+    for block in content if isinstance(content, list) else ():
+        if block.get("type") == "tool_use":
+            yield block["id"], block, ""
+        elif block.get("type") == "tool_result" and not block.get("is_error"):
+            yield block["tool_use_id"], None, content_text({"content": block.get("content") or ""})
+    if "call_id" in body and (message := message_of(body)):
+        yield body["call_id"], next(iter(message["tool_calls"]), None), content_text(message)
+
+
+def _apply(effect: Effect, output: str, session: AgentSession) -> None:
+    """Add the effect of a call to its session."""
+    for path, old, new in _edits(effect, output):
+        path = normpath(join(session.folder, effect.folder, path))
+        session.edit(session.times[-1], storable(path), old, new, effect.does != "replace")
+    if COMMITS.search(effect.command):
+        session.commits += COMMITTED.findall(output)
+
+
+def _edits(effect: Effect, output: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (path, old text, new text) of the files that a call edited or read. The texts are equal
+    if it read them."""
     if effect.does == "read":
-        shown = "\n".join(NUMBERED.findall(result))
+        shown = "\n".join(NUMBERED.findall(output))
         yield effect.path, shown, shown
     elif effect.does in ("create", "replace"):
         yield from ((effect.path, old, new) for old, new, _ in effect.edits)
-    elif PATCHED in result:
+    elif PATCHED in output:
         for path, body in SECTION.findall(effect.patch or effect.command):
             yield path, _side(body, "-"), _side(body, "+")
 

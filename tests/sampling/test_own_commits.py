@@ -85,7 +85,7 @@ MATCHES = {
 PROBLEMS = {
     "one": "other edited its files", "other": "no commit", "none": "no commit",
     "reverted": "reverts", "undone": "reverts", "mixed": "no commit", "user": "no file that it",
-    "early": "no commit", "odd": "no commit"}
+    "early": "no commit", "odd": ""}
 
 
 class World:
