@@ -3,7 +3,7 @@
 
 reads   prompt/*.json                  lists of Prompt, from prompt.py or by hand
         commit/                        only to leave out turns whose pull request is oversized or
-                                       missing (--yes: ask also where it is missing)
+                                       missing (--yes: keep turns without one)
 writes  answer/<source>_<order>.json   Answer, its field `king` (with --shard i/n: answer_i/)
         answer/_samples/<item>.json    further blind answers ([king] samples)
         answer/_reasoning/<item>.json  a model's thinking outside its answer

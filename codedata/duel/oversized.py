@@ -1,5 +1,5 @@
 """Leave out the items with an oversized pull request, whose patch is longer than MAX_PATCH_CHARS,
-and the turns for which prompt.py found no pull request.
+and the turns without a pull request.
 
 king.py learns nothing else about a pull request. Only records of more than MAX_PATCH_CHARS bytes
 are opened, since a smaller record cannot hold such a patch.

@@ -25,7 +25,7 @@ from codedata.records import Commit, Task, parse
 from codedata.sampling.git_prs import cut_rows
 from codedata.sampling.github import GitHub, with_texts
 from codedata.sampling.own_commits import rows_of_sessions
-from codedata.sampling.session_edits import Session
+from codedata.sampling.session_edits import Sessions
 from codedata.sampling.trajectories import Hub
 from codedata.settings import SESSIONS
 from codedata.tasks.gold import commit_of
@@ -47,7 +47,7 @@ COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), "created_at", "image_
 
 
 def fetch_prs(spec: str, instance_ids: Iterable[str], hub: Hub,
-              sessions: Callable[[], dict[str, Session]] = dict
+              sessions: Callable[[], Sessions] = dict
               ) -> tuple[dict[str, dict], dict[str, str]]:
     """Return ({id: record} of the usable rows, {id: reason} of the unusable ones).
 
@@ -58,15 +58,15 @@ def fetch_prs(spec: str, instance_ids: Iterable[str], hub: Hub,
     records = {}
     problems = {}
     ids = set(instance_ids)
-
-    def take(rows: Iterable[tuple[str, dict | str]]) -> None:
-        for instance_id, found in rows:
-            (problems if isinstance(found, str) else records)[instance_id] = found
-
-    take(_of_tasks(ids, hub) if spec == Task.directory else _each(_rows(spec, ids, hub)))
-    left = ids - records.keys() - problems.keys()
-    if left and (spec == SESSIONS or spec.startswith("git:")):
-        take(_each(rows_of_sessions(spec, left, sessions())))
+    if spec == Task.directory:
+        rows = _of_tasks(ids, hub)
+    elif spec == SESSIONS or spec.startswith("git:"):
+        by_id = () if spec == SESSIONS else _rows(spec, ids, hub)
+        rows = _each(chain(by_id, rows_of_sessions(spec, ids, sessions)))
+    else:
+        rows = _each(_rows(spec, ids, hub))
+    for instance_id, found in rows:
+        (problems if isinstance(found, str) else records)[instance_id] = found
     return records, problems
 
 
@@ -116,8 +116,6 @@ def _each(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
 
 def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
     """Return the rows of these ids, or all, in order."""
-    if spec == SESSIONS:
-        return ()
     if spec.startswith("git:"):
         path, _, revisions = spec.removeprefix("git:").partition("@")
         return cut_rows(path, revisions, ids)

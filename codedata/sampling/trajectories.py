@@ -36,7 +36,7 @@ from codedata.records import CHEATED, Attempt
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.trajectory_outcomes import outcome_of
 from codedata.sampling.refusals import OTHER_REPOSITORY, UNREADABLE
-from codedata.sampling.session_edits import Session, sessions_in
+from codedata.sampling.session_edits import Sessions, sessions_in
 from codedata.sampling.session_folders import is_of, is_sessions, session_files
 from codedata.settings import ATTEMPTS, PromptSettings, Settings
 from codedata.terminal import say
@@ -172,7 +172,7 @@ class Trajectories:
             yield from self.rows(start, min(PAGE, n_rows - start))
 
     @cached_property
-    def sessions(self) -> dict[str, Session]:
+    def sessions(self) -> Sessions:
         """Return {instance id: session} of a developer's sessions on this machine; read all rows,
         unless the source is on the Hub."""
         if self.name.startswith("hf:"):

@@ -3,169 +3,183 @@
 import json
 import subprocess
 from itertools import count
-from pathlib import Path
 
-import pytest
 from root import write_files
 
 from codedata.sampling.pull_requests import fetch_prs, iso_utc
 from codedata.sampling.trajectories import open_source
 
-START = 1_780_000_000
-AS_ME = ("-c", "user.name=me", "-c", "user.email=me@host")
-FILES = ("inside", "codex", "after", "named", "squashed", "rebased", "both", "none", "reverted",
-         "worktree", "amended")
+# who does what: `me` is the person, whose other verbs are commands of git
+SCRIPT = """
+inside   edit   inside
+inside   commit Inside
+codex_1  edit   codex
+codex_1  commit Of-Codex
+me       append inside
+me       commit Later-by-hand
+after    edit   after
+me       commit After
+codex_2  edit   named
+me       append named
+me       commit After-Codex
+squashed edit   squashed
+squashed commit One
+squashed edit   squashed
+squashed commit Two
+me       reset -q --soft HEAD~2
+me       commit Squashed
+me       checkout -qb topic
+rebased  edit   rebased
+rebased  commit Rebased
+me       checkout -q main
+one      edit   both
+other    edit   both
+one      commit Both
+me       rebase -q main topic
+me       checkout -q main
+none     edit   none
+me       checkout -q -- .
+me       append none
+me       commit Another-way
+reverted edit   reverted
+reverted commit Wrong
+me       revert --no-edit HEAD
+me       worktree add -q -b second ../second
+worktree edit   worktree
+worktree commit Second
+amended  edit   amended
+amended  commit Draft
+me       append amended
+me       commit -qam Amended --amend
+split    edit   inside
+split    edit   after
+me       append named
+me       commit -qm By-hand named.py
+me       commit -qm First inside.py
+me       commit -qam Rest
+undone   edit   codex
+undone   commit Undone
+me       append named
+me       commit Between
+me       checkout -q HEAD~2 -- codex.py
+me       commit Back
+mixed    edit   none
+me       append none 2 3 4 5 6 7 8 9
+me       commit Mixed
+user     begin
+me       append after
+user     commit Of-the-user
+early    begin
+me       append both
+me       commit Before-its-edit
+early    edit   both
+me       checkout -q -- .
+"""
+EXACT, LINES = "commit in the session", "lines"
+MATCHES = {
+    "inside": (EXACT, "Inside", "Begin"), "codex_1": (EXACT, "Of-Codex", "Inside"),
+    "after": (LINES, "After", "Later-by-hand"), "codex_2": (LINES, "After-Codex", "After"),
+    "squashed": (LINES, "Squashed", "After-Codex"), "rebased": (LINES, "Rebased", "Both"),
+    "worktree": (EXACT, "Second", 'Revert "Wrong"'),
+    "amended": (LINES, "Amended", 'Revert "Wrong"'), "split": (LINES, "First\n\nRest", "By-hand")}
+PROBLEMS = {
+    "one": "other edited its files", "other": "no commit", "none": "no commit",
+    "reverted": "reverts", "undone": "reverts", "mixed": "no commit", "user": "no file that it",
+    "early": "no commit", "odd": ""}
 
 
 class World:
-    """A clone, a clock that goes on by a minute with each event, and a folder of sessions."""
+    """A clone, a folder of sessions, and a clock that goes on by a minute with each command."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder):
         self.clone, self.sessions = folder / "clone", folder / "sessions"
-        self.minutes = count()
-        self.now = START
+        self.now, self.lines, self.marks = 1_780_000_000, {}, count()
         self.git(folder, "init", "-qb", "main", "clone")
-        for name in FILES:
-            write_files(self.clone, {f"{name}.py": f"def {name}():\n    return 0\n"})
-        self.commit("Begin")
+        write_files(self.clone, {f"{line.split()[2]}.py": "def f():\n    return 0\n"
+                                 for line in SCRIPT.split("\n") if " edit " in line})
+        self.me("commit", "Begin")
+        for line in SCRIPT.strip().split("\n"):
+            who, verb, *words = line.split()
+            self.me(verb, *words) if who == "me" else self.session(who, verb, *words)
 
-    def git(self, folder: Path, *words: str) -> str:
-        self.now = START + 60 * next(self.minutes)
-        env = {f"GIT_{who}_DATE": f"@{self.now} +0000" for who in ("AUTHOR", "COMMITTER")}
-        return subprocess.run(["git", *AS_ME, *words], cwd=folder, check=True, text=True,
-                              capture_output=True, env={**env, "PATH": "/usr/bin:/bin"}).stdout
+    def git(self, folder, *words: str) -> str:
+        self.now += 60
+        dates = {f"GIT_{who}_DATE": f"@{self.now} +0000" for who in ("AUTHOR", "COMMITTER")}
+        return subprocess.run(
+            ["git", "-c", "user.name=me", "-c", "user.email=me@host", *words], cwd=folder,
+            check=True, text=True, capture_output=True, env={**dates, "PATH": "/usr/bin:/bin"}
+        ).stdout
 
-    def commit(self, subject: str) -> None:
-        self.git(self.clone, "add", "-A")
-        self.git(self.clone, "commit", "-qm", subject)
+    def me(self, verb: str, *words: str) -> None:
+        if verb == "append":
+            with open(self.clone / f"{words[0]}.py", "a") as file:
+                file.writelines(f"by_hand_{next(self.marks)} = 1\n" for _ in words)
+        elif verb == "commit" and len(words) == 1:
+            self.git(self.clone, "add", "-A")
+            self.git(self.clone, "commit", "-qm", *words)
+        else:
+            self.git(self.clone, verb, *words)
 
+    def session(self, who: str, verb: str, word: str = "") -> None:
+        """Work as a session, and write its file in the shape of its program."""
+        folder = self.clone.parent / "second" if who == "worktree" else self.clone
+        branch = self.git(folder, "rev-parse", "--abbrev-ref", "HEAD").strip()
+        is_codex = who.startswith("codex")
 
-class Session:
-    """A session that works on the clone, and writes its file in the shape of its program."""
+        def write(kind: str, **content) -> None:
+            self.lines.setdefault(who, []).append(
+                {"type": kind, "timestamp": iso_utc(self.now)} | ({"payload": content} if is_codex
+                else {"cwd": str(folder), "gitBranch": branch, "message": content}))
 
-    def __init__(self, world: World, name: str, folder: Path | None = None, codex: bool = False):
-        self.world, self.name, self.codex = world, name, codex
-        self.folder = folder or world.clone
-        self.branch, self.head = (world.git(self.folder, "rev-parse", *words).strip()
-                                  for words in (["--abbrev-ref", "HEAD"], ["HEAD"]))
-        self.lines: list = []
-        if codex:
-            self.write("session_meta", {"id": name, "cwd": str(self.folder), "git": {
-                "commit_hash": self.head, "branch": self.branch}})
-        text = {"role": "user", "content": [{"type": "text", "text": f"Mend {name}."}]}
-        self.write(*(("response_item", {"type": "message", **text}) if codex else ("user", text)))
+        def call(tool: str, given: dict, result: str) -> None:
+            at = f"c{next(self.marks)}"
+            if is_codex:
+                write("response_item", type=f"{tool}_call", call_id=at, **given)
+                write("response_item", type=f"{tool}_call_output", call_id=at, output=result)
+                return
+            write("assistant", id=at, role="assistant", content=[
+                {"type": "tool_use", "id": at, "name": tool, "input": given}])
+            write("user", role="user", content=[
+                {"type": "tool_result", "tool_use_id": at, "content": result}])
 
-    def write(self, kind: str, content: dict) -> None:
-        key, more = "payload", {}
-        if not self.codex:
-            key, more = "message", {"uuid": f"u{len(self.lines)}", "sessionId": self.name,
-                                    "cwd": str(self.folder), "gitBranch": self.branch}
-        self.lines.append({"type": kind, "timestamp": iso_utc(self.world.now), key: content} | more)
-        text = "\n".join(map(json.dumps, self.lines))
-        write_files(self.world.sessions, {f"{self.name}.jsonl": text})
-
-    def call(self, tool: str, given, result: str) -> None:
-        at = f"c{len(self.lines)}"
-        if self.codex:
-            kind = "custom_tool_call" if tool == "apply_patch" else "function_call"
-            given = {"input": given} if tool == "apply_patch" else {"arguments": json.dumps(given)}
-            self.write("response_item", {"type": kind, "name": tool, "call_id": at, **given})
-            self.write("response_item", {"type": f"{kind}_output", "call_id": at, "output": result})
-            return
-        self.write("assistant", {"id": f"m{at}", "role": "assistant", "content": [
-            {"type": "tool_use", "id": at, "name": tool, "input": given}]})
-        self.write("user", {"role": "user", "content": [
-            {"type": "tool_result", "tool_use_id": at, "content": result}]})
-
-    def edit(self, file: str, *added: str) -> "Session":
-        path = self.folder / f"{file}.py"
-        text = path.read_text()
-        old, new = text.splitlines()[-1], "\n".join([*added, text.splitlines()[-1]])
-        path.write_text(text.replace(old, new))
-        if self.codex:
-            body = "".join(f"+{line}\n" for line in added)
-            self.call("apply_patch", f"*** Begin Patch\n*** Update File: {file}.py\n@@\n{body}"
-                      f" {old}\n*** End Patch", "Success. Updated the following files:\nM")
-            return self
-        shown = "\n".join(f"{i:6}→{line}" for i, line in enumerate(text.splitlines(), 1))
-        self.call("Read", {"file_path": str(path)}, shown)
-        self.call("Edit", {"file_path": str(path), "old_string": old, "new_string": new}, "Done")
-        return self
-
-    def commit(self, subject: str) -> "Session":
-        shown = self.world.git(self.folder, "commit", "-am", subject)
-        name = "cmd" if self.codex else "command"
-        self.call("exec_command" if self.codex else "Bash",
-                  {name: f"git commit -am '{subject}'"}, shown)
-        return self
-
-
-def lines(word: str, n: int = 4) -> list[str]:
-    return [f"    {word}_{i} = {word!r} * {i}" for i in range(n)]
+        if is_codex and who not in self.lines:
+            write("session_meta", id=who, cwd=str(folder), git={
+                "commit_hash": self.git(folder, "rev-parse", "HEAD").strip(), "branch": branch})
+        if verb == "begin":
+            write("user", role="user", content="Mend it.")
+        elif verb == "commit":
+            shown = self.git(folder, "commit", "-am", word)
+            command = f"git commit -am {word}"
+            call(*("function", {"name": "exec_command", "arguments": json.dumps({"cmd": command})})
+                 if is_codex else ("Bash", {"command": command}), shown)
+        else:
+            path = folder / f"{word}.py"
+            text = path.read_text()
+            new = "".join(f"    {who}_{next(self.marks)} = {i}\n" for i in range(4))
+            path.write_text(text.replace("    return 0\n", f"{new}    return 0\n"))
+            if is_codex:
+                body = "".join(f"+{line}\n" for line in new.splitlines())
+                call("custom_tool", {"name": "apply_patch", "input": "*** Begin Patch\n*** Update "
+                     f"File: {word}.py\n@@\n{body}     return 0\n*** End Patch"},
+                     "Success. Updated the following files:\nM")
+                return
+            shown = "\n".join(f"{i:6}→{line}" for i, line in enumerate(text.splitlines(), 1))
+            call("Read", {"file_path": str(path)}, shown)
+            call("Edit", {"file_path": str(path), "old_string": "    return 0",
+                          "new_string": f"{new}    return 0"}, "Done")
 
 
-def twelve_sessions(world: World) -> None:
-    begin, git, clone = (lambda *a, **k: Session(world, *a, **k)), world.git, world.clone
-    begin("inside").edit("inside", *lines("inside")).commit("Inside")
-    begin("codex", codex=True).edit("codex", *lines("codex")).commit("Of Codex")
-    write_files(clone, {"inside.py": (clone / "inside.py").read_text() + "inside = 1\n"})
-    world.commit("Later by hand")
-    begin("after").edit("after", *lines("after"))
-    world.commit("After")
-    begin("named", codex=True).edit("named", *lines("named"))
-    write_files(clone, {"named.py": (clone / "named.py").read_text() + "    # by hand\n"})
-    world.commit("After Codex")
-    begin("squashed").edit("squashed", *lines("a")).commit("One").edit(
-        "squashed", *lines("b")).commit("Two")
-    git(clone, "reset", "-q", "--soft", "HEAD~2")
-    world.commit("Squashed")
-    git(clone, "checkout", "-qb", "topic")
-    begin("rebased").edit("rebased", *lines("rebased")).commit("Rebased")
-    git(clone, "checkout", "-q", "main")
-    one, other = begin("one").edit("both", *lines("one")), begin("other")
-    other.edit("both", *lines("other"))
-    one.commit("Both")
-    git(clone, "rebase", "-q", "main", "topic")
-    git(clone, "checkout", "-q", "main")
-    begin("none").edit("none", *lines("none"))
-    git(clone, "checkout", "-q", "--", ".")
-    write_files(clone, {"none.py": "\n".join(["def none():", *lines("hand"), *lines("none", 1)])})
-    world.commit("Another way")
-    begin("reverted").edit("reverted", *lines("reverted")).commit("Wrong")
-    git(clone, "revert", "--no-edit", "HEAD")
-    git(clone, "worktree", "add", "-q", "-b", "second", "../second")
-    begin("worktree", folder=clone.parent / "second").edit("worktree", *lines("w")).commit("Second")
-    begin("amended").edit("amended", *lines("amended")).commit("Draft")
-    write_files(clone, {"amended.py": (clone / "amended.py").read_text() + "# by hand\n"})
-    git(clone, "commit", "-qa", "--amend", "-m", "Amended")
-
-
-@pytest.fixture
-def world(tmp_path):
-    return World(tmp_path)
-
-
-def matches(world: World, spec: str = "") -> tuple[dict, dict]:
+def test_sessions_get_their_own_commits_or_a_reason(tmp_path):
+    world = World(tmp_path)
+    world.lines["odd"] = [{"type": "user", "message": {"role": "user", "content": "Mend it."},
+                           "timestamp": iso_utc(world.now), "gitBranch": [1], "cwd": "a\0b"}]
+    write_files(world.sessions, {f"{name}.jsonl": "\n".join(map(json.dumps, lines))
+                                 for name, lines in world.lines.items()})
     source = open_source(str(world.sessions), None)
-    records, problems = fetch_prs(spec or f"git:{world.clone}", source.sessions, None,
-                                  lambda: source.sessions)
-    return {name: (one["matched"], one["description"], world.git(
-        world.clone, "log", "-1", "--format=%s", one["base_commit"]).strip())
-        for name, one in records.items()}, problems
-
-
-def test_eight_of_twelve_sessions_get_their_commits_and_the_others_a_reason(world):
-    twelve_sessions(world)
-    found, problems = matches(world)
-    inside, by_lines = "commit in the session", "lines"
-    assert found == {
-        "inside": (inside, "Inside", "Begin"), "codex": (inside, "Of Codex", "Inside"),
-        "after": (by_lines, "After", "Later by hand"),
-        "named": (by_lines, "After Codex", "After"),
-        "squashed": (by_lines, "Squashed", "After Codex"),
-        "rebased": (by_lines, "Rebased", "Both"), "amended": (by_lines, "Amended", found[
-            "amended"][2]), "worktree": (inside, "Second", found["worktree"][2])}
-    assert "other edited its files" in problems["one"] and "revert" in problems["reverted"]
-    assert problems.keys() == {"one", "other", "none", "reverted"}
-    own = matches(world, "sessions")[0]
-    assert {**own, "worktree": found["worktree"]} == found
+    for spec, missing in ((f"git:{world.clone}", ""), ("sessions", "worktree")):
+        records, problems = fetch_prs(spec, source.sessions, None, lambda: source.sessions)
+        assert {name: (one["matched"], one["description"], world.git(
+            world.clone, "log", "-1", "--format=%s", one["base_commit"]).strip())
+            for name, one in records.items()} == {
+                name: match for name, match in MATCHES.items() if name != missing}
+        assert [name for name, why in PROBLEMS.items() if why not in problems[name]] == []

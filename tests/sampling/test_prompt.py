@@ -4,8 +4,11 @@ import re
 
 import pytest
 from conftest import edit, ledger_lines, run_script
-from root import read_json, write_json
+from fake_judges import run_main
+from root import read_json, turn_of, write_json
 from source_rows import a_pr, a_row, sample, write_jsonl, write_sources
+
+import king
 
 
 def prompts(root) -> dict[str, list[dict]]:
@@ -174,6 +177,18 @@ def test_without_a_pr_record_for_any_row_it_stops_what_follows_and_names_keep_un
         "own__repo-1": "python", "own__repo-2": "unknown"}
     write_sources(tmp_path, [a_row(1, messages=[{"role": "user", "content": [{}]}])], [a_pr(1)])
     assert "has no row that can be used" in sample(tmp_path / "b", "--count 10", code=2)
+
+
+def test_a_turn_without_a_hidden_solution_is_paid_for_only_with_yes(tmp_path, fake_llm):
+    write_sources(tmp_path, [a_row(1), a_row(2)], [a_pr(1)])
+    root = tmp_path / "a"
+    assert "with a hidden solution: 1 of 2 turns" in sample(root, "--count 2 --keep-unmatched")
+    root.with_settings({"base_url": fake_llm.base_url, "model": "m"})
+    fake_llm.always(turn_of("ls"))
+    assert "1 (no hidden solution, so no challenger" in run_main(king.main, root)
+    assert len(fake_llm.requests) == 1
+    run_main(king.main, root, "--yes")
+    assert len(fake_llm.requests) == 2
 
 
 def test_a_pr_record_that_is_there_is_used_and_kept_and_force_puts_prompts_aside(a):
