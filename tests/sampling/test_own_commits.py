@@ -137,7 +137,7 @@ class World:
                 write("response_item", type=f"{tool}_call", call_id=at, **given)
                 write("response_item", type=f"{tool}_call_output", call_id=at, output=result)
                 return
-            write("assistant", id=at, role="assistant", content=[
+            write("assistant", id=f"m{at}", role="assistant", content=[
                 {"type": "tool_use", "id": at, "name": tool, "input": given}])
             write("user", role="user", content=[
                 {"type": "tool_result", "tool_use_id": at, "content": result}])

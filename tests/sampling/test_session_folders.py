@@ -16,14 +16,14 @@ def home(tmp_path):
     """Return a home folder with a session of Claude Code and one of Codex, and links out of it."""
     world = World(tmp_path)
     task = {"role": "user", "content": [{"type": "text", "text": "Mend it."}]}
-    for path, name, first in (
-            (".claude/projects/-clone/inside", "inside", {"message": task}),
-            (".codex/sessions/2026/05/rollout-2", "codex_2",
+    for path, name, at, first in (
+            (".claude/projects/-clone/inside", "inside", 0, {"type": "user", "message": task}),
+            (".codex/sessions/2026/05/rollout-2", "codex_2", 1,
              {"type": "response_item", "payload": {"type": "message", **task}})):
         lines = world.lines[name]
-        text = "\n".join(map(json.dumps, [*lines[:1], {**lines[0], "type": "user", **first},
-                                          *lines[1:]]))
-        write_files(tmp_path / "home", {f"{path}.jsonl": text})
+        lines.insert(at, {**lines[0], **first})
+        lines = [{"uuid": f"u{i}", "sessionId": "s", **line} for i, line in enumerate(lines)]
+        write_files(tmp_path / "home", {f"{path}.jsonl": "\n".join(map(json.dumps, lines))})
     private = write_files(tmp_path / "private", {"of_others.jsonl": "{}"})
     (tmp_path / "home/.claude/projects/linked").symlink_to(private)
     (tmp_path / "home/.codex/sessions/rollout-link.jsonl").symlink_to(private / "of_others.jsonl")
