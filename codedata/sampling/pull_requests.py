@@ -111,7 +111,8 @@ def _each(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
 
 def _rows(spec: str, ids: set[str] | None, hub: Hub, sessions: Callable[[], Sessions] = dict
           ) -> Iterable[dict]:
-    """Return the rows of these ids, or all, in order; then those of sessions, for a clone."""
+    """Return the rows of these ids, or all, in order. If they come from a clone, rows of sessions
+    follow."""
     if spec == OWN_FOLDERS:
         return rows_of_sessions(spec, ids, sessions)
     if spec.startswith("git:"):
