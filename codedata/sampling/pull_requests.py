@@ -58,13 +58,8 @@ def fetch_prs(spec: str, instance_ids: Iterable[str], hub: Hub,
     records = {}
     problems = {}
     ids = set(instance_ids)
-    if spec == Task.directory:
-        rows = _of_tasks(ids, hub)
-    elif spec == SESSIONS or spec.startswith("git:"):
-        by_id = () if spec == SESSIONS else _rows(spec, ids, hub)
-        rows = _each(chain(by_id, rows_of_sessions(spec, ids, sessions)))
-    else:
-        rows = _each(_rows(spec, ids, hub))
+    rows = _of_tasks(ids, hub) if spec == Task.directory else _each(
+        _rows(spec, ids, hub, sessions))
     for instance_id, found in rows:
         (problems if isinstance(found, str) else records)[instance_id] = found
     return records, problems
@@ -114,11 +109,15 @@ def _each(rows: Iterable[dict]) -> Iterator[tuple[str, dict | str]]:
                 yield instance_id, str(e)
 
 
-def _rows(spec: str, ids: set[str] | None, hub: Hub) -> Iterable[dict]:
-    """Return the rows of these ids, or all, in order."""
+def _rows(spec: str, ids: set[str] | None, hub: Hub, sessions: Callable[[], Sessions] = dict
+          ) -> Iterable[dict]:
+    """Return the rows of these ids, or all, in order. If they come from a clone, rows of sessions
+    follow."""
+    if spec == SESSIONS:
+        return rows_of_sessions(spec, ids, sessions)
     if spec.startswith("git:"):
         path, _, revisions = spec.removeprefix("git:").partition("@")
-        return cut_rows(path, revisions, ids)
+        return chain(cut_rows(path, revisions, ids), rows_of_sessions(spec, ids or (), sessions))
     if spec.startswith("hf:"):
         format = "parquet"
         _, name, split = f"{spec}:train".split(":")[:3]

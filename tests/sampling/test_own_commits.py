@@ -129,7 +129,8 @@ class World:
         def write(kind: str, **content) -> None:
             self.lines.setdefault(who, []).append(
                 {"type": kind, "timestamp": iso_utc(self.now)} | ({"payload": content} if is_codex
-                else {"cwd": str(folder), "gitBranch": branch, "message": content}))
+                else {"cwd": str(folder), "gitBranch": branch, "uuid": str(next(self.marks)),
+                      "sessionId": who, "message": content}))
 
         def call(tool: str, given: dict, result: str) -> None:
             at = f"c{next(self.marks)}"
@@ -145,14 +146,16 @@ class World:
         if is_codex and who not in self.lines:
             write("session_meta", id=who, cwd=str(folder), git={
                 "commit_hash": self.git(folder, "rev-parse", "HEAD").strip(), "branch": branch})
-        if verb == "begin":
+            write("response_item", type="message", role="user", content=[
+                {"type": "input_text", "text": "Mend it."}])
+        elif who not in self.lines:
             write("user", role="user", content="Mend it.")
-        elif verb == "commit":
+        if verb == "commit":
             shown = self.git(folder, "commit", "-am", word)
             command = f"git commit -am {word}"
             call(*("function", {"name": "exec_command", "arguments": json.dumps({"cmd": command})})
                  if is_codex else ("Bash", {"command": command}), shown)
-        else:
+        elif verb == "edit":
             path = folder / f"{word}.py"
             text = path.read_text()
             new = "".join(f"    {who}_{next(self.marks)} = {i}\n" for i in range(4))
