@@ -655,7 +655,8 @@ seen = ["<task>one</task>", "", "c1=result missing", "two"]
 ["a result that Claude Code cleared, and a turn copied from another session"]
 json = '''[{"type": "user", "uuid": "u1", "parentUuid": null, "message": {"content": "one"}},
 {"type": "assistant", "uuid": "u2", "parentUuid": "u1", "forkedFrom": {"sessionId": "s"},
- "message": {"id": "m1", "content": [{"type": "tool_use", "id": "c1", "name": "Bash", "input": {}}]}},
+ "message": {"id": "m1", "content": [
+  {"type": "tool_use", "id": "c1", "name": "Bash", "input": {}}]}},
 {"type": "user", "uuid": "u3", "parentUuid": "u2", "message": {
  "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "a"}]}},
 {"type": "system", "uuid": "u4", "parentUuid": "u3",

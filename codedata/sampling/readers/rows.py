@@ -68,7 +68,7 @@ def names_in(row: dict) -> dict:
     """Return the names that a row gives its task. Rows that Harbor exports have the instance in
     `task`."""
     # a `task` with spaces is the text of the task, not its name
-    if isinstance(info := decoded(row.get("info")), dict):   # of verifiers
+    if isinstance(info := decoded(row.get("info")), dict):   # in rows of verifiers
         row = {**info, **row}
     keys = ("instance_id", "task")[:1 if " " in str(row.get("task")) else 2]
     return {"instance_id": first(row, *keys), "repo": row.get("repo"),

@@ -1,22 +1,22 @@
 """Read the session files of opencode, Pi, Gemini CLI, Qwen Code, Kimi CLI, Cline and Roo Code.
 
-These files do not have the tools; only Kimi CLI's and those of early opencode have the system
-prompt. A trajectory ends where its history was summarized, except in Kimi CLI, which begins a new
-file with the summary. If a user went back, each branch has its own history. Replies that the
-program does not send again, such as aborted ones, are left out.
+These files do not have the tools; only Kimi CLI's and early opencode's have the system prompt. A
+trajectory ends where its history was summarized, except in Kimi CLI, which begins a new file with
+the summary. If a user went back, each branch has its own history. Replies that the program does not
+send again, such as aborted ones, are left out.
 """
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 from codedata.messages import content_text
 from codedata.sampling.readers.chat import first, split_results, unseen_in, with_cleared
 from codedata.texts import toml_of
 
+TABLE = toml_of("codedata.sampling.readers", "programs.toml")["program"]
 CLEARED = "[Old tool result content cleared]"   # by opencode
 INTERRUPTED = "[Tool execution was interrupted]"
 SUMMARY = "Previous context has been compacted."   # in the first message of a file of Kimi CLI
@@ -31,7 +31,7 @@ HEAD = 50   # lines of a file that are searched for the keys of a program
 Entries = tuple[dict, bool] | tuple[dict, bool, dict]
 
 
-class Program(NamedTuple):
+class SessionForm(NamedTuple):
     """Hold a form, as the readers do that are modules."""
 
     FORM: str
@@ -54,13 +54,8 @@ def program_of(document) -> dict:
     """Return the entry of programs.toml for a document, or {}."""
     is_file = isinstance(document, list)
     lines = document[:HEAD] if is_file else [document]
-    return next((one for one in _table() if (is_file or one.get("object")) and any(
+    return next((one for one in TABLE if (is_file or one.get("object")) and any(
         all(_has(line, key) for key in one["keys"]) for line in lines)), {})
-
-
-@lru_cache
-def _table() -> list[dict]:
-    return toml_of("codedata.sampling.readers", "programs.toml")["program"]
 
 
 def _has(value, key: str) -> bool:
@@ -265,6 +260,6 @@ def _blocks(message: dict) -> list[dict]:
     return message["content"] if isinstance(message.get("content"), list) else []
 
 
-PROGRAMS = {name: Program(name, entries) for name, entries in {
+PROGRAMS = {name: SessionForm(name, entries) for name, entries in {
     "opencode": _opencode, "Pi coding agent": _pi, "Gemini CLI": _gemini, "Qwen Code": _qwen,
     "Kimi CLI": _kimi, "Cline or Roo Code": _cline}.items()}
