@@ -103,8 +103,8 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
 
 
 def _owners(messages: dict) -> dict:
-    """Return {id of a call: key of its message}. A result belongs to its call: for parallel calls it
-    may lie off the chain."""
+    """Return {id of a call: key of its message}. The results of parallel calls may lie off the
+    chain, but belong to their calls."""
     return {block["id"]: key for key, message in messages.items()
             if message["role"] == "assistant"
             for block in message["content"] if block["type"] == "tool_use"}

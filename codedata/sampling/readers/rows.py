@@ -36,18 +36,22 @@ def _exchange(row: dict) -> tuple[list[dict], list[dict], list | None] | None:
     if row.keys() >= {"prompt", "completion"}:
         parts = decoded(row["prompt"]), decoded(row["completion"])
         return (*map(_messages, parts), None) if all(map(is_conversation, parts)) else None
-    request = row.get("responses_create_params", row.get("request"))
-    request, response = (decoded(one.get("body", one)) if isinstance(one, dict) else None
-                         for one in (decoded(request), decoded(row.get("response"))))
-    if not (isinstance(request, dict) and isinstance(response, dict)):
+    request = _body(row.get("responses_create_params", row.get("request")))
+    response = _body(row.get("response"))
+    if not (request and response):
         return None
-    before = request.get("messages") or request.get("input")
-    if isinstance(before, str):
-        before = [{"role": "user", "content": before}]
-    choices = response.get("choices") or [{"message": response}]
+    before = _system(request) + _messages(request.get("messages") or request["input"])
+    choice, *_ = response.get("choices") or [{"message": response}]
     turns = messages_of(response["output"]) if "output" in response else _messages(
-        [choices[0].get("message")])
-    return _system(request) + _messages(before), turns, request.get("tools")
+        [choice["message"]])
+    return before, turns, request.get("tools")
+
+
+def _body(value) -> dict:
+    """Return a request or response, which may be within the record of its HTTP exchange."""
+    value = decoded(value)
+    body = decoded(value.get("body", value)) if isinstance(value, dict) else None
+    return body if isinstance(body, dict) else {}
 
 
 def _system(row: dict) -> list[dict]:

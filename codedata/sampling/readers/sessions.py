@@ -96,22 +96,19 @@ def _opencode(document: dict) -> Entries:
                                "is_kept": bool(info.get("error"))}])
             content = steps[-1][0]["content"]
             if part["type"] == "tool":
-                call, result = _opencode_call(part, part["state"])
-                content.append(call)
-                steps[-1].append(begun | result)
+                content.append({"type": "tool_use", "id": part["callID"], "name": part["tool"],
+                                "input": part["state"].get("input")})
+                steps[-1].append(begun | _opencode_result(part["callID"], part["state"]))
             elif not part.get("ignored") and (part["type"] in ("text", "reasoning") or not part.get(
                     "mime", "text/plain").startswith(FOLDED)):
                 content.append(part)
     return dict(enumerate(step for step in steps if step[0]["content"])), is_cut
 
 
-def _opencode_call(part: dict, state: dict) -> tuple[dict, dict]:
-    """Return (call, result) of a part."""
-    call = {"type": "tool_use", "id": part["callID"], "name": part["tool"],
-            "input": state.get("input")}
+def _opencode_result(call_id: str, state: dict) -> dict:
     shown = {"completed": state.get("output"), "error": state.get("error")}
-    return call, {**_result(part["callID"], shown.get(state["status"], INTERRUPTED)),
-                  "cleared": (state.get("time") or {}).get("compacted")}
+    return {**_result(call_id, shown.get(state["status"], INTERRUPTED)),
+            "cleared": (state.get("time") or {}).get("compacted")}
 
 
 def _pi(document: list[dict]) -> Entries:
@@ -209,9 +206,8 @@ def _gemini_messages(record: dict) -> list[dict]:
         *({"text": text.strip(), "thought": True} for text in thoughts),
         *(part for part in parts if not part.keys() & {"functionCall", "thought"}),
         *({"functionCall": call} for call in calls)])
-    results = {call["id"]: _of_parts("user", call.get("result") or []) for call in calls}
-    return found + [{**some[0], **_result(call_id, content_text(some[0]))}
-                    for call_id, some in results.items() if some]
+    return found + [_result(call["id"], one["content"]) for call in calls
+                    for one in _of_parts("user", call.get("result") or [])[:1]]
 
 
 def _qwen(document: list[dict]) -> Entries:
@@ -231,10 +227,12 @@ def _kimi(document: list[dict]) -> Entries:
     found = {}
     is_kept = False
     for i, line in enumerate(document):
-        role = "system" if line["role"] == "_system_prompt" else line["role"]
-        is_kept = not role.startswith("_") and (is_kept or SUMMARY in content_text(line)[:100])
-        if not role.startswith("_"):
-            found[i] = [{**line, "role": role, "is_kept": is_kept}]
+        role = line["role"].replace("_system_prompt", "system")
+        if role.startswith("_"):
+            is_kept = False
+            continue
+        is_kept = is_kept or SUMMARY in content_text(line)[:100]
+        found[i] = [{**line, "role": role, "is_kept": is_kept}]
     return found, False
 
 
