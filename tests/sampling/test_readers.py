@@ -42,6 +42,14 @@ in_text = ["system You fix bugs.", "user Mend it.", "assistant I look.\n\n```bas
 "adp/rows.jsonl" = ["user Mend it.", "assistant I look.", "tool setup.cfg"]
 "llm_completions/own__repo-1/some-model-1757015025.972.json" = [
     "system You fix bugs.", "user Mend it.", "assistant I look."]
+"rows/requests.jsonl" = ["system You fix bugs.", "user Mend it.", "assistant I look."]
+"opencode/own__repo-1.json" = ["user Mend it.", "assistant I look.", "tool setup.cfg"]
+"pi/own__repo-1.jsonl" = ["user Mend it.", "assistant I look.", "tool setup.cfg"]
+"gemini/own__repo-1.json" = ["user Mend it.", "assistant I look.", "tool setup.cfg"]
+"gemini_lines/own__repo-1.jsonl" = ["user Mend it.", "assistant I look.", "tool setup.cfg"]
+"qwen/own__repo-1.jsonl" = ["user Mend it.", "assistant I look.", "tool setup.cfg"]
+"cline/own__repo-1/api_conversation_history.json" = [
+    "user <task>Mend it.</task>", "assistant I look.", "tool setup.cfg"]
 [agents]
 rows = "rows"
 mini = "mini-swe-agent 2"
@@ -55,6 +63,13 @@ codex = "Codex"
 hub = "Codex"
 adp = "Agent Data Protocol"
 responses = "mini-swe-agent 2"
+opencode = "opencode"
+pi = "Pi coding agent"
+gemini = "Gemini CLI"
+gemini_lines = "Gemini CLI"
+qwen = "Qwen Code"
+kimi = "Kimi CLI"
+cline = "Cline or Roo Code"
 """)
 FUNCTION = "<function=bash>\n<parameter=command>ls</parameter>\n</function>"
 LS = ({"command": "ls"}, {"cmd": "ls"}, {"keystrokes": "ls\n", "duration": 0.1})
@@ -114,7 +129,7 @@ def test_a_mixed_folder_is_checked_and_drawn_from(folder, tmp_path):
     flags = f"--source {folder} --max-per-instance 0 --turns all"
     printed = sample(tmp_path / "a", flags, "--check")
     assert not (tmp_path / "a" / "prompt").exists()
-    for line in ("19 rows read", "rows: trajectories 7, turns 7, usable 7",
+    for line in ("29 rows read", "rows: trajectories 10, turns 10, usable 10",
                  "OpenHands: trajectories 3, turns 3, usable 3", "Codex: trajectories 2, turns 2",
                  "refused: 1 (a file, row or line that has no known form), the first: config",
                  "PRs: 1 of 1 instance in"):
@@ -580,6 +595,91 @@ valid\n- taking action"},
      "function": {"name": "bash", "arguments": "{\"command\": \"ls\"}"}}]}]'''
 seen = ["Mend it."]
 
+["Pi: an aborted reply, a command of the user and a branch that was left"]
+json = '''[{"type": "session", "id": "s", "timestamp": "t", "cwd": "/w"},
+{"type": "message", "id": "a", "parentId": null, "message": {"role": "user", "content": "one"}},
+{"type": "message", "id": "b", "parentId": "a", "message": {"role": "assistant",
+ "stopReason": "aborted", "content": [{"type": "toolCall", "id": "c1", "name": "bash"}]}},
+{"type": "message", "id": "c", "parentId": "b", "message": {"role": "toolResult",
+ "toolCallId": "c1", "content": "gone"}},
+{"type": "message", "id": "d", "parentId": "c", "message": {"role": "bashExecution",
+ "command": "ls", "output": "a", "exitCode": 1}},
+{"type": "message", "id": "e", "parentId": "a", "message": {"role": "user", "content": "left"}},
+{"type": "branch_summary", "id": "f", "parentId": "d", "summary": "S"},
+{"type": "message", "id": "g", "parentId": "f", "message": {"role": "assistant",
+ "content": [{"type": "text", "text": "Done."}]}}]'''
+turns = 1
+seen = ["one", "Ran `ls`\n```\na\n```\n\nCommand exited with code 1", "The following is a summary \
+of a branch that this conversation came back from:\n\n<summary>\nS</summary>"]
+
+["Gemini CLI: what was rewound, and local commands"]
+json = '''[{"sessionId": "s", "projectHash": "h", "startTime": "t"},
+{"$set": {"messages": [{"id": "1", "type": "user", "content": "one"}]}},
+{"id": "2", "type": "user", "content": "two"}, {"$rewindTo": "2"},
+{"id": "3", "type": "user", "content": "/help"}, {"id": "4", "type": "info", "content": "i"},
+{"id": "5", "type": "user", "content": [{"text": "three"}]},
+{"id": "6", "type": "gemini", "content": "Done."}]'''
+turns = 1
+seen = ["one", "three"]
+
+["opencode: cleared and interrupted results, two steps of a message, an old system prompt"]
+json = '''{"info": {}, "messages": [{"info": {"role": "user"}, "parts": [
+ {"type": "text", "text": "one"}, {"type": "file", "mime": "text/plain"},
+ {"type": "file", "mime": "image/png"}]},
+{"info": {"role": "assistant", "time": {"created": 1}, "system": ["a", "b"]}, "parts": [
+ {"type": "tool", "callID": "c1", "tool": "bash", "state": {"status": "completed",
+  "input": {"command": "ls"}, "output": "a", "time": {"compacted": 5}}}, {"type": "step-start"},
+ {"type": "tool", "callID": "c2", "tool": "bash", "state": {"status": "running"}}]},
+{"info": {"role": "assistant", "time": {"created": 6}}, "parts": [
+ {"type": "text", "text": "Done."}]}]}'''
+turns = 3
+seen = ["a\nb", "one[file]", "", "c1=[Old tool result content cleared]", "",
+        "c2=[Tool execution was interrupted]"]
+
+["Kimi CLI: a reply that a compaction kept"]
+json = '''[{"role": "_system_prompt", "content": "rules"}, {"role": "_checkpoint", "id": 0},
+{"role": "user", "content": "<system>Previous context has been compacted. Here</system>"},
+{"role": "assistant", "content": "kept"}, {"role": "_checkpoint", "id": 1},
+{"role": "user", "content": "two"}, {"role": "assistant", "content": "Done."}]'''
+turns = 1
+seen = ["rules", "<system>Previous context has been compacted. Here</system>", "kept", "two"]
+
+["Cline: a call without a result"]
+json = '''[{"role": "user", "content": [{"type": "text", "text": "<task>one</task>"}]},
+{"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "a", "input": {}}]},
+{"role": "user", "content": [{"type": "text", "text": "two"}]},
+{"role": "assistant", "content": [{"type": "text", "text": "Done."}]}]'''
+turns = 2
+seen = ["<task>one</task>", "", "c1=result missing", "two"]
+
+["a result that Claude Code cleared, and a turn copied from another session"]
+json = '''[{"type": "user", "uuid": "u1", "parentUuid": null, "message": {"content": "one"}},
+{"type": "assistant", "uuid": "u2", "parentUuid": "u1", "forkedFrom": {"sessionId": "s"},
+ "message": {"id": "m1", "content": [
+  {"type": "tool_use", "id": "c1", "name": "Bash", "input": {}}]}},
+{"type": "user", "uuid": "u3", "parentUuid": "u2", "message": {
+ "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "a"}]}},
+{"type": "system", "uuid": "u4", "parentUuid": "u3",
+ "microcompactMetadata": {"compactedToolIds": ["c1"]}},
+{"type": "assistant", "uuid": "u5", "parentUuid": "u4", "message": {"id": "m2",
+ "content": [{"type": "text", "text": "Done."}]}}]'''
+turns = 1
+seen = ["one", "", "c1=[Old tool result content cleared]"]
+
+["a fork of Codex"]
+json = '''[{"type": "session_meta", "payload": {"id": "019f-C", "instructions": "rules",
+ "forked_from_id": "P"}},
+{"type": "session_meta", "payload": {"id": "P", "instructions": "rules of the parent"}},
+{"type": "turn_context", "payload": {"turn_id": "019e0000-0000-7000"}},
+{"type": "response_item", "payload": {"role": "user", "content": "one"}},
+{"type": "response_item", "payload": {"role": "assistant", "content": "theirs"}},
+{"type": "turn_context", "payload": {"turn_id": "019f0000-0000-7000"}},
+{"type": "response_item", "payload": {"role": "user", "content": "two"}},
+{"type": "response_item", "payload": {"role": "assistant", "content": "Done."}},
+{"type": "turn_context", "payload": {"turn_id": "019f0001-0000-7000"}}]'''
+turns = 1
+seen = ["rules", "one", "theirs", "two"]
+
 ["tools in the prompt, and a call in a text with an empty result"]
 json = '''[{"role": "user", "content": "<tools>\n[\n  {}\n]\n</tools>\n\nMend it."},
 {"role": "ai",
@@ -598,7 +698,9 @@ DOCUMENTS = {
 def test_a_turn_s_history_is_what_its_model_saw(name):
     form, *_ = HISTORIES[name]
     document = DOCUMENTS[form](HISTORIES[name])
-    *_, prompt = prompts_of(forms.read(document, "here", "own__repo-1"))[0]
+    prompts, _ = prompts_of(forms.read(document, "here", "own__repo-1"))
+    assert len(prompts) == HISTORIES[name].get("turns", len(prompts))
+    *_, prompt = prompts
     seen = [content_text(m) if m["role"] != "tool" else f"{m['tool_call_id']}={content_text(m)}"
             for m in prompt.messages]
     assert seen == HISTORIES[name]["seen"]
@@ -615,7 +717,15 @@ SUMMARY = {"source": "system", "observation": {"results": [{"subagent_trajectory
     [*HISTORY, {"action": "condensation"}, SAID],
     {"history": told("user one", STEP, "user two", STEP), "trajectory": [
         {"query": told("user one")}, {"messages": told("user one", STEP, "user cut", STEP)}]},
-    ], ids=["atif", "codex", "openhands", "SWE-agent"])
+    *map(json.loads, [
+        '''{"info": {}, "messages": [{"info": {"role": "user"}, "parts": [
+            {"type": "text", "text": "one"}]}, {"info": {"role": "assistant"}, "parts": [
+            {"type": "text", "text": "A"}]}, {"info": {}, "parts": [{"type": "compaction"}]}]}''',
+        '''[{"sessionId": "s", "projectHash": "h", "startTime": "t"},
+            {"id": "1", "type": "user", "content": "one"},
+            {"id": "2", "type": "gemini", "content": "A"},
+            {"$set": {"messages": [{"id": "3", "type": "user", "content": "sum"}]}}]'''])],
+    ids=["atif", "codex", "openhands", "SWE-agent", "opencode", "Gemini CLI"])
 def test_turns_after_a_summary_of_their_history_are_left_out_and_counted(document):
     row = forms.read(document, "here", "a-1")
     skipped, source = Counter(), SimpleNamespace(n_rows=1, rows=lambda *_: [row])
@@ -755,3 +865,29 @@ def test_thinking_in_its_spellings_is_reasoning_beside_a_call_and_a_block_alike(
     for calls in ([], [CALL]):
         read = read_message({**message, "role": "assistant", "tool_calls": calls}, {})
         assert (content_text(read), read.get("reasoning_content")) == (text, reasoning)
+
+
+@pytest.mark.parametrize("lines, reason", table("""
+[{"type": "thread.started", "thread_id": "t"}] | output of codex exec.*session file: ~/.codex
+{"working_dir": "/w", "conversation": []}      | looks like a file of Goose, which is not read
+[{"role": "user", "content": [{"type": "text", "text": "<task>"}]}] | texts in XML
+{"messages": [{"role": "king", "content": ""}]} | a message has the role 'king'
+{"messages": [{"role": "ai", "tool_calls": [{"id": "c1"}]}]} | lacks 'name'
+"""))
+def test_a_file_of_another_program_is_refused_by_its_name(lines, reason):
+    with pytest.raises(Trouble, match=reason):
+        forms.read(json.loads(lines), "here")
+
+
+def test_the_origin_of_a_session_is_kept_for_its_commits():
+    meta = {"cwd": "/w", "git": {"branch": "b", "commit_hash": "c"}, "timestamp": "t1"}
+    line = {"type": "session_meta", "payload": meta, "timestamp": "t2"}
+    assert forms.read([line, {**line, "timestamp": "t3"}], "here", "a-1")["origin"] == {
+        "folder": "/w", "branch": "b", "commit": "c", "begin": "t1", "end": "t3"}
+
+
+def test_the_first_use_of_a_to_do_list_is_a_turn_of_claude_code():
+    todo = {"type": "tool_use", "id": "c1", "name": "TodoWrite", "input": {"todos": []}}
+    document = lines("claude/own__repo-1.jsonl")[:3]
+    document[2]["message"]["content"] = [todo]
+    assert problems_of(document) == [None]

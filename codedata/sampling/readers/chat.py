@@ -99,19 +99,16 @@ def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] 
 
 def split_results(message: dict) -> list[dict]:
     """Return a message of Anthropic's API as messages: its results, then the rest of it."""
-    blocks = message.get("content")
-    blocks = blocks if isinstance(blocks, list) else ()
-    results = [block for block in blocks if block.get("type") == "tool_result"]
-    if not results:
-        return [message]
-    rest = [block for block in blocks if block not in results]
-    return [*({"role": "tool", "tool_call_id": block["tool_use_id"],
-               "content": block.get("content") or ""} for block in results),
-            *([{**message, "content": rest}] if rest else ())]
+    blocks = message["content"] if isinstance(message.get("content"), list) else []
+    results = [{"role": "tool", "tool_call_id": block["tool_use_id"],
+                "content": block.get("content") or ""}
+               for block in blocks if block.get("type") == "tool_result"]
+    rest = [block for block in blocks if block.get("type") != "tool_result"]
+    return results + ([{**message, "content": rest}] if rest else []) if results else [message]
 
 
 def with_cleared(row: dict, cleared: Mapping[int, tuple[int, str]]) -> dict:
-    """Return a row in which later turns see other contents of some results. `cleared` has, for the
+    """Return a row whose later turns see other contents of some results. `cleared` has, for the
     index of a result, the index of the first message after the change, and the new content.
 
     Each such result is in the messages twice; every turn sees one of them.

@@ -58,7 +58,7 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     parents: dict = {}    # {line: the line before it}
     cleared: dict = {}    # {id of a call: number of messages before its result was cleared}
     present = {None, *(line.get("uuid") for line in document)}
-    copied = set()        # keys of messages from another file
+    copied = {line.get("uuid") for line in document if line.get("forkedFrom")}
     last = None
     is_cut = False
     remarks = {line.get("uuid") for line in document if line.get("isMeta")}   # by Claude Code
@@ -87,8 +87,6 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
             call_id = block.get("tool_use_id")   # only a result has it
             key = call_id or body.get("id") or uuid
             uuids.setdefault(key, []).append(uuid)
-            if line.get("forkedFrom"):
-                copied.add(key)
             if call_id:
                 messages[key] = {"role": "tool", "tool_call_id": call_id,
                                  "content": block.get("content") or ""}
@@ -97,15 +95,20 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     for message in messages.values():
         if message["role"] != "tool":
             message["content"] = distinct(message["content"])
-    # a result belongs to its call: for parallel calls it may lie off the chain
-    owners = {block["id"]: key for key, message in messages.items()
-              if message["role"] == "assistant"
-              for block in message["content"] if block["type"] == "tool_use"}
+    owners = _owners(messages)
     row = {"messages": [*messages.values()], "agent": FORM, "is_cut": is_cut,
-           "no_turns": {i for i, key in enumerate(messages) if key in copied},
+           "no_turns": {i for i, key in enumerate(messages) if copied.intersection(uuids[key])},
            "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}
     return with_cleared(row, {i: (cleared[key], CLEARED)
                               for i, key in enumerate(messages) if key in cleared})
+
+
+def _owners(messages: dict) -> dict:
+    """Return {id of a call: key of its message}. The results of parallel calls may lie off the
+    chain, but belong to their calls."""
+    return {block["id"]: key for key, message in messages.items()
+            if message["role"] == "assistant"
+            for block in message["content"] if block["type"] == "tool_use"}
 
 
 def _body(line: dict) -> tuple[str | None, dict]:

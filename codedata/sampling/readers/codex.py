@@ -68,13 +68,12 @@ def _first_own(document: list[dict]) -> int:
     Copied lines have new timestamps. But the ids of turns are UUIDs of version 7, which begin with
     the time, so a turn of the fork has a greater one than the fork.
     """
-    metas = [line["payload"] for line in document if line.get("type") == "session_meta"]
-    if len(metas) < 2 or not metas[0].get("forked_from_id"):
+    meta = document[0].get("payload") or {}
+    if not meta.get("forked_from_id"):
         return 0
     turns = {i: str(line["payload"].get("turn_id")) for i, line in enumerate(document)
              if line.get("type") == "turn_context"}
-    begin = str(metas[0]["id"])
-    later = (i for i, turn in turns.items() if turn[14:15] == "7" and turn[:13] >= begin[:13])
+    later = (i for i, turn in turns.items() if turn[14:15] == "7" and turn[:13] >= meta["id"][:13])
     return next(later, max(turns, default=0))
 
 

@@ -60,11 +60,8 @@ def read(document, where: str, name: str = "") -> dict:
 
     Raise Trouble if its form is not known, or if it lacks what that form needs.
     """
-    program = sessions.program_of(document)
-    if program and program["name"] not in sessions.PROGRAMS:
-        use = program.get("use")
-        raise Trouble(f"is the output of {program['name']}; use {use}" if use else
-                      f"looks like a file of {program['name']}, which is not read", where)
+    if refusal := sessions.program_of(document).get("refusal"):
+        raise Trouble(refusal, where)
     reader = reader_of(document)
     if not reader:
         first = document[0] if document and isinstance(document, list) else document

@@ -18,37 +18,48 @@ AGENTS = {"mini-swe-agent-1": "mini-swe-agent 1", "mini-swe-agent-1.1": "mini-sw
 def matches(document) -> bool:
     """Return whether a document has a column for a conversation, or is a list of messages."""
     return is_conversation(document) or (isinstance(document, dict) and (
-        any(name in document for name in COLUMNS) or bool(_exchange(document))))
+        any(name in document for name in COLUMNS) or _is_exchange(document)))
 
 
 def read(document) -> dict:
     """Return the row."""
     row = {"messages": document} if isinstance(document, list) else document
     conversation = decoded(next(filter(None, map(row.get, COLUMNS)), []))
-    before, turns, tools = _exchange(row) or (_system(row), _messages(conversation), None)
+    before, turns, tools = _exchange(row) if _is_exchange(row) else (
+        _system(row), _messages(conversation), None)
     return {**names_in(row), "tools": tools or row.get("tools") or row.get("tool_definitions"),
             "messages": before + turns, "no_turns": range(len(before)),
             "agent": AGENTS.get(row.get("trajectory_format"), "rows")}
 
 
-def _exchange(row: dict) -> tuple[list[dict], list[dict], list | None] | None:
+def _is_exchange(row: dict) -> bool:
+    """Return whether a row has a prompt and its completion, or a request and its response."""
+    return (is_conversation(decoded(row.get("prompt"))) and "completion" in row) or bool(
+        _body(_request(row)).keys() & {"messages", "input"} and _body(row.get("response")))
+
+
+def _request(row: dict):
+    return first(row, "responses_create_params", "request")
+
+
+def _exchange(row: dict) -> tuple[list[dict], list[dict], list | None]:
     """Return (the messages before the turns, the messages with the turns, the tools) of a row with
-    a prompt or request; None for any other row."""
-    if row.keys() >= {"prompt", "completion"}:
-        parts = decoded(row["prompt"]), decoded(row["completion"])
-        return (*map(_messages, parts), None) if all(map(is_conversation, parts)) else None
-    request = row.get("responses_create_params", row.get("request"))
-    request, response = (decoded(one.get("body", one)) if isinstance(one, dict) else None
-                         for one in (decoded(request), decoded(row.get("response"))))
-    if not (isinstance(request, dict) and isinstance(response, dict)):
-        return None
-    before = request.get("messages") or request.get("input")
-    if isinstance(before, str):
-        before = [{"role": "user", "content": before}]
-    choices = response.get("choices") or [{"message": response}]
+    a prompt or request."""
+    if "completion" in row:
+        return _messages(decoded(row["prompt"])), _messages(decoded(row["completion"])), None
+    request, response = _body(_request(row)), _body(row["response"])
+    before = _system(request) + _messages(request.get("messages") or request["input"])
+    choice, *_ = response.get("choices") or [{"message": response}]
     turns = messages_of(response["output"]) if "output" in response else _messages(
-        [choices[0].get("message")])
-    return _system(request) + _messages(before), turns, request.get("tools")
+        [choice["message"]])
+    return before, turns, request.get("tools")
+
+
+def _body(value) -> dict:
+    """Return a request or response, which may be within the record of its HTTP exchange."""
+    value = decoded(value)
+    body = decoded(value.get("body", value)) if isinstance(value, dict) else None
+    return body if isinstance(body, dict) else {}
 
 
 def _system(row: dict) -> list[dict]:
@@ -69,7 +80,7 @@ def names_in(row: dict) -> dict:
     """Return the names that a row gives its task. Rows that Harbor exports have the instance in
     `task`."""
     # a `task` with spaces is the text of the task, not its name
-    if isinstance(info := decoded(row.get("info")), dict):   # of verifiers
+    if isinstance(info := decoded(row.get("info")), dict):   # in rows of verifiers
         row = {**info, **row}
     keys = ("instance_id", "task")[:1 if " " in str(row.get("task")) else 2]
     return {"instance_id": first(row, *keys), "repo": row.get("repo"),

@@ -1,22 +1,22 @@
 """Read the session files of opencode, Pi, Gemini CLI, Qwen Code, Kimi CLI, Cline and Roo Code.
 
-These files do not have the tools; only Kimi CLI's and those of early opencode have the system
-prompt. A trajectory ends where its history was summarized, except in Kimi CLI, which begins a new
-file with the summary. If a user went back, each branch has its own history. Replies that the
-program does not send again, such as aborted ones, are left out.
+These files do not have the tools; only Kimi CLI's and early opencode's have the system prompt. A
+trajectory ends where its history was summarized, except in Kimi CLI, which begins a new file with
+the summary. If a user went back, each branch has its own history. Replies that the program does not
+send again, such as aborted ones, are left out.
 """
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 from codedata.messages import content_text
 from codedata.sampling.readers.chat import first, split_results, unseen_in, with_cleared
 from codedata.texts import toml_of
 
+TABLE = toml_of("codedata.sampling.readers", "programs.toml")["program"]
 CLEARED = "[Old tool result content cleared]"   # by opencode
 INTERRUPTED = "[Tool execution was interrupted]"
 SUMMARY = "Previous context has been compacted."   # in the first message of a file of Kimi CLI
@@ -31,7 +31,7 @@ HEAD = 50   # lines of a file that are searched for the keys of a program
 Entries = tuple[dict, bool] | tuple[dict, bool, dict]
 
 
-class Program(NamedTuple):
+class SessionForm(NamedTuple):
     """Hold a form, as the readers do that are modules."""
 
     FORM: str
@@ -54,13 +54,8 @@ def program_of(document) -> dict:
     """Return the entry of programs.toml for a document, or {}."""
     is_file = isinstance(document, list)
     lines = document[:HEAD] if is_file else [document]
-    return next((one for one in _table() if (is_file or one.get("object")) and any(
+    return next((one for one in TABLE if (is_file or one.get("object")) and any(
         all(_has(line, key) for key in one["keys"]) for line in lines)), {})
-
-
-@lru_cache
-def _table() -> list[dict]:
-    return toml_of("codedata.sampling.readers", "programs.toml")["program"]
 
 
 def _has(value, key: str) -> bool:
@@ -101,22 +96,19 @@ def _opencode(document: dict) -> Entries:
                                "is_kept": bool(info.get("error"))}])
             content = steps[-1][0]["content"]
             if part["type"] == "tool":
-                call, result = _opencode_call(part, part["state"])
-                content.append(call)
-                steps[-1].append(begun | result)
+                content.append({"type": "tool_use", "id": part["callID"], "name": part["tool"],
+                                "input": part["state"].get("input")})
+                steps[-1].append(begun | _opencode_result(part["callID"], part["state"]))
             elif not part.get("ignored") and (part["type"] in ("text", "reasoning") or not part.get(
                     "mime", "text/plain").startswith(FOLDED)):
                 content.append(part)
     return dict(enumerate(step for step in steps if step[0]["content"])), is_cut
 
 
-def _opencode_call(part: dict, state: dict) -> tuple[dict, dict]:
-    """Return (call, result) of a part."""
-    call = {"type": "tool_use", "id": part["callID"], "name": part["tool"],
-            "input": state.get("input")}
+def _opencode_result(call_id: str, state: dict) -> dict:
     shown = {"completed": state.get("output"), "error": state.get("error")}
-    return call, {**_result(part["callID"], shown.get(state["status"], INTERRUPTED)),
-                  "cleared": (state.get("time") or {}).get("compacted")}
+    return {**_result(call_id, shown.get(state["status"], INTERRUPTED)),
+            "cleared": (state.get("time") or {}).get("compacted")}
 
 
 def _pi(document: list[dict]) -> Entries:
@@ -214,9 +206,8 @@ def _gemini_messages(record: dict) -> list[dict]:
         *({"text": text.strip(), "thought": True} for text in thoughts),
         *(part for part in parts if not part.keys() & {"functionCall", "thought"}),
         *({"functionCall": call} for call in calls)])
-    results = {call["id"]: _of_parts("user", call.get("result") or []) for call in calls}
-    return found + [{**some[0], **_result(call_id, content_text(some[0]))}
-                    for call_id, some in results.items() if some]
+    return found + [_result(call["id"], one["content"]) for call in calls
+                    for one in _of_parts("user", call.get("result") or [])[:1]]
 
 
 def _qwen(document: list[dict]) -> Entries:
@@ -236,10 +227,12 @@ def _kimi(document: list[dict]) -> Entries:
     found = {}
     is_kept = False
     for i, line in enumerate(document):
-        role = "system" if line["role"] == "_system_prompt" else line["role"]
-        is_kept = not role.startswith("_") and (is_kept or SUMMARY in content_text(line)[:100])
-        if not role.startswith("_"):
-            found[i] = [{**line, "role": role, "is_kept": is_kept}]
+        role = line["role"].replace("_system_prompt", "system")
+        if role.startswith("_"):
+            is_kept = False
+            continue
+        is_kept = is_kept or SUMMARY in content_text(line)[:100]
+        found[i] = [{**line, "role": role, "is_kept": is_kept}]
     return found, False
 
 
@@ -265,6 +258,6 @@ def _blocks(message: dict) -> list[dict]:
     return message["content"] if isinstance(message.get("content"), list) else []
 
 
-PROGRAMS = {name: Program(name, entries) for name, entries in {
+PROGRAMS = {name: SessionForm(name, entries) for name, entries in {
     "opencode": _opencode, "Pi coding agent": _pi, "Gemini CLI": _gemini, "Qwen Code": _qwen,
     "Kimi CLI": _kimi, "Cline or Roo Code": _cline}.items()}
