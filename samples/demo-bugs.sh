@@ -23,7 +23,7 @@ if [ -n "$task" ]; then
     echo
     echo "What is wrong with it, if anything: python -m codedata.tasks check $task"
     echo "To look into its image: docker run --rm -it $(sed -n 's/^FROM //p' "$task/environment/Dockerfile") bash"
-    echo "What the candidates came to: python status.py --root $root --summary"
+    echo "How long each step took: python status.py --root $root --summary"
     echo "The next steps: python export.py --root $root --formats swebench; tools/test-swebench $root"
 fi
 exit $code
