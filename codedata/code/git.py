@@ -133,7 +133,8 @@ def git_output(folder: str | Path, *words: str, stdin: str = "") -> Iterator[Bin
                 if not process.stdout.read(1) and process.wait():
                     errors.seek(0)
                     reason = errors.read(2000).decode(errors="replace").strip()[-300:]
-                    raise UnsafeArchive(f"git {words[0]} failed: {reason}")
+                    raise UnsafeArchive(
+                        f"git {words[0]} failed: {reason or f'exit code {process.returncode}'}")
             finally:
                 end.cancel()
                 process.kill()

@@ -174,6 +174,6 @@ def git(*words: str, cwd: Path | None = None, may_fail: bool = False, timeout_s:
     except OSError as e:
         raise ItemFailed(f"git {words[0]}: {e}") from e
     if done.returncode and not may_fail:
-        output = without_secret(done.stderr.strip())
+        output = without_secret(done.stderr.strip()) or f"exit code {done.returncode}"
         raise Trouble(f"git {words[0]} failed: {output[-500:]}", without_secret(words[-1]))
     return "" if done.returncode else done.stdout.strip()

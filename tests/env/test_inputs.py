@@ -21,6 +21,7 @@ from codedata.env.clones import checked_out, cloned
 from codedata.env.clones import git as git_of_strangers
 from codedata.env.inputs import one_repository, repositories_of, tree_digest
 from codedata.errors import BrokenRecord, Trouble
+from codedata.sandbox.archives import UnsafeArchive
 from env_setup import main
 
 
@@ -263,6 +264,12 @@ def test_git_takes_no_more_memory_and_time_than_a_repository_needs(run):
     """A delta of 16 KB may expand to an object of gigabytes, a tree of 1 KB to 10^10 names."""
     printed = run("-c", "alias.a=!echo $GIT_ALLOC_LIMIT; cat /proc/self/limits", "a")
     assert re.match(r"1g\n(?s:.*)cpu time +1200 +1200 (?s:.*)data size +2000000000 +2", printed)
+
+
+@pytest.mark.parametrize("run", [git_of_strangers, partial(run_git, ".")])
+def test_a_git_that_ends_without_a_message_is_reported_with_its_exit_code(run):
+    with pytest.raises((Trouble, UnsafeArchive), match="git -c failed: exit code 3"):
+        run("-c", "alias.a=!exit 3", "a")
 
 
 def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
