@@ -425,9 +425,8 @@ class Client(StaysInDriver):
                     models.money.add(call)
                 if isinstance(e, HttpTrouble):
                     raise
-                is_broken_off = type(e) is ValueError
-                raise ValueError(str(e) if is_broken_off else "without a chat completion in it"
-                                 ) from e
+                raise ValueError(str(e) if type(e) is ValueError else
+                                 "without a chat completion in it") from e
 
         base_url = self.spec.endpoint.base_url
         options = {"data": request.data, "headers": self._headers, "direct": self._is_embedded}
@@ -440,10 +439,9 @@ class Client(StaysInDriver):
             return models.http.send(address(base_url, "chat/completions"), self._endpoint, decode,
                                     tries=tries, gate=models.money.gate, **options)
         except HttpTrouble as e:
-            todo = ADVICE.get(e.status, e.todo)
             # give no advice about address and model if they have worked before
-            if e.status == 404 and self._endpoint.n_answers:
-                todo = ""
+            have_worked = e.status == 404 and self._endpoint.n_answers
+            todo = "" if have_worked else ADVICE.get(e.status, e.todo)
             raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
 
     def _check_counted(self, request: _Request, tokens_in: int, usage: dict) -> None:
