@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -459,7 +458,6 @@ FOR_PROGRAMS = re.compile(
 def import_quietly(module: str) -> ModuleType:
     """Import a module that imports LiteLLM, without the environment's keys. LiteLLM then loads no
     price table from the network and no .env."""
-    warnings.filterwarnings("ignore", ".*ReadOnly. qualifier", UserWarning)   # pydantic's
     with bare_environment():
         os.environ.update(LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_MODE="PRODUCTION")
         return import_module(module)

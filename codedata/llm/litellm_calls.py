@@ -1,10 +1,9 @@
 """Call a model in its vendor's form. LiteLLM only converts: our chat completion to the vendor's
 request, and the vendor's answer to a chat completion.
 
-LiteLLM's requests are sent over our connections, as Http._exchange sends them. It gets no key: a
-placeholder stands for the key until the request is sent, so that nothing that LiteLLM prints or
-stores has the key, and a key that LiteLLM finds by itself is never sent. Import this module by
-vendors.import_converter(), which keeps the environment's keys from LiteLLM.
+LiteLLM's requests are sent by Http._exchange. LiteLLM gets a placeholder, which the transport
+replaces by the key: so LiteLLM cannot print the key, and a request without the placeholder is not
+sent. Import this module by vendors.import_converter(), which hides the environment's keys.
 """
 from __future__ import annotations
 

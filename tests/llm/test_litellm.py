@@ -156,7 +156,7 @@ def test_a_second_ctrl_c_ends_a_call_at_once(model, fake_llm, tmp_path):
     assert "ended at once" in kill(process, signal.SIGINT).stderr
 
 
-@only_claude
+@pytest.mark.parametrize("model", ["openai/responses/gpt-5.5"], indirect=True)
 def test_a_failing_call_prints_no_key_and_asks_nobody_else(model, fake_llm, tmp_path):
     tmp_path.with_prompts(1)
     fake_llm.always(Status(400, f"Your key {KEY} is odd."))
