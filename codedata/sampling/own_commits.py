@@ -72,7 +72,9 @@ def _rows(path: Path, wanted: Iterable[str], sessions: Sessions) -> Iterator[dic
     """Yield the rows of the sessions `wanted`; `sessions` are all in this clone."""
     with own_repository(path) as folder:
         clone = Clone(folder, min(min(one.times) for one in sessions.values()))
-        found = {name: clone.commits_of(session) for name, session in sessions.items()}
+        for session in sessions.values():
+            session.found = session.found or clone.commits_of(session)
+        found = {name: session.found for name, session in sessions.items()}
         repo, licence = repo_of(folder, path), licence_in(folder)
         for name in sorted(wanted):
             how, run = found[name]

@@ -43,6 +43,7 @@ class AgentSession:
     read: Lines = field(default_factory=set)    # from each file before its first edit
     wrote: Lines = field(default_factory=set)   # new ones that it did not remove again
     commits: list[tuple[str, str]] = field(default_factory=list)   # (short hash, subject)
+    found: tuple[str, list] | None = None   # its commits in the clone, once they are looked for
 
     def edit(self, at: float, path: str, old: str, new: str, is_whole: bool) -> None:
         """Add an edit, or a look at a file (equal texts). `is_whole` says whether `old` consists of

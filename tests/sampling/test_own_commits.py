@@ -74,6 +74,14 @@ me       append both
 me       commit Before-its-edit
 early    edit   both
 me       checkout -q -- .
+partly   edit   none
+partly   edit   after
+partly   edit   both
+me       checkout -q -- after.py both.py
+me       commit Partly
+left     edit   squashed
+next     edit   squashed
+next     commit Next
 """
 EXACT, LINES = "commit in the session", "lines"
 MATCHES = {
@@ -81,11 +89,13 @@ MATCHES = {
     "after": (LINES, "After", "Later-by-hand"), "codex_2": (LINES, "After-Codex", "After"),
     "squashed": (LINES, "Squashed", "After-Codex"), "rebased": (LINES, "Rebased", "Both"),
     "worktree": (EXACT, "Second", 'Revert "Wrong"'),
-    "amended": (LINES, "Amended", 'Revert "Wrong"'), "split": (LINES, "First\n\nRest", "By-hand")}
+    "amended": (LINES, "Amended", 'Revert "Wrong"'), "split": (LINES, "First\n\nRest", "By-hand"),
+    "next": (EXACT, "Next", "Partly")}
 PROBLEMS = {
     "one": "other edited its files", "other": "no commit", "none": "no commit",
     "reverted": "reverts", "undone": "reverts", "mixed": "no commit", "user": "no file that it",
-    "early": "no commit", "odd": ""}
+    "early": "no commit", "partly": "no commit", "left": "may be of the session next",
+    "odd": ""}
 
 
 class World:
@@ -178,8 +188,8 @@ def test_sessions_get_their_own_commits_or_a_reason(tmp_path):
                            "timestamp": iso_utc(world.now), "gitBranch": [1], "cwd": "a\0b"}]
     write_files(world.sessions, {f"{name}.jsonl": "\n".join(map(json.dumps, lines))
                                  for name, lines in world.lines.items()})
-    source = open_source(str(world.sessions), None)
     for spec, missing in ((f"git:{world.clone}", ""), ("sessions", "worktree")):
+        source = open_source(str(world.sessions), None)
         records, problems = fetch_prs(spec, source.sessions, None, lambda: source.sessions)
         assert {name: (one["matched"], one["description"], world.git(
             world.clone, "log", "-1", "--format=%s", one["base_commit"]).strip())
