@@ -120,7 +120,8 @@ def test_turns_of_one_instance_decide_as_one_and_the_bound_lies_in_the_interval(
     judged = [turn_score(turn(a="CCCCC" if k % 7 > 2 else "KKKKK").judges, ["a"])
               for k in range(30)]
     apart, together = (decide(judged, ["a"], DuelSettings(), clusters)
-                       for clusters in (None, [f"i{k // 6}" for k in range(30)]))
+                       for clusters in (None, [f"i{k // 8}" for k in range(30)]))
     assert apart.lcb != together.lcb
+    assert "only 4 instances with a verdict < min_instances 5" in together.reasons[0]
     low, high = together.interval
     assert low < together.total.margin < high
