@@ -209,11 +209,6 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
 
 
-def some_deltas(n: int) -> np.ndarray:
-    """Return scores as three judges of five metrics give them: multiples of 1 / 30."""
-    return generator().integers(0, 31, n) / 30 - 0.5
-
-
 @pytest.mark.parametrize("deltas, expected", rows("""
                                 | 0
 0.3                             | 0.3
@@ -236,6 +231,6 @@ def test_small_samples(deltas, expected):
                                             (1000, 0.95, 5), (15_000, 0.05, 2)])
 def test_the_bound_is_that_of_one_draw(n, alpha, seed):
     """Compare with a bootstrap in one piece. 15,000 turns are more than one block."""
-    deltas = some_deltas(n)
+    deltas = generator().integers(0, 31, n) / 30 - 0.5   # as of three judges of five metrics
     means = deltas[generator(seed).integers(0, n, (300, n))].mean(axis=1)
     assert lcb_of(list(deltas), alpha, 300, seed) == np.quantile(means, alpha)
