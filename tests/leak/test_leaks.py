@@ -317,11 +317,16 @@ def test_of_fewer_than_20_turns_every_king_is_looked_at(tmp_path, fake_llm, n, n
     assert sum("quartz" in candidate(r) for r in leak_requests(fake_llm)) == n_kings
 
 
+def write_run(root, **outputs: str) -> None:
+    """Write what running the sides of t_1 has printed."""
+    answer = read_answer(root, "t_1")
+    root.with_executed("t_1", *((answer[side], {"output": text, "exit_code": 3})
+                                for side, text in outputs.items()))
+
+
 def test_leak_judges_see_what_running_a_side_showed_and_none_is_asked_of_what_was_chosen_blind(
         duel, fake_llm):
-    answer = read_answer(duel, "t_1")
-    duel.with_executed("t_1", *((answer[side], {"output": f"RAN-{side}", "exit_code": 3})
-                                      for side in ("king", "challenger")))
+    write_run(duel, king="RAN-king", challenger="RAN-challenger")
     panel_and_judges(duel, fake_llm)
     validated(duel)
     shown, = (r.text for r in leak_requests(fake_llm) if " run]]" in r.text)
@@ -339,9 +344,7 @@ def test_leak_judges_see_what_running_a_side_showed_and_none_is_asked_of_what_wa
 
 def test_a_reply_of_a_leak_judge_that_a_candidate_has_written_or_printed_is_a_quotation(
         duel, fake_llm):
-    answer = read_answer(duel, "t_1")
-    duel.with_executed("t_1", *((answer[side], {"output": said()})
-                                      for side in ("king", "challenger")))
+    write_run(duel, king=said(), challenger=said())
     edit(duel / "answer/t_2.json", challenger=LEAKY.replace("PITCH_OF_THREAD", said()))
     panel_and_judges(duel, fake_llm)
     a_panel(fake_llm, lambda request: f"{said(candidate(request)[:20])} It printed {said()}")
