@@ -85,12 +85,17 @@ def test_weights_are_exact(text, words):
     assert words in found and bool(words) == bool(found)
 
 
-@pytest.mark.parametrize(("dockerfile", "workdir"), [
-    ("FROM a\nWORKDIR /srv\nworkdir /app/x\n", "/app/x"), ("FROM a\n", ""),
-    ("FROM a\nRUN x \\\nWORKDIR /a\n", ""), ("WORKDIR $HOME", ""), ("WORKDIR app", ""),
-    ("WORKDIR /app/../etc", "")])
+# a comma ends a line of the Dockerfile
+@pytest.mark.parametrize(("dockerfile", "workdir"), rows(r"""
+FROM a, WORKDIR /srv, workdir /app/x | /app/x
+FROM a                               |
+FROM a, RUN x \, WORKDIR /a          |
+WORKDIR $HOME                        |
+WORKDIR app                          |
+WORKDIR /app/../etc                  |
+"""))
 def test_the_work_directory_is_the_last_plain_one(dockerfile, workdir):
-    assert last_workdir(dockerfile) == workdir
+    assert last_workdir(dockerfile.replace(", ", "\n")) == workdir
 
 
 def layer_of(files: dict[str, bytes], magic: bytes = b"") -> bytes:
