@@ -80,7 +80,7 @@ def turns(root, how: str) -> dict[str, dict]:
 def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm):
     how, n_calls = "chosen", 4
     before = (root / f"answer/{answers(root)[0]}.json").read_bytes()
-    made(root, how, "--limit", "1")
+    made(root, how, "--limit=1")
     assert fake_llm.n_requests == n_calls and len(turns(root, how)) == 1
     done = made(root, how)
     assert fake_llm.n_requests == 3 * n_calls and f"validate.py --how {how}" in done
@@ -123,7 +123,7 @@ def test_where_no_blind_answer_beats_the_king_s_in_both_orders_there_is_no_chall
     fake_llm.requests.clear()
     assert "excluded 3" in made(root, "chosen") and fake_llm.n_requests == 0
     play(fake_llm)
-    made(root, "chosen", "--force", "--limit", "1")
+    made(root, "chosen", "--force", "--limit=1")
 
 
 def test_a_picked_turn_that_names_what_nothing_has_shown_is_counted_and_in_no_final(
