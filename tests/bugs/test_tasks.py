@@ -81,7 +81,7 @@ def test_a_proof_of_an_earlier_version_counts_as_made_with_other_settings(tmp_pa
     assert "other settings" not in run("agent", "prove", "--status")
 
 
-@pytest.mark.parametrize(("only", "n"), rows(f"""
+@pytest.mark.parametrize("only, n", rows(f"""
 heron              | 2
 heron.agent-1      | 1
 {GOOD}             | 1

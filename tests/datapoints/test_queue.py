@@ -186,7 +186,7 @@ def test_what_stands_in_place_of_the_file_is_trouble_and_not_written_through(tmp
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-@pytest.mark.parametrize(("change", "words"), [
+@pytest.mark.parametrize("change, words", [
     (lambda task: task.update(state="in_progress"), "do not fit"),
     (lambda task: task.update(priority=2**70), "is a number, not a whole"),
     (lambda task: task.pop("result"), "do not fit"), (lambda task: task.update(token=""), "do not"),
