@@ -155,7 +155,7 @@ def test_a_picked_turn_that_names_what_nothing_has_shown_is_counted_and_in_no_fi
 
 
 @pytest.mark.parametrize("passed, n_asked, expected", [
-    (("a", "ab", ""), 0, 1), (("a", "", "a"), 2, 2), (("a", "", ""), 0, None)])
+    ("a,ab,", 0, 1), ("a,,a", 2, 2), ("a,,", 0, None)])   # of three sides, which tests
 def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_among_the_rest(
         root, fake_llm, passed, n_asked, expected):
     name = answers(root)[0]
@@ -164,7 +164,7 @@ def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_amo
     write_json(root / f"answer/_samples/{name}.json", {"samples": sides[1:]})
     runs = [{"output": f"side {i} was run", "changes": {"a.py": f"diff {i}"},
              "tests": {f"HIDDEN_{test}": "passed" if test in tests else "failed" for test in "ab"}}
-            for i, tests in enumerate(passed)]
+            for i, tests in enumerate(passed.split(","))]
     root.with_executed(name, *zip(sides, runs, strict=True))
     play(fake_llm)
     made(root, "chosen", "--only", name)
