@@ -13,9 +13,6 @@ from root import read_json, turn_of, write_json
 import ch
 import king
 import validate
-from codedata.records import METRICS
-from codedata.report.content import leak_sections
-from codedata.report.turn_rows import TurnLeaks, TurnRow
 
 NUMBERS = count(1)   # of blind answers
 COMMAND = re.compile(r"ls d(\d+)")
@@ -174,24 +171,3 @@ def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_amo
     assert len(asked) == n_asked and not any(
         "HIDDEN" in r.text or "side 1" in r.text for r in asked)
     assert all("(exit code 0)\nside 2 was run" in r.text for r in asked)
-
-
-# the figures -------------------------------------------------------------------------------------
-
-def a_row(i: int, score: float, **fields) -> TurnRow:
-    row = {"name": f"t_{i}", "language": "python", "metrics": dict.fromkeys(METRICS, score),
-           "bucket": "final", "styles": ("explore", "edit"), "injections": (),
-           "instance_id": f"i_{i}", "leaks": TurnLeaks(()), **fields}
-    return TurnRow(score=score, **row)
-
-
-def test_who_was_asked_again_is_counted_and_a_leak_judge_with_false_alarms_is_not_trusted():
-    rows = [a_row(i, 90.0, leaks=TurnLeaks((), of_king=(), asked_again=2)) for i in range(3)]
-    rows += [a_row(i, 50.0, leaks=TurnLeaks((), of_king=({"kind": "path"},))) for i in range(3, 30)]
-    found = {heading: str(items) for heading, items in leak_sections(rows)}
-    assert ("Asked for again because of leaks: 3 turns (6 calls); 3 of the 3 turns that the "
-            "challenger wins" in found["Leaks"])
-    assert "The leak judge cannot be trusted" in found["Leaks"]
-    assert "verdicts on these turns: cost unknown" in found["Leaks"]
-    few = leak_sections([a_row(i, 50.0, leaks=TurnLeaks((), of_king=())) for i in range(5)])
-    assert "5 kings were looked at: too few" in str(few)
