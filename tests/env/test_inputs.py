@@ -241,16 +241,15 @@ def test_a_folder_that_cannot_be_looked_through_is_a_broken_row(tmp_path, projec
 
 def bomb(folder, levels: int, wide: int, blob: bytes) -> None:
     """Commit a tree with one blob at wide ** levels paths."""
-    def stored(kind: str, content: bytes) -> str:
-        return subprocess.run(["git", "hash-object", "-w", "--stdin", "-t", kind], cwd=folder,
-                              input=content,
-                              capture_output=True, check=True).stdout.decode().strip()
-    tree, mode = stored("blob", blob), b"100644"
+    def stored(content: bytes, *words: str) -> str:
+        return subprocess.run(["git", *words], cwd=folder, input=content, capture_output=True,
+                              check=True).stdout.decode().strip()
+
+    found = f"100644 blob {stored(blob, 'hash-object', '-w', '--stdin')}"
     for _ in range(levels):
-        names = sorted(f"{n}".encode() for n in range(wide))
-        tree = stored("tree",
-                      b"".join(mode + b" " + name + b"\0" + bytes.fromhex(tree) for name in names))
-        mode = b"40000"
+        entries = "".join(f"{found}\t{n}\n" for n in range(wide))
+        found = f"040000 tree {stored(entries.encode(), 'mktree')}"
+    tree = found.split()[-1]
     git(folder, "update-ref", "HEAD", git(folder, "commit-tree", "-m", "bomb", tree))
 
 
