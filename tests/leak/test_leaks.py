@@ -366,7 +366,7 @@ def test_a_king_is_looked_at_beside_the_leaks_that_are_known_at_its_turn_and_bot
     assert of_king.text.count('- "cable": nothing has shown it') == 2
     text = report_text(judged_by)
     assert "Asked for again because of leaks: 1 turn (2 calls); 1 of the 1 turn that" in text
-    assert "1 king were looked at: too few" in text
+    assert "only 1 king checked: too few" in text
 
 
 def test_a_leak_judge_that_fails_costs_its_own_verdict_alone(duel, fake_llm):
