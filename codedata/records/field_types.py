@@ -23,4 +23,4 @@ ABSENT = None             # default of fields of a Duel that are missing in olde
 MAX_LINE = 2_000_000      # limit for line numbers, since a set of lines is a mask, one bit per line
 MAY_LACK = ("calls", "planned", "data")   # keys that may be missing in TypedDicts
 # fields that are not written to disk if they are null
-OMITTED_IF_NULL = ("tools", "several", "choice")
+OMITTED_IF_NULL = ("tools", "several", "choice", "matched")

@@ -205,7 +205,8 @@ def _record(row: dict) -> dict:
     languages = [*filter(None, map(language_of, changed))] or ["unknown"]
     return {**texts, "language": texts["language"] or mode(languages),
             "files": sorted({*changed, *touched_files(texts["test_patch"])}),
-            "created_at": iso_utc(row.get("created_at")), "licence": " OR ".join(licences) or None}
+            "created_at": iso_utc(row.get("created_at")), "licence": " OR ".join(licences) or None,
+            "matched": texts["matched"] or None}
 
 
 def _first_text(row: dict, names: list[str]) -> str:

@@ -1,5 +1,5 @@
-"""Run tests in a child process, as another user if one is given, and kill every process that they
-started."""
+"""Run tests in a process of their own, as another user where there is one, and end all that they
+have started."""
 from __future__ import annotations
 
 import ctypes
@@ -11,27 +11,27 @@ import sys
 import time
 import traceback
 
-LOG_BYTES = 20_000            # the end of the tests' output that is shown
-WRITTEN_BYTES = 1 << 30       # limit for a file that tests write as another user
+LOG_BYTES = 20_000            # of what tests print that is shown: its end
+WRITTEN_BYTES = 1 << 30       # of a file that another user's tests write
 KILL_S = 30
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 4, 36, 38
-SIGNALLED = 128               # bash's exit code for a killed program: 128 + signal
+SIGNALLED = 128               # exit codes of bash from here on: a signal has ended the program
 
 
 def other_user(name: str) -> pwd.struct_passwd | None:
-    """Return a user by name; None for "", or if this process already runs as that user."""
+    """Return the user of a name; None for "", and where that is who runs this."""
     user = pwd.getpwnam(name) if name else None
     return user if user and user.pw_uid != os.getuid() else None
 
 
 def run_as(user: pwd.struct_passwd | None, log: str, run, timeout_s: float = 0) -> int:
-    """Call a function in a child process as a user, kill all processes that it started, and return
-    the child's exit code. Raise TimeoutError after timeout_s (0: no limit). Its output goes only to
-    the file `log`, which is never read for results. The function returns results in a file that was
-    opened before the call."""
+    """Call a function in a process of its own as a user, end all that it has started, and return
+    its exit code. Raise TimeoutError where it has not come to its end in time; 0: it has any. What
+    it prints is in the file `log` alone, which nobody reads for results; only a file that was open
+    before may hold these."""
     before = started(user)
     ends = time.monotonic() + (timeout_s or float("inf"))
-    call_prctl(PR_SET_CHILD_SUBREAPER, 1)   # a process that loses its parent stays a descendant
+    call_prctl(PR_SET_CHILD_SUBREAPER, 1)   # whoever loses a parent stays a descendant
     with open(log, "wb") as file:
         child = os.fork()
         if not child:
@@ -64,7 +64,7 @@ def _run_child(user: pwd.struct_passwd | None, log: int, run) -> None:
 
 
 def end_of(log: str) -> str:
-    """Return the end of a log, with control characters escaped for printing."""
+    """Return the end of a log with its control characters shown, for people."""
     with open(log, "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
         text = file.read().decode(errors="replace")
@@ -77,7 +77,7 @@ def call_prctl(option: int, value: int) -> None:
 
 
 def become(user: pwd.struct_passwd | None) -> None:
-    """Change this process to a user, irrevocably."""
+    """Make this process one of a user, for good."""
     if user:
         resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN_BYTES, WRITTEN_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -85,11 +85,12 @@ def become(user: pwd.struct_passwd | None) -> None:
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
         call_prctl(PR_SET_NO_NEW_PRIVS, 1)
-    call_prctl(PR_SET_DUMPABLE, 0)   # the user's processes cannot read this one's memory
+    call_prctl(PR_SET_DUMPABLE, 0)   # no process of the user looks into it
 
 
 def started(user: pwd.struct_passwd | None) -> set[int]:
-    """Return the ids of this process's descendants and of a user's processes, without zombies."""
+    """Return the processes that descend from this one, and all of a user's, without those that
+    ended and nobody waits for."""
     parents, found = {}, set()
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -110,14 +111,14 @@ def started(user: pwd.struct_passwd | None) -> set[int]:
 
 
 def end_all_but(before: set[int], user: pwd.struct_passwd | None) -> None:
-    """Kill every process that is not in `before`. Raise RuntimeError if some survive KILL_S."""
+    """End every process that has come since. Raise RuntimeError where some go on all the same."""
     end = time.monotonic() + KILL_S
     while True:
         left = started(user) - before
         if not left:
             return
         if time.monotonic() > end:
-            raise RuntimeError(f"processes of the tests survive: {sorted(left)[:10]}")
+            raise RuntimeError(f"processes of the tests go on: {sorted(left)[:10]}")
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -1,9 +1,9 @@
-"""Grade a task by the tests and the config.json next to this file: python3 -I verify.py [MODE]
+"""Grade the task whose tests lie beside this file, by config.json: python3 -I verify.py [way]
 
-Without a mode, write the reward, after all processes of the tests have ended. `summary` prints the
-outcomes of weighted tests in pytest's form, for terminal-bench. `marks` runs a suite on the present
-source, and prints its cases between the marks of SWE-bench's harness. Output of the tested code is
-never printed within the summary or between the marks.
+Without a word the reward is written, last of all, when no process of the tests is left. As
+`summary`, the outcomes of weighted tests are printed as pytest lists them, for terminal-bench. As
+`marks`, a suite runs on the source as it lies there, and its cases are printed between the marks of
+SWE-bench's harness. Neither prints a byte of what is tested between its marks.
 """
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from contextlib import contextmanager
 from importlib import import_module
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
-if not __package__:   # in a container, this folder is the package, and is not on sys.path
+if not __package__:   # in a container this package is the folder, which stays off sys.path
     verifier = types.ModuleType("codedata.verifier")
     verifier.__path__ = [TESTS]
     sys.modules[verifier.__name__] = verifier
 
 OUT = "/logs/verifier"
-LEFT = ("reward.*", "results.json", "tests.log")   # files that an earlier run or a test may leave
+LEFT = ("reward.*", "results.json", "tests.log")   # what an earlier run, or a test, leaves there
 
 
 def loaded(config: dict):
-    """Return the module that runs this kind of tests. Load all that it imports now, before a test
-    can change the files."""
+    """Return the module that runs such tests. All that it needs is loaded before a test can have
+    changed it."""
     names = ["weighted_tests"]
     if "weights" not in config:
         names = ["suite"] if config["reads"] == "junit" else ["suite", "runner_output"]
@@ -39,8 +39,8 @@ def loaded(config: dict):
 
 @contextmanager
 def closed_folder():
-    """Close the folder of the reward to other users during the grading: Harbor lets all users write
-    there, and an agent's processes may still run."""
+    """Keep others out of the folder of the reward, where Harbor lets everybody write: what an agent
+    has left running writes there no more."""
     os.makedirs(OUT, exist_ok=True)
     mode = stat.S_IMODE(os.stat(OUT).st_mode)
     os.chmod(OUT, 0o700)
@@ -51,14 +51,14 @@ def closed_folder():
 
 
 def remove(*patterns: str) -> None:
-    """Remove the files in the folder of the reward that match a pattern."""
+    """Remove what patterns match in the folder of the reward."""
     paths = [path for name in patterns for path in glob.glob(os.path.join(OUT, name))]
     subprocess.run(["rm", "-rf", *paths], check=True)
 
 
 def write_reward(module, config: dict) -> None:
-    """Write the reward. If grading itself fails, weighted tests get 0, and a suite gets no reward.
-    """
+    """Write the reward. Where something breaks that is no test's outcome, weighted tests get 0, and
+    a suite none at all."""
     value = module.BROKEN
     remove(*LEFT)
     try:
@@ -71,7 +71,7 @@ def write_reward(module, config: dict) -> None:
 
 
 def main() -> None:
-    """Grade in the mode of the command line."""
+    """Grade as the command line says."""
     with open(os.path.join(TESTS, "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     module = loaded(config)

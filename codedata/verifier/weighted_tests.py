@@ -1,10 +1,10 @@
-"""Run test_outputs.py and add up the weights of the tests that passed.
+"""Run test_outputs.py, whose tests have weights, and count those that passed.
 
-The tests run as the user of config.json, if it names one. pytest's outcomes come back in a file
-that programs started by a test cannot open. results.json lists each phase of each test, tests.log
-has their output. Programs started by a test cannot read the tests. Not promised: code that a test
-imports runs in pytest's process, so it can read the tests and forge outcomes. Needs pytest and
-Python 3.8 (memfd_create).
+With a user in config.json, the tests run as that one. What pytest finds comes back in a file that
+no program which a test starts can open; results.json has each phase of each test, tests.log what
+they print. No program that a test starts can read the tests. Not promised: code that a test imports
+runs in pytest's own process, reads the tests there and can forge what pytest finds. It needs pytest
+and, for memfd_create, Python 3.8.
 """
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from codedata.verifier.processes import end_of, other_user, run_as
 
 TEST_FILE = "test_outputs.py"
 OURS = ("test.sh", "run-tests.sh", "verify.py", "weighted_tests.py", "processes.py",
-        "config.json")   # files in its folder
-HELD = 777   # descriptor of the tests in memory; larger than any that pytest opens
+        "config.json")   # beside it
+HELD = 777   # the descriptor that holds the tests while they run: above any that pytest opens
 RESULTS = "results.json"   # [[test, phase, outcome, name of the exception], …]
 LOG = "tests.log"
-MAX_BYTES = 10_000_000   # limit for pytest's outcomes
-BROKEN = 0.0   # the reward if grading itself fails
+MAX_BYTES = 10_000_000   # of what pytest finds
+BROKEN = 0.0   # the reward where something else than a test goes wrong
 
 
 class Recorder:
-    """Record the outcome of each phase of each test, as a plugin of pytest."""
+    """Note how each phase of each test comes out: a plugin of pytest."""
 
     def __init__(self):
         self.phases: list[list[str]] = []
         self._raised: dict[tuple[str, str], str] = {}
 
     def pytest_runtest_makereport(self, item, call):
-        """Record the type of a test's exception. pytest itself makes the report."""
+        """Note what a test has raised; the report is others' to make."""
         if call.excinfo:
             self._raised[item.nodeid, call.when] = call.excinfo.typename
 
     def pytest_collectreport(self, report):
-        """Record an error of collection."""
+        """Note what cannot be collected."""
         if report.failed:
             self.phases.append(["", "collect", "failed", str(report.longrepr)[-300:]])
 
     def pytest_runtest_logreport(self, report):
-        """Record a phase. A test marked xfail counts as skipped, not as passed."""
+        """Note a phase. A test that may fail has not passed."""
         name = report.nodeid.rpartition("::")[2].partition("[")[0]
         outcome = "skipped" if hasattr(report, "wasxfail") else report.outcome
         self.phases.append([name, report.when, outcome,
@@ -53,7 +53,7 @@ class Recorder:
 
 
 def run_pytest(tests: str, file) -> None:
-    """Run the tests, and write the recorded phases to a file as JSON."""
+    """Run the tests, and write what they find into a file."""
     os.chdir(tests)
     import pytest
     recorder = Recorder()
@@ -65,9 +65,9 @@ def run_pytest(tests: str, file) -> None:
 
 
 def hide_tests(tests: str) -> None:
-    """Move the tests into memory, where only pytest's process can read them: programs that it
-    starts do not inherit the descriptor. The file becomes a link to the descriptor. Only root can
-    read the other files in the folder."""
+    """Keep the tests in memory, where pytest's process alone reads them: no program that it starts
+    has the descriptor. The file becomes a link to it; whatever else says how the tests are run is
+    root's alone."""
     path = os.path.join(tests, TEST_FILE)
     with open(path, "rb") as file, os.fdopen(os.memfd_create("tests"), "wb") as memory:
         memory.write(file.read())
@@ -81,7 +81,8 @@ def hide_tests(tests: str) -> None:
 
 
 def phases(config: dict, tests: str, out: str) -> list[list[str]]:
-    """Return the recorded phases, and write them to RESULTS; [] if pytest does not finish."""
+    """Return what pytest finds, and leave it in RESULTS; nothing where it does not come to its
+    end."""
     user = other_user(config["user"])
     os.environ.pop("PYTHONPATH", None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -104,22 +105,24 @@ def phases(config: dict, tests: str, out: str) -> list[list[str]]:
 
 
 def passed(found: list[list[str]]) -> set[str]:
-    """Return the names of the tests whose cases all passed."""
+    """Return the tests all of whose cases passed."""
     called = {name for name, phase, *_ in found if phase == "call"}
     return called - {name for name, _, outcome, _ in found if outcome != "passed"}
 
 
 def share(found: list[list[str]], weights: dict[str, float]) -> float:
-    """Return the sum of the weights of the tests whose cases all passed, from 0 to 1. A failed,
-    skipped or missing test counts 0."""
+    """Return the sum of the weights of tests all of whose cases passed, from 0 to 1.
+
+    A test that failed, was skipped, or is not there, counts 0.
+    """
     good = passed(found)
     total = sum(weight for name, weight in weights.items() if name in good)
     return round(min(1.0, max(0.0, total)), 6)
 
 
 def reward(config: dict, tests: str, out: str) -> float:
-    """Return the reward for the files in the work directory. First make the tests' user their
-    owner, since the owner of artifacts differs between versions of Harbor."""
+    """Return the reward of what lies in the work directory, which the user of the tests is given:
+    whose an artifact's files are differs between versions of Harbor."""
     if config["user"]:
         subprocess.run(["chown", "-R", "-h", f"{config['user']}:", config["workdir"]], check=False)
     found = phases(config, tests, out)
@@ -128,7 +131,7 @@ def reward(config: dict, tests: str, out: str) -> float:
 
 
 def print_summary(config: dict, tests: str, out: str) -> None:
-    """Print the outcomes of the weighted tests in the form of pytest's summary."""
+    """Print the outcomes of the tests that have weights as pytest lists them."""
     good = passed(phases(config, tests, out))
     print("=== short test summary info ===")
     for name in config["weights"]:

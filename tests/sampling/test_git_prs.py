@@ -75,7 +75,7 @@ def test_merges_and_numbered_commits_become_records(clone):
         "instance_id": "Own__repo-12", "repo": "Own/repo", "language": "python",
         "base_commit": git(clone, "rev-parse", "HEAD~3"), "issue": "", "licence": None,
         "description": "Mend b (fixes #3) (#12)\n\nIt was wrong.",
-        "created_at": "2024-05-01T12:00:00Z", "matched": "",
+        "created_at": "2024-05-01T12:00:00Z", "matched": None,
         "files": ["logo.png", "src/a.py", "src/new.py", "src/old.py", "src/test/A.java",
                   "tests/data/\u00e9 b/x.json", "tests/test_a.py"]}
     assert "src/a.py" in patch and "rename to src/new.py" in patch and "tests/" not in patch
