@@ -2,7 +2,8 @@
 request, and the vendor's answer to a chat completion.
 
 LiteLLM's requests are sent by Http._exchange. LiteLLM gets a placeholder, which the transport
-replaces by the key. So LiteLLM cannot print the key, and a request without it is not sent. Import this module by vendors.import_converter(), which hides the environment's keys.
+replaces by the key. So LiteLLM cannot print the key, and a request without it is not sent. Import
+this module by vendors.import_converter(), which hides the environment's keys.
 """
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from urllib3 import HTTPHeaderDict
 from codedata.llm.cures import Parts
 from codedata.llm.http import Http
 from codedata.settings import Endpoint, ModelSpec
+from codedata.texts import storable
 
 PLACEHOLDER = "the-key-of-codedata"
 # names of the headers that vendors need; LiteLLM's others describe this machine or LiteLLM
@@ -62,7 +64,8 @@ class _Transport(httpx.BaseTransport):
                               request=request)
 
     def _send(self, url: str, headers: httpx.Headers, data: bytes):
-        if urlsplit(url)[:2] != urlsplit(self.endpoint.base_url)[:2]:
+        base_url = str(httpx.URL(self.endpoint.base_url))   # in the form of `url`
+        if urlsplit(url)[:2] != urlsplit(base_url)[:2]:
             raise ValueError(f"LiteLLM would ask {url}")
         if not any(PLACEHOLDER in value for value in headers.values()):
             raise ValueError("LiteLLM would send another key")
@@ -110,6 +113,8 @@ class Converter:
         last.extra = {name: body.pop(name) for name in body.keys() - CONVERTED}
         last.answer = last.error = None
         _restore(body["messages"], parts)
+        # a model's thinking may have a lone surrogate
+        body["messages"] = storable(body["messages"])
         try:
             answer = litellm.completion(**{**body, **self._fixed})
             if body.get("stream"):

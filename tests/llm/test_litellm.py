@@ -112,6 +112,15 @@ def acts(root: Path, *limits: int) -> tuple[list[dict], list[dict]]:
 def test_an_agent_that_is_killed_and_begun_again(model, fake_llm, tmp_path):
     made, as_expected = acts(tmp_path, 2, 9)
     assert fake_llm.n_requests == len(made) == len(as_expected) == 5   # none was paid twice
+    assert all(call["sent_back"] for call in made[:3])
+
+
+@pytest.mark.parametrize("model", ["gemini/gemini-3.1-pro-preview"], indirect=True)
+def test_thinking_with_half_a_character_goes_back(model, fake_llm, tmp_path):
+    odd = answer_of(model, "call")
+    odd["candidates"][0]["content"]["parts"].insert(0, {"text": "why \ud83d", "thought": True})
+    fake_llm.script(odd)
+    acts(tmp_path, 9)
 
 
 def test_a_stream_that_breaks_off_is_one_failed_try(model, fake_llm, tmp_path):
@@ -135,12 +144,12 @@ only_claude = pytest.mark.parametrize("model", ["anthropic/claude-opus-4-7"], in
 def test_faults_behind_a_proxy_read_as_in_the_default_client(model, fake_llm, tmp_path, fault,
                                                              problem):
     path = tmp_path.with_prompts(1) / "chain.toml"
-    path.write_text(path.read_text().replace(fake_llm.base_url, "http://vendor.test/v1").replace(
+    path.write_text(path.read_text().replace(fake_llm.base_url, "http://Vendor.test/v1").replace(
         "call_timeout_s = 10.0", "call_timeout_s = 2\nretry_max = 0"))
     fake_llm.always(fault)
     printed = run_main(king.main, tmp_path, "--config", path, "--proxy", fake_llm.base_url[:-3],
                        code=None)
-    assert problem in printed
+    assert problem in printed and "chat/completions" not in printed
     assert [one.path for one in fake_llm.requests] == ["http://vendor.test/v1/v1/messages"]
 
 
