@@ -92,8 +92,8 @@ class AgentResult:
     iterations: int          # number of the model's replies
     malformed: int           # number of invalid replies and tool calls
     protocol: str            # native | text
-    # messages in the form of the chat API, not shortened. If tools are refused, the earlier ones are
-    # rewritten as texts; if the model calls no tool, the switch leaves them out
+    # messages in the form of the chat API, not shortened. A switch to the text protocol rewrites
+    # the earlier ones as texts, or leaves them out if the model called no tool
     messages: list[dict]
     tools: list[dict]        # the schemas sent with each request
     # observations that later requests omit: {message, from_iteration, placeholder}

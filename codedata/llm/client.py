@@ -432,7 +432,7 @@ class Client(StaysInDriver):
         url = address(base_url, "chat/completions")
         options = {"data": request.data, "headers": self._headers, "direct": self._is_embedded}
         if self._by_litellm:
-            url, parts = base_url, self._parts(calls)   # the path is LiteLLM's
+            url, parts = base_url, self._parts(calls)
             options = {"exchange": partial(self._converter.exchange, request.data, parts)}
         try:
             return models.http.send(url, self._endpoint, decode, tries=tries,

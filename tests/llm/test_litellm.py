@@ -136,6 +136,19 @@ def test_a_stream_that_breaks_off_is_one_failed_try(model, fake_llm, tmp_path):
     assert broken["tokens_in"] > 50 and broken["cost_usd"]
 
 
+@pytest.mark.parametrize("model", ["openai/gpt-5.5"], indirect=True)
+@pytest.mark.parametrize("has_events", [False, True])
+def test_a_reply_without_usage_has_no_cost_of_zero(has_events, model, fake_llm, tmp_path):
+    whole = {**answer_of(model, "text"), "usage": None}
+    fake_llm.script(answer_of(model, "text_events", end=-1) if has_events else whole)
+    stream = "stream = true\n" * has_events
+    (tmp_path / "chain.toml").write_text((tmp_path / "chain.toml").read_text() + stream)
+    settings = config.load(Namespace(root=tmp_path, config=tmp_path / "chain.toml"))
+    with Models(settings) as models:
+        reply = models.client("king").ask(FOREIGN[:1])
+    assert reply.text and (reply.call["tokens_in"], reply.call["cost_usd"]) == (None, None)
+
+
 only_claude = pytest.mark.parametrize("model", ["anthropic/claude-opus-4-7"], indirect=True)
 
 
