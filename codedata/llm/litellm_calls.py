@@ -36,7 +36,7 @@ SIGNED = "__thought__"   # separates a Gemini call's id from its signature
 # matches the event that ends a stream
 END = re.compile(rb'^data: ?\[DONE\]|"type": ?"(?:message_stop|response\.(?:completed|incomplete))"'
                  rb'|"finish(?:_r|R)eason": ?"', re.MULTILINE)
-# matches a vendor's count of tokens; if there is none, LiteLLM makes one up
+# matches a vendor's usage; LiteLLM makes up a missing one
 COUNTED = re.compile(rb'"(?:prompt_tokens|input_tokens|promptTokenCount)": ?\d')
 
 litellm.suppress_debug_info = True
