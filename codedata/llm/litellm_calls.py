@@ -148,7 +148,7 @@ def _restore(messages: list[dict], parts: Parts) -> None:
 
 def _completion(answer: litellm.ModelResponse, body: bytes) -> bytes:
     """Return a chat completion whose calls hold, as extra_content, what _restore() needs. Leave
-    out a usage that the vendor's body has not."""
+    out a made-up usage."""
     completion = answer.model_dump(exclude_none=True)
     if not COUNTED.search(body):
         completion.pop("usage", None)
