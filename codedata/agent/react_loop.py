@@ -49,9 +49,8 @@ ANSWERS_IN_PROSE = 2     # after so many answers in prose in a row, the last one
 SAME_FAILURES = 3        # after so many equal failures in a row, do not run the action again
 MALFORMED_REPLIES = 8    # after so many malformed replies in a row, the run ends
 SAVED_IN = "~/agent_output"   # folder in the sandbox for the whole texts of shortened observations
-# matches the error message of an endpoint that refuses requests with tools
-REFUSALS = (400, 404, 422, 500, 501)   # HTTP statuses of such endpoints
-NAMES_TOOLS = re.compile("tool|function", re.IGNORECASE)
+REFUSALS = (400, 404, 422, 500, 501)   # HTTP statuses that may refuse tools
+NAMES_TOOLS = re.compile("tool|function", re.IGNORECASE)   # matches such an endpoint's message
 # causes of a run's end: the endpoint or engine failed; the sandbox died
 FAILED, DIED = "failed", "died"
 # HTTP statuses that may mean that the request is too long
@@ -93,8 +92,8 @@ class AgentResult:
     iterations: int          # number of the model's replies
     malformed: int           # number of invalid replies and tool calls
     protocol: str            # native | text
-    # messages in the form of the chat API, not shortened. A switch to the text protocol before the
-    # first action leaves out the earlier messages; a later switch rewrites them as texts
+    # messages in the form of the chat API, not shortened. A switch to the text protocol rewrites
+    # the earlier ones as texts, or leaves them out if the model called no tool
     messages: list[dict]
     tools: list[dict]        # the schemas sent with each request
     # observations that later requests omit: {message, from_iteration, placeholder}

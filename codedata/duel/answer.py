@@ -85,10 +85,10 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
             client.note_tools(True)
             return turn
         except HttpTrouble as e:
-            if e.status in REFUSES_TOOLS and protocol == NATIVE:
-                e.todo = f'[{client.spec.role}] protocol = "native" allows no other form.'
-                raise
             if e.status not in REFUSES_TOOLS or client.takes_tools or _takes(client, form):
+                raise
+            if protocol == NATIVE:
+                e.todo = f'[{client.spec.role}] protocol = "native" allows no other form.'
                 raise
             refusal = e.what
     _check_form(client, True)

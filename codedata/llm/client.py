@@ -328,9 +328,9 @@ class Client(StaysInDriver):
             call = self._call(usage, tries) if i == 0 else self._call(IN_THE_FIRST, Tries())
             if reply.truncated:
                 call["truncated"] = True
-            # the cures that add this to later requests
-            if reply.tool_calls and {"thinking", "signatures"}.intersection(
-                    self._models.changes.get(self._place, ())):
+            # LiteLLM and two cures add this to later requests
+            if reply.tool_calls and (self._by_litellm or {"thinking", "signatures"}.intersection(
+                    self._models.changes.get(self._place, ()))):
                 added = json.dumps([call.get("extra_content") for call in reply.tool_calls])
                 call["sent_back"] = estimate_tokens(reply.reasoning + added)
             kept = {key: getattr(reply, key) for key in REPLY_TYPES}
@@ -383,7 +383,7 @@ class Client(StaysInDriver):
         for name, cure in CURES.items():
             if name not in changes and cure.refusal.search(text):
                 return {name: ""}
-        keys = orjson.loads(sent.data).keys() - self.spec.endpoint.extra_body.keys()
+        keys = read_json(sent.data).keys() - self.spec.endpoint.extra_body.keys()
         words = re.findall(r"\w+", text) if REFUSAL.search(text) else ()
         named = [key for key in (*ALWAYS_SENT, PARALLEL) if key in words]
         name = next((key for key in (*named, *NOT_EVERYWHERE) if key in keys), None)
@@ -428,16 +428,15 @@ class Client(StaysInDriver):
                 raise ValueError(str(e) if type(e) is ValueError else
                                  "without a chat completion in it") from e
 
-        base_url = self.spec.endpoint.base_url
+        base_url = models.embedded.base_url() if self._is_embedded else self.spec.endpoint.base_url
+        url = address(base_url, "chat/completions")
         options = {"data": request.data, "headers": self._headers, "direct": self._is_embedded}
-        if self._is_embedded:
-            base_url = models.embedded.base_url()
-        elif self._by_litellm:
-            parts = self._parts(calls)
+        if self._by_litellm:
+            url, parts = base_url, self._parts(calls)
             options = {"exchange": partial(self._converter.exchange, request.data, parts)}
         try:
-            return models.http.send(address(base_url, "chat/completions"), self._endpoint, decode,
-                                    tries=tries, gate=models.money.gate, **options)
+            return models.http.send(url, self._endpoint, decode, tries=tries,
+                                    gate=models.money.gate, **options)
         except HttpTrouble as e:
             # give no advice about address and model if they have worked before
             have_worked = e.status == 404 and self._endpoint.n_answers

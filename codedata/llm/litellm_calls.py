@@ -12,7 +12,6 @@ import logging
 import re
 import threading
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 import httpx
 import litellm
@@ -24,6 +23,7 @@ from urllib3 import HTTPHeaderDict
 from codedata.llm.cures import Parts
 from codedata.llm.http import Http
 from codedata.settings import Endpoint, ModelSpec
+from codedata.texts import storable
 
 PLACEHOLDER = "the-key-of-codedata"
 # names of the headers that vendors need; LiteLLM's others describe this machine or LiteLLM
@@ -36,6 +36,8 @@ SIGNED = "__thought__"   # separates a Gemini call's id from its signature
 # matches the event that ends a stream
 END = re.compile(rb'^data: ?\[DONE\]|"type": ?"(?:message_stop|response\.(?:completed|incomplete))"'
                  rb'|"finish(?:_r|R)eason": ?"', re.MULTILINE)
+# matches a vendor's usage; LiteLLM makes up a missing one
+COUNTED = re.compile(rb'"(?:prompt_tokens|input_tokens|promptTokenCount)": ?\d')
 
 litellm.suppress_debug_info = True
 litellm.telemetry = False
@@ -63,7 +65,7 @@ class _Transport(httpx.BaseTransport):
                               request=request)
 
     def _send(self, url: str, headers: httpx.Headers, data: bytes):
-        if urlsplit(url)[:2] != urlsplit(self.endpoint.base_url)[:2]:
+        if httpx.URL(url).join("/") != httpx.URL(self.endpoint.base_url).join("/"):
             raise ValueError(f"LiteLLM would ask {url}")
         if not any(PLACEHOLDER in value for value in headers.values()):
             raise ValueError("LiteLLM would send another key")
@@ -111,13 +113,14 @@ class Converter:
         last.extra = {name: body.pop(name) for name in body.keys() - CONVERTED}
         last.answer = last.error = None
         _restore(body["messages"], parts)
+        body["messages"] = storable(body["messages"])   # thinking may have a lone surrogate
         try:
             answer = litellm.completion(**{**body, **self._fixed})
             if body.get("stream"):
                 chunks.extend(answer)
                 answer = litellm.stream_chunk_builder(chunks)
             if not chunks or END.search(last.answer[2]):
-                return 200, HTTPHeaderDict(), _completion(answer)
+                return 200, HTTPHeaderDict(), _completion(answer, last.answer[2])
         except openai.OpenAIError as e:
             problem = str(e)
         if last.error:
@@ -143,9 +146,12 @@ def _restore(messages: list[dict], parts: Parts) -> None:
             message["tool_call_id"] = ids.get(message["tool_call_id"], message["tool_call_id"])
 
 
-def _completion(answer: litellm.ModelResponse) -> bytes:
-    """Return a chat completion whose calls hold, as extra_content, what _restore() needs."""
+def _completion(answer: litellm.ModelResponse, body: bytes) -> bytes:
+    """Return a chat completion whose calls hold, as extra_content, what _restore() needs. Leave
+    out a made-up usage."""
     completion = answer.model_dump(exclude_none=True)
+    if not COUNTED.search(body):
+        completion.pop("usage", None)
     for choice in completion["choices"]:
         message = choice["message"]
         whole = {"message": {name: message[name] for name in message.keys() - PLAIN}}

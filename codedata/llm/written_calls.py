@@ -47,7 +47,8 @@ def written_calls(text: str, tools: list[dict], seed: str) -> tuple | None:
 def kinds_of(functions: Iterable[dict]) -> dict[tuple[str, str], object]:
     """Return {(function, argument): its type in the function's definition, or None}."""
     return {(one["name"], key): part.get("type") for one in functions
-            for key, part in ((one.get("parameters") or {}).get("properties") or {}).items()}
+            for key, part in ((one.get("parameters") or {}).get("properties") or {}).items()
+            if isinstance(part, dict)}
 
 
 def typed(call: dict, kinds: Mapping):

@@ -177,7 +177,10 @@ def test_a_root_has_answers_of_one_form(root, fake_llm):
     assert says in runs("auto", "--only=p_2") and says in runs("text", "--only=p_2")
     refused = runs("native", "--only=p_2", code=1)
     assert "no tools here" in refused and '[king] protocol = "native"' in refused
+    fake_llm.always(lambda request: OK if request.last == "Go on." else Status(400, "too long"))
+    assert "set max_prompt_tokens" in runs("native", "--only", "p_2", code=1)
     assert read_answer(root, "p_1") == made
+    fake_llm.always(refusing)
     runs("text", "--refresh", code=0)
     assert [line.get("text_form") for line in ledger_lines(root / "answer")[-3:]] == [
         True, True, None]

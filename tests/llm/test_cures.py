@@ -239,7 +239,8 @@ def test_sentences_of_refusals_are_known(name, sentence):
 def test_thinking_with_half_a_character_goes_back(tmp_path, fake_llm):
     thought = {"message": {**calls(command="ls"), "reasoning_content": "why \ud83d"}}
     fake_llm.script({"choices": [thought], "usage": USAGE},
-                    Status(400, "The `reasoning_content` must be passed back"))
+                    Status(400, "The `reasoning_content` must be passed back"),
+                    Status(400, "temperature is not supported"))
     with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
         client = models.client("king")
         reply = client.ask(HISTORY, tools=TOOLS)
@@ -311,8 +312,9 @@ KIMI = ("<|tool_calls_section_begin|><|tool_call_begin|>functions.bash:0"
 @pytest.mark.parametrize("text", [HERMES, QWEN, KIMI])
 def test_calls_that_a_server_leaves_in_the_text_are_read(text, fake_llm, tmp_path):
     tmp_path.with_model(fake_llm, workers=1)
+    odd = {"function": {"name": "odd", "parameters": {"properties": {"any": True}}}}
     write_json(tmp_path / "prompt/p.json", [
-        a_prompt(n, messages=FOREIGN, tools=TOOLS, assistant=calls(command="make"))
+        a_prompt(n, messages=FOREIGN, tools=[*TOOLS, odd], assistant=calls(command="make"))
         for n in (1, 2)])
     fake_llm.always(f"I look.\n{text}")
     assert run_main(king.main, tmp_path).count("--tool-call-parser") == 1
