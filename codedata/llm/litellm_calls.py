@@ -2,7 +2,8 @@
 request, and the vendor's answer to a chat completion.
 
 LiteLLM's requests are sent by Http._exchange. LiteLLM gets a placeholder, which the transport
-replaces by the key. So LiteLLM cannot print the key, and a request without it is not sent. Import this module by vendors.import_converter(), which hides the environment's keys.
+replaces by the key. So LiteLLM cannot print the key, and a request without it is not sent. Import
+this module by vendors.import_converter(), which hides the environment's keys.
 """
 from __future__ import annotations
 

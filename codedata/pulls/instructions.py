@@ -35,6 +35,7 @@ READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
 LONG_NAME = re.compile(r"[^\W\d]\w{3,}")   # shorter names may be words like "the"
+PARAGRAPH = "\n\n"
 MAX_CHARS = 40_000       # limit of each patch in a request to the model
 MAX_LISTED = 40          # maximum of failing tests in a request to the model
 _packaged = partial(text_of, __package__)
@@ -121,11 +122,14 @@ class TextWriter:
         if "\n" in text.strip() and set.intersection(*names) and not any(rules):
             return text
         try:
-            report = self._reporter.make(task).problem_statement
+            made = self._reporter.make(task)
         except Excluded:
             return text
-        title, _, body = report.partition("\n\n")
-        return f"{title if tells(commit, text) else text.strip() or title}\n\n{body}"
+        report = made.problem_statement
+        if tells(commit, text) or not text.strip():
+            return report
+        is_of_test = made.reproduction.get("kind") == "failing_test"   # keep its title
+        return f"{text.strip()}\n\n{report if is_of_test else report.partition(PARAGRAPH)[2]}"
 
     def _problems(self, task: Task, commit: Commit, text: str) -> Iterator[str]:
         """Yield the faults of a text, by a rule or according to the model, and the places that

@@ -251,7 +251,7 @@ def _leaks(rows: list[TurnRow]) -> list:
                f"kings with the same finding (of {len(kings)}): false alarms"], lines, "lrr")]
     alarms = _share(kings, "of_king")
     if 0 < len(kings) < MIN_KINGS:
-        items.append(f"{plural(len(kings), 'king')} were looked at: too few to say how often the "
+        items.append(f"only {plural(len(kings), 'king')} checked: too few to say how often the "
                      "leak judge is wrong.")
     elif alarms and alarms["low"] > MAX_FALSE_ALARMS:
         items.append("**The leak judge cannot be trusted: it finds leaks in kings, although "

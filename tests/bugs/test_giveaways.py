@@ -12,7 +12,7 @@ CASES = [(language, case) for table in TABLES for language in table for case in 
 ENDS = {"python": "a.py", "javascript": "a.ts"}
 
 
-@pytest.mark.parametrize(("language", "case"), CASES)
+@pytest.mark.parametrize("language, case", CASES)
 def test_each_rule_finds_its_example_and_lets_what_is_like_it_pass(language, case):
     before, after, passes, same = ({ENDS[language]: text.encode()} for text in (
         case["before"], case["after"], case["passes"], case["after"] + "\n"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import ledger_lines, run_script
 from heron_environment import TEST_SCRIPT, an_environment
+from line_tables import toml_beside
 from projects import Project
 from root import read_json, write_json
 from scenario import Scenario
@@ -242,21 +243,12 @@ def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
     assert names[0] in on_disk[names[2]] and names[1] in on_disk[names[3]]
 
 
-@pytest.mark.parametrize(("path", "before", "after", "told"), [
-    ("a.py", b'def f():\n    """Do."""\n', b'def f():\n    """Do it."""\n', "Do it."),
-    ("a.py", b"x = 1\n", b"x = 1\n'no'\n", "'no'"),
-    ("a.py", b'def f():\n    """A.\n\n    B."""\n',
-     b'if id:\n    def f():\n        """A.\n\n        B."""\n', ""),
-    ("a.py", b"x = 1  # one\n", b"x = 2  # one\n", ""),
-    ("a.py", b"# one\nx = 1\n", b"x = 1\n", ""),
-    ("a.py", b"x = '# one'\n", b"x = '# two'\n", ""),
-    ("a.py", b"x = 1\n", b"x = y\n", "it gives itself away, in a.py: UndefinedName y"),
-    ("a.js", b"let x = 1\n", b"let x = 2 /* no */\n", "'/* no */'"),
-    ("a.py", b"", b"x = 1\n" * 151, "151 lines are added or removed")])
-def test_what_people_read_and_the_size_of_a_change_are_facts(path, before, after, told):
-    said = ""
+@pytest.mark.parametrize("change", toml_beside(__file__, "changes.toml")["change"])
+def test_what_people_read_and_the_size_of_a_change_are_facts(change):
+    path, before, after, told = change.values()
+    after, said = after.replace("LONG", "x = 1\n" * 151), ""
     try:
-        diff_and_symbol({path: before}, {path: after}, "break")
+        diff_and_symbol({path: before.encode()}, {path: after.encode()}, "break")
     except RefusedChange as e:
         said = str(e)
     assert told in said and bool(told) == bool(said)

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from conftest import run_script
 from heron_environment import CASES, PROJECT, an_environment
+from line_tables import rows as table
 from root import filled, write_json
 from setups import CA_FLAGS
 
@@ -85,22 +86,22 @@ def test_the_analysis_of_the_root_goes_before_that_of_the_row(tmp_path):
         analyses.read("birds__ibis")
 
 
-def test_wrong_flags_are_named_before_anything_is_done(tmp_path):
+@pytest.mark.parametrize("flags, message", table("""
+                                                    | arguments are required: agent
+heron                                               | choose from
+scale --per-repo 3                                  | does not go with scale
+scale --steps inject                                | does not go with scale
+scale --output x                                    | does not go with scale
+agent --full                                        | does not go with agent
+scale --strategy promise                            | --strategy does not go with scale
+agent --steps generate                              | does not go with agent
+agent --steps prepare                               | prepare is not one of coverage, analysis,
+agent --input rows.jsonl --output rows.jsonl        | is the --input, too
+agent --input rows.jsonl --output rows.jsonl/b/c    | a file where a directory should be
+agent --input rows.jsonl --output .                 | is a directory
+"""))
+def test_wrong_flags_are_named_before_anything_is_done(tmp_path, flags, message):
     write_rows(tmp_path / "rows.jsonl", a_row("egret"))
-    given = ("--input", tmp_path / "rows.jsonl", "--output")
-    for flags, message in {
-            (): "the following arguments are required: agent",
-            ("heron",): "choose from",
-            ("scale", "--per-repo", "3"): "does not go with scale",
-            ("scale", "--steps", "inject"): "does not go with scale",
-            ("scale", "--output", "x"): "does not go with scale",
-            ("agent", "--full"): "does not go with agent",
-            ("scale", "--strategy", "promise"): "--strategy does not go with scale",
-            ("agent", "--steps", "generate"): "does not go with agent",
-            ("agent", "--steps", "prepare"): "prepare is not one of coverage, analysis, ",
-            ("agent", *given, tmp_path / "rows.jsonl"): "is the --input, too",
-            ("agent", *given, tmp_path / "rows.jsonl/b/c"): "a file where a directory should be",
-            ("agent", *given, tmp_path): "is a directory"}.items():
-        done = bug_inject(tmp_path, *flags)
-        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    done = bug_inject(tmp_path, *flags.split())
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "coverage").exists()

@@ -14,7 +14,6 @@ from codedata.disk.store import Store, digest
 from codedata.records import Task
 from codedata.sandbox.docker import engine
 from codedata.tasks.folder.task_folder import GOLD, edited_parts, image_of, text_in, verifier_config
-from codedata.tasks.prove.effects import symbols_at
 from codedata.tasks.prove.minimal_change import healed_files
 from codedata.tasks.prove.run_suite import FirstRun, Screened
 from codedata.verifier.junit import escaped_name
@@ -134,9 +133,3 @@ def test_a_change_is_the_same_wherever_its_lines_stand():
     moved = BUG.replace("@@ -", "@@ -1").replace("a/heron.py", "a/heron.py\t2024")
     assert normalised(BUG) == normalised(moved) == normalised(f"index 1..2\n{BUG}")
     assert normalised(BUG) != normalised(FEATURE) != normalised(BUG.replace("heron.py", "crane.py"))
-
-
-def test_the_innermost_function_around_a_line_is_what_changed():
-    line = HERON.split("\n").index(GOLD_LINE) + 1
-    assert symbols_at({("heron.py", line), ("heron.py", 1)}, {"heron.py": HERON.encode()}) == [
-        "heron.py::words"]

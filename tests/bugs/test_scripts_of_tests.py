@@ -119,29 +119,90 @@ def scripts(test: str) -> list[str]:
             for job in jobs_of_tests([f"tests/test_bird.py::{test}"], FILES, {})]
 
 
-@pytest.mark.parametrize("test, script", [
-    ("test_rows[a-1]", "from heron import wade\n> wade('a')"),
-    ("test_state", "from heron import fly\n> fly([2])"),
-    ("test_state", "from heron import fly\neggs = [2]\n"
-     "try:\n    fly(eggs)\nexcept Exception:\n    pass\n> len(eggs)"),
-    ("test_loop", "from heron import wade\nimport pathlib\nimport tempfile\n"
-     "tmp_path = pathlib.Path(tempfile.mkdtemp())\n(tmp_path / 'a').write_text('x')\n"
-     "(tmp_path / 'a').write_text('x')\n> wade(2)"),
-    ("test_branch", "from heron import fly\n> fly(2)"),
-    ("test_warns", "from heron import fly\nimport warnings\n"
-     "with warnings.catch_warnings(record=True) as caught:\n"
-     f"    warnings.simplefilter('always')\n    fly(1)\n> {CAUGHT}"),
-    ("test_block", "from heron import fly\nwing = fly()\nwing.beat()\n> wing.n"),
-    ("TestBird::test_deep", "import heron\n> heron.Bird().wade('x')"),
-    ("TestBird::test_deep", "import heron\n> heron.Bird().wade('y')"),
-    ("test_state", "from heron import fly\nfly([2])"),
-    ("test_tide[high]", "import os\nimport heron\nfrom heron import wade\n"
-     "os.environ['TIDE'] = '9'\n> wade(heron.Tide('high'), 3)"),
-    ("test_tide[low]", "import heron\nfrom heron import wade\n> wade(heron.Tide('low'), 3)"),
-    ("test_sides[True]", "from heron import Bird\none = Bird()\nother = Bird()\n"
-     "a, b = (one, other)\na.see(b)\n> a.wade('x')"),
-    ("test_sides[True]", "from heron import Bird\nBird()")])
-def test_a_test_becomes_scripts_without_its_framework(test, script):
+SCRIPTS = f"""test_rows[a-1]
+from heron import wade
+> wade('a')
+
+test_state
+from heron import fly
+> fly([2])
+
+test_state
+from heron import fly
+eggs = [2]
+try:
+    fly(eggs)
+except Exception:
+    pass
+> len(eggs)
+
+test_loop
+from heron import wade
+import pathlib
+import tempfile
+tmp_path = pathlib.Path(tempfile.mkdtemp())
+(tmp_path / 'a').write_text('x')
+(tmp_path / 'a').write_text('x')
+> wade(2)
+
+test_branch
+from heron import fly
+> fly(2)
+
+test_warns
+from heron import fly
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always')
+    fly(1)
+> {CAUGHT}
+
+test_block
+from heron import fly
+wing = fly()
+wing.beat()
+> wing.n
+
+TestBird::test_deep
+import heron
+> heron.Bird().wade('x')
+
+TestBird::test_deep
+import heron
+> heron.Bird().wade('y')
+
+test_state
+from heron import fly
+fly([2])
+
+test_tide[high]
+import os
+import heron
+from heron import wade
+os.environ['TIDE'] = '9'
+> wade(heron.Tide('high'), 3)
+
+test_tide[low]
+import heron
+from heron import wade
+> wade(heron.Tide('low'), 3)
+
+test_sides[True]
+from heron import Bird
+one = Bird()
+other = Bird()
+a, b = (one, other)
+a.see(b)
+> a.wade('x')
+
+test_sides[True]
+from heron import Bird
+Bird()"""
+
+
+@pytest.mark.parametrize("case", SCRIPTS.split("\n\n"))
+def test_a_test_becomes_scripts_without_its_framework(case):
+    test, _, script = case.partition("\n")
     found = scripts(test)
     assert script in found
     assert not [one for one in found if "pytest" in one or "self" in one or "Check" in one]

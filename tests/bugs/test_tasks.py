@@ -6,6 +6,7 @@ from a_task import BUG_PATCH, a_bug, write_foreign
 from a_task import write_task as write_by_hand
 from conftest import edit, run_here
 from heron_environment import an_environment
+from line_tables import rows
 from proven import write_bug
 from root import write_json
 from scaled import a_candidate, write_judged
@@ -80,8 +81,12 @@ def test_a_proof_of_an_earlier_version_counts_as_made_with_other_settings(tmp_pa
     assert "other settings" not in run("agent", "prove", "--status")
 
 
-@pytest.mark.parametrize(("only", "n"), [
-    ("heron", 2), ("heron.agent-1", 1), (GOOD, 1), ("heron.agent-[1-4]*", 2)])
+@pytest.mark.parametrize("only, n", rows(f"""
+heron              | 2
+heron.agent-1      | 1
+{GOOD}             | 1
+heron.agent-[1-4]* | 2
+"""))
 def test_only_takes_a_repository_a_file_or_a_candidate(tmp_path, run, only, n):
     add_candidate(tmp_path)
     add_candidate(tmp_path, 2, BUG_PATCH.replace("wade", "fly"))

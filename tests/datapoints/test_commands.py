@@ -29,10 +29,12 @@ from codedata.tasks.folder.task_folder import task_problem
 
 # audit events right before or after a change of a file's place
 STEPS = {"os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree", "shutil.copytree"}
+APPROVE = "approve_datapoint --category Debugging --tags python"
 
 
-def tool(root, *words, code: int = 0) -> dict:
-    done = run_script("build_dp.py", root, "tool", *words)
+def tool(root, command: str, *words, code: int = 0) -> dict:
+    """Run a command, which may have flags; its files are named from the root."""
+    done = run_script("build_dp.py", root, "tool", *command.split(), *words)
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout) if code < 2 else {"error": done.stderr}
 
@@ -44,7 +46,7 @@ def refused(root, *words) -> str:
 
 def claimed(root, type: str, agent: str = "a") -> list[str]:
     """Claim a task, and return the flags that name it."""
-    task = tool(root, "next", "--agent", agent, "--task-type", type)
+    task = tool(root, f"next --agent {agent} --task-type {type}")
     return ["--task-id", task["id"], "--claim", task["claim"]]
 
 
@@ -52,7 +54,7 @@ def claimed(root, type: str, agent: str = "a") -> list[str]:
 def seeded(tmp_path):
     (tmp_path / "chain.toml").write_text('[dp]\nprofile = "general"\n')   # allows any size
     (tmp_path / "seed.md").write_text("# Sums\n\nAdd up.\ncanary GUID 1\n")
-    assert tool(tmp_path, "init_seed_tasks", tmp_path / "seed.md") == {"new": 1}
+    assert tool(tmp_path, "init_seed_tasks seed.md") == {"new": 1}
     return tmp_path
 
 
@@ -84,8 +86,7 @@ def test_seeds_are_queued_once_and_handed_out_once(tmp_path):
     seeds = REPO / "samples/seed_tasks"
     assert tool(tmp_path, "init_seed_tasks", seeds)["new"] >= 20
     assert tool(tmp_path, "init_seed_tasks", seeds) == {"new": 0}
-    first, second = (tool(tmp_path, "next", "--agent", "a", "--task-type", "generate_idea")
-                     for _ in range(2))
+    first, second = (tool(tmp_path, "next --agent a --task-type generate_idea") for _ in range(2))
     assert first["id"] != second["id"] and first["seed_data"] and first["claim"]
     folder = next((tmp_path / "dp/_seeds").glob("*/task.yaml")).parent
     assert not (folder / "solution.sh").exists() and (folder / "tests/test_outputs.py").exists()
@@ -127,28 +128,26 @@ def test_how_ideas_are_chosen_is_told_when_enough_are_saved(seeded):
 def test_only_the_claim_changes_a_task(seeded):
     task = claimed(seeded, "generate_idea")
     other = [*task[:3], "another"]
-    assert "not held" in refused(seeded, "save_artifact", *other, "--text", "[]")
-    assert "reason" in refused(seeded, "complete", *task, "--status", "failed")
-    for words in (["nothing"], ["info"], ["list", "--sort", "x"], ["info", "a", "b"],
-                  ["complete", *task, "--status", "done"]):
-        assert "usage" in tool(seeded, *words, code=2)["error"]
+    assert "not held" in refused(seeded, "save_artifact --text []", *other)
+    assert "reason" in refused(seeded, "complete --status failed", *task)
+    for words in ("nothing", "info", "list --sort x", "info a b", "complete --status done"):
+        assert "usage" in tool(seeded, words, *task, code=2)["error"]
 
 
 def test_a_datapoint_is_staged_and_patched_and_not_reviewed_before_it_is_validated(seeded):
     task, said = built(seeded)
     assert said["files"] == ["total.py"]
     (seeded / "new.md").write_text("Another prompt.")
-    patched = tool(seeded, "patch_dp", *task, "--part", "prompt", "--file", seeded / "new.md")
+    patched = tool(seeded, "patch_dp --part prompt --file new.md", *task)
     assert patched["content"] != said["content"]
-    tool(seeded, "patch_additional_files", *task, "--name", "a/b.md", "--file", seeded / "new.md")
+    tool(seeded, "patch_additional_files --name a/b.md --file new.md", *task)
     assert tool(seeded, "read_datapoint", *task[:2])["files"] == ["a/b.md", "total.py"]
-    assert tool(seeded, "read_datapoint", *task[:2], "--name", "a/b.md")["text"].startswith("Ano")
+    assert tool(seeded, "read_datapoint --name a/b.md", *task[:2])["text"].startswith("Ano")
     for odd in ("../x", ".", "", "a" * 300, "a", "total.py/x", "Dockerfile", "a//b"):
-        refused(seeded, "patch_additional_files", *task, "--name", odd, "--file", seeded / "new.md")
-    tool(seeded, "patch_additional_files", *task, "--name", "a/b.md")
+        refused(seeded, "patch_additional_files --file new.md", *task, "--name", odd)
+    tool(seeded, "patch_additional_files --name a/b.md", *task)
     (seeded / "new.md").write_text('{"test_x": 0.9}')
-    assert "sum is 0.9" in refused(
-        seeded, "patch_dp", *task, "--part", "weights", "--file", seeded / "new.md")
+    assert "sum is 0.9" in refused(seeded, "patch_dp --part weights --file new.md", *task)
     assert "validate_datapoint" in refused(seeded, "add_dp_to_review", *task)
     assert "add_dp_to_review" in refused(seeded, "complete", *task)
     assert not (seeded / "dp/seed_001_a").exists()
@@ -228,7 +227,7 @@ def test_a_killed_approval_leaves_a_datapoint_in_one_place_and_is_done_again(tmp
         write_approved(root / "task/sums", prompt="An earlier one.")
         write_datapoint(root / "dp/sums", rivals=ALL_RIVALS)
         judged(root, base_image="", rivals=ALL_RIVALS)
-        task = tool(root, "next", "--agent", "a")
+        task = tool(root, "next --agent a")
         killed = approve(root, task, step)
         texts = {place: path.read_text() for place in ("dp", "task")
                  if (path := root / place / "sums/instruction.md").exists()}
@@ -260,8 +259,7 @@ def test_a_task_of_another_maker_is_not_replaced(tmp_path):
     judged(tmp_path, rivals=ALL_RIVALS)
     (tmp_path / "task/sums").mkdir(parents=True)
     review = claimed(tmp_path, "review_datapoint")
-    approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
-    assert "task/sums exists already" in refused(tmp_path, *approve)
+    assert "task/sums exists already" in refused(tmp_path, APPROVE, *review)
     assert [*(tmp_path / "dp/sums").iterdir()] and not [*(tmp_path / "task/sums").iterdir()]
 
 
@@ -272,12 +270,11 @@ def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_ba
     shown = tool(tmp_path, "read_datapoint", *review[:2])
     assert {"prompt", "dockerfile"} <= shown.keys() and not {"tests", "solution"} & shown.keys()
     assert shown["files"] == ["total.py"]
-    refused(tmp_path, "read_datapoint", *review[:2], "--name", "rivals/wrong-1.sh")
-    for command in (["validate_datapoint"], ["try_solution", "--file", __file__]):
-        said = refused(tmp_path, command[0], *review[:2], *command[1:])
-        assert "First write rivals" in said
+    refused(tmp_path, "read_datapoint --name rivals/wrong-1.sh", *review[:2])
+    for command in ("validate_datapoint", f"try_solution --file {__file__}"):
+        assert "First write rivals" in refused(tmp_path, command, *review[:2])
     rivals = tmp_path / "rivals"
-    flags = ["patch_rivals", *review, "--rivals-dir", rivals]
+    flags = ["patch_rivals --rivals-dir rivals", *review]
     write_files(rivals, {"wrong-1.sh": "true", "cheat-1.sh": "true"})
     assert "1 right-review-*, 3 wrong-review-*" in refused(tmp_path, *flags)
     write_files(rivals, {**OF_REVIEW, "odd.sh": "true", "cheat-4.patch":
@@ -286,22 +283,22 @@ def test_a_reviewer_sees_the_tests_once_he_has_written_rivals_and_may_give_it_ba
     (rivals / "odd.sh").unlink()
     assert len(tool(tmp_path, *flags)["rivals"]) == 16
     assert "tests" in tool(tmp_path, "read_datapoint", *review[:2])
-    approve = ["approve_datapoint", *review, "--category", "Debugging", "--tags", "python"]
     (tmp_path / "dp/sums/rivals/cheat-review-1.sh").unlink()
-    assert "rivals are not tried" in refused(tmp_path, *approve)
-    new = write_files(tmp_path / "new", {"prompt": "Another prompt."}) / "prompt"
-    tool(tmp_path, "patch_dp", *review, "--part", "prompt", "--file", new)
+    assert "rivals are not tried" in refused(tmp_path, APPROVE, *review)
+    (tmp_path / "new").write_text("Another prompt.")
+    tool(tmp_path, "patch_dp --part prompt --file new", *review)
     tool(tmp_path, "release", *review)   # what he edits is not reviewed once more
     review = claimed(tmp_path, "review_datapoint", "b")
     content = tool(tmp_path, "read_datapoint", *review[:2])["content"]
     tool(tmp_path, "return_datapoint", *review, "--reason", "Words are not tested.")
-    assert tool(tmp_path, "next", "--agent", "b", "--task-type", "review_datapoint") == {"id": None}
+    assert tool(tmp_path, "next --agent b --task-type review_datapoint") == {"id": None}
     task = claimed(tmp_path, "build_datapoint")
     assert tool(tmp_path, "info", task[1])["returned"] == "Words are not tested."
     shown = tool(tmp_path, "read_datapoint", *task[:2])
     assert (shown["metadata"]["status"], shown["content"]) == ("in_review", content)
     assert "rivals/wrong-review-1.sh" in shown["files"]
-    tool(tmp_path, "patch_rivals", *task, "--rivals-dir", write_files(tmp_path / "own", RIVALS))
+    write_files(tmp_path / "own", RIVALS)
+    tool(tmp_path, "patch_rivals --rivals-dir own", *task)
     staged = tmp_path / "dp/_staging/sums/rivals"
     assert len([*staged.glob("*-review-*")]) == 7 and len([*staged.iterdir()]) == 15
 
@@ -312,14 +309,14 @@ def test_a_draft_that_is_nearly_another_one_or_the_seed_is_refused(seeded):
     def draft(part: list[str]) -> str:
         return SPEC.replace("Words on {name}, part 0.", " ".join(part))
 
-    task = claimed(seeded, "generate_idea")
-    first = tool(seeded, "add_artifact", *task, "--text", draft(words))
-    assert tool(seeded, "add_artifact", *task, "--text", draft(words)) == first   # nothing new
+    add = ["add_artifact", *claimed(seeded, "generate_idea"), "--text"]
+    first = tool(seeded, *add, draft(words))
+    assert tool(seeded, *add, draft(words)) == first   # nothing new
     words[::30] = ["other"] * len(words[::30])
-    said = refused(seeded, "add_artifact", *task, "--text", draft(words))
+    said = refused(seeded, *add, draft(words))
     assert "nearly copies seed_001_a" in said and "% of both" in said
-    other = tool(seeded, "add_artifact", *task, "--text", draft(["Let", "us", "sum", "numbers"]))
+    other = tool(seeded, *add, draft(["Let", "us", "sum", "numbers"]))
     assert other == {"datapoint": "seed_002_a"}
     (seeded / "dp/_seeds/seed/seed.md").write_text(" ".join(f"seed{n}" for n in range(200)))
     copied = draft([f"seed{n}" for n in range(190)])
-    assert "nearly copies seed (" in refused(seeded, "add_artifact", *task, "--text", copied)
+    assert "nearly copies seed (" in refused(seeded, *add, copied)

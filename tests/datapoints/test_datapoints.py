@@ -41,7 +41,7 @@ def test_a_content_is_all_but_the_labels(tmp_path):
     assert ([*context_of(first)], labels_of(first).lineage) == (["total.py"], {"seed": "sums"})
 
 
-@pytest.mark.parametrize(("harm", "words"), [
+@pytest.mark.parametrize("harm, words", [
     (lambda folder: (folder / PARTS["tests"]).unlink(), "tests/test_outputs.py is missing"),
     (lambda folder: (folder / "beside").open("w").truncate(1 << 40), "'beside' is too large"),
     (lambda folder: (folder / "task.toml").write_text("a = 1\n" * 40_000), "200,000 characters"),
@@ -67,7 +67,7 @@ def test_another_text_changes_what_follows_from_it_and_the_lines_for_the_agent_s
         with_texts(task, {"weights": '{"a": 0.9}'})
 
 
-@pytest.mark.parametrize(("text", "words"), rows("""
+@pytest.mark.parametrize("text, words", rows("""
 {"a": 0.1, "b": 0.2, "c": 0.7} |
 {"a": NaN}                     | NaN is not a number
 {"a": 0.3, "b": 0.69999}       | their sum is 0.99999
@@ -85,12 +85,17 @@ def test_weights_are_exact(text, words):
     assert words in found and bool(words) == bool(found)
 
 
-@pytest.mark.parametrize(("dockerfile", "workdir"), [
-    ("FROM a\nWORKDIR /srv\nworkdir /app/x\n", "/app/x"), ("FROM a\n", ""),
-    ("FROM a\nRUN x \\\nWORKDIR /a\n", ""), ("WORKDIR $HOME", ""), ("WORKDIR app", ""),
-    ("WORKDIR /app/../etc", "")])
+# a comma ends a line of the Dockerfile
+@pytest.mark.parametrize("dockerfile, workdir", rows(r"""
+FROM a, WORKDIR /srv, workdir /app/x | /app/x
+FROM a                               |
+FROM a, RUN x \, WORKDIR /a          |
+WORKDIR $HOME                        |
+WORKDIR app                          |
+WORKDIR /app/../etc                  |
+"""))
 def test_the_work_directory_is_the_last_plain_one(dockerfile, workdir):
-    assert last_workdir(dockerfile) == workdir
+    assert last_workdir(dockerfile.replace(", ", "\n")) == workdir
 
 
 def layer_of(files: dict[str, bytes], magic: bytes = b"") -> bytes:
@@ -101,7 +106,7 @@ def layer_of(files: dict[str, bytes], magic: bytes = b"") -> bytes:
     return bytes(layer)
 
 
-@pytest.mark.parametrize(("name", "magic", "compress"), [
+@pytest.mark.parametrize("name, magic, compress", [
     ("3f/layer.tar", b"", bytes), ("blobs/sha256/3f", b"", gzip.compress),
     ("blobs/sha256/3f", GZIP, bytes), ("blobs/sha256/3f", ZSTD, bytes)])
 def test_layers_are_looked_through_whatever_they_and_their_files_are_called(name, magic, compress):

@@ -37,7 +37,7 @@ def test_no_mark_of_it_is_in_any_request_of_the_blind_candidates(
     answers(tmp_path, fake_llm, 3)
     fake_llm.always(
         lambda r: '{"why": "good", "choice": 2}' if "Several agents" in r.text else turn_of("ls"))
-    requests = asked(tmp_path, fake_llm, ch, "--how", "chosen")
+    requests = asked(tmp_path, fake_llm, ch, "--how=chosen")
     assert sum(b"MARK" in r.raw for r in requests) == 6 and len(requests) == 12
     assert {(b"MARK" in r.raw, r.body["temperature"]) for r in requests} == {
         (False, 1.0), (True, 0.0)}

@@ -319,7 +319,7 @@ def test_the_mode_reference_has_a_directory_and_words_of_its_own(tmp_path, fake_
     assert record["judges"][0]["verdict"]["progress"] == "reference"
     assert (said["reference_score"], said["challenger_score"]) == (100, 0)
     assert "king_score" not in said
-    validated(tmp_path, "--mode", "king")   # a flag is over the environment
+    validated(tmp_path, "--mode=king")   # a flag is over the environment
     assert asked(fake_llm) == calls("a", 1, 2) and duel(tmp_path)["king_score"] == 50
 
 
@@ -330,5 +330,5 @@ def test_what_the_reference_is_does_not_matter_to_the_king_s_duel(tmp_path, fake
     fake_llm.requests.clear()
     edit(tmp_path / "answer/t_1.json", assistant=f"better {TEXTS['assistant']}")
     asks(tmp_path, fake_llm)
-    validated(tmp_path, "--mode", "reference")
+    validated(tmp_path, "--mode=reference")
     assert asked(fake_llm) == calls("a", 1, orders=("challenger_first", "reference_first"))

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 
-import pytest
 from fake_judges import run_main, verdict
 from root import a_prompt, turn_of, write_json
 
@@ -40,8 +39,7 @@ def reply(request):
     return turn_of(next(COMMANDS), "I look around.") if again else "No block here."
 
 
-@pytest.fixture
-def root(tmp_path, fake_llm):
+def test_requests_of_text_turns_are_what_they_were(tmp_path, fake_llm):
     tmp_path.with_model(fake_llm,
         '[leak]\nmodels = ["auditor"]\n[judge]\nmodels = ["j"]\n[duel]\nmin_turns = 1\n'
         "min_instances = 1\n[king]\nmax_prompt_tokens = 900\n",
@@ -54,14 +52,10 @@ def root(tmp_path, fake_llm):
         a_prompt(1), a_prompt(2, messages=talk), a_prompt(3, messages=talk[:3])])
     tmp_path.with_commits(3)
     fake_llm.always(reply)
-    return tmp_path
-
-
-def test_requests_of_text_turns_are_what_they_were(root, fake_llm):
     found = []
     for script, flags, _ in RUNS:
         fake_llm.requests.clear()
-        run_main(script.main, root, *flags.split())
+        run_main(script.main, tmp_path, *flags.split())
         raw = sorted(request.raw for request in fake_llm.requests)
         found.append(f"{len(raw)} {hashlib.sha256(b'|'.join(raw)).hexdigest()[:16]}")
     assert found == [digest for _, _, digest in RUNS]

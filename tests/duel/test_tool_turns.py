@@ -80,7 +80,7 @@ def test_what_is_no_single_call_is_asked_for_again(root, fake_llm):
     two = Say("Both.", calls=(("Bash", {"command": "ls"}), ("Bash", {"command": "pwd"})))
     fake_llm.script(two, Say("I only talk."), Say("Now.", reasoning="the pull request says", calls=(
         ("Bash", {"command": "ls"}),)))
-    run_main(king.main, root, "--only", "p_2")
+    run_main(king.main, root, "--only=p_2")
     assert ["two calls" in r.last for r in fake_llm.requests] == [False, True, False]
     assert "no tool call" in fake_llm.requests[2].last
     made = read_answer(root, "p_2")["king"]
@@ -89,7 +89,7 @@ def test_what_is_no_single_call_is_asked_for_again(root, fake_llm):
 
 def test_a_bash_block_in_place_of_a_call_is_a_call_of_the_shell(root, fake_llm):
     fake_llm.always(turn_of("ls -la", "I look."))
-    run_main(king.main, root, "--only", "p_1")
+    run_main(king.main, root, "--only=p_1")
     made = read_answer(root, "p_1")["king"]
     assert made["content"] == "I look."
     assert json.loads(made["tool_calls"][0]["function"]["arguments"]) == {"command": "ls -la"}
@@ -150,7 +150,7 @@ def refusing(request):
 def test_a_kept_answer_in_the_text_form_is_served_from_there(root, fake_llm):
     """Fail the item behind its paid turn: the leak judge cannot be read."""
     fake_llm.always(refusing)
-    run_main(king.main, root, "--only", "p_1")
+    run_main(king.main, root, "--only=p_1")
     root.with_model(fake_llm, SETTINGS + '[leak]\nmodels = ["auditor"]\n', workers=1)
     fake_llm.requests.clear()
 
@@ -170,12 +170,12 @@ def test_a_root_has_answers_of_one_form(root, fake_llm):
         # nothing was paid where the run was refused
         assert code == 0 or all("tools" in one.body for one in fake_llm.requests)
         return printed
-    runs("auto", "--only", "p_1", code=0)
+    runs("auto", "--only=p_1", code=0)
     made = read_answer(root, "p_1")
     fake_llm.always(refusing)
     says = '[king] protocol has to be "native", the form of'
-    assert says in runs("auto", "--only", "p_2") and says in runs("text", "--only", "p_2")
-    refused = runs("native", "--only", "p_2", code=1)
+    assert says in runs("auto", "--only=p_2") and says in runs("text", "--only=p_2")
+    refused = runs("native", "--only=p_2", code=1)
     assert "no tools here" in refused and '[king] protocol = "native"' in refused
     assert read_answer(root, "p_1") == made
     runs("text", "--refresh", code=0)
@@ -207,7 +207,7 @@ def test_a_dry_run_counts_the_tools(root, fake_llm):
 def test_ids_of_calls_say_nothing(root, fake_llm):
     said = asks(call("Bash", {"command": "ls"}, "the_fix_is_in_fields"))
     fake_llm.always({"choices": [{"message": said}]})
-    run_main(king.main, root, "--only", "p_1")
+    run_main(king.main, root, "--only=p_1")
     assert "the_fix" not in (root / "answer/p_1.json").read_text()
 
 

@@ -7,15 +7,12 @@ from itertools import count
 
 import pytest
 from conftest import answers, edit, ledger_lines, spent_usd
-from fake_judges import A_CALL, asks, report_text, run_main, validated, verdict
+from fake_judges import A_CALL, report_text, run_main, validated, verdict
 from root import read_json, turn_of, write_json
 
 import ch
 import king
 import validate
-from codedata.records import METRICS
-from codedata.report.content import leak_sections
-from codedata.report.turn_rows import TurnLeaks, TurnRow
 
 NUMBERS = count(1)   # of blind answers
 COMMAND = re.compile(r"ls d(\d+)")
@@ -80,7 +77,7 @@ def turns(root, how: str) -> dict[str, dict]:
 def test_another_way_goes_beside_and_is_resumed_and_judged_beside(root, fake_llm):
     how, n_calls = "chosen", 4
     before = (root / f"answer/{answers(root)[0]}.json").read_bytes()
-    made(root, how, "--limit", "1")
+    made(root, how, "--limit=1")
     assert fake_llm.n_requests == n_calls and len(turns(root, how)) == 1
     done = made(root, how)
     assert fake_llm.n_requests == 3 * n_calls and f"validate.py --how {how}" in done
@@ -123,7 +120,7 @@ def test_where_no_blind_answer_beats_the_king_s_in_both_orders_there_is_no_chall
     fake_llm.requests.clear()
     assert "excluded 3" in made(root, "chosen") and fake_llm.n_requests == 0
     play(fake_llm)
-    made(root, "chosen", "--force", "--limit", "1")
+    made(root, "chosen", "--force", "--limit=1")
 
 
 def test_a_picked_turn_that_names_what_nothing_has_shown_is_counted_and_in_no_final(
@@ -155,7 +152,7 @@ def test_a_picked_turn_that_names_what_nothing_has_shown_is_counted_and_in_no_fi
 
 
 @pytest.mark.parametrize("passed, n_asked, expected", [
-    (("a", "ab", ""), 0, 1), (("a", "", "a"), 2, 2), (("a", "", ""), 0, None)])
+    ("a,ab,", 0, 1), ("a,,a", 2, 2), ("a,,", 0, None)])   # of three sides, which tests
 def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_among_the_rest(
         root, fake_llm, passed, n_asked, expected):
     name = answers(root)[0]
@@ -164,7 +161,7 @@ def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_amo
     write_json(root / f"answer/_samples/{name}.json", {"samples": sides[1:]})
     runs = [{"output": f"side {i} was run", "changes": {"a.py": f"diff {i}"},
              "tests": {f"HIDDEN_{test}": "passed" if test in tests else "failed" for test in "ab"}}
-            for i, tests in enumerate(passed)]
+            for i, tests in enumerate(passed.split(","))]
     root.with_executed(name, *zip(sides, runs, strict=True))
     play(fake_llm)
     made(root, "chosen", "--only", name)
@@ -174,32 +171,3 @@ def test_hidden_tests_decide_among_edits_and_running_is_shown_to_who_chooses_amo
     assert len(asked) == n_asked and not any(
         "HIDDEN" in r.text or "side 1" in r.text for r in asked)
     assert all("(exit code 0)\nside 2 was run" in r.text for r in asked)
-
-
-def test_too_few_instances_with_a_verdict_are_no_evidence(root, fake_llm):
-    root.with_model(fake_llm, SETTINGS.replace("min_instances = 1", "min_instances = 4"))
-    asks(root, fake_llm)
-    reasons = read_json(root / "score/_duel.json")["reasons"]
-    assert any(reason.startswith("only 3 instances with a verdict < min_instances 4")
-               for reason in reasons)
-
-
-# the figures -------------------------------------------------------------------------------------
-
-def a_row(i: int, score: float, **fields) -> TurnRow:
-    row = {"name": f"t_{i}", "language": "python", "metrics": dict.fromkeys(METRICS, score),
-           "bucket": "final", "styles": ("explore", "edit"), "injections": (),
-           "instance_id": f"i_{i}", "leaks": TurnLeaks(()), **fields}
-    return TurnRow(score=score, **row)
-
-
-def test_who_was_asked_again_is_counted_and_a_leak_judge_with_false_alarms_is_not_trusted():
-    rows = [a_row(i, 90.0, leaks=TurnLeaks((), of_king=(), asked_again=2)) for i in range(3)]
-    rows += [a_row(i, 50.0, leaks=TurnLeaks((), of_king=({"kind": "path"},))) for i in range(3, 30)]
-    found = {heading: str(items) for heading, items in leak_sections(rows)}
-    assert ("Asked for again because of leaks: 3 turns (6 calls); 3 of the 3 turns that the "
-            "challenger wins" in found["Leaks"])
-    assert "The leak judge cannot be trusted" in found["Leaks"]
-    assert "verdicts on these turns: cost unknown" in found["Leaks"]
-    few = leak_sections([a_row(i, 50.0, leaks=TurnLeaks((), of_king=())) for i in range(5)])
-    assert "5 kings were looked at: too few" in str(few)

@@ -11,31 +11,11 @@ import random
 from pathlib import Path
 
 SECRET = "hostilesecret"
-FILES = (
-    "pyproject.toml",
-    "setup.py",
-    "setup.cfg",
-    "tox.ini",
-    "tox.toml",
-    "PKG-INFO",
-    "pytest.ini",
-    "requirements.txt",
-    "requirements-test.txt",
-    "package.json",
-    "Makefile",
-    "Dockerfile",
-    ".github/workflows/ci.yml",
-    ".travis.yml",
-    ".circleci/config.yml",
-    "package-lock.json",
-    "go.mod",
-    "Cargo.toml",
-    "Cargo.lock",
-    "pom.xml",
-    "build.gradle",
-    "gradlew",
-    "CMakeLists.txt",
-)
+NAMES = """pyproject.toml setup.py setup.cfg tox.ini tox.toml PKG-INFO pytest.ini requirements.txt
+    requirements-test.txt package.json Makefile Dockerfile .github/workflows/ci.yml .travis.yml
+    .circleci/config.yml package-lock.json go.mod Cargo.toml Cargo.lock pom.xml build.gradle
+    gradlew CMakeLists.txt"""
+FILES = NAMES.split()
 READ = FILES[:15]  # for the other files only their existence matters
 POETRY = '[tool.poetry]\nname = "a"\n'
 

@@ -166,6 +166,11 @@ def test_an_address_is_cloned_once_at_the_commit_that_is_asked_for(tmp_path, pro
 
 @pytest.mark.parametrize("named, says", rows("""
 no/such/folder                             | neither a folder
+# nor an option of git
+--upload-pack=touch x                      | neither a folder nor a git address
+-x@host:y                                  | neither a folder nor a git address
+file:///x@--detach                         | neither a folder nor a git address
+ext::sh -c id                              | neither a folder nor a git address
 file:///no/such/place.git                  | git clone
 file://{project}@0123456789abcdef          | git
 # the user in an address is no commit
@@ -236,16 +241,15 @@ def test_a_folder_that_cannot_be_looked_through_is_a_broken_row(tmp_path, projec
 
 def bomb(folder, levels: int, wide: int, blob: bytes) -> None:
     """Commit a tree with one blob at wide ** levels paths."""
-    def stored(kind: str, content: bytes) -> str:
-        return subprocess.run(["git", "hash-object", "-w", "--stdin", "-t", kind], cwd=folder,
-                              input=content,
-                              capture_output=True, check=True).stdout.decode().strip()
-    tree, mode = stored("blob", blob), b"100644"
+    def stored(content: bytes, *words: str) -> str:
+        return subprocess.run(["git", *words], cwd=folder, input=content, capture_output=True,
+                              check=True).stdout.decode().strip()
+
+    found = f"100644 blob {stored(blob, 'hash-object', '-w', '--stdin')}"
     for _ in range(levels):
-        names = sorted(f"{n}".encode() for n in range(wide))
-        tree = stored("tree",
-                      b"".join(mode + b" " + name + b"\0" + bytes.fromhex(tree) for name in names))
-        mode = b"40000"
+        entries = "".join(f"{found}\t{n}\n" for n in range(wide))
+        found = f"040000 tree {stored(entries.encode(), 'mktree')}"
+    tree = found.split()[-1]
     git(folder, "update-ref", "HEAD", git(folder, "commit-tree", "-m", "bomb", tree))
 
 
@@ -276,8 +280,12 @@ def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
     script, ran = tmp_path / "run.sh", tmp_path / "ran"
     script.write_text(f"#!/bin/sh\ntouch {ran}\ncat\n")
     script.chmod(0o755)
-    git(project, "config", "core.fsmonitor", str(script)), git(project, "config", "core.hooksPath",
-                                                               str(tmp_path))
+
+    def name_programs(repository) -> None:
+        for key, value in (("fsmonitor", script), ("hooksPath", tmp_path)):
+            git(repository, "config", f"core.{key}", str(value))
+
+    name_programs(project)
     (tmp_path / "post-checkout").symlink_to("run.sh")
     (project / ".gitattributes").write_text("* filter=lfs\n")
     git(project, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/", "commit", "-qam", "x",
@@ -286,26 +294,9 @@ def test_git_runs_nothing_that_a_repository_names(tmp_path, project):
         "a__b").base_commit
     one_repository(f"file://{project}", tmp_path / "root")
     clone = next((tmp_path / "root/env/_sources").iterdir())
-    git(clone, "config", "core.fsmonitor", str(script)), git(clone, "config", "core.hooksPath",
-                                                             str(tmp_path))
+    name_programs(clone)
     one_repository(f"file://{project}", tmp_path / "root").open()
     assert not ran.exists()
-
-
-@pytest.mark.parametrize(
-    "named", ["--upload-pack=touch x", "-x@host:y", "file:///x@--detach", "ext::sh -c id"])
-def test_an_address_or_a_commit_is_no_option(tmp_path, named):
-    with pytest.raises(Trouble, match="neither a folder nor a git address"):
-        one_repository(named, tmp_path)
-
-
-def test_the_password_of_an_address_is_kept_and_shown_nowhere(tmp_path, capsys):
-    address = "http://ann:p4ssw0rd@127.0.0.1:9/o/reel.git"
-    run_here(main, tmp_path, "--repo", address, "--planner", "recipe")
-    texts = "".join(capsys.readouterr())
-    texts += "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*")
-                     if path.is_file())
-    assert "reel" in texts and "p4ssw0rd" not in texts
 
 
 def test_a_clone_keeps_no_password(tmp_path, project):

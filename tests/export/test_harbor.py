@@ -59,11 +59,11 @@ def test_a_duel_that_is_refused_keeps_no_task_back(root):
     printed = make(root)
     assert "was refused: " in printed and "margin 1.00 is below 2" in printed
     assert exported(root) == {"harbor"}
-    make(root, "--formats", "dpo")
+    make(root, "--formats=dpo")
     assert exported(root) == {"harbor"}
     make(root, "--rejected-too")
     assert {"harbor", "dpo", "jsonl"} <= exported(root)
-    assert "jsonl, harbor\n" in make(root, "--rejected-too", "--formats", "dpo")
+    assert "jsonl, harbor\n" in make(root, "--rejected-too", "--formats=dpo")
 
 
 def test_a_root_without_any_record_is_refused_as_one_without_a_duel(tmp_path):

@@ -25,17 +25,10 @@ def conversation(names: str) -> list[dict]:
     return [MESSAGES[name] for name in names.split()]
 
 
-def a_row(form: str, **fields) -> dict:
-    texts = dict.fromkeys(
-        ("instance_id", "repo", "language", "licence", "source", "bucket", "side"), "x")
-    row = {"messages": [USER, SAID], "prompt": [USER], "completion": [SAID], "chosen": [SAID],
-           "rejected": [OTHER],
-           "label": True, "score": 90.0, **texts, **fields}
-    return {name: row[name] for name in FORMATS[form].columns}
-
-
-def problem(form: str, row: dict, **more):
-    found = row_problem(FORMATS[form], row, **more)
+def problem(form: str, max_chars: int = 0, **columns: list[dict]) -> str | None:
+    """Return why a row with these conversations is refused, if it is."""
+    row = {"chosen": [SAID], "rejected": [OTHER], **columns}
+    found = row_problem(FORMATS[form], row, max_chars)
     return found and found[0]
 
 
@@ -59,8 +52,7 @@ user twice        | no well-formed turn
 user thinking     | no well-formed turn
 """))
 def test_a_conversation_that_trl_would_take_in_silence_is_refused(messages, reason):
-    row = a_row("sft_messages", messages=conversation(messages))
-    assert problem("sft_messages", row) == reason
+    assert problem("sft_messages", messages=conversation(messages)) == reason
 
 
 @pytest.mark.parametrize("form, column, messages, reason", rows("""
@@ -73,10 +65,11 @@ kto            | completion | user                | roles
 sft_completion | completion | said said           | roles
 """))
 def test_a_bad_pair_is_refused(form, column, messages, reason):
-    assert problem(form, a_row(form, **{column: conversation(messages)})) == reason
+    columns = {"prompt": [USER], column: conversation(messages)}
+    assert problem(form, **columns) == reason
 
 
 def test_too_long_is_told_by_the_longer_of_two_conversations():
     n = len(USER["content"]) + len(OTHER["content"])
-    assert problem("dpo", a_row("dpo"), max_chars=n) is None
-    assert problem("dpo", a_row("dpo"), max_chars=n - 1) == "over max_chars"
+    assert problem("dpo", n, prompt=[USER]) is None
+    assert problem("dpo", n - 1, prompt=[USER]) == "over max_chars"

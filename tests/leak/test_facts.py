@@ -154,7 +154,7 @@ def test_how_much_of_the_patch_was_shown():
     assert shown_share(READ, replace(PR, patch=PATCH + changelog)) == 1.0
 
 
-@pytest.mark.parametrize(("command", "has_begun"), [
+@pytest.mark.parametrize("command, has_begun", [
     ("sed -i 's/if entry is None:/if entry is None or entry.frozen_until > self.clock():/' "
      "brook/ledger.py", True),
     ("sed -i 's/entry is None:/not entry or entry.is_frozen:/' brook/ledger.py", False),   # wrong

@@ -13,7 +13,7 @@ from conftest import (
     read_answer,
     start_script,
 )
-from fake_judges import asks, report_text, run_main, score, validated, verdict
+from fake_judges import asks, prefers, report_text, run_main, score, validated, verdict
 from fake_judges import validated as decide
 from fake_llm import Say
 from root import json_lines, read_json, turn_of, write_json
@@ -317,11 +317,16 @@ def test_of_fewer_than_20_turns_every_king_is_looked_at(tmp_path, fake_llm, n, n
     assert sum("quartz" in candidate(r) for r in leak_requests(fake_llm)) == n_kings
 
 
+def write_run(root, **outputs: str) -> None:
+    """Write what running the sides of t_1 has printed."""
+    answer = read_answer(root, "t_1")
+    root.with_executed("t_1", *((answer[side], {"output": text, "exit_code": 3})
+                                for side, text in outputs.items()))
+
+
 def test_leak_judges_see_what_running_a_side_showed_and_none_is_asked_of_what_was_chosen_blind(
         duel, fake_llm):
-    answer = read_answer(duel, "t_1")
-    duel.with_executed("t_1", *((answer[side], {"output": f"RAN-{side}", "exit_code": 3})
-                                      for side in ("king", "challenger")))
+    write_run(duel, king="RAN-king", challenger="RAN-challenger")
     panel_and_judges(duel, fake_llm)
     validated(duel)
     shown, = (r.text for r in leak_requests(fake_llm) if " run]]" in r.text)
@@ -339,9 +344,7 @@ def test_leak_judges_see_what_running_a_side_showed_and_none_is_asked_of_what_wa
 
 def test_a_reply_of_a_leak_judge_that_a_candidate_has_written_or_printed_is_a_quotation(
         duel, fake_llm):
-    answer = read_answer(duel, "t_1")
-    duel.with_executed("t_1", *((answer[side], {"output": said()})
-                                      for side in ("king", "challenger")))
+    write_run(duel, king=said(), challenger=said())
     edit(duel / "answer/t_2.json", challenger=LEAKY.replace("PITCH_OF_THREAD", said()))
     panel_and_judges(duel, fake_llm)
     a_panel(fake_llm, lambda request: f"{said(candidate(request)[:20])} It printed {said()}")
@@ -349,16 +352,21 @@ def test_a_reply_of_a_leak_judge_that_a_candidate_has_written_or_printed_is_a_qu
     assert [leaks_in(duel, i)[0]["leak"] for i in (1, 2, 3)] == [True, True, False]
 
 
-def test_a_king_is_looked_at_beside_the_leaks_that_are_known_at_its_turn(judged_by, fake_llm):
-    play(fake_llm, finds(LEAKY), LEAKY, HONEST)
+def test_a_king_is_looked_at_beside_the_leaks_that_are_known_at_its_turn_and_both_are_counted(
+        judged_by, fake_llm):
+    play(fake_llm, finds(LEAKY, OTHER_WORDS), LEAKY, OTHER_WORDS)
     run_main(ch.main, judged_by)
     panel_and_judges(judged_by, fake_llm, more="king_share = 1.0")
-    a_panel(fake_llm)
+    wins = prefers("git grep")
+    fake_llm.always(lambda request: said() if is_leak_request(request) else wins(request))
     fake_llm.requests.clear()
     validated(judged_by)
     of_king, = leak_requests(fake_llm)   # the challenger's verdict is there
     assert "whoever wrote them" in of_king.text
-    assert of_king.text.count('- "cable": nothing has shown it') == 1
+    assert of_king.text.count('- "cable": nothing has shown it') == 2
+    text = report_text(judged_by)
+    assert "Asked for again because of leaks: 1 turn (2 calls); 1 of the 1 turn that" in text
+    assert "only 1 king checked: too few" in text
 
 
 def test_a_leak_judge_that_fails_costs_its_own_verdict_alone(duel, fake_llm):
@@ -436,6 +444,7 @@ def test_false_alarms_are_reported_and_a_judge_that_finds_them_everywhere_is_not
     validated(tmp_path)
     text = report_text(tmp_path)
     assert "The leak judge cannot be trusted" in text and "| any | 100.0 % (" in text
+    assert "verdicts on these turns: cost unknown" in text
     assert not [*tmp_path.glob("final/[!_]*.json")]
 
 

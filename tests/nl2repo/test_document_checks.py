@@ -102,13 +102,14 @@ def test_examples_run_as_in_a_session_each_by_itself_and_within_limits():
         0: "`examples[0]` does not print the same each time."}
 
 
-@pytest.mark.parametrize(("wrong", "finding"), [
-    ([], "`content` is not an object."), ({}, "`content` lacks `signature`."),
-    ({"algorithm": [1]}, "`content.algorithm[0]` is not a text."),
-    ({"returns": {"annotation": 3, "text": ""}},
-     "`content.returns.annotation` is not a text or null.")])
+@pytest.mark.parametrize("wrong, finding", rows("""
+[]                                         | `content` is not an object.
+{}                                         | `content` lacks `signature`.
+{"algorithm": [1]}                         | `content.algorithm[0]` is not a text.
+{"returns": {"annotation": 3, "text": ""}} | `content.returns.annotation` is not a text or null.
+"""))
 def test_content_of_another_form_is_named(wrong, finding):
-    right = DOCUMENTS[27]["content"]
+    right, wrong = DOCUMENTS[27]["content"], json.loads(wrong)
     assert form_findings(right, FUNCTION) == []
     assert finding in form_findings(right | wrong if wrong else wrong, FUNCTION)
 
@@ -155,7 +156,7 @@ LONG = {"BODY": f"x = {BODY!r}\n{PHASE['content']['signature']}",
         "DEEP": "def phase(" + "(" * 5_000}
 
 
-@pytest.mark.parametrize(("harm", "told"), HOSTILE)
+@pytest.mark.parametrize("harm, told", HOSTILE)
 def test_a_hostile_document_is_refused(harm, told):
     harm = json.loads(harm)
     content = PHASE["content"] | {key: LONG.get(str(text), text) for key, text in harm.items()}

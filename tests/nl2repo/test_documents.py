@@ -151,16 +151,26 @@ def test_facts_are_the_examples(brook):
         "", "(", "x = (\n1"]
 
 
+PUBLIC = """- `src/tide/brook.py`: Brooks, and how they run.
+- `class Brook`: A small river.
+- `Brook.kinds = ['clear', 'muddy']`
+- `Brook.name`
+- `class DryError(LookupError)`
+- `_drain(to)`
+- `DEPTHS = {}`
+- `River`
+- `dried`
+- `Brook.__init__(self, name)`
+- `Brook.pour(self, other)`
+### `tide` in `src/tide/__init__.py`
+- `numpy`"""
+
+
 def test_a_project_lists_its_public_names_and_private_ones_where_they_are_needed(brook):
     content = project_content(brook, META)
     api = public_api(brook, {"_drain"})
     text = document_text("brook", "", content) + api_text(api)
-    for line in ("- `src/tide/brook.py`: Brooks, and how they run.",
-                 "- `class Brook`: A small river.", "- `Brook.kinds = ['clear', 'muddy']`",
-                 "- `Brook.name`", "- `class DryError(LookupError)`", "- `_drain(to)`",
-                 "- `DEPTHS = {}`", "- `River`", "- `dried`",
-                 "- `Brook.__init__(self, name)`", "- `Brook.pour(self, other)`",
-                 "### `tide` in `src/tide/__init__.py`", "- `numpy`"):
+    for line in PUBLIC.splitlines():
         assert f"{line}\n" in text, line
     assert "_secret" not in text and "test_it" not in text
     used = used_in(api, ["src/tide/brook.py::Brook.pour"], "River Brook.pour(1)")

@@ -153,17 +153,13 @@ def test_more_than_2000_lines_are_not_rebuilt_from_an_empty_folder(tmp_path):
     assert "lines of source are more than the 2,000" in done.stderr
 
 
-def test_what_a_step_lacks_it_waits_for_and_names_the_step(tmp_path):
-    tmp_path.with_env(vars(wren_environment()))
-    done = steps(tmp_path, "communities,screen,patches,proof")
-    assert done.returncode == 0
-    assert "nl2repo.py --steps extract" in done.stderr
-
-
-def test_without_a_model_only_documents_are_refused_and_before_any_step(tmp_path):
+def test_without_a_model_only_documents_are_refused_and_a_step_names_the_one_that_it_waits_for(
+        tmp_path):
     tmp_path.with_env(vars(wren_environment()))
     done = run_script("nl2repo.py", tmp_path)
     assert done.returncode == 2 and "Or without a model: --writer template" in done.stderr
     assert not (tmp_path / "nl2repo").exists()
-    for flags in (["--prune"], ["--steps", "meta,relationship"]):
-        assert run_script("nl2repo.py", tmp_path, *flags).returncode == 0
+    for flag in ("--prune", "--steps=meta,relationship", "--steps=communities,screen"):
+        done = run_script("nl2repo.py", tmp_path, flag)
+        assert done.returncode == 0
+    assert "nl2repo.py --steps extract" in done.stderr

@@ -34,6 +34,8 @@ def test_what_cannot_be_stripped_is_left_out_by_rule(rule):
     found = strippable(text, **runs)
     assert [id.rpartition(".")[2].rpartition(":")[2] for id in found.left_out[rule]] == ["f"]
     assert not any(id.endswith("f") for id in found.ids)
+    with pytest.raises(KeyError):
+        found.stripped(found.left_out[rule])
 
 
 def test_several_bodies_of_a_file_go_together():
@@ -44,11 +46,6 @@ def test_several_bodies_of_a_file_go_together():
     assert after == ('def f(x):\n    raise NotImplementedError("f")\n\n\nclass C:\n'
                      '    def g(self):\n        raise NotImplementedError("C.g")\n')
     assert found.source("m.py::f") == b"def f(x):\n    return x + 1"
-
-
-def test_what_is_not_there_or_cannot_be_stripped_is_a_key_error():
-    with pytest.raises(KeyError):
-        strippable("def f():\n    pass\n").stripped(["m.py::f"])
 
 
 def test_a_file_that_is_no_text_in_utf8_is_left_as_it_is():

@@ -1,6 +1,7 @@
 """Test the questions to a model about a pull request's text, and when it is rewritten."""
 import json
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -33,8 +34,8 @@ NAMED = SimpleNamespace(**{**vars(TASK), "new_names": ["wade_slowly"]})
 REPORT = "Why 3?\n\n    wade_slowly(7)\n\nIt gives 3, I expected 2.\n"
 
 
-def reported(task) -> SimpleNamespace:
-    return SimpleNamespace(problem_statement=REPORT)
+def reported(task, **about) -> SimpleNamespace:
+    return SimpleNamespace(problem_statement=REPORT, reproduction=about)
 
 
 def unreported(task) -> SimpleNamespace:
@@ -120,6 +121,8 @@ def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
     for said, text in texts.items():
         assert text == written(tmp_path, fake_llm, writer="own", make=reported,
                                description=said)
+    make = partial(reported, kind="failing_test")   # its title is that of the test
+    assert written(tmp_path, fake_llm, writer="own", make=make) == f"{own}\n\n{REPORT}"
     text = f"{own} wade_slowly(7) should give 2.\n"
     assert text == written(tmp_path, fake_llm, found(), f"<issue>{text}</issue>", found(),
                            make=reported)

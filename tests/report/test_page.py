@@ -17,12 +17,12 @@ from conftest import edit, run_script
 from fake_judges import validated as decide
 from heron_environment import an_environment
 from recorded import write_checks
-from root import read_json, write_json
+from root import filled, read_json, write_json
 
 from codedata.config import load
 from codedata.datapoints.datapoint_folder import read_datapoint
 from codedata.page.elements import CUT, escaped
-from codedata.records import DATAPOINT, TaskAudit
+from codedata.records import DATAPOINT, AuditCheck, TaskAudit
 from codedata.report.index_page import write_index
 from codedata.tasks.folder.task_folder import audited_digest
 
@@ -91,6 +91,19 @@ def sections_of(html: bytes) -> dict[str, str]:
         r"<section[^>]*><h2>(.*?)</h2>(.*?)</section>", html.decode(), re.DOTALL)}
 
 
+ITEMS = """answer/t_1: turn, refined
+answer/t_2: turn, refined
+answer/t_3: turn, not judged
+task/heron.agent-1.0123abcd: bug, ready
+task/heron.function.0123abcd: stripped patch, ready
+task/heron__heron-7: pull request, ready
+task/tally: terminal task, approved, edited
+dp/draft: terminal task, in review
+task/theirs: task of others, ready
+env/heron: environment, success
+attempt/sums.01234567.own-m-012345.1: attempt, solved"""
+
+
 # what it holds -----------------------------------------------------------------------------------
 
 def test_every_item_of_a_root_and_nothing_else_is_written(root):
@@ -107,15 +120,8 @@ def test_every_item_of_a_root_and_nothing_else_is_written(root):
     assert after.pop(root / "index.html") and after == before
     html = (root / "index.html").read_bytes()
     items = items_of(html)
-    assert {(one["kind"], id, one["result"]) for id, one in items.items()} == {
-        ("turn", "answer/t_1", "refined"), ("turn", "answer/t_2", "refined"),
-        ("turn", "answer/t_3", "not judged"), ("bug", "task/heron.agent-1.0123abcd", "ready"),
-        ("stripped patch", "task/heron.function.0123abcd", "ready"),
-        ("pull request", "task/heron__heron-7", "ready"),
-        ("terminal task", "task/tally", "approved, edited"),
-        ("terminal task", "dp/draft", "in review"),
-        ("task of others", "task/theirs", "ready"), ("environment", "env/heron", "success"),
-        ("attempt", "attempt/sums.01234567.own-m-012345.1", "solved")}
+    assert {f"{id}: {one['kind']}, {one['result']}" for id, one in items.items()} == {
+        *ITEMS.splitlines()}
     assert "[exclude] ids" in items["answer/t_3"]["line"]   # why a turn is not judged
     for id, texts in {
             "task/heron.agent-1.0123abcd": (SHOWN, "+    return 2 * depth", "::test_none"),
@@ -151,8 +157,8 @@ def test_a_turn_in_full_and_both_duels_are_on_the_page_that_report_writes(tmp_pa
         *judges[1:]])
     tmp_path.with_score("t_1", {"a": [0] * 5}, rival="reference")
     fake_judges.report_text(tmp_path)
-    decide(tmp_path, "--mode", "reference")
-    run_script("report.py", tmp_path, "--mode", "reference")
+    decide(tmp_path, "--mode=reference")
+    run_script("report.py", tmp_path, "--mode=reference")
     assert not (tmp_path / "report/report.html").exists()
     html = (tmp_path / "index.html").read_bytes()
     assert {"Challenger against king", "Challenger against reference"} <= {*sections_of(html)}
@@ -170,15 +176,13 @@ def test_a_turn_in_full_and_both_duels_are_on_the_page_that_report_writes(tmp_pa
 
 def test_tasks_have_their_status_and_the_worst_of_their_checks(tmp_path):
     def audit(folder, content="", **checks) -> None:
-        found = [{"name": name.replace("_", " "), "version": "1", "result": result, "why": "w",
-                  "evidence": ["seen"], "figures": {"tried": 8}, "tries": [
-                      {"path": "m.py", "line": 4, "diff": "-a\n+b\n"}], "seconds": 1.0,
-                  "command": "python audit.py"} for name, result in checks.items()]
+        tries = [{"path": "m.py", "line": 4, "diff": "-a\n+b\n"}]
+        found = [filled(AuditCheck, name=name, result=result, evidence=["seen"],
+                        figures={"tried": 8}, tries=tries, command="python audit.py")
+                 for name, result in checks.items()]
         content = content or audited_digest(read_datapoint(folder))
-        write_json(tmp_path / f"audit/{folder.name}.json", vars(TaskAudit(
-            folder.name, DATAPOINT, content, "", found, 1.0)))
+        tmp_path.with_record(TaskAudit, folder.name, kind=DATAPOINT, content=content, checks=found)
 
-    (tmp_path / "audit").mkdir()
     a = write_approved(tmp_path / "task/a")
     write_checks(tmp_path, a)
     audit(a, gold="passed", cheats="review")
@@ -259,13 +263,11 @@ def hostile_root(root):
     for path in (root / "commit").glob("*.json"):
         edit(path, repo=HOSTILE, language=HOSTILE, description=HOSTILE, patch=HOSTILE)
     edit(root / "score/_duel.json", accepted=False, reasons=[HOSTILE])
-    check = {"version": "1", "result": HOSTILE, "seconds": 1.0, "figures": {HOSTILE: 1},
-             "evidence": [HOSTILE], "tries": [{"diff": HOSTILE, HOSTILE: [HOSTILE]}],
-             **dict.fromkeys(("name", "why", "command"), HOSTILE)}
-    folder = root / "task/tally"
-    (root / "audit").mkdir()
-    write_json(root / "audit/tally.json", vars(TaskAudit(
-        "tally", DATAPOINT, audited_digest(read_datapoint(folder)), "", [check], 1.0)))
+    texts = dict.fromkeys(("name", "result", "why", "command"), HOSTILE)
+    check = filled(AuditCheck, figures={HOSTILE: 1}, evidence=[HOSTILE],
+                   tries=[{"diff": HOSTILE, HOSTILE: [HOSTILE]}], **texts)
+    content = audited_digest(read_datapoint(root / "task/tally"))
+    root.with_record(TaskAudit, "tally", kind=DATAPOINT, content=content, checks=[check])
     write_json(root / "export/dpo/manifest.json", {"rows": {"train": HOSTILE}})
     return root
 

@@ -154,11 +154,14 @@ def test_the_verdict_stands_at_the_top(tmp_path, values, outcome):
     assert outcome in report_text(tmp_path).split("\n\n")[1]
 
 
-def test_turns_won_below_the_threshold_of_refined_are_named_as_such(tmp_path):
-    made(tmp_path, {"t_1": [1, 0.5, 0.5, 0.5, 0.5], "t_2": WON, "t_3": EVEN})
+def test_turns_won_below_the_threshold_of_refined_and_sides_without_a_command_are_named_as_such(
+        tmp_path):
+    made(tmp_path, {"t_1": [1, 0.5, 0.5, 0.5, 0.5], "t_2": WON, "t_3": EVEN},
+         king="I would run ls.")
     assert "defeat/ 2 (1 of them won)" in rerun(tmp_path)
     assert cells(tmp_path, "Buckets", "turns") == [*"1011"]
-    assert cells(tmp_path, "Turns", "bucket") == ["defeat (won)", "final", "defeat"]
+    assert cells(tmp_path, "Turns", "bucket", "step") == [
+        "defeat (won); none → test", "final; none → test", "defeat; none → test"]
 
 
 def test_the_sets_and_the_best_pairs_come_first_without_those_that_no_set_takes(root):
@@ -175,11 +178,6 @@ def test_the_sets_and_the_best_pairs_come_first_without_those_that_no_set_takes(
     best, = best_pairs(root)
     assert "make test" in best.challenger
     assert best.why == "Score 80, final. Judge a: a says so, king_first"
-
-
-def test_a_side_without_a_command_has_the_step_none(tmp_path):
-    made(tmp_path, {"t_1": WON}, king="I would run ls.")
-    assert cells(tmp_path, "Turns", "step") == ["none → test"]
 
 
 def test_an_empty_duel_gives_an_empty_report(tmp_path):
@@ -381,8 +379,8 @@ def test_against_the_reference_it_reads_and_writes_beside_and_makes_no_buckets(r
     before = files(root, *BUCKETS, "report", "score")
     for name, values in {"t_1": LOST, "t_2": WON, "t_3": None, "t_4": EVEN}.items():
         root.with_score(name, {"a": values}, rival="reference")
-    decide(root, "--mode", "reference")
-    rerun(root, "--mode", "reference")
+    decide(root, "--mode=reference")
+    rerun(root, "--mode=reference")
     assert files(root, *BUCKETS, "report", "score") == before
     there = sorted(path.name for path in (root / "report_reference").glob("[!_]*"))
     assert there == ["report.md"]

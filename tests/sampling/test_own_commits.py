@@ -205,8 +205,8 @@ def test_sessions_get_their_own_commits_or_a_reason(tmp_path):
     write_files(world.sessions, {f"{name}.jsonl": "\n".join(map(json.dumps, lines))
                                  for name, lines in world.lines.items()})
     for spec, missing in ((f"git:{world.clone}", ""), ("sessions", "worktree")):
-        source = open_source(str(world.sessions), None)
-        records, problems = fetch_prs(spec, source.sessions, None, lambda: source.sessions)
+        sessions = open_source(str(world.sessions), None).sessions
+        records, problems = fetch_prs(spec, sessions, None, sessions.copy)
         assert {name: (one["matched"], one["description"], world.git(
             world.clone, "log", "-1", "--format=%s", one["base_commit"]).strip())
             for name, one in records.items()} == {
