@@ -97,10 +97,10 @@ def _doubt(clone: Clone, name: str, found: dict, sessions: Sessions) -> str:
     paths = {path for _, path in session.edits if basename(path) in names}
     for other, (its_how, its_run) in found.items():
         if other != name and {*its_run} & {*run} and (how == BY_LINES or its_how == EXACT):
-            return f"its commit may be of the session {other}"
+            return f"its commit may be of another session ({other})"
         if other != name and any(path in paths and min(session.times) <= at <= run[-1].committed
                                  for at, path in sessions[other].edits):
-            return f"the session {other} edited its files before its commit"
+            return f"another session edited its files before its commit ({other})"
     return ""
 
 

@@ -107,9 +107,9 @@ MATCHES = {
     "amended": (LINES, "Amended", 'Revert "Wrong"'), "split": (LINES, "First\n\nRest", "By-hand"),
     "next": (EXACT, "Next", "Partly"), "merged": (LINES, "Merged", "Half-and-half")}
 PROBLEMS = {
-    "one": "other edited its files", "other": "no commit", "none": "no commit",
+    "one": "before its commit (other)", "other": "no commit", "none": "no commit",
     "reverted": "reverts", "undone": "reverts", "mixed": "no commit", "user": "no file that it",
-    "early": "no commit", "partly": "no commit", "left": "may be of the session next",
+    "early": "no commit", "partly": "no commit", "left": "may be of another session (next)",
     "twin": "no commit", "half": "no commit",
     "odd": ""}
 
