@@ -1,10 +1,11 @@
 """Find the commits that came out of a developer's sessions, in a clone.
 
 If a session ran `git commit` and its output names the commit, this is the commit. Otherwise take
-the first run of commits with at least half of the lines that the session wrote, within DAYS after
-its start, on one of its branches or HEAD. At least half of each commit's lines must be the
-session's. The run's base must have the files as the session read them. If the session names its
-own base commit, the run's base must contain it. A doubtful match is refused, with the reason.
+the first run of commits that change its files within DAYS after its start, on one of its branches
+or HEAD. Half of the lines that run or session wrote must be in both; half of each commit's lines
+must be the session's. The run's base must have the files as the session read them. If the session
+names its own base commit, the run's base must contain it. A doubtful match is refused, with the
+reason.
 """
 from __future__ import annotations
 
@@ -96,10 +97,10 @@ def _doubt(clone: Clone, name: str, found: dict, sessions: Sessions) -> str:
     paths = {path for _, path in session.edits if basename(path) in names}
     for other, (its_how, its_run) in found.items():
         if other != name and {*its_run} & {*run} and (how == BY_LINES or its_how == EXACT):
-            return f"its commit may be of the session {other}"
+            return f"its commit may be of another session ({other})"
         if other != name and any(path in paths and min(session.times) <= at <= run[-1].committed
                                  for at, path in sessions[other].edits):
-            return f"the session {other} edited its files before its commit"
+            return f"another session edited its files before its commit ({other})"
     return ""
 
 
@@ -154,27 +155,26 @@ class Clone:
         return "no commit came out of it", []
 
     def _near(self, session: AgentSession) -> Iterator[list[GitCommit]]:
-        """Yield the commits of the time after a session's first edit that change its files, on the
-        first-parent line of each of its branches and of HEAD, oldest first."""
+        """Yield the commits of the time after a session's first edit that change its files, on each
+        of its branches and on HEAD, oldest first."""
         first, end = min(session.edits)[0], min(session.times) + DAYS * DAY_S
         names = [f"refs/{place}/{one}" for one in sorted(session.branches)
                  for place in ("heads", "remotes/origin")]
         for ref in (*names, "HEAD"):
             with suppress(UnsafeArchive):   # there may be no such branch
-                output = run_git(self._folder, "rev-list", "--first-parent", "--reverse",
-                                 "--no-merges", f"--since=@{int(first)}", ref, "--",
-                                 *map(ANYWHERE.format, session.names))
+                output = run_git(self._folder, "rev-list", "--reverse", "--no-merges",
+                                 f"--since=@{int(first)}", ref, "--", *_endings(session))
                 near = [self._commits[one] for one in output.split() if one in self._commits]
                 yield [one for one in near if first <= min(one[2:4]) and one.committed <= end]
 
     def _is_own(self, session: AgentSession, run: list[GitCommit]) -> bool:
-        """Return whether commits have half of the session's lines, and each commit's lines are half
-        the session's."""
+        """Return whether commits and session share half of the lines of both together, and each
+        commit's lines are half the session's."""
         base = run[0].base
         old, new = diff = self.diff(base, run[-1].hash)
         names = names_in(diff)
         return (old.issuperset(one for one in session.read if one[0] in names & session.names)
-                and _has_half(new, session.wrote)
+                and _has_half(new & session.wrote, new | session.wrote)
                 and all(_has_half(session.wrote, self.diff(one.base, one.hash)[1]) for one in run)
                 and (not session.base or self._contains(base, session.base)))
 
@@ -200,6 +200,14 @@ def _follow_each_other(run: list[GitCommit]) -> bool:
 def names_in(diff: tuple[Lines, Lines]) -> set[str]:
     """Return the names of the changed files."""
     return {name for lines in diff for name, _ in lines}
+
+
+def _endings(session: AgentSession) -> list[str]:
+    """Return patterns for the edited files in a clone, whose root is the work directory or above
+    it."""
+    n_parts = len(PurePath(session.folder).parts)
+    return [f":(literal){PurePath(*PurePath(path).parts[i:])}"
+            for path in sorted({path for _, path in session.edits}) for i in range(1, n_parts + 1)]
 
 
 def _has_half(part: Lines, lines: Lines) -> bool:

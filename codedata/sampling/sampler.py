@@ -326,6 +326,8 @@ class PromptSampler:
         if overlap := self._benchmark_problem(prompt, None):
             return None, overlap
         reason = "unusable PR record" if problem else "no PR record"
+        if problem and problem.startswith("session: "):
+            reason = problem.partition(" (")[0]   # without the other session's name
         if not self.settings.keep_unmatched:
             return None, reason
         return replace(prompt, language="unknown"), f"{reason}, kept for the king alone"

@@ -52,8 +52,9 @@ def test_an_edit_keeps_line_ends_and_bytes_and_replaces_as_often_as_its_tool(tmp
 
 def test_a_shell_runs_in_the_folder_that_the_call_names(tmp_path):
     (tmp_path / "sub").mkdir()
-    arguments = {"command": ["bash", "-lc", "pwd"], "workdir": "sub"}
-    assert run(tmp_path, shell_command(effect_of("shell", arguments))).endswith("sub\n")
+    for tool, command in ("shell", ["bash", "-lc", "pwd"]), ("bash", "pwd"):
+        arguments = {"command": command, "workdir": "sub"}
+        assert run(tmp_path, shell_command(effect_of(tool, arguments))).endswith("sub\n")
 
 
 def test_judges_see_every_argument_and_every_line_of_an_edit():
@@ -147,6 +148,19 @@ def test_the_tools_of_an_agent_do_not_depend_on_which_of_them_it_called():
         "command": "view", "path": "a"}))])[0][1]["function"]["parameters"]
     assert editor["properties"]["command"]["enum"] == ["view", "create", "str_replace", "insert"]
     assert editor["required"] == ["command", "path"]
+
+
+@pytest.mark.parametrize("agent, name, arguments", rows("""
+opencode        | bash            | command description timeout workdir
+Pi coding agent | bash            | command timeout
+Cline           | execute_command | command cwd requires_approval task_progress
+Gemini CLI      | replace         | file_path old_string new_string instruction allow_multiple
+"""))
+def test_the_tools_of_an_agent_have_the_arguments_of_its_calls(agent, name, arguments):
+    given = dict.fromkeys(arguments.split(), "")
+    [tool] = (one["function"] for one in default_tools(agent, [asks(call(name, given))])[0]
+              if one["function"]["name"] == name)
+    assert given.keys() <= tool["parameters"]["properties"].keys()
 
 
 @pytest.mark.parametrize("agent, name, is_its", rows("""

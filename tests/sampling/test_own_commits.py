@@ -82,6 +82,21 @@ me       commit Partly
 left     edit   squashed
 next     edit   squashed
 next     commit Next
+twin     edit   sub/twin
+me       mv -f sub/twin.py twin.py
+me       checkout -q HEAD -- sub/twin.py
+me       commit Same-name
+half     edit   named
+half     edit   twin
+me       checkout -q -- twin.py
+me       append named 2 3
+me       commit Half-and-half
+me       checkout -qb later
+merged   edit   squashed
+me       commit Merged
+me       checkout -q main
+me       merge -q --no-ff later
+me       branch -qd later
 """
 EXACT, LINES = "commit in the session", "lines"
 MATCHES = {
@@ -90,11 +105,12 @@ MATCHES = {
     "squashed": (LINES, "Squashed", "After-Codex"), "rebased": (LINES, "Rebased", "Both"),
     "worktree": (EXACT, "Second", 'Revert "Wrong"'),
     "amended": (LINES, "Amended", 'Revert "Wrong"'), "split": (LINES, "First\n\nRest", "By-hand"),
-    "next": (EXACT, "Next", "Partly")}
+    "next": (EXACT, "Next", "Partly"), "merged": (LINES, "Merged", "Half-and-half")}
 PROBLEMS = {
-    "one": "other edited its files", "other": "no commit", "none": "no commit",
+    "one": "before its commit (other)", "other": "no commit", "none": "no commit",
     "reverted": "reverts", "undone": "reverts", "mixed": "no commit", "user": "no file that it",
-    "early": "no commit", "partly": "no commit", "left": "may be of the session next",
+    "early": "no commit", "partly": "no commit", "left": "may be of another session (next)",
+    "twin": "no commit", "half": "no commit",
     "odd": ""}
 
 

@@ -13,11 +13,12 @@ from test_own_commits import World
 
 @pytest.fixture
 def home(tmp_path):
-    """Return a home folder with a session of Claude Code and one of Codex, and links out of it."""
+    """Return a home folder with two sessions of Claude Code, one of Codex, and links out of it."""
     world = World(tmp_path)
     task = {"role": "user", "content": [{"type": "text", "text": "Mend it."}]}
     for path, name, at, first in (
             (".claude/projects/-clone/inside", "inside", 0, {"type": "user", "message": task}),
+            (".claude/projects/-clone/none", "none", 0, {"type": "user", "message": task}),
             (".codex/sessions/2026/05/rollout-2", "codex_2", 1,
              {"type": "response_item", "payload": {"type": "message", **task}})):
         lines = world.lines[name]
@@ -36,9 +37,10 @@ def test_a_home_folder_is_read_by_the_flag_alone(home, tmp_path):
     refused = run_script("prompt.py", root, env=of_home)
     assert refused.returncode == 2 and "cannot choose" in refused.stderr
     shown = run_script("prompt.py", root, "--source", "sessions", env=of_home).stderr
-    for program in ("Claude Code", "Codex"):
-        assert re.search(rf"{program} +1 +\d +2026-05-28 +2026-05-28 +\S+/clone\n", shown)
+    for program, n in ("Claude Code", 2), ("Codex", 1):
+        assert re.search(rf"{program} +{n} +\d +2026-05-28 +2026-05-28 +\S+/clone\n", shown)
     assert "private text" in shown and "others" not in shown
+    assert "1 (session: no commit came out of it)" in shown
     assert "with a hidden solution: 2 of 2 turns" in shown
     assert read_json(root / "commit/inside.json")["matched"] == "commit in the session"
 
@@ -54,8 +56,9 @@ def test_only_the_sessions_of_a_repository_are_taken(home, tmp_path):
 
 
 def test_the_chain_prices_the_duel_of_ones_sessions_and_keeps_nothing(home, tmp_path):
+    write_files(tmp_path, {"mine.toml": '[prompt]\nsource = "a.json"\nprs = "b.json"\n'})
     done = run_program(sys.executable, REPO / "tools/chain", "sessions", "--root",
-                       tmp_path / "root", cwd=tmp_path,
+                       tmp_path / "root", "--config", tmp_path / "mine.toml", cwd=tmp_path,
                        env={"HOME": str(home), "PATH": os.environ["PATH"]})
     assert done.returncode == 0 and not (tmp_path / "root").exists()
     assert "all    to come: " in done.stderr and "Nothing was sent" in done.stderr
