@@ -49,7 +49,7 @@ ANSWERS_IN_PROSE = 2     # after so many answers in prose in a row, the last one
 SAME_FAILURES = 3        # after so many equal failures in a row, do not run the action again
 MALFORMED_REPLIES = 8    # after so many malformed replies in a row, the run ends
 SAVED_IN = "~/agent_output"   # folder in the sandbox for the whole texts of shortened observations
-REFUSALS = (400, 404, 422, 500, 501)   # HTTP statuses that may refuse tools
+REFUSALS = (400, 404, 422, 501)   # HTTP statuses that may refuse tools after the first reply
 NAMES_TOOLS = re.compile("tool|function", re.IGNORECASE)   # matches such an endpoint's message
 # causes of a run's end: the endpoint or engine failed; the sandbox died
 FAILED, DIED = "failed", "died"
@@ -295,7 +295,8 @@ class _Run:
         under the name `step`. Return whether the next request differs."""
         if refusal.status in TOO_LONG_STATUSES and TOO_LONG.search(refusal.what):
             return self._shorten(self.history.size() // 2)
-        refuses_tools = refusal.status in REFUSALS and NAMES_TOOLS.search(refusal.what)
+        is_refusal = refusal.status in REFUSALS if self.calls else refusal.status
+        refuses_tools = is_refusal and NAMES_TOOLS.search(refusal.what)
         if not refuses_tools or not self._may_fall_back(late=True):
             return False
         current_reply_log().keep(step, True)

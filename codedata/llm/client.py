@@ -173,8 +173,8 @@ class Client(StaysInDriver):
         model, prices = self.spec.model, self._models.money.prices
         if model not in prices and (price := price_of(model)):
             prices[model] = price
-            self._say_once(f"has LiteLLM's price: in {price.in_}, out {price.out}, cached "
-                           f"{price.cached} (USD for a million tokens)")
+            self._say_once(f"has LiteLLM's price: {price.in_} in, {price.out} out (USD for a "
+                           "million tokens)")
 
     @cached_property
     def _converter(self):

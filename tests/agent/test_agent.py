@@ -499,6 +499,12 @@ def test_an_agent_goes_on_in_text_once_tools_are_refused_also_after_a_kill(tmp_p
     assert "call 1 b" in result.messages[5]["content"] and len(result.messages) == 2 + 9
 
 
+def test_a_servers_fault_that_names_tools_is_no_refusal_of_them(tmp_path, fake_llm):
+    fake_llm.script(Say("", calls=(("bash", {"command": "ls"}),)))
+    fake_llm.always(Status(500, "FUNCTION_INVOCATION_FAILED"))
+    check(run_item(tmp_path, fake_llm), status="error", protocol="native")
+
+
 @pytest.mark.docker
 def test_a_container_that_died_is_an_error_that_names_it():
     with SandboxDocker(image="debian:bookworm", scripts=[SCRIPT_BASH_FUNC],
