@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path, PurePath
@@ -79,5 +80,6 @@ def _day(time) -> str:
     """Return the day of a time: a text that begins with the date, or Unix time in s or ms."""
     if isinstance(time, (int, float)):
         seconds = time / 1000 if time > MAX_SECONDS else time
-        return datetime.fromtimestamp(seconds, timezone.utc).isoformat()[:10]
-    return str(time)[:10]
+        with suppress(ValueError, OverflowError, OSError):
+            time = datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+    return printable(str(time)[:10], 10)
