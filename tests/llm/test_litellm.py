@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from conftest import item_calls, kill, read_answer, run_process, start_script
-from fake_judges import run_main
+from fake_judges import run_main, score, verdict
 from fake_llm import CUT, HANG, FakeLLM, Flood, Request, Status
 from root import QUICK, a_prompt, read_json, write_json
 from tool_turns import TOOLS, asks, call, calls, result
 
 import king
+import validate
 from codedata import config
 from codedata.agent import Agent, ToolBashExecutor
 from codedata.llm import Models
@@ -91,6 +92,18 @@ def test_histories_with_calls_of_another_model(model, fake_llm, tmp_path):
     assert all(KEY in str(one.headers) for one in fake_llm.requests)
     made = read_answer(tmp_path, "p_2")["king"]
     assert set(made["tool_calls"][0]) == {"id", "type", "function"}
+
+
+def test_judges_get_their_schema_and_their_verdicts_are_read(model, fake_llm, tmp_path):
+    tmp_path.with_answers(1)
+    with open(tmp_path / "chain.toml", "a") as file:
+        file.write(f'[judge]\nmodels = ["{model}"]\n')
+    said = json.dumps(verdict("12021"))[1:-1]
+    fake_llm.always(json.loads(json.dumps(answer_of(model, "text")).replace("It is done.", said)))
+    for _ in range(2):
+        run_main(validate.main, tmp_path, "--config", tmp_path / "chain.toml")
+    assert fake_llm.n_requests == 2 and score(tmp_path, "t_1")["parse_ok"]
+    assert all('"correctness"' in json.dumps(one.body) for one in fake_llm.requests)
 
 
 def acts(root: Path, *limits: int) -> tuple[list[dict], list[dict]]:
