@@ -63,7 +63,7 @@ agent-image: setup images  ## mini-swe-agent with its own Python, for `solve.py 
 	@tools/agent-image
 
 test: setup    ## the tests that need no engine, pods or browser (no network; 4 minutes on 2 cores)
-	$(PYTEST) --dist worksteal --junitxml=build/test.xml -m "not ($(CONTAINED) or demo or long)" $(ARGS)
+	$(PYTEST) --dist worksteal --junitxml=build/test.xml -m "not ($(CONTAINED) or demo or litellm or long)" $(ARGS)
 
 # containers make a worker wait, so there are half as many workers again as cores
 test-containers: setup  ## the tests that need them; without an engine they fail with a message (a quarter of an hour on 2 cores)

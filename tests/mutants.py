@@ -21,7 +21,8 @@ from codedata.texts import tomllib
 REPO = Path(__file__).resolve().parents[1]
 OWN_S, ALL_S = 300, 3_000   # limits of pytest
 BY_TIME = "(by time)"
-ALL = ["-n", "2", "-m", "not (docker or pods or chromium or demo or long)"]   # as `make test` does
+ALL = ["-n", "2", "-m",   # as `make test` does
+       "not (docker or pods or chromium or demo or litellm or long)"]
 # pytest's exit code is 1 where tests fail; one that imports another package than the copy's has 4
 CHILD = """import codedata, os, pytest, sys
 is_copy = codedata.__file__.startswith(os.getcwd() + os.sep)

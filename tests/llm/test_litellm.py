@@ -24,6 +24,7 @@ from codedata.llm import Models
 from codedata.llm.vendors import import_converter
 from codedata.sandbox.local import SandboxLocal
 
+pytestmark = pytest.mark.litellm
 FOREIGN = [{"role": "user", "content": "Fix it."},
            asks(call("bash", {"command": "ls"}, "call_of_another"),
                 call("bash", {"command": "pwd"}, "functions.bash:1")),
