@@ -18,9 +18,11 @@ from codedata.sampling.readers.chat import read_call
 from codedata.sampling.readers.responses import message_of
 from codedata.texts import bare, storable
 
-COMMITS = re.compile(r"\bgit\b[^\n;|&]* commit\b")   # a command that commits
+# a command that commits; the limits of length keep the time of a search linear
+COMMITS = re.compile(r"\bgit\b[^\n;|&]{0,999} commit\b")
 # its output: short hash, subject. Early versions of Codex wrote the output as JSON
-COMMITTED = re.compile(r'(?:^|"|\\n)\[[^\]\n]* ([0-9a-f]{7,40})\] (.+?)(?:\\n|\r?$)', re.MULTILINE)
+COMMITTED = re.compile(r'(?:^|"|\\n)\[[^\]\n]{0,999} ([0-9a-f]{7,40})\] (.+?)(?:\\n|\r?$)',
+                       re.MULTILINE)
 PATCHED = "Success. Updated the following files"   # output of apply_patch
 SECTION = re.compile(r"^\*\*\* (?:Add|Update) File: (.+)\n((?:(?!\*\*\*).*\n?)*)",
                      re.MULTILINE)
