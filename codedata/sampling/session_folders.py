@@ -6,7 +6,6 @@ folder are not followed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path, PurePath
@@ -55,11 +54,11 @@ def is_of(row: dict, repo: str) -> bool:
     return repo in (row["repo"], str(folder), *folder.parts)
 
 
-def print_table(rows: Iterable[dict]) -> None:
+def print_table(source) -> None:
     """Print the number of sessions and turns, and the first and last day, of each program and
-    working folder."""
+    working folder of an open source."""
     by_place = defaultdict(list)   # [(number of turns, days)], since rows need much memory
-    for row in rows:
+    for row in source.in_pages(source.n_rows):
         origin = row.get("origin", {})
         days = [*map(_day, filter(None, map(origin.get, ("begin", "end"))))]
         by_place[row["agent"], str(origin.get("folder") or origin.get("project", ""))].append(

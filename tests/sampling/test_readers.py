@@ -652,6 +652,17 @@ turns = 3
 seen = ["a\nb", "one[file]", "", "c1=[Old tool result content cleared]", "",
         "c2=[Tool execution was interrupted]"]
 
+["opencode: an aborted reply is sent again, a failed one is not"]
+json = '''{"info": {}, "messages": [{"info": {"role": "user"}, "parts": [
+ {"type": "text", "text": "one"}]},
+{"info": {"role": "assistant", "error": {"name": "APIError"}}, "parts": [
+ {"type": "text", "text": "fails"}]},
+{"info": {"role": "assistant", "error": {"name": "MessageAbortedError"}}, "parts": [
+ {"type": "text", "text": "stops"}]},
+{"info": {"role": "assistant"}, "parts": [{"type": "text", "text": "Done."}]}]}'''
+turns = 1
+seen = ["one", "stops"]
+
 ["Kimi CLI: a reply that a compaction kept"]
 json = '''[{"role": "_system_prompt", "content": "rules"}, {"role": "_checkpoint", "id": 0},
 {"role": "user", "content": "<system>Previous context has been compacted. Here</system>"},
