@@ -94,7 +94,7 @@ def _read(lines: Iterable[dict], session: AgentSession) -> None:
                 datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00")).timestamp())
         session.folder = session.folder or storable(str(line.get("cwd") or body.get("cwd") or ""))
         session.base = session.base or storable(str(git.get("commit_hash") or ""))
-        session.branches |= {str(line.get("gitBranch")), str(git.get("branch"))}
+        session.branches |= {*storable([str(line.get("gitBranch")), str(git.get("branch"))])}
         for key, call, output in _parts(body):
             if call:
                 calls[key] = read_call(call, {})
