@@ -151,10 +151,10 @@ def edits_of(patch: str, texts: Mapping[str, str]) -> dict[str, list[Edit]]:
             if sign not in " -+" or (sign != "+" and lines[at:at + 1] != [line[1:]]):
                 raise ValueError(f"it does not apply to {hunk.path[:200]}, line {at + 1}")
             if sign != " ":
-                its = edits[hunk.path]   # the last of them grows if it ends at this line
-                if not (its and its[-1].line + len(its[-1].old) == at + 1):
-                    its.append(Edit(at + 1, [], []))
-                (its[-1].old if sign == "-" else its[-1].new).append(line[1:])
+                found = edits[hunk.path]   # extend the last edit if it ends at this line
+                if not (found and found[-1].line + len(found[-1].old) == at + 1):
+                    found.append(Edit(at + 1, [], []))
+                (found[-1].old if sign == "-" else found[-1].new).append(line[1:])
             at += 0 if sign == "+" else 1
     return edits
 

@@ -30,8 +30,11 @@ LONG = ("command", "old", "new", "edits", "patch", "blocks")   # keys whose valu
 TYPES = {"strings": "string", "integers": "integer", "objects": "object"}
 OLD_AND_NEW = (("old_string", "old", "oldText"), ("new_string", "new", "newText"))
 OF_AN_EDIT = {*OLD_AND_NEW[0], *OLD_AND_NEW[1], "replace_all"}   # keys of one of several edits
-BLOCKS = re.compile(r"^[<-]{5,9} SEARCH>?\n(?::start_line:[^\n]*\n)?(?:-{5,9}\n)?(.*?)\n?"
-                    r"^={5,9}\n(.*?)\n?^[>+]{5,9} REPLACE", re.DOTALL | re.MULTILINE)
+# no group has the beginning of another block, since time would grow with the cube of a text
+BLOCKS = re.compile(
+    r"^[<-]{5,9} SEARCH>?\n(?::start_line:[^\n]*\n)?(?:-{5,9}\n)?"
+    r"((?:(?!^={5,9}\n|^[<-]{5,9} SEARCH).)*?)\n?^={5,9}\n"
+    r"((?:(?!^[<-]{5,9} SEARCH).)*?)\n?^[>+]{5,9} REPLACE", re.DOTALL | re.MULTILINE)
 WINDOW = 100       # lines that SWE-agent's editor shows
 END = 10**9        # means the last line of a file
 MAX_MESSAGES = 100   # newest messages to search for the open file
@@ -110,10 +113,10 @@ def effect_of(name: str, arguments: dict, history: Sequence[dict] = ()) -> Effec
     if entry.get("open") and not texts["path"]:
         texts["path"], shown = _open_file(history)
     first, last = _lines(entry, values, [*shown])
-    several = values.get("edits") or ()
+    several = values.get("edits")
     edits = [(*(_text(next(filter(None, map(one.get, keys)), None)) for keys in OLD_AND_NEW),
               "all" if one.get("replace_all") else "only")
-             for one in ([several] if isinstance(several, dict) else several)
+             for one in (several if isinstance(several, list) else [several])
              if isinstance(one, dict)]
     edits += [(*found, "only") for found in BLOCKS.findall(_text(values.get("blocks")))]
     if "new" in entry or "old" in entry:

@@ -10,7 +10,7 @@ found        {field: digest} of other stages' fields that a user has changed; ""
 size, mtime_ns                   of the record after the write
 settings     digest of model, prompts and the like
 calls        [{id, model, tokens_in, tokens_out, tokens_cached, cost_usd, seconds, …}]; `sent_back`
-             is the estimate of the tokens that the call adds to later requests, unseen in messages
+             estimates the tokens that go back in later requests, but are in no message
 cost_usd     sum over the calls; null if a price is unknown
 seconds, error                   the attempt's duration, and its error
 cut          the parts that were left out of the attempt's request

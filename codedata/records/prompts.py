@@ -77,5 +77,4 @@ class Commit:
     test_patch: str
     created_at: str | None = None   # ISO 8601, UTC
     licence: str | None = None      # the repository's, SPDX if the source has it
-    matched: str | None = None      # how a session's commits were found: "commit in the session" or
-                                    # "lines"; missing: the record has the instance's id
+    matched: str | None = None      # how a session's commits were found (docs/data.md)

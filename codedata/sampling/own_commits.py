@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise, product
-from os.path import basename
+from os.path import basename, isdir
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -66,7 +66,8 @@ def _clone_at(folder: str) -> str:
     """Return the nearest clone that contains a folder, or the folder. A linked worktree is no
     clone."""
     path = PurePath("/", folder)
-    return str(next((one for one in (path, *path.parents) if Path(one, ".git").is_dir()), path))
+    # Path.is_dir() raises an error for a folder of another user
+    return str(next((one for one in (path, *path.parents) if isdir(one / ".git")), path))
 
 
 def _rows(path: Path, wanted: Iterable[str], sessions: Sessions) -> Iterator[dict]:

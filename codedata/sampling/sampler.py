@@ -283,7 +283,7 @@ class PromptSampler:
             self.source = open_source(settings.source, hub, settings.split, settings.config,
                                       settings.only_repo)
             if is_sessions(settings.source):
-                print_table(self.source.in_pages(self.source.n_rows))
+                print_table(self.source)
         return self.source
 
     def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:

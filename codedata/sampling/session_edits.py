@@ -18,9 +18,11 @@ from codedata.sampling.readers.chat import read_call
 from codedata.sampling.readers.responses import message_of
 from codedata.texts import bare, storable
 
-COMMITS = re.compile(r"\bgit\b[^\n;|&]* commit\b")   # a command that commits
+# a command that commits; the limits of length keep the time of a search linear
+COMMITS = re.compile(r"\bgit\b[^\n;|&]{0,999} commit\b")
 # its output: short hash, subject. Early versions of Codex wrote the output as JSON
-COMMITTED = re.compile(r'(?:^|"|\\n)\[[^\]\n]* ([0-9a-f]{7,40})\] (.+?)(?:\\n|\r?$)', re.MULTILINE)
+COMMITTED = re.compile(r'(?:^|"|\\n)\[[^\]\n]{0,999} ([0-9a-f]{7,40})\] (.+?)(?:\\n|\r?$)',
+                       re.MULTILINE)
 PATCHED = "Success. Updated the following files"   # output of apply_patch
 SECTION = re.compile(r"^\*\*\* (?:Add|Update) File: (.+)\n((?:(?!\*\*\*).*\n?)*)",
                      re.MULTILINE)
@@ -92,7 +94,7 @@ def _read(lines: Iterable[dict], session: AgentSession) -> None:
                 datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00")).timestamp())
         session.folder = session.folder or storable(str(line.get("cwd") or body.get("cwd") or ""))
         session.base = session.base or storable(str(git.get("commit_hash") or ""))
-        session.branches |= {str(line.get("gitBranch")), str(git.get("branch"))}
+        session.branches |= {*storable([str(line.get("gitBranch")), str(git.get("branch"))])}
         for key, call, output in _parts(body):
             if call:
                 calls[key] = read_call(call, {})

@@ -6,10 +6,8 @@ folder are not followed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timezone
-from itertools import chain
 from pathlib import Path, PurePath
 
 from codedata.bounded import files_below
@@ -40,8 +38,8 @@ def is_sessions(source: str) -> bool:
 def session_files(source: str) -> list[str]:
     """Return the session files of the source "sessions" or "sessions:PATH". Raise Trouble if there
     are none."""
-    home = Path(source.partition(":")[2] or Path.home())
-    found = [*map(str, chain.from_iterable(files_below(home, glob) for glob in PLACES))]
+    home = Path.home() if source == SESSIONS else Path(source.partition(":")[2])
+    found = [str(path) for glob in PLACES for path in files_below(home, glob)]
     if not found:
         raise Trouble("has no session files of coding agents.", str(home), "Give sessions:PATH of "
                       "a home folder, or the path of session files. For opencode, write them with: "
@@ -56,20 +54,21 @@ def is_of(row: dict, repo: str) -> bool:
     return repo in (row["repo"], str(folder), *folder.parts)
 
 
-def print_table(rows: Iterable[dict]) -> None:
+def print_table(source) -> None:
     """Print the number of sessions and turns, and the first and last day, of each program and
-    working folder."""
-    by_place = defaultdict(list)
-    for row in rows:
+    working folder of an open source."""
+    by_place = defaultdict(list)   # [(number of turns, days)], since rows need much memory
+    for row in source.in_pages(source.n_rows):
         origin = row.get("origin", {})
-        by_place[row["agent"], origin.get("folder") or origin.get("project", "")].append(row)
+        days = [*map(_day, filter(None, map(origin.get, ("begin", "end"))))]
+        by_place[row["agent"], str(origin.get("folder") or origin.get("project", ""))].append(
+            (len(prompts_of(row)[0]), days))
     table = [("program", "sessions", "turns", "first day", "last day", "working folder")]
-    for (program, folder), its in sorted(by_place.items(), key=lambda item: -len(item[1])):
-        times = (row.get("origin", {}).get(key) for row in its for key in ("begin", "end"))
-        days = sorted(map(_day, filter(None, times))) or [""]
-        n_turns = sum(len(prompts_of(row)[0]) for row in its)
-        table.append((program, str(len(its)), f"{n_turns:,}", days[0], days[-1],
-                      printable(str(folder), 100)))
+    for (program, folder), sessions in sorted(by_place.items(), key=lambda item: -len(item[1])):
+        days = sorted(day for _, of_session in sessions for day in of_session) or [""]
+        n_turns = sum(n for n, _ in sessions)
+        table.append((program, str(len(sessions)), f"{n_turns:,}", days[0], days[-1],
+                      printable(folder, 100)))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         say("      " + "  ".join(map(str.ljust, line, widths)).rstrip())
@@ -78,8 +77,8 @@ def print_table(rows: Iterable[dict]) -> None:
 
 def _day(time) -> str:
     """Return the day of a time: a text that begins with the date, or Unix time in s or ms."""
-    if isinstance(time, (int, float)):
-        seconds = time / 1000 if time > MAX_SECONDS else time
+    if isinstance(time, int | float):
         with suppress(ValueError, OverflowError, OSError):
+            seconds = time / 1000 if time > MAX_SECONDS else time
             time = datetime.fromtimestamp(seconds, timezone.utc).isoformat()
     return printable(str(time)[:10], 10)

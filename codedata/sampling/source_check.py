@@ -31,7 +31,7 @@ def check_source(settings: Settings, http) -> int:
     source = open_source(prompt.source, hub, prompt.split, prompt.config,
                          prompt.only_repo)
     if is_sessions(prompt.source):
-        print_table(source.in_pages(source.n_rows))
+        print_table(source)
     n_read = min(source.n_rows, MAX_ROWS)
     rest = f", the first of {source.n_rows:,}" if n_read < source.n_rows else ""
     say(f"prompt  {prompt.source}   {plural(n_read, 'row')} read{rest}")

@@ -167,9 +167,10 @@ class Trajectories:
                 for number, row in self._rows(self._tables[i], first, end)]
 
     def in_pages(self, n_rows: int) -> Iterator[dict]:
-        """Yield the first `n_rows` rows, reading a page at a time."""
-        for start in range(0, n_rows, PAGE):
-            yield from self.rows(start, min(PAGE, n_rows - start))
+        """Yield the first `n_rows` rows, reading a page at a time, or one of many files."""
+        n = PAGE if self._tables[0].n_rows > 1 else 1   # 100 files may not fit into memory
+        for start in range(0, n_rows, n):
+            yield from self.rows(start, min(n, n_rows - start))
 
     @cached_property
     def sessions(self) -> Sessions:

@@ -105,15 +105,14 @@ class Runner:
         """`samples_of` returns the further blind answers saved for the answer at a path."""
         self.settings, self._factory, self._samples_of = settings, factory, samples_of
         self._answers = Store(settings.root, Answer)
-        self._starts = {}   # {digest of instance and first commands: the start
-                                            # found}
+        self._starts = {}   # {digest of instance and first commands: the start that was found}
 
     def make(self, answer: Answer, commit: Commit, environment: Environment) -> Executed:
         """Return the effects of a turn's candidates."""
         began = time.monotonic()
+        sides = self.candidates(answer, current_reply_log().item)   # may fail: before the replay
         with self.state(answer, commit, environment) as state:
-            runs, before = run_sides(self.candidates(answer, current_reply_log().item), answer,
-                                     state)
+            runs, before = run_sides(sides, answer, state)
         found = state.found
         return Executed(
             answer.instance_id, environment.repo_name, environment.image_name, found.start,

@@ -79,6 +79,12 @@ def test_a_look_and_its_shell_command_show_the_same(tmp_path, case):
     assert case["prints"] in run(tmp_path, command)
 
 
+def test_odd_edits_are_no_edits_and_cost_linear_time():
+    for tool, name, value in (("edit", "edits", 5),
+                              ("apply_diff", "diff", "<<<<<<< SEARCH\n=======\n" * 9999)):
+        assert effect_of(tool, {"path": "a.py", name: value}).edits == ()
+
+
 def test_what_is_searched_for_is_quoted():
     command = shell_command(effect_of("search_dir", {"search_term": "it's'"}))
     assert command == "grep -rn -e 'it'\"'\"'s'\"'\"'' ."

@@ -201,7 +201,9 @@ class World:
 def test_sessions_get_their_own_commits_or_a_reason(tmp_path):
     world = World(tmp_path)
     world.lines["odd"] = [{"type": "user", "message": {"role": "user", "content": "Mend it."},
-                           "timestamp": iso_utc(world.now), "gitBranch": [1], "cwd": "a\0b"}]
+                           "timestamp": iso_utc(world.now), "gitBranch": [1],
+                           "cwd": "a\0" + "b" * 300}]
+    world.lines["none"][0]["gitBranch"] = "a\0\ud800"
     write_files(world.sessions, {f"{name}.jsonl": "\n".join(map(json.dumps, lines))
                                  for name, lines in world.lines.items()})
     for spec, missing in ((f"git:{world.clone}", ""), ("sessions", "worktree")):

@@ -299,6 +299,22 @@ def test_an_odd_value_costs_its_row_alone(place, tmp_path):
     assert "of the form rows" in read_value(tmp_path, row)["problem"]
 
 
+@pytest.mark.parametrize("document", [
+    [{"role": "user", "content": "Go."}, {"role": "tool", "tool_call_id": [1], "content": "a"}],
+    [{"type": "session", "id": "s", "timestamp": "t", "cwd": "/"},
+     *[{"type": "message", "id": f"{parent}", "parentId": parent,
+        "message": {"role": "user", "content": "Go."}} for parent in ({}, None)]]],
+    ids=["rows", "pi"])
+def test_an_id_that_is_a_list_or_an_object_costs_its_file(document, tmp_path):
+    assert "another type" in read_value(tmp_path, document)["problem"]
+
+
+def test_the_system_prompt_of_a_row_is_no_other_column(tmp_path):
+    row = {"messages": [{"role": "user", "content": "Go."}], "instructions": "Label it."}
+    assert len(read_value(tmp_path, row)["messages"]) == 1
+    assert read_value(tmp_path, {**row, "system": "Help."})["messages"][0]["content"] == "Help."
+
+
 def test_tools_are_taken_in_their_spellings():
     for tools in ([BASH], json.dumps([BASH]), [json.dumps(BASH)]):
         row = {"messages": json.dumps(told("ai x")), "tools": tools}
@@ -635,6 +651,17 @@ json = '''{"info": {}, "messages": [{"info": {"role": "user"}, "parts": [
 turns = 3
 seen = ["a\nb", "one[file]", "", "c1=[Old tool result content cleared]", "",
         "c2=[Tool execution was interrupted]"]
+
+["opencode: an aborted reply is sent again, a failed one is not"]
+json = '''{"info": {}, "messages": [{"info": {"role": "user"}, "parts": [
+ {"type": "text", "text": "one"}]},
+{"info": {"role": "assistant", "error": {"name": "APIError"}}, "parts": [
+ {"type": "text", "text": "fails"}]},
+{"info": {"role": "assistant", "error": {"name": "MessageAbortedError"}}, "parts": [
+ {"type": "text", "text": "stops"}]},
+{"info": {"role": "assistant"}, "parts": [{"type": "text", "text": "Done."}]}]}'''
+turns = 1
+seen = ["one", "stops"]
 
 ["Kimi CLI: a reply that a compaction kept"]
 json = '''[{"role": "_system_prompt", "content": "rules"}, {"role": "_checkpoint", "id": 0},

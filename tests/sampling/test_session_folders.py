@@ -26,7 +26,7 @@ def home(tmp_path):
         lines = [{"uuid": f"u{i}", "sessionId": "s", **line} for i, line in enumerate(lines)]
         write_files(tmp_path / "home", {f"{path}.jsonl": "\n".join(map(json.dumps, lines))})
     odd = [{"role": "user", "content": [{"type": "text", "text": "<task>\nGo.\n</task>"}],
-            "ts": 1e300}, {"role": "assistant", "ts": "\x1b[31mred", "content": [
+            "ts": 10**400, "cwd": ["odd"]}, {"role": "assistant", "ts": "\x1b[31mred", "content": [
                 {"type": "tool_use", "id": "c", "name": "execute_command", "input": {}}]}]
     write_files(tmp_path / "home", {
         ".cline/data/tasks/1/api_conversation_history.json": json.dumps(odd)})
@@ -38,13 +38,14 @@ def home(tmp_path):
 
 def test_a_home_folder_is_read_by_the_flag_alone(home, tmp_path):
     root, of_home = tmp_path / "root", {"HOME": str(home)}
-    write_files(root, {"chain.toml": '[prompt]\nsource = "sessions"\n'})
-    refused = run_script("prompt.py", root, env=of_home)
-    assert refused.returncode == 2 and "cannot choose" in refused.stderr
+    for source, says in ("sessions", "cannot choose"), ("sessions:", "has no session files"):
+        write_files(root, {"chain.toml": f'[prompt]\nsource = "{source}"\n'})
+        refused = run_script("prompt.py", root, env=of_home)
+        assert refused.returncode == 2 and says in refused.stderr
     shown = run_script("prompt.py", root, "--source", "sessions", env=of_home).stderr
     for program, n in ("Claude Code", 2), ("Codex", 1):
         assert re.search(rf"{program} +{n} +\d +2026-05-28 +2026-05-28 +\S+/clone\n", shown)
-    assert "1e+300" in shown and "\x1b[31m" not in shown
+    assert "1000000000" in shown and "['odd']" in shown and "\x1b[31m" not in shown
     assert "private text" in shown and "others" not in shown
     assert "1 (session: no commit came out of it)" in shown
     assert "with a hidden solution: 2 of 2 turns" in shown

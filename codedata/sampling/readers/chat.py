@@ -48,7 +48,7 @@ def read_message(raw: dict, required: Mapping[str, list]) -> dict:
         rest, within = split_thinking(text)
         if within:
             inline, content = TAG.sub("", within).strip(), rest
-    call_ids = [raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())]
+    call_ids = dict.fromkeys([raw.get("tool_call_id"), *(raw.get("tool_call_ids") or ())])
     thoughts = filter(None, [first(one, "thinking", "think", "text") for one in thoughts])
     optional = {
         "reasoning_content": first(raw, "reasoning_content", "reasoning") or (
@@ -82,8 +82,10 @@ def unseen_in(lines: list[list], parents: Mapping) -> Callable[[int], set[int]] 
 
     `lines` are the ids of each message's lines, `parents` the line before each line, or None. If
     that line is missing, the history is unknown: all earlier messages are returned, and the turn is
-    refused.
+    refused. Raise TypeError if an id is a list or an object.
     """
+    hash(tuple(parents.values()))
+
     def of_others(i: int) -> set[int]:
         chain = set()
         line = lines[i][0]

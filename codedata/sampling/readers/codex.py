@@ -66,7 +66,8 @@ def _first_own(document: list[dict]) -> int:
     session is not a fork.
 
     Copied lines have new timestamps. But the ids of turns are UUIDs of version 7, which begin with
-    the time, so a turn of the fork has a greater one than the fork.
+    the time, so a turn of the fork has a greater one than the fork. If none has, the last turn is
+    taken for the fork's, though it may be copied.
     """
     meta = document[0].get("payload") or {}
     if not meta.get("forked_from_id"):

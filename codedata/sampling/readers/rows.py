@@ -26,7 +26,7 @@ def read(document) -> dict:
     row = {"messages": document} if isinstance(document, list) else document
     conversation = decoded(next(filter(None, map(row.get, COLUMNS)), []))
     before, turns, tools = _exchange(row) if _is_exchange(row) else (
-        _system(row), _messages(conversation), None)
+        _system(row.get("system")), _messages(conversation), None)
     return {**names_in(row), "tools": tools or row.get("tools") or row.get("tool_definitions"),
             "messages": before + turns, "no_turns": range(len(before)),
             "agent": AGENTS.get(row.get("trajectory_format"), "rows")}
@@ -48,7 +48,8 @@ def _exchange(row: dict) -> tuple[list[dict], list[dict], list | None]:
     if "completion" in row:
         return _messages(decoded(row["prompt"])), _messages(decoded(row["completion"])), None
     request, response = _body(_request(row)), _body(row["response"])
-    before = _system(request) + _messages(request.get("messages") or request["input"])
+    before = _system(first(request, "system", "instructions")) + _messages(
+        request.get("messages") or request["input"])
     choice, *_ = response.get("choices") or [{"message": response}]
     turns = messages_of(response["output"]) if "output" in response else _messages(
         [choice["message"]])
@@ -62,10 +63,9 @@ def _body(value) -> dict:
     return body if isinstance(body, dict) else {}
 
 
-def _system(row: dict) -> list[dict]:
+def _system(prompt) -> list[dict]:
     """Return [the system prompt that a row has next to its conversation], or []."""
-    prompt = first(row, "system", "instructions")
-    return [{"role": "system", "content": prompt}] if prompt else []
+    return [{"role": "system", "content": prompt}] if prompt is not None else []
 
 
 def _messages(conversation) -> list[dict]:

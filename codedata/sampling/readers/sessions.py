@@ -89,11 +89,14 @@ def _opencode(document: dict) -> Entries:
              for prompt in prompts[:1]]
     for one in found:
         info = one["info"]
+        error = info.get("error")
+        if error and error["name"] != "MessageAbortedError":   # opencode does not send it again
+            continue
         begun = {"begun": (info.get("time") or {}).get("created", 0)}
         for part in [{"type": "step-start"}, *one["parts"]]:
             if part["type"] == "step-start":
                 steps.append([{**begun, "role": info["role"], "content": [],
-                               "is_kept": bool(info.get("error"))}])
+                               "is_kept": bool(error)}])
             content = steps[-1][0]["content"]
             if part["type"] == "tool":
                 content.append({"type": "tool_use", "id": part["callID"], "name": part["tool"],
