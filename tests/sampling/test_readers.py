@@ -735,6 +735,11 @@ def test_a_turn_s_history_is_what_its_model_saw(name):
     assert result_problem(prompt.messages) is None
 
 
+def test_a_fork_of_codex_that_was_quit_before_its_own_turn_has_none():
+    lines = json.loads(HISTORIES["a fork of Codex"]["json"])[:5]
+    assert [*prompts_of(forms.read(lines, "here", "own__repo-1"))[0]] == []
+
+
 SUMMARY = {"source": "system", "observation": {"results": [{"subagent_trajectory_ref": [{}]}]}}
 
 

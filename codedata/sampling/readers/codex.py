@@ -66,16 +66,17 @@ def _first_own(document: list[dict]) -> int:
     session is not a fork.
 
     Copied lines have new timestamps. But the ids of turns are UUIDs of version 7, which begin with
-    the time, so a turn of the fork has a greater one than the fork. If none has, the last turn is
-    taken for the fork's, though it may be copied.
+    the time, so a turn of the fork has a greater one than the fork. Without such ids, the last turn
+    is taken for the fork's, though it may be copied.
     """
     meta = document[0].get("payload") or {}
     if not meta.get("forked_from_id"):
         return 0
     turns = {i: str(line["payload"].get("turn_id")) for i, line in enumerate(document)
              if line.get("type") == "turn_context"}
-    later = (i for i, turn in turns.items() if turn[14:15] == "7" and turn[:13] >= meta["id"][:13])
-    return next(later, max(turns, default=0))
+    dated = {i: turn[:13] for i, turn in turns.items() if turn[14:15] == "7"}
+    later = (i for i, begin in dated.items() if begin >= meta["id"][:13])
+    return next(later, len(document) if dated else max(turns, default=0))
 
 
 def _move_to_call(messages: list[dict], parents: dict, i: int) -> None:
