@@ -5,7 +5,7 @@ import re
 import sys
 
 import pytest
-from conftest import REPO, run_script
+from conftest import REPO, edit, run_script
 from programs import run_program
 from root import read_json, write_files
 from test_own_commits import World
@@ -69,3 +69,16 @@ def test_the_chain_prices_the_duel_of_ones_sessions_and_keeps_nothing(home, tmp_
                        env={"HOME": str(home), "PATH": os.environ["PATH"]})
     assert done.returncode == 0 and not (tmp_path / "root").exists()
     assert "all    to come: " in done.stderr and "Nothing was sent" in done.stderr
+    assert re.search(r"A sample of 20 turns \(--count 20\): \d+ calls", done.stderr)
+
+
+def test_a_key_that_a_session_has_seen_is_in_no_set(home, tmp_path):
+    key, path = "ghp_" + "k3Y9" * 9, home / ".claude/projects/-clone/inside.jsonl"
+    path.write_text(path.read_text().replace("def f", f"TOKEN={key} def f"))
+    run_script("prompt.py", tmp_path, "--source", f"sessions:{home}", "--trajectories")
+    for record in (tmp_path / "prompt/_trajectories").glob("*.json"):
+        assert not read_json(record)["resolved"]
+        edit(record, resolved=True)
+    done = run_script("export.py", tmp_path, "--formats", "sft_trajectories")
+    text = (tmp_path / "export/sft_trajectories/train.jsonl").read_text()
+    assert "def f" in text and key not in text and "masked: token 1" in done.stderr
