@@ -139,6 +139,8 @@ class Clone:
     def commits_of(self, session: AgentSession) -> tuple[str, list[GitCommit]]:
         """Return (how they were found, the commits of a session, oldest first), or (why there are
         none, [])."""
+        if session.has_reverted:
+            return "it reverts commits", []
         start, end = min(session.times), max(session.times) + SLACK_S
         named = [one for one in self._commits.values() if start <= one.committed <= end and any(
             one.hash.startswith(short) and one.subject == subject

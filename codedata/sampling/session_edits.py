@@ -20,6 +20,7 @@ from codedata.texts import bare, storable
 
 # a command that commits; the limits of length keep the time of a search linear
 COMMITS = re.compile(r"\bgit\b[^\n;|&]{0,999} commit\b")
+REVERTS = re.compile(r"\bgit\b[^\n;|&]{0,999} revert\b")
 # its output: short hash, subject. Early versions of Codex wrote the output as JSON
 COMMITTED = re.compile(r'(?:^|"|\\n)\[[^\]\n]{0,999} ([0-9a-f]{7,40})\] (.+?)(?:\\n|\r?$)',
                        re.MULTILINE)
@@ -45,6 +46,7 @@ class AgentSession:
     read: Lines = field(default_factory=set)    # from each file before its first edit
     wrote: Lines = field(default_factory=set)   # new ones that it did not remove again
     commits: list[tuple[str, str]] = field(default_factory=list)   # (short hash, subject)
+    has_reverted: bool = False   # it ran git revert
     found: tuple[str, list] | None = None   # its commits in the clone, once they are looked for
 
     def edit(self, at: float, path: str, old: str, new: str, is_whole: bool) -> None:
@@ -119,6 +121,7 @@ def _apply(effect: Effect, output: str, session: AgentSession) -> None:
     for path, old, new in _edits(effect, output):
         path = normpath(join(session.folder, effect.folder, path))
         session.edit(session.times[-1], storable(path), old, new, effect.does != "replace")
+    session.has_reverted |= bool(REVERTS.search(effect.command))
     if COMMITS.search(effect.command):
         session.commits += COMMITTED.findall(output)
 

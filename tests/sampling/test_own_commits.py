@@ -97,6 +97,9 @@ me       commit Merged
 me       checkout -q main
 me       merge -q --no-ff later
 me       branch -qd later
+again    revert
+again    edit   both
+again    commit Other-words
 """
 EXACT, LINES = "commit in the session", "lines"
 MATCHES = {
@@ -107,7 +110,8 @@ MATCHES = {
     "amended": (LINES, "Amended", 'Revert "Wrong"'), "split": (LINES, "First\n\nRest", "By-hand"),
     "next": (EXACT, "Next", "Partly"), "merged": (LINES, "Merged", "Half-and-half")}
 PROBLEMS = {
-    "one": "before its commit (other)", "other": "no commit", "none": "no commit",
+    "again": "reverts", "one": "before its commit (other)", "other": "no commit",
+    "none": "no commit",
     "reverted": "reverts", "undone": "reverts", "mixed": "no commit", "user": "no file that it",
     "early": "no commit", "partly": "no commit", "left": "may be of another session (next)",
     "twin": "no commit", "half": "no commit",
@@ -176,7 +180,10 @@ class World:
                 {"type": "input_text", "text": "Mend it."}])
         elif who not in self.lines:
             write("user", role="user", content="Mend it.")
-        if verb == "commit":
+        if verb == "revert":
+            words = "revert", "--no-commit", "HEAD~1"
+            call("Bash", {"command": f"git {' '.join(words)}"}, self.git(folder, *words))
+        elif verb == "commit":
             shown = self.git(folder, "commit", "-am", word)
             command = f"git commit -am {word}"
             call(*("function", {"name": "exec_command", "arguments": json.dumps({"cmd": command})})
