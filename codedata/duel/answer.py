@@ -81,6 +81,8 @@ def ask_turn(client: Client, layout: Layout, record: TurnRecord,
     if not is_text:
         _check_form(client, False)
         try:
+            if thinking := [one for one in record.messages if one.get("reasoning_content")]:
+                client.note_thinking(thinking)
             turn = _ask(client, layout(record), form, read, n)
             client.note_tools(True)
             return turn

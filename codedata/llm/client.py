@@ -227,6 +227,14 @@ class Client(StaysInDriver):
             self._models.take_tools[self._place] = False
             self._say_once("takes no tools: it is asked in the text form", refusal)
 
+    def note_thinking(self, messages: list[dict]) -> None:
+        """Note the `reasoning_content` of messages by other models, for endpoints that want it
+        before each call. LiteLLM gets none, since it would send it to all vendors."""
+        parts = self._parts(current_reply_log())
+        for message in () if self._by_litellm else messages:
+            for call in message.get("tool_calls") or ():
+                parts.setdefault(call["id"], (message["reasoning_content"], {}))
+
     def _say_once(self, what: str, why: str = "") -> None:
         # print only once: setdefault is atomic, so only one of several threads gets its own object
         mine = object()

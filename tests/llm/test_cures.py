@@ -302,6 +302,18 @@ def test_a_request_that_may_have_few_tokens_is_not_called_cut(fake_llm, capsys, 
     assert not capsys.readouterr().err
 
 
+def test_a_sources_thinking_goes_to_an_endpoint_that_wants_it(fake_llm, tmp_path):
+    tmp_path.with_model(fake_llm)
+    history = [FOREIGN[0], {**FOREIGN[1], "reasoning_content": "A list helps."}, *FOREIGN[2:]]
+    write_json(tmp_path / "prompt/p.json", [
+        a_prompt(1, messages=history, tools=TOOLS, assistant=calls(command="make"))])
+    fake_llm.script(Status(400, "The `reasoning_content` must be passed back"))
+    fake_llm.always({"choices": [{"message": calls(command="ls")}], "usage": USAGE})
+    run_main(king.main, tmp_path)
+    assert [one.get("reasoning_content") for request in fake_llm.requests
+            for one in turns(request)] == [None, "A list helps."]
+
+
 HERMES = '<tool_call>\n{"name": "bash", "arguments": {"command": "ls"}}\n</tool_call>'
 QWEN = ("<tool_call>\n<function=bash>\n<parameter=command>\nls\n</parameter>\n</function>\n"
         "</tool_call>")
