@@ -58,8 +58,8 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         raise Trouble("has no record of a trajectory.", str(store.into),
                       "Run: python prompt.py --trajectories")
     turns.in_bucket = Counter({SourceTrajectory.directory: len(store.names())})
-    records = {}   # by name
-    actions = {}   # by name
+    records: dict[str, SourceTrajectory] = {}
+    actions: dict[str, str] = {}
 
     def load(name: str) -> None:
         record = store.read(name)
@@ -68,9 +68,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]
-        is_solved = record.resolved
-        if is_solved is None and record.reward is not None:
-            is_solved = record.reward >= SOLVED_REWARD
+        is_solved = _is_solved(record)
         if is_solved is None:
             left_out.add(name, "no outcome")
             return None
@@ -97,6 +95,14 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                    for score in (SOLVED, FAILED)), formats)
     turns.turns.sort(key=lambda one: natural(one.name))
     return turns
+
+
+def _is_solved(record: SourceTrajectory) -> bool | None:
+    """Return whether a trajectory solved its task, judged by its reward if nothing else is
+    recorded; None if it has no outcome."""
+    if record.resolved is None and record.reward is not None:
+        return record.reward >= SOLVED_REWARD
+    return record.resolved
 
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]

@@ -173,8 +173,13 @@ class Client(StaysInDriver):
         model, prices = self.spec.model, self._models.money.prices
         if model not in prices and (price := price_of(model)):
             prices[model] = price
-            self._say_once(f"has LiteLLM's price: {price.in_} in, {price.out} out (USD for a "
-                           "million tokens)")
+
+    def say_price(self) -> None:
+        """Print a price that is not of [prices], but of LiteLLM's table."""
+        model, prices = self.spec.model, self._models.money.prices
+        if model in prices.keys() - self._models.settings.prices.keys():
+            self._say_once(f"has LiteLLM's price: {prices[model].in_} in, {prices[model].out} out "
+                           "(USD for a million tokens)")
 
     @cached_property
     def _converter(self):
@@ -562,6 +567,7 @@ class Models(StaysInDriver):
                 _check_endpoint(spec.endpoint)
             if client._by_litellm:
                 import_converter()
+                client.say_price()
             if has_budget and spec.model not in self.money.prices:
                 raise Trouble(f"--budget needs a price for {spec.model!r}.",
                               todo=PRICE_LINE.format(model=spec.model))

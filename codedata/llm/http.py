@@ -190,14 +190,12 @@ class Http:
         """Return decode(status, headers, body) of the first good answer; retry if decode() raises
         ValueError.
 
-        The request is a POST if `data` is given, else a GET. `direct` bypasses the proxy;
-        `one_host` follows no redirect to another host. `exchange()` returns (status, headers, body)
-        in place of an exchange with `url`. `gate()` is called right before each attempt
-        and may raise an error to end the request, for instance if the budget is used up.
+        `kwargs` are arguments of _exchange(), or `exchange`: a function to call instead, which also
+        returns (status, headers, body). `gate()` is called right before each attempt and may raise
+        an error to end the request, for instance if the budget is used up.
 
-        Raise HttpTrouble after the last retry, or without a retry if a good answer is larger than
-        `max_bytes` (0 means MAX_REPLY_BYTES). Raise RunStopped if the endpoint as a whole is
-        unusable, Interrupted if the run is ending.
+        Raise HttpTrouble after the last retry, or if a good answer is larger than `max_bytes` (0:
+        MAX_REPLY_BYTES), RunStopped if the endpoint is unusable, Interrupted if the run is ending.
         """
         tries = tries or Tries()
         exchange = kwargs.pop("exchange", None) or partial(self._exchange, url, **kwargs)
@@ -286,8 +284,10 @@ class Http:
 
     def _exchange(self, url: str, data: bytes | None = None, headers: dict | None = None,
                   direct: bool = False, one_host: bool = False) -> tuple[int, Mapping, bytes]:
-        """Send one request and return status, headers and body of the answer. Follow redirects of a
-        GET."""
+        """Send one request and return status, headers and body of the answer.
+
+        The request is a POST if `data` is given, else a GET. Follow redirects of a GET; with
+        `one_host`, only on its host. `direct` bypasses the proxy."""
         headers = {**HEADERS, **(headers or {})}
         for _ in range(MAX_REDIRECTS):
             left = _seconds_left()

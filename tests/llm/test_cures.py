@@ -71,11 +71,12 @@ REFUSED = {
     "only_streams": lambda request: not request.body.get("stream"),
     "groq_slips": lambda request: request.n % 2 == 0}
 # refusal: its sentence; says: the only line of the client; counts: tokens in, out, cached of a call
-VENDORS = tomllib.loads("""
+USUAL = {"says": "", "id": "call_{}", "counts": [5000, 100, 0], "usage": {
+    "prompt_tokens": 5000, "completion_tokens": 100, "total_tokens": 5100}}
+VENDORS = {name: USUAL | row for name, row in tomllib.loads("""
 [gpt_by_chat]
 refusal = "Function tools with reasoning_effort are not supported for gpt-5.5. Use /v1/responses."
 says = "takes tools only without thinking"
-id = "call_{}"
 counts = [5000, 400, 600]
 usage.prompt_tokens = 5000
 usage.completion_tokens = 400
@@ -99,48 +100,29 @@ counts = [5000, 300, 800]
 refusal = "thinking is enabled but reasoning_content is missing in assistant tool call message"
 says = "wants the thinking before each call"
 id = "functions.bash:{}"
-usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
-counts = [5000, 100, 0]
 
 [mistral]
 refusal = "Tool call id was functions.bash:1 but must be a-z, A-Z, 0-9, with a length of 9."
 says = "wants ids of nine letters or digits"
 id = "abcdefgh{}"
-usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
-counts = [5000, 100, 0]
 
 [only_streams]
 refusal = "Stream must be set to true"
 says = "answers only in a stream"
-id = "call_{}"
-usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
-counts = [5000, 100, 0]
 
 [streams_unasked]
-says = ""
-id = "call_{}"
-usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
-counts = [5000, 100, 0]
 
 [vllm_loops]
-says = ""
 id = "chatcmpl-tool-{}"
-usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
-counts = [5000, 100, 0]
 
 [ollama_cuts]
 says = "counts less than half of a request"
-id = "call_{}"
 usage = { prompt_tokens = 40, completion_tokens = 100, total_tokens = 140 }
 counts = [40, 100, 0]
 
 [groq_slips]
 refusal = "tool_use_failed: Failed to call a function."
-says = ""
-id = "call_{}"
-usage = { prompt_tokens = 5000, completion_tokens = 100, total_tokens = 5100 }
-counts = [5000, 100, 0]
-""")
+""").items()}
 SETTINGS = """
 [judge]
 models = ["m"]

@@ -189,20 +189,23 @@ class World:
             call(*("function", {"name": "exec_command", "arguments": json.dumps({"cmd": command})})
                  if is_codex else ("Bash", {"command": command}), shown)
         elif verb == "edit":
-            path = folder / f"{word}.py"
-            text = path.read_text()
-            new = "".join(f"    {who}_{next(self.marks)} = {i}\n" for i in range(4))
-            path.write_text(text.replace("    return 0\n", f"{new}    return 0\n"))
-            if is_codex:
-                body = "".join(f"+{line}\n" for line in new.splitlines())
-                call("custom_tool", {"name": "apply_patch", "input": "*** Begin Patch\n*** Update "
-                     f"File: {word}.py\n@@\n{body}     return 0\n*** End Patch"},
-                     "Success. Updated the following files:\nM")
-                return
-            shown = "\n".join(f"{i:6}→{line}" for i, line in enumerate(text.splitlines(), 1))
-            call("Read", {"file_path": str(path)}, shown)
-            call("Edit", {"file_path": str(path), "old_string": "    return 0",
-                          "new_string": f"{new}    return 0"}, "Done")
+            self.edit(folder / f"{word}.py", who, call, is_codex)
+
+    def edit(self, path, who: str, call, is_codex: bool) -> None:
+        """Add four lines to a file, and write the session's calls that did it."""
+        text = path.read_text()
+        new = "".join(f"    {who}_{next(self.marks)} = {i}\n" for i in range(4))
+        path.write_text(text.replace("    return 0\n", f"{new}    return 0\n"))
+        if is_codex:
+            body = "".join(f"+{line}\n" for line in new.splitlines())
+            call("custom_tool", {"name": "apply_patch", "input": "*** Begin Patch\n*** Update "
+                 f"File: {path.name}\n@@\n{body}     return 0\n*** End Patch"},
+                 "Success. Updated the following files:\nM")
+            return
+        shown = "\n".join(f"{i:6}→{line}" for i, line in enumerate(text.splitlines(), 1))
+        call("Read", {"file_path": str(path)}, shown)
+        call("Edit", {"file_path": str(path), "old_string": "    return 0",
+                      "new_string": f"{new}    return 0"}, "Done")
 
 
 def test_sessions_get_their_own_commits_or_a_reason(tmp_path):

@@ -14,6 +14,7 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "human": "us
          "tool": "tool", "observation": "tool"}
 # keys of a message's text: in the chat API, in ShareGPT, and in the SWE-agent rows of nebius
 TEXTS = ("content", "value", "text", "system_prompt")
+CLEARED = "[Old tool result content cleared]"   # in Claude Code and opencode
 
 
 def read_message(raw: dict, required: Mapping[str, list]) -> dict:
@@ -109,9 +110,9 @@ def split_results(message: dict) -> list[dict]:
     return results + ([{**message, "content": rest}] if rest else []) if results else [message]
 
 
-def with_cleared(row: dict, cleared: Mapping[int, tuple[int, str]]) -> dict:
-    """Return a row whose later turns see other contents of some results. `cleared` has, for the
-    index of a result, the index of the first message after the change, and the new content.
+def with_cleared(row: dict, cleared: Mapping[int, int]) -> dict:
+    """Return a row whose later turns see CLEARED in place of some results. `cleared` has, for the
+    index of a result, the index of the first message after the change.
 
     Each such result is in the messages twice; every turn sees one of them.
     """
@@ -126,10 +127,10 @@ def with_cleared(row: dict, cleared: Mapping[int, tuple[int, str]]) -> dict:
         turn = places[k][0]
         hidden = others(turn) if others else ()
         return {n for n, (i, is_new) in enumerate(places[:k]) if i in hidden or (
-            i in cleared and is_new != (cleared[i][0] <= turn))}
+            i in cleared and is_new != (cleared[i] <= turn))}
 
     return {**row, "unseen": unseen, "messages": [
-        {**row["messages"][i], **({"content": cleared[i][1]} if is_new else {})}
+        {**row["messages"][i], **({"content": CLEARED} if is_new else {})}
         for i, is_new in places], "no_turns": {
             k for k, (i, _) in enumerate(places) if i in row["no_turns"]}}
 

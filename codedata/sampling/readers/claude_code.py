@@ -15,7 +15,6 @@ from codedata.sampling.readers.chat import distinct, unseen_in, with_cleared
 
 FORM = "Claude Code"
 ROLES = ("user", "assistant")
-CLEARED = "[Old tool result content cleared]"
 LOCAL = ("<bash-input>", "<command-name>")   # beginnings of a user's own commands
 
 
@@ -99,8 +98,8 @@ def _trajectory(document: list[dict], is_side: bool) -> dict:
     row = {"messages": [*messages.values()], "agent": FORM, "is_cut": is_cut,
            "no_turns": {i for i, key in enumerate(messages) if copied.intersection(uuids[key])},
            "unseen": unseen_in([uuids[owners.get(key, key)] for key in messages], parents)}
-    return with_cleared(row, {i: (cleared[key], CLEARED)
-                              for i, key in enumerate(messages) if key in cleared})
+    return with_cleared(row, {i: cleared[key] for i, key in enumerate(messages)
+                              if key in cleared})
 
 
 def _owners(messages: dict) -> dict:

@@ -17,7 +17,6 @@ from codedata.sampling.readers.chat import first, split_results, unseen_in, with
 from codedata.texts import toml_of
 
 TABLE = toml_of("codedata.sampling.readers", "programs.toml")["program"]
-CLEARED = "[Old tool result content cleared]"   # by opencode
 INTERRUPTED = "[Tool execution was interrupted]"
 SUMMARY = "Previous context has been compacted."   # in the first message of a file of Kimi CLI
 BRANCH = "The following is a summary of a branch that this conversation came back from:"
@@ -46,7 +45,7 @@ class SessionForm(NamedTuple):
                "unseen": unseen_in(lines, *parents) if parents else None,
                "no_turns": {i for i, one in enumerate(messages) if one.get("is_kept")}}
         return with_cleared(row, {
-            i: (sum(other["begun"] < one["cleared"] for other in messages), CLEARED)
+            i: sum(other["begun"] < one["cleared"] for other in messages)
             for i, one in enumerate(messages) if one.get("cleared")})
 
 
