@@ -50,7 +50,7 @@ STAGES = [("prompt", "prompt"), ("king", "prompt"), ("ch", "answer*"),
 
 def main(argv=None) -> int:
     parser = cli.parser(__doc__, without=(
-        *cli.OF_WORKERS, "status", "dry_run", "prune", "compact", "budget", "quiet",
+        *cli.OF_WORKERS, "status", "dry_run", "prune", "compact", "budget", "budget_run", "quiet",
         "llm_auth_token", "proxy"))
     add = parser.add_argument_group("flags of status.py").add_argument
     add("--json", action="store_true", help="print one JSON object")

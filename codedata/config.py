@@ -49,7 +49,7 @@ ENVIRONMENT = {"llm.base_url": "LLM_BASE_URL", "llm.proxy": "PIPELINE_PROXY",
 FLAGS = {"endpoint": "llm", "base_url": "llm_base_url", "model": "model", "workers": "workers",
          "proxy": "proxy", "ca_bundle": "ca_bundle", "writer": "issue_writer"}
 NO_FLAGS = {"root": ".", "config": None, "sections": (), "defaults": {}, "show_config": False,
-            "budget": None, "shard": None,
+            "budget": None, "budget_run": None, "shard": None,
             "llm": None, "llm_base_url": None, "llm_auth_token": None, "model": None}
 BUILT_IN_ENDPOINTS = {
     "chutes": {"base_url": "https://llm.chutes.ai/v1", "base_url_env": "CHUTES_BASE_URL",
@@ -96,6 +96,8 @@ def load(args: Namespace) -> Settings:
     hf_token = layers.key("HF_TOKEN", hub) or layers.key("HUGGINGFACE_API_KEY", hub)
     settings = Settings(**sections, endpoints=layers.endpoints(base_url), prices=layers.prices(),
                         root=root, budget_usd=args.budget, shard=args.shard, hf_token=hf_token,
+                        budget_run_usd=args.budget_run and (
+                            args.budget_run / (args.shard or (0, 1))[1]),
                         given=frozenset(name for name, origin in layers.origin.items()
                                         if origin != "default"),
                         github_token=layers.key("GITHUB_TOKEN",
@@ -400,7 +402,9 @@ def _show(settings: Settings, origin: dict[str, str]) -> None:
         print(f"{printable(name)} = {printable(shown, 20_000)}  # {printable(where)}")
     for name, key in (("HF_TOKEN", settings.hf_token), ("GITHUB_TOKEN", settings.github_token)):
         print(f"{name} = {'****' if key else '(not set)'}")
-    print(f"budget = {settings.budget_usd if settings.budget_usd is not None else '(none)'}")
+    for name in ("budget", "budget_run"):
+        amount = getattr(settings, f"{name}_usd")
+        print(f"{name} = {'(none)' if amount is None else amount}")
 
 
 def _shown(value) -> str:

@@ -234,6 +234,8 @@ class SolveSettings(RoleSettings):
     network: bool = False               # let agents use the network
     max_steps: int = at_least(1, 100)   # replies of an attempt
     until: tuple[int, ...] = ()         # [solved, failed]: no further attempt after so many of both
+    max_task_usd: float = at_least(0, 0.0)   # of an agent's attempts at a task; 0: no limit
+    keep: int = at_least(0, 0)          # attempts that --prune leaves whole, if all solved; 0: all
     agent_image: str = "codedata-mini-swe-agent:2.4.6"   # `--agent command` mounts its /opt/agent
 
     def __post_init__(self):
@@ -438,7 +440,8 @@ class Settings:
     prices: dict[str, Price] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     root: Path = Path(".")
-    budget_usd: float | None = None
+    budget_usd: float | None = None       # for the root's whole life
+    budget_run_usd: float | None = None   # for this run, or its shard
     shard: tuple[int, int] | None = None   # (i, n): this run has 1/n of the budget
     hf_token: ApiKey = field(default=ApiKey(""), repr=False)
     github_token: ApiKey = field(default=ApiKey(""), repr=False)

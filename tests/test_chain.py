@@ -36,7 +36,7 @@ def test_a_stage_gets_its_own_flags_and_what_narrows_goes_to_no_stage_that_is_of
         ["report.py", *root], ["status.py", *root, "--html"]]
     assert chain("solve prompt:--trajectories king", "--n", "2", "--dry-run")[1][4:] == [
         ["price", "solve king", "--n", "2", "--dry-run"]]   # all of a chain is priced at once
-    assert chain("prompt king ch", "--yes")[1][5:7] == [["prompt.py"], ["king.py", "--yes"]]
+    assert chain("prompt king ch", "--yes")[1][5:7] == [["prompt.py"], ["king.py"]]
     assert "--lim is no flag" in chain("king", "--lim", "2")[0].stderr
 
 

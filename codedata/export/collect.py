@@ -28,7 +28,7 @@ from codedata.conversation.tool_calls import parts_of
 from codedata.conversation.turn import COMMAND, form_of, has_several_calls, plain, turn_text
 from codedata.disk.ledger import disk_trouble, to_line
 from codedata.disk.store import Store, digest, digests_of, values_of
-from codedata.errors import BrokenRecord
+from codedata.errors import BrokenRecord, Excluded
 from codedata.messages import REASONING, content_text
 from codedata.records import BUCKETS, UNJUDGED, Answer, Commit, Final, Message, Sample, Score
 from codedata.run.talk import Bar, RunTotals
@@ -177,6 +177,8 @@ class ExportTurns:
         try:
             if record := read():
                 self._take(name, record)
+        except Excluded as e:
+            self.left_out.add(name, e.what)
         except BrokenRecord as e:
             self._report_broken(e)
             self.left_out.add(name, "broken record", e.what)

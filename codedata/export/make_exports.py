@@ -37,7 +37,8 @@ from codedata.terminal import say
 
 STAGE = "export"
 LEFT_OUT = "left_out.jsonl"
-REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget")
+REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budget",
+                 "budget_run")
 
 FOREIGN = ""   # the kind of imported tasks
 ISSUES = BUG, PULL_REQUEST   # kinds whose instruction is an issue, and whose gold is a patch

@@ -519,7 +519,8 @@ class Models(StaysInDriver):
         self.stop = self.http.stop
         self.http.secrets.update(map(str, filter(None, (settings.hf_token,
                                                         settings.github_token))))
-        self.money = Money(dict(settings.prices), settings.budget_usd, settings.shard)
+        self.money = Money(dict(settings.prices), settings.budget_usd, settings.shard,
+                           settings.budget_run_usd)
         # {(base_url, model): {refused parameter: the name to send it under, or ""}}
         self.changes: dict[tuple, dict[str, str]] = {}
         self.take_tools = {}          # {(base_url, model): whether it accepts tools}
@@ -558,7 +559,7 @@ class Models(StaysInDriver):
     def check(self, *others: Client) -> None:
         """Raise Trouble before the first call if a key, endpoint, extra or price is missing. With a
         budget, add up the root's spending."""
-        has_budget = self.money.budget_usd is not None
+        has_budget = self.money.is_limited
         for client in (*self._clients.values(), *others):
             spec = client.spec
             if client._is_embedded:
@@ -569,9 +570,9 @@ class Models(StaysInDriver):
                 import_converter()
                 client.say_price()
             if has_budget and spec.model not in self.money.prices:
-                raise Trouble(f"--budget needs a price for {spec.model!r}.",
+                raise Trouble(f"a budget needs a price for {spec.model!r}.",
                               todo=PRICE_LINE.format(model=spec.model))
-        if has_budget:
+        if self.money.budget_usd is not None:
             self.money.add_up(self.settings.root)
 
     def __enter__(self):

@@ -125,14 +125,16 @@ def _with_ledgers(directory: Path) -> Iterator[Path]:
 
 
 class Money:
-    """Compare the spending under a root (USD) with a budget. An unknown cost is None, never 0.
+    """Compare the spending (USD) with two budgets: of the root's whole life, and of this run. An
+    unknown cost is None, never 0.
 
-    A shard (i, n) has 1/n of the budget, for the calls of the shard's items.
+    A shard (i, n) has 1/n of the root's budget, for the calls of the shard's items. `run_usd` is
+    what this run may still spend; each call lowers it.
     """
 
     def __init__(self, prices: dict, budget_usd: float | None = None,
-                 shard: tuple[int, int] | None = None):
-        self.prices, self.budget_usd, self.shard = prices, budget_usd, shard
+                 shard: tuple[int, int] | None = None, run_usd: float | None = None):
+        self.prices, self.budget_usd, self.shard, self.run_usd = prices, budget_usd, shard, run_usd
         if budget_usd is not None and shard:
             self.budget_usd = budget_usd / shard[1]
         self.spent_usd = 0.0
@@ -148,8 +150,16 @@ class Money:
         uncached = tokens_in - cached
         return (uncached * price.in_ + cached * cached_price + tokens_out * price.out) / 1e6
 
+    @property
+    def is_limited(self) -> bool:
+        """Return whether there is a budget, so that each call needs a known cost."""
+        return self.budget_usd is not None or self.run_usd is not None
+
     def gate(self) -> None:
-        """Raise RunStopped if the budget is used up. Call this before each request."""
+        """Raise RunStopped if a budget is used up. Call this before each request."""
+        if self.run_usd is not None and self.run_usd <= 0:
+            raise RunStopped("the budget of this run is used up (--budget-run).",
+                             todo="Run again to go on: what is done is kept.")
         if self.budget_usd is not None and self.spent_usd >= self.budget_usd:
             raise RunStopped(f"the budget of {usd(self.budget_usd)} is used up "
                              f"({usd(self.spent_usd)} spent "
@@ -161,9 +171,11 @@ class Money:
         if call["cost_usd"] is not None:
             with self._lock:
                 self.spent_usd += call["cost_usd"]
-        elif self.budget_usd is not None:
+                if self.run_usd is not None:
+                    self.run_usd -= call["cost_usd"]
+        elif self.is_limited:
             raise RunStopped(f"model {call['model']} reports no usage, so a budget cannot be kept.",
-                             todo="Run without --budget, or use an endpoint that reports usage.")
+                             todo="Run without a budget, or use an endpoint that reports usage.")
 
     def add_up(self, root: Path) -> None:
         """Set spent_usd to the cost of all calls under a root; with a shard, of the calls for the

@@ -11,11 +11,19 @@ ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
     "solved", "wrong", "no submission", "cheated", "out of steps", "out of time",
     "out of context", "out of money", "refused")
 
+# the only message of an attempt whose messages were removed
+PRUNED = "The messages were removed by solve.py --prune."
+
 
 class AgentRun(TypedDict):
     """Hold trajectory.json: an agent's trajectory in Harbor's ATIF 1.8, which has further keys."""
 
     steps: list[Object]
+
+
+def is_pruned(trajectory: AgentRun) -> bool:
+    """Return whether solve.py --prune has removed a trajectory's messages."""
+    return trajectory["steps"][0].get("message") == PRUNED if trajectory["steps"] else False
 
 
 class AttemptOutcome(TypedDict):

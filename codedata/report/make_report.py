@@ -45,7 +45,8 @@ from codedata.settings import MAX_PATCH_CHARS, Settings
 from codedata.terminal import named, plural, say, table
 from codedata.texts import as_markdown, terminal_safe
 
-REFUSED_FLAGS = ("only", "limit", "shard", "force", "refresh", "prune", "budget")
+REFUSED_FLAGS = ("only", "limit", "shard", "force", "refresh", "prune", "budget",
+                 "budget_run")
 
 
 def run(settings: Settings, options: RunOptions) -> int:

@@ -37,14 +37,14 @@ from codedata.texts import printable, terminal_safe
 
 # flags to repeat in each suggested command, also in commands of other scripts
 ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
-                   "llm_base_url", "proxy", "budget")
+                   "llm_base_url", "proxy", "budget", "budget_run")
 # flags that a suggested command never repeats, even for another run of the same script
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
                   "log_level", "quiet", "reap", "yes", "skip_existing",
                   "parallel", "continue_on_error")
 SHARED = "flags of every script"   # --help hides groups of flags whose titles start with this
 # flags that have no effect in a script that asks no model
-OF_MODELS = ("llm", "model", "llm_base_url", "llm_auth_token", "budget")
+OF_MODELS = ("llm", "model", "llm_base_url", "llm_auth_token", "budget", "budget_run")
 # flags that have no effect in a script that processes no items in parallel
 OF_WORKERS = ("workers", "engine", "ray_address")
 
@@ -233,6 +233,8 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
     _model_flags(add)
     add("--budget", type=_usd, metavar="USD",
         help="maximum to spend under this root, over all runs and shards")
+    add("--budget-run", type=usd_or_0, metavar="USD",
+        help="maximum that this run may spend; 0: only use what is paid for")
     add("--log-level", default="warning", type=str.lower,
         choices=["debug", "info", "warning", "error"], help="lowest level of log lines on stderr")
     add("--log-file", metavar="FILE",
@@ -371,12 +373,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def _usd(text: str) -> float:
+def usd_or_0(text: str) -> float:
+    """Return a flag's value as an amount in USD, which may be 0."""
     try:
         amount = float(text)
     except ValueError:
-        amount = 0.0
-    if not 0 < amount < float("inf"):
+        amount = -1.0
+    if not 0 <= amount < float("inf"):
+        raise argparse.ArgumentTypeError("must be an amount in USD")
+    return amount
+
+
+def _usd(text: str) -> float:
+    if not (amount := usd_or_0(text)):
         raise argparse.ArgumentTypeError("must be USD, more than 0")
     return amount
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from codedata.disk.store import Derived, Store, digest
 from codedata.records import parse
+from codedata.run.states import Selection
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ class Stage:
     # called at the end on each machine that made items; returns lines to print
     close: Callable[[], list[str]] = list
     finish: Callable[[], list[str]] = list   # called once at the end; returns lines to print
+    # prune(store, selection) is called by --prune, after orphans are moved; returns lines to print
+    prune: Callable[[Store, Selection], list[str]] = lambda store, selection: []
     # called before the first item, with the names of the items to make
     planned: Callable[[set[str]], object] = bool
     # whether make() reads files of this machine, such as the root: then it runs in this process

@@ -20,6 +20,7 @@ from codedata.run.loop import StageRun
 from codedata.run.plan import Plan, States
 from codedata.run.pool import Engine
 from codedata.run.stage import Stage
+from codedata.run.states import Selection
 from codedata.run.status import StageStatus, hand_over
 from codedata.run.summary import at_once, print_costs, print_plan, print_summary, status_of
 from codedata.run.talk import Bar
@@ -65,6 +66,8 @@ def run_steps(steps: dict[str, Callable[[Models], Stage]], settings: Settings, o
                 if chosen is not None:
                     options = options.with_steps(left[i:] if len(left) - i < len(steps) else ())
                 worst = max(worst, _run_held(stage, settings, models, options))
+            # the next step may spend what is left
+            settings = replace(settings, budget_run_usd=models.money.run_usd)
             if worst > 1:
                 break
     return worst
@@ -89,7 +92,7 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
         print_costs(stage, states, plan, models, options)
         return 0
     if options.prune:
-        _prune(stage, plan)
+        _prune(stage, plan, selection)
         return 1 if plan.broken else 0
     if plan.asks:
         models.check()
@@ -114,8 +117,8 @@ def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, opt
                      0 if fills_cluster else settings.llm.workers)
 
 
-def _prune(stage: Stage, plan: Plan) -> None:
-    """Move records without an input to _replaced/."""
+def _prune(stage: Stage, plan: Plan, selection: Selection) -> None:
+    """Move records without an input to _replaced/, and prune others as the stage defines."""
     out, orphans = stage.writes.store, plan.names["orphan"]
     if orphans and not stage.reads.store.names():
         raise Trouble(f"has nothing in it, so all {len(orphans)} records would be orphans.",
@@ -126,7 +129,7 @@ def _prune(stage: Stage, plan: Plan) -> None:
         out.note(name, stage=stage.name, state="pruned")
         out.remove(name)
     say(f"{stage.label}  moved {plural(len(orphans), 'orphan')} to _replaced/")
-    for line in stage.finish():
+    for line in (*stage.prune(out, selection), *stage.finish()):
         say(line)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 
 from codedata.disk.store import Store, digest, known
-from codedata.errors import BrokenRecord, Trouble
+from codedata.errors import BrokenRecord, Excluded, Trouble
 from codedata.llm import Models
 from codedata.messages import calls_text, content_text
-from codedata.records import Message, Prompt, SourceTrajectory
+from codedata.records import PRUNED, Message, Prompt, SourceTrajectory
 from codedata.run.cli import RunOptions
 from codedata.run.stage import Stage, Writes, found_records
 from codedata.run.start import run_steps
@@ -83,7 +83,8 @@ def row_reader(settings: Settings, http
     """Return a function that reads the row of a record: (its messages up to the last turn, its
     tools).
 
-    It raises BrokenRecord if the row differs from the recorded one.
+    It raises BrokenRecord if the row differs from the recorded one, Excluded if solve.py --prune
+    has removed its messages.
     """
     hub = hub_of(settings, http)
 
@@ -96,7 +97,9 @@ def row_reader(settings: Settings, http
         page = pages_of(record.source, record.config, record.split)
         for row in page(record.row // PAGE):
             if row["row"] == record.row:
-                messages, tools, _ = _whole(row)
+                messages, tools, problem = _whole(row)
+                if problem == PRUNED:
+                    raise Excluded(PRUNED)
                 if _end_of(row, messages, tools)[0] == record.digest:
                     return messages, tools
         raise BrokenRecord(f"is not the trajectory of {record.instance_id} that was recorded: it "

@@ -32,7 +32,7 @@ from codedata.disk.row_files import (
     read_json,
 )
 from codedata.errors import HttpTrouble, Interrupted, RunStopped, Trouble
-from codedata.records import CHEATED, Attempt
+from codedata.records import CHEATED, PRUNED, Attempt
 from codedata.sampling.readers import forms
 from codedata.sampling.readers.trajectory_outcomes import outcome_of
 from codedata.sampling.refusals import OTHER_REPOSITORY, UNREADABLE
@@ -215,6 +215,8 @@ class Trajectories:
             row["outcome"] = outcome_of(document, name)
             if CHEATED in row["outcome"]:
                 row["problem"] = CHEATED
+            if [one["content"] for one in row["messages"]] == [PRUNED]:
+                row["problem"] = PRUNED
         except NO_FAULT_OF_FILES:
             raise
         except Trouble as e:

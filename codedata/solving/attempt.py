@@ -42,6 +42,7 @@ from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.agents import Done, Nop, Own
+from codedata.solving.prune import prune_saturated
 from codedata.solving.trials import Trial, agent_id, skip_rule, trials_in
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import audited_digest
@@ -55,10 +56,11 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
                    "usd": "out of money", "refused": "refused"}
 
 
-def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...]
-                ) -> Stage:
+def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...],
+                max_task_usd: float = 0.0, keep: int = 0) -> Stage:
     """Return the stage that makes `n` attempts of an agent at each task of a root; with 0, as many
-    as its earlier runs planned. Raise Trouble if the sandbox cannot build images."""
+    as its earlier runs planned. `until`, `max_task_usd` and `keep` are settings of [solve]. Raise
+    Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
     begun = (one.get("planned", 0) for found in attempts_in(root).values()
@@ -66,17 +68,18 @@ def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, unti
     trials = trials_in(root, slug, n or max(begun, default=0))
     return Stage(
         "solve", make=partial(attempted, host, agent, slug, [*until]),
-        reads=Reads(trials, (), leaves_out=skip_rule(root, trials, [*until])),
+        reads=Reads(trials, (), leaves_out=skip_rule(
+            root, trials, [*until], max_task_usd)),
         writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
         identity=agent.settings,
-        after_same=(lambda name: name.rpartition(".")[0]) if until else None,
+        after_same=(lambda name: name.rpartition(".")[0]) if until or max_task_usd else None,
         cost_note=partial(price_of, root, slug) if agent.settings else "",
         doubts=lambda: [
             f"does not go on with {other}, of another model, prompt or limit: {words}"
             for other, words in rates_in_words(root).items()
             if other != slug and other.startswith(f"{agent.name}-")],
         sum_up=lambda: [*map(": ".join, rates_in_words(root).items())],
-        finish=lambda: write_rates(root),
+        finish=lambda: write_rates(root), prune=partial(prune_saturated, root, keep),
         then="status.py --html; prompt.py --source attempt")
 
 

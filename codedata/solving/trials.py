@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -70,21 +71,27 @@ def problem_of(task: Task) -> str:
     return found and f"the task cannot run here: it needs {found}"
 
 
-def skip_rule(root: Path, trials: Derived, until: list[int]) -> Callable[[str, str], str]:
-    """Return a function that explains why a trial is skipped: for its task, or because earlier ones
-    suffice."""
+def skip_rule(root: Path, trials: Derived, until: list[int], max_usd: float = 0.0
+              ) -> Callable[[str, str], str]:
+    """Return a function that explains why a trial is skipped: for its task, because earlier ones
+    suffice, or because the task's attempts have cost `max_usd` (0: no limit)."""
     store = Store(root, Graded)
     problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # slow: reads the folder
+    n_planned = cache(lambda: max(int(name.rpartition(".")[2]) for name in trials.names()))
 
     def rule(name: str, instance_id: str) -> str:
         item, _, attempt = name.rpartition(".")
-        outcomes = []
-        for k in range(1, int(attempt)) if until else ():
-            try:
-                outcomes.append(store.read(f"{item}.{k}").outcome)
-            except BrokenRecord:   # missing, or not readable
-                continue
-        return problem_at(item) or (
-            "[solve] until is reached" if has_enough(outcomes, until) else "")
+        outcomes = {}
+        for k in range(1, n_planned() + 1) if until or max_usd else ():
+            with suppress(BrokenRecord):   # missing, or not readable
+                outcomes[k] = store.read(f"{item}.{k}").outcome
+        if problem := problem_at(item):
+            return problem
+        if has_enough([one for k, one in outcomes.items() if k < int(attempt)], until):
+            return "[solve] until is reached"
+        costs = [one["usage"]["cost_usd"] for one in outcomes.values()]
+        if max_usd and None in costs:
+            return "[solve] max_task_usd cannot be kept: an attempt's cost is unknown"
+        return "[solve] max_task_usd is reached" if 0 < max_usd <= sum(costs) else ""
 
     return rule
