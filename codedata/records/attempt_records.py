@@ -12,7 +12,7 @@ ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
     "out of context", "out of money", "refused")
 
 # the only message of an attempt whose messages were removed
-PRUNED = "The messages were removed by solve.py --prune."
+PRUNED = "messages removed by solve.py --prune"
 
 
 class AgentRun(TypedDict):

@@ -1,8 +1,12 @@
 """Check what a call costs, that each call counts once, and that budgets hold over restarts."""
+import sys
+from functools import partial
+
 import pytest
-from conftest import answers, flags_for, ledger_lines, run_here, run_script, spent_usd
+from conftest import REPO, answers, flags_for, ledger_lines, run_here, run_script, spent_usd
 from fake_llm import Say, Status
 from line_tables import rows
+from programs import run_program
 from root import write_json
 
 import ch
@@ -12,6 +16,9 @@ from codedata.disk.locks import lock
 from codedata.errors import RunStopped
 from codedata.llm.costs import Money
 from codedata.records import DIRECTORIES as RECORDED
+from codedata.records import Answer
+from codedata.run import cli
+from codedata.run.start import run_steps
 from codedata.settings import Price
 from codedata.texts import name_hash
 
@@ -161,6 +168,29 @@ def test_a_budget_counts_what_other_stages_spent_under_the_same_root(tmp_path, f
     assert priced() == 0
     assert priced("--budget", 6.5 * A_CALL, main=ch.main) == 1
     assert fake_llm.n_requests == 7
+
+
+def test_a_run_has_a_budget_of_its_own_whatever_was_spent_before(tmp_path, fake_llm, priced):
+    tmp_path.with_prompts(12)
+    priced("--model", "no/price", "--limit", 1)
+    for n in (4, 7, 7):
+        usd = 2.5 * A_CALL if n > fake_llm.n_requests else 0
+        assert priced("--budget-run", usd) == 1 and fake_llm.n_requests == n
+    assert priced("--budget-run", 2.5 * A_CALL, "--shard", "0/2") == 1
+    assert fake_llm.n_requests == 9
+
+
+def test_the_budget_of_a_run_is_one_sum_for_the_stages_of_a_chain_and_steps_of_a_script(
+        tmp_path, fake_llm, priced):
+    tmp_path.with_prompts(5).with_commits(5)
+    chain = [sys.executable, REPO / "tools/chain", "king ch", "--root", tmp_path, "--workers", "1",
+             *flags_for(fake_llm), "--budget-run", str(7.5 * A_CALL)]
+    assert run_program(*chain).returncode == 1 and fake_llm.n_requests == 8
+    settings, options = cli.read(cli.parser("").parse_args(
+        [*map(str, chain[3:-1]), str(6.5 * A_CALL), "--force"]))
+    step = partial(king.king_stage, settings, options, False)
+    assert run_steps({"king": step, "again": step}, settings, options, [Answer]) == 1
+    assert fake_llm.n_requests == 8 + 7
 
 
 def test_a_shard_has_its_part_of_the_budget_for_the_calls_of_its_own_items(

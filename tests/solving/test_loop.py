@@ -1,22 +1,33 @@
-"""Check what attempts feed: prompts, pull requests, whole trajectories, and turns that are run."""
+"""Check what attempts feed: prompts, pull requests, whole trajectories, and turns that are run; and
+the run of all of it at night."""
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import a_task
 import pytest
 from a_task import BUG_ID, DATAPOINT_ID, REPORT
 from an_attempt import write_attempt
-from conftest import edit, run_script
+from conftest import REPO, edit, finish, flags_for, run_script
+from fake_llm import HANG, FakeLLM, Status
 from heron_environment import TEST_SCRIPT
 from projects import Project
 from root import read_json, words, write_json
+from test_solve import PLAYS, play, write_tasks
 from tool_turns import asks, call, result
 
 from codedata.agent import Tool, ToolBashExecutor
+from codedata.disk.locks import lock
 from codedata.disk.store import Store
-from codedata.records import Task
+from codedata.records import PRUNED, Task
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker import engine
+from codedata.settings import LLM
+from codedata.solving.night import Night, post
+from codedata.solving.trials import agent_id
 from codedata.tasks.folder.task_folder import audited_digest
 
 TOOLS = {"bash": Tool.of(ToolBashExecutor())}
@@ -100,6 +111,91 @@ def test_attempts_become_prompts_and_sets_and_those_that_are_added_change_none(t
     says(tmp_path, "old", "wrong", task=DATAPOINT_ID, k=3)
     (tmp_path / f"task/{DATAPOINT_ID}/instruction.md").write_text("Count.")
     assert "its task was edited since" in prompted(tmp_path)
+
+
+def always_solved(root) -> None:
+    """Write a datapoint and its eight attempts, all solved."""
+    (root / "chain.toml").write_text('[solve]\nagent = "gold"\nn = 8\nkeep = 2\n')
+    a_task.write_task(root, a_task.a_datapoint())
+    for k in range(1, 9):
+        says(root, f"way {k}", "solved", task=DATAPOINT_ID, k=k, agent=agent_id("gold", {}),
+             usage={"calls": k, "tokens_in": 1, "tokens_out": 1, "cost_usd": 0.0})
+    prompted(root, "--trajectories")
+    assert "adopted 8" in run_script("solve.py", root).stderr
+
+
+def loop(root, *flags, **env) -> subprocess.Popen:
+    """Begin a night in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, REPO / "tools/chain", "loop", "--root", root, *flags], text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True, env=os.environ | env)
+
+
+def test_pruned_attempts_stay_done_and_no_reader_takes_them(tmp_path):
+    always_solved(tmp_path)
+    paths = sorted(tmp_path.glob("attempt/*/trajectory.json"))
+    edit(paths[7], lambda trajectory: trajectory.update(notes="mine"))
+    others = {path: path.read_bytes() for path in tmp_path.glob("attempt/*/[!t]*")}
+    assert "of 5 attempts" in run_script("solve.py", tmp_path, "--prune").stderr
+    assert [PRUNED in path.read_text() for path in paths] == [False] * 2 + [True] * 5 + [False]
+    assert others == {path: path.read_bytes() for path in others}
+    assert "of 0 attempts" in run_script("solve.py", tmp_path, "--prune").stderr
+    assert "done 7, edited 1 (kept)   to do 0" in run_script("solve.py", tmp_path).stderr
+    assert f"left out: 5 ({PRUNED})" in prompted(tmp_path, "--trajectories")
+    assert f"left out: 5 ({PRUNED})" in prompted(tmp_path)
+    done = run_script("export.py", tmp_path, "--formats", "sft_trajectories")
+    assert done.returncode == 0 and "sft_trajectories 2 + 0 rows" in done.stderr
+    assert f"{PRUNED} 5" in done.stderr
+
+
+def test_a_night_ends_in_a_line_of_json_which_is_posted_and_has_the_root_to_itself(
+        tmp_path, certificate):
+    always_solved(tmp_path)
+    with FakeLLM(certificate=certificate) as hook:
+        hook.always(Status(400))
+        done = finish(loop(tmp_path, "--notify", f"{hook.url}/secret",
+                           REQUESTS_CA_BUNDLE=certificate[0]), 200)
+        hook.always("ok")
+        assert not post(hook.url, "{}", LLM(ca_bundle=certificate[0]))
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert hook.requests[0].body == line and line["exit_code"] == done.returncode == 0
+    assert "--notify failed: HTTP 400" in done.stderr and "secret" not in done.stderr
+    assert finish(loop(tmp_path, "--notify", "http://127.0.0.1")).returncode == 2
+    with lock(tmp_path / "_loop", None, "codedata loop"):
+        assert "in use by codedata loop (process" in finish(loop(tmp_path)).stderr
+
+
+def test_a_night_counts_what_it_adds(tmp_path):
+    write_attempt(tmp_path)
+    night = Night(tmp_path)
+    write_attempt(tmp_path, k=2, status="wrong")
+    write_attempt(tmp_path, "other")
+    ledger = tmp_path / "attempt/_ledger.jsonl"
+    lines = [{"state": "failed", "calls": [{"id": "1", "cost_usd": 0.5}]}, {"state": "done"}]
+    ledger.write_text("".join(json.dumps({"stage": "solve", "item": name, "at": "9", **one}) + "\n"
+                              for name in "ab" for one in lines[:1 + (name == "a")]))
+    line = json.loads(night.line(1, ["solve"]))
+    assert (line["attempts"], line["solved"], line["failures"]) == (2, 1, {"wrong": 1})
+    agent = line["agents"]["own-m-012345"]
+    assert (agent["tasks"], agent["rate"], line["cost_usd"]) == (2, 0.75, night.spent_usd())
+    assert (line["cost_usd"], line["failed_items"]) == (0.5, {"solve": 1})
+
+
+@pytest.mark.docker
+def test_a_night_that_is_killed_goes_on_and_pays_for_nothing_twice(tmp_path, fake_llm):
+    write_tasks(tmp_path, "solved", "wrong")
+    fake_llm.script(*PLAYS["solved"][:1], HANG)
+    flags = ["--n", "1", "--workers", "1", *flags_for(fake_llm)]
+    night = loop(tmp_path, *flags)
+    fake_llm.wait_for(2, timeout_s=120)
+    os.killpg(night.pid, signal.SIGKILL)
+    finish(night)
+    fake_llm.always(play)
+    done = finish(loop(tmp_path, *flags, "--budget-run", "2.5"), 300)
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, line["cost_usd"], line["solved"]) == (0, 3.0, 1), done.stderr
+    assert line["failures"] == {"wrong": 1} and fake_llm.n_requests == 2 + 3
 
 
 @pytest.mark.docker
