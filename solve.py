@@ -13,6 +13,7 @@ writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (
   python solve.py --root runs/mine --n 4 --model some-model
   python solve.py --root runs/mine --n 8              # four more attempts
   python solve.py --root runs/theirs --tasks some-tasks/ --agent gold   # are they sound?
+  python solve.py --root runs/mine --prune            # [solve] keep: messages of solved tasks
   python solve.py --agent command '/opt/agent/bin/mini -m openai/{model} -t {task}'
 """
 from functools import partial

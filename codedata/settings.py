@@ -234,7 +234,7 @@ class SolveSettings(RoleSettings):
     network: bool = False               # let agents use the network
     max_steps: int = at_least(1, 100)   # replies of an attempt
     until: tuple[int, ...] = ()         # [solved, failed]: no further attempt after so many of both
-    max_task_usd: float = at_least(0, 0.0)   # of an agent's attempts at a task; 0: no limit
+    max_task_usd: float = at_least(0, 0.0)   # limit of an agent's attempts at a task; 0: none
     keep: int = at_least(0, 0)          # attempts that --prune leaves whole, if all solved; 0: all
     agent_image: str = "codedata-mini-swe-agent:2.4.6"   # `--agent command` mounts its /opt/agent
 

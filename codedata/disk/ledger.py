@@ -2,8 +2,8 @@
 cost.
 
 stage, item, instance_id, at     the attempt; `at` is UTC
-state        done | failed | adopted (a user's record) | excluded | pruned (by --prune) |
-             summed (see ledger_compact.py)
+state        done | failed | adopted (a user's record, or an attempt that --prune cut short) |
+             excluded | pruned (by --prune) | summed (see ledger_compact.py)
 read         digest of the fields that were read
 wrote        {field: digest} of this stage's fields
 found        {field: digest} of other stages' fields that a user has changed; "": the field is gone

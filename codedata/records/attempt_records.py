@@ -11,7 +11,7 @@ ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
     "solved", "wrong", "no submission", "cheated", "out of steps", "out of time",
     "out of context", "out of money", "refused")
 
-# the only message of an attempt whose messages were removed
+# the only message of a trajectory whose messages were removed
 PRUNED = "messages removed by solve.py --prune"
 
 
@@ -19,11 +19,6 @@ class AgentRun(TypedDict):
     """Hold trajectory.json: an agent's trajectory in Harbor's ATIF 1.8, which has further keys."""
 
     steps: list[Object]
-
-
-def is_pruned(trajectory: AgentRun) -> bool:
-    """Return whether solve.py --prune has removed a trajectory's messages."""
-    return trajectory["steps"][0].get("message") == PRUNED if trajectory["steps"] else False
 
 
 class AttemptOutcome(TypedDict):

@@ -231,10 +231,10 @@ def parser(doc: str, *sections: str, without: Iterable[str] = ()) -> argparse.Ar
     add("--ray-address", metavar="HOST:PORT", default="",
         help="address of the cluster (default: RAY_ADDRESS, else a cluster for this run)")
     _model_flags(add)
-    add("--budget", type=_usd, metavar="USD",
+    add("--budget", type=dollars, metavar="USD",
         help="maximum to spend under this root, over all runs and shards")
-    add("--budget-run", type=usd_or_0, metavar="USD",
-        help="maximum that this run may spend; 0: only use what is paid for")
+    add("--budget-run", type=dollars, metavar="USD",
+        help="maximum that this run may spend; 0: make no call")
     add("--log-level", default="warning", type=str.lower,
         choices=["debug", "info", "warning", "error"], help="lowest level of log lines on stderr")
     add("--log-file", metavar="FILE",
@@ -373,20 +373,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def usd_or_0(text: str) -> float:
-    """Return a flag's value as an amount in USD, which may be 0."""
+def dollars(text: str) -> float:
+    """Return a flag's value as an amount in USD. With a budget of 0, no call is made."""
     try:
         amount = float(text)
     except ValueError:
         amount = -1.0
     if not 0 <= amount < float("inf"):
         raise argparse.ArgumentTypeError("must be an amount in USD")
-    return amount
-
-
-def _usd(text: str) -> float:
-    if not (amount := usd_or_0(text)):
-        raise argparse.ArgumentTypeError("must be USD, more than 0")
     return amount
 
 

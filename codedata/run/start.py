@@ -192,7 +192,7 @@ def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) ->
             for directory, kind in places:
                 kind = "" if options.compact else kind
                 held.enter_context(lock(directory, shard, script, kind))
-            if options.budget_usd:
+            if options.budget_usd is not None:
                 held.enter_context(lock(own_folder(options.root, "_budget"), shard,
                                         f"{script} --budget"))
             for directory, kind in places if not shard else ():

@@ -6,10 +6,8 @@ import json
 import time
 from collections import Counter, defaultdict
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
-from urllib.parse import urlsplit
 
 from codedata.checks.intervals import wilson
 from codedata.errors import Trouble
@@ -21,7 +19,7 @@ from codedata.tasks.rates import attempts_in, rates_by_agent
 from codedata.terminal import Spending
 from codedata.texts import printable
 
-POST_S = 30.0   # time limit of a try to post, and of waiting for an end of HTTP 429
+POST_S = 30.0   # time limit of a try to post, and of HTTP 429
 
 
 class Night:
@@ -32,46 +30,37 @@ class Night:
         self._spent = _spending(root)
         self._names = {name for attempts in attempts_in(root).values()
                        for found in attempts.values() for name in found}
-        self._started, self._at = time.monotonic(), datetime.now(timezone.utc).isoformat()
+        self._started = time.monotonic()
 
     def spent_usd(self) -> float:
-        """Return the cost of the calls, without those of unknown cost."""
+        """Return the cost of the calls. Calls of unknown cost do not count."""
         return _spending(self.root).cost_usd - self._spent.cost_usd
 
     def line(self, exit_code: int, unfinished: list[str]) -> str:
-        """Return the JSON. `unfinished` lists the stages with an exit code other than 0. An agent's
-        rate is over all its attempts, also earlier ones; `cost_usd` is null if a cost is
-        unknown."""
+        """Return the JSON. `unfinished` lists the stages with an exit code other than 0. `rates`
+        are of agents with new attempts, over all their tasks and attempts; `cost_usd` is null if a
+        cost is unknown."""
         now = _spending(self.root)
         is_known = now.n_unpriced == self._spent.n_unpriced
-        made, rates = defaultdict(Counter), defaultdict(list)
+        statuses, rates, agents = Counter(), defaultdict(list), set()
         for attempts in attempts_in(self.root).values():
             for agent, one in rates_by_agent(attempts).items():
                 rates[agent].append(one["rate"])
-                made[agent].update(outcome["status"] for name, outcome in attempts[agent].items()
-                                   if name not in self._names)
-        statuses = sum(made.values(), Counter())
+                new = attempts[agent].keys() - self._names
+                agents.update([agent] * len(new))
+                statuses.update(attempts[agent][name]["status"] for name in new)
         return json.dumps({
             "exit_code": exit_code, "unfinished": unfinished,
             "hours": round((time.monotonic() - self._started) / 3600, 4),
             "cost_usd": round(now.cost_usd - self._spent.cost_usd, 6) if is_known else None,
             "attempts": statuses.total(), "solved": statuses.pop(SOLVED, 0),
-            "failures": dict(statuses.most_common()), "failed_items": self._failed_items(),
-            "agents": {agent: _in_short(ends, rates[agent])
-                       for agent, ends in sorted(made.items()) if ends}})
-
-    def _failed_items(self) -> Object:
-        """Return {stage: number of items whose last attempt since the beginning failed}."""
-        states = {(line.get("stage"), line.get("item")): line.get("state")
-                  for _, line, _ in attempts_under(self.root)
-                  if str(line.get("at", "")) >= self._at}
-        return Counter(stage for (stage, _), state in states.items() if state == "failed")
+            "failures": dict(statuses.most_common()),
+            "rates": {agent: _mean(rates[agent]) for agent in sorted(agents)}})
 
 
-def _in_short(ends: Counter, rates: list[float]) -> Object:
+def _mean(rates: list[float]) -> Object:
     rate = fmean(rates)
-    return {"attempts": ends.total(), "solved": ends[SOLVED], "tasks": len(rates),
-            "rate": round(rate, 4),
+    return {"tasks": len(rates), "rate": round(rate, 4),
             "interval": [round(end, 4) for end in wilson(rate, len(rates))]}
 
 
@@ -84,8 +73,8 @@ def _spending(root: Path) -> Spending:
 
 
 def https_url(text: str) -> str:
-    """Return an address; raise ValueError if it is not one of https."""
-    if urlsplit(text).scheme != "https" or not urlsplit(text).hostname:
+    """Return an address. Raise ValueError if it is not one of https."""
+    if not text.startswith("https://"):
         raise ValueError(text)
     return text
 
@@ -93,13 +82,11 @@ def https_url(text: str) -> str:
 def post(url: str, line: str, llm: LLM) -> str:
     """Post a JSON text. Return the reason why it failed, without the address, which may be a
     secret, or ""."""
-    http = Http(replace(llm, call_timeout_s=POST_S, max_429_total_s=POST_S))
-    http.secrets.add(url)
     try:
+        http = Http(replace(llm, call_timeout_s=POST_S, max_429_total_s=POST_S))
+        http.secrets.add(url)
         http.send(url, EndpointState(1), lambda *answer: None, data=line.encode(),
                   headers={"Content-Type": "application/json"})
     except Trouble as e:
         return printable(e.what)
-    finally:
-        http.close()
     return ""
