@@ -1,8 +1,7 @@
 """Replace the messages of attempts at tasks that are always solved: solve.py --prune.
 
-An agent's attempts at a task are saturated if there are at least SATURATED and all are solved. The
-`keep` attempts with the fewest calls stay whole. The others keep their record, reward and patch,
-and stay done, so that no run makes them again.
+Of an agent's attempts at such a task, the `keep` with the fewest calls stay whole. The others keep
+their record, reward and patch, and stay done, so that no run makes them again.
 """
 from __future__ import annotations
 
@@ -10,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codedata.disk.store import Store
-from codedata.records import PRUNED, SOLVED
+from codedata.records import PRUNED
 from codedata.run.states import Selection
-from codedata.tasks.rates import attempts_in
+from codedata.tasks.rates import attempts_in, is_saturated
 from codedata.terminal import plural
 from codedata.texts import natural
 
-SATURATED = 8   # solved attempts at a task, without any other
 NOTE = [{"step_id": 1, "source": "system", "message": PRUNED}]
 
 
@@ -44,7 +42,6 @@ def _surplus(root: Path, keep: int) -> Iterator[str]:
     at each task."""
     for by_agent in attempts_in(root).values():
         for found in by_agent.values():
-            if len(found) >= SATURATED and all(
-                    one["status"] == SOLVED for one in found.values()):
+            if is_saturated([*found.values()]):
                 yield from sorted(
                     found, key=lambda name: (found[name]["usage"]["calls"], natural(name)))[keep:]
