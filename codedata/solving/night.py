@@ -26,24 +26,20 @@ class Night:
     """Count what is added to a root from now on."""
 
     def __init__(self, root: Path):
-        self.root = root
-        self._spent = _spending(root)
+        self._root = root
+        self._spent = spending(root)
         self._names = {name for attempts in attempts_in(root).values()
                        for found in attempts.values() for name in found}
         self._started = time.monotonic()
-
-    def spent_usd(self) -> float:
-        """Return the cost of the calls. Calls of unknown cost do not count."""
-        return _spending(self.root).cost_usd - self._spent.cost_usd
 
     def line(self, exit_code: int, unfinished: list[str]) -> str:
         """Return the JSON. `unfinished` lists the stages with an exit code other than 0. `rates`
         are of agents with new attempts, over all their tasks and attempts; `cost_usd` is null if a
         cost is unknown."""
-        now = _spending(self.root)
+        now = spending(self._root)
         is_known = now.n_unpriced == self._spent.n_unpriced
         statuses, rates, agents = Counter(), defaultdict(list), set()
-        for attempts in attempts_in(self.root).values():
+        for attempts in attempts_in(self._root).values():
             for agent, one in rates_by_agent(attempts).items():
                 rates[agent].append(one["rate"])
                 new = attempts[agent].keys() - self._names
@@ -64,7 +60,8 @@ def _mean(rates: list[float]) -> Object:
             "interval": [round(end, 4) for end in wilson(rate, len(rates))]}
 
 
-def _spending(root: Path) -> Spending:
+def spending(root: Path) -> Spending:
+    """Return the sum of all calls under a root."""
     spent = Spending()
     for _, _, calls in attempts_under(root):
         for call in calls:
