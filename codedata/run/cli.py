@@ -37,7 +37,7 @@ from codedata.texts import printable, terminal_safe
 
 # flags to repeat in each suggested command, also in commands of other scripts
 ALWAYS_REPEATED = ("root", "config", "mode", "workers", "engine", "ray_address", "llm", "model",
-                   "llm_base_url", "proxy", "budget", "budget_run")
+                   "llm_base_url", "proxy", "budget")
 # flags that a suggested command never repeats, even for another run of the same script
 NEVER_REPEATED = ("shard", "llm_auth_token", "status", "dry_run", "show_config", "compact", "prune",
                   "log_level", "quiet", "reap", "yes", "skip_existing",
