@@ -3,6 +3,7 @@ its default and its bounds. config.py fills them in.
 """
 from __future__ import annotations
 
+import os
 from dataclasses import MISSING, dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
@@ -165,6 +166,11 @@ class SandboxSettings:
     network_policy: bool = False                 # one for each pod; the cluster must enforce it
     registry: str = ""                           # HOST[:PORT][/PATH] to push kept images to
 
+    @property
+    def n_at_once(self) -> int:
+        """Return the number of busy sandboxes that this machine's cores can run."""
+        return max(1, int((os.cpu_count() or 1) // self.cpu_request))
+
 
 @dataclass(frozen=True)
 class EnvSettings:
@@ -229,6 +235,7 @@ class SolveSettings(RoleSettings):
     """[solve]: the model that attempts tasks; a field that is None has the value of [agent]."""
 
     n: int = at_least(1, 4)             # attempts at each task
+    workers: int | None = at_least(1, None)   # attempts open, and calls; None: as in [llm]
     agent: str = one_of("own", "nop", "gold", "command")
     command: str = ""                   # bash code that `--agent command` runs in the container
     network: bool = False               # let agents use the network

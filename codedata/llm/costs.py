@@ -156,6 +156,12 @@ class Money:
                              f"{'by this shard' if self.shard else 'under this root'}).",
                              todo="Give a larger --budget to go on: what is done is kept.")
 
+    def against_budget(self) -> str:
+        """Describe the spending and the budget; "" without a budget."""
+        if self.budget_usd is None:
+            return ""
+        return f"{usd(self.spent_usd)} of {usd(self.budget_usd)}"
+
     def add(self, call: dict) -> None:
         """Add a call's cost. Raise RunStopped if there is a budget and the cost is unknown."""
         if call["cost_usd"] is not None:

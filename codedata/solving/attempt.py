@@ -10,8 +10,10 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
+from threading import Event
 
 import codedata
 from codedata.agent import AgentResult
@@ -41,7 +43,9 @@ from codedata.sandbox import OverLimit
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
 from codedata.solving.agents import Done, Nop, Own
+from codedata.solving.room import Room
 from codedata.solving.trials import Trial, agent_id, skip_rule, trials_in
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import audited_digest
@@ -51,26 +55,31 @@ from codedata.tasks.rates import attempts_in, rates_by_agent
 from codedata.terminal import plural
 
 RATES = "_rates"
+MAX_LINES = 20             # lines of tasks that a run prints
 STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context": "out of context",
                    "usd": "out of money", "refused": "refused"}
 
 
-def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...]
+def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: Nop | Own, n: int
                 ) -> Stage:
     """Return the stage that makes `n` attempts of an agent at each task of a root; with 0, as many
     as its earlier runs planned. Raise Trouble if the sandbox cannot build images."""
+    root, until = settings.root, settings.solve.until
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
-    begun = (one.get("planned", 0) for found in attempts_in(root).values()
-             for one in found.get(slug, {}).values())
-    trials = trials_in(root, slug, n or max(begun, default=0))
+    kept = [one for found in attempts_in(root).values() for one in found.get(slug, {}).values()]
+    trials = trials_in(root, slug, n or max((one.get("planned", 0) for one in kept), default=0))
+    waits = isinstance(agent, Own)
+    room = Room(settings.sandbox, settings.sandbox.n_at_once if waits else settings.llm.workers,
+                [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
     return Stage(
-        "solve", make=partial(attempted, host, agent, slug, [*until]),
+        "solve", make=partial(attempted, host, room, agent, slug, [*until]), waits=waits,
         reads=Reads(trials, (), leaves_out=skip_rule(root, trials, [*until])),
         writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if until else None,
-        cost_note=partial(price_of, root, slug) if agent.settings else "",
+        tally=Tally(),
+        cost_note=partial(price_of, kept, room, settings.llm.workers) if waits else "",
         doubts=lambda: [
             f"does not go on with {other}, of another model, prompt or limit: {words}"
             for other, words in rates_in_words(root).items()
@@ -80,31 +89,34 @@ def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, unti
         then="status.py --html; prompt.py --source attempt")
 
 
-def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int], trial: Trial
-              ) -> Attempt:
+def attempted(host: SandboxFactory, room: Room, agent: Nop | Own, slug: str, until: list[int],
+              trial: Trial) -> Attempt:
     """Make an attempt, and return its record. Raise ItemFailed if it does not count."""
     started, log = time.monotonic(), current_reply_log()
-    with (at_hand(Path(trial.folder)) as folder,
+    with (at_hand(Path(trial.folder)) as folder, room.to_open(),
           labelled(host, trial.instance_id, "attempt") as label):
         task = parse(Task, Task.completed(load_folder(folder, Task.places)), str(folder))
         if audited_digest(task) != trial.content:
             raise ItemFailed("was edited just now.", trial.instance_id)
-        grader = grader_of(task, host, label)
+        with room.to_work():
+            grader = grader_of(task, host, label)
         done = agent.attempt(task, grader)
         result = done.result
         if result.cause == FAILED or (result.cause == DIED and not done.why):
             raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
-        begin_step("grading")
+        room.note(done.memory_bytes)
         grade = Grade(0.0, [], "", 0.0)
         try:
-            grade = grade if done.why else grader.grade(done.work)
+            with room.to_work():
+                begin_step("grading")
+                grade = grade if done.why else grader.grade(done.work)
         except (OverLimit, UnsafeArchive) as e:   # another run would end in the same way
             done = replace(done, why=f"its work cannot be graded: {e}")
     outcome = AttemptOutcome(
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
         model=agent.settings.get("model", ""), settings=agent.settings, attempt=trial.attempt,
         planned=trial.planned, until=until, **_graded(task, done, grade), verifier=grade.log,
-        replayed=log.served,
+        replayed=log.served, memory_bytes=done.memory_bytes,
         usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})
@@ -144,35 +156,66 @@ def _graded(task: Task, done: Done, grade: Grade) -> Object:
     return {"status": status, "why": why, "reward": grade.reward}
 
 
-def price_of(root: Path, slug: str, n: int) -> str:
-    """Return the likely cost of `n` attempts of an agent, estimated from its earlier ones."""
-    kept = [one["usage"] for found in attempts_in(root).values()
-            for one in found.get(slug, {}).values()]
+def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> str:
+    """Return the likely cost of `n` attempts of an agent, estimated from its earlier ones, and what
+    will be open at once."""
+    n_open = min(n, workers, room.n_open())
+    at_once = (f"{n_open} open at once, about {n_open * room.bytes_each / 1e9:.1f} GB of memory "
+               f"({f'measured in {len(room.in_use)}' if room.in_use else 'not measured yet'})")
     if not kept:
-        return f"{plural(n, 'attempt')}; what one costs is unknown: this agent has made none yet"
-    mean = {key: n * fmean(usage[key] or 0 for usage in kept) for key in kept[0]}
+        return (f"{plural(n, 'attempt')}; what one costs is unknown: this agent has made none yet; "
+                f"{at_once}")
+    mean = {key: n * fmean(one["usage"][key] or 0 for one in kept) for key in kept[0]["usage"]}
     return (f"about {mean['calls']:,.0f} calls, {mean['tokens_in']:,.0f} tokens in, "
             f"{mean['tokens_out']:,.0f} out, ${mean['cost_usd']:.2f}, by the mean of "
-            f"{plural(len(kept), 'attempt')}")
+            f"{plural(len(kept), 'attempt')}; {at_once}")
+
+
+class Tally:
+    """Count the attempts of a run by kind of task and model."""
+
+    def __init__(self):
+        self._solved = defaultdict(lambda: defaultdict(list))   # {kind and model: {task: [solved]}}
+
+    def __call__(self, attempt: Attempt) -> str:
+        """Count an attempt; return the solve rates so far."""
+        one = attempt.outcome
+        name = f"{one['kind'] or 'other'} {one['model'] or one['agent']}"
+        self._solved[name][one["task"]].append(one["status"] == SOLVED)
+        return ", ".join(f"{name} {_in_words([*map(fmean, tasks.values())])}"
+                         for name, tasks in sorted(self._solved.items()))
+
+
+def _in_words(rates: list[float]) -> str:
+    """Return the mean of tasks' solve rates with a 95 % interval. If tasks have several attempts,
+    the interval is too wide."""
+    low, high = wilson(fmean(rates), len(rates))
+    return (f"{fmean(rates):.0%} solved ({low:.0%} to {high:.0%}), the mean of "
+            f"{plural(len(rates), 'task')}")
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
-    """Return {agent: how its attempts ended, and its mean solve rate over tasks with a 95 %
-    interval}. If tasks have several attempts, the interval is too wide."""
-    ends, rates = defaultdict(Counter), defaultdict(list)
+    """Return {agent: how its attempts ended, and its mean solve rate over all tasks and over each
+    kind of several}."""
+    ends, rates = defaultdict(Counter), defaultdict(lambda: defaultdict(list))
     for attempts in attempts_in(root).values():
         for agent, found in rates_by_agent(attempts).items():
             ends[agent].update(one["status"] for one in attempts[agent].values())
-            rates[agent].append(found["rate"])
-    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
-            f"{fmean(found):.0%} solved ({low:.0%} to {high:.0%}), the mean of "
-            f"{plural(len(found), 'task')}" for agent, found in sorted(rates.items())
-            for low, high in [wilson(fmean(found), len(found))]}
+            kind = next(iter(attempts[agent].values()))["kind"]
+            rates[agent][kind or "other"].append(found["rate"])
+    words = {}
+    for agent, by_kind in sorted(rates.items()):
+        parts = [", ".join(f"{status} {n}" for status, n in ends[agent].most_common()),
+                 _in_words([*chain(*by_kind.values())])]
+        if len(by_kind) > 1:
+            parts += [f"{kind}: {_in_words(found)}" for kind, found in sorted(by_kind.items())]
+        words[agent] = "; ".join(parts)
+    return words
 
 
 def write_rates(root: Path) -> list[str]:
     """Write the agents' solve rates for each task to attempt/_rates/<task>.<content 8>.json. Return
-    a line for each task and agent, first for tasks that are solved sometimes."""
+    up to MAX_LINES lines for a task and agent, first for tasks that are solved sometimes."""
     lines = []
     for (task, content), attempts in attempts_in(root).items():
         rates = rates_by_agent(attempts)
@@ -183,4 +226,6 @@ def write_rates(root: Path) -> list[str]:
             cut = ", ended by [solve] until" if one["is_cut"] else ""
             lines.append((not 0 < one["rate"] < 1, f"      {task}: {agent} solved {one['solved']} "
                           f"of {one['attempts']} ({low:.2f}–{high:.2f}{cut})"))
-    return [line for _, line in sorted(lines)]
+    shown = [line for _, line in sorted(lines)[:MAX_LINES]]
+    left = len(lines) - len(shown)
+    return shown + [f"      {left:,} more: status.py --html"] * bool(left)

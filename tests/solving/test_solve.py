@@ -27,6 +27,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings, SolveSettings
 from codedata.solving.agents import Nop
 from codedata.solving.attempt import attempted, write_rates
+from codedata.solving.room import Room
 from codedata.solving.trials import agent_id, problem_of, skip_rule, trials_in
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_of
@@ -203,8 +204,9 @@ def test_a_task_that_was_edited_since_the_plan_is_not_attempted(tmp_path):
     trial = trials.read(next(iter(trials.names())))
     (tmp_path / "task/a/instruction.md").write_text("Something else.")
     host = SandboxFactory(Settings(sandbox=SandboxSettings("local")), threading.Event())
+    room = Room(SandboxSettings(), 1, [], threading.Event())
     with pytest.raises(ItemFailed, match="edited just now"):
-        attempted(host, Nop(), "nop-1", [], trial)
+        attempted(host, room, Nop(), "nop-1", [], trial)
 
 
 def test_the_status_is_about_the_attempts_that_a_run_was_to_make(tmp_path):
