@@ -16,7 +16,6 @@ from codedata.terminal import say
 
 MAX_BYTES_PER_S = 2_000_000_000   # assumed write speed, used to time the next check
 ALIVE = "USR2"             # signal to a container: the run that created it is alive
-ALIVE_EVERY_S = 300.0
 MIN_WAIT_S = 0.5
 MAX_WAIT_S = 10.0
 LOOK_S = 5.0               # seconds between two checks of the host's free space
@@ -29,15 +28,16 @@ class DiskWatch:
     file counts in full.
 
     Few storage drivers support a quota. So this watch asks the engine how many bytes were written,
-    more often near the limit.
+    more often near the limit. Every `alive_every_s` it tells the container that its run is alive.
     """
 
-    def __init__(self, api, container_id: str, limit: int):
+    def __init__(self, api, container_id: str, limit: int, alive_every_s: float = 300.0):
         self.n_over = 0                    # bytes written when the container was ended
         self.stopped = threading.Event()   # set when the watch should stop
         self._api = api
         self._id = container_id
         self._limit = limit
+        self._alive_every_s = alive_every_s
         self._says_alive_at = 0.0
 
     def run(self) -> None:
@@ -63,7 +63,7 @@ class DiskWatch:
             return None
         if time.monotonic() >= self._says_alive_at:   # a signal takes 20 ms of CPU
             self._api.kill(self._id, ALIVE)
-            self._says_alive_at = time.monotonic() + ALIVE_EVERY_S
+            self._says_alive_at = time.monotonic() + self._alive_every_s
         return self._limit - n_bytes
 
 

@@ -52,7 +52,7 @@ def connect(exit_code: int = 1):
     except ImportError as e:
         raise Trouble("--sandbox docker needs the Docker SDK for Python.", todo=INSTALL) from e
     try:
-        api = _client(os.environ.get("DOCKER_HOST"), os.getpid())
+        api = _client(docker.utils.kwargs_from_env().get("base_url"), os.getpid())
         api.ping()
         return api
     except (docker.errors.DockerException, requests.RequestException) as e:
