@@ -12,7 +12,6 @@ stdout, a table on stderr. benchmarks/README.md defines the figures.
 """
 import argparse
 import json
-import os
 import shutil
 import signal
 import statistics
@@ -26,7 +25,8 @@ from pathlib import Path
 
 from measure import PROJECT, Others, machine, parser_of, script
 
-sys.path[:0] = [str(PROJECT), str(PROJECT / "tests")]
+sys.path.insert(0, str(PROJECT))
+sys.path.insert(0, str(PROJECT / "tests"))
 from fake_llm import FakeLLM, Say
 from ray_nodes import nodes
 

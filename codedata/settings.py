@@ -3,7 +3,6 @@ its default and its bounds. config.py fills them in.
 """
 from __future__ import annotations
 
-import os
 from dataclasses import MISSING, dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
@@ -165,11 +164,6 @@ class SandboxSettings:
     pod_prefix: str = "code-data-env-agent"
     network_policy: bool = False                 # one for each pod; the cluster must enforce it
     registry: str = ""                           # HOST[:PORT][/PATH] to push kept images to
-
-    @property
-    def n_at_once(self) -> int:
-        """Return the number of busy sandboxes that this machine's cores can run."""
-        return max(1, int((os.cpu_count() or 1) // self.cpu_request))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import shlex
 import signal
@@ -359,7 +360,8 @@ def with_container_workers(settings: Settings) -> Settings:
     set [llm] workers, return the settings unchanged."""
     if "llm.workers" in settings.given:
         return settings
-    return replace(settings, llm=replace(settings.llm, workers=settings.sandbox.n_at_once))
+    n_workers = max(1, int((os.cpu_count() or 1) // settings.sandbox.cpu_request))
+    return replace(settings, llm=replace(settings.llm, workers=n_workers))
 
 
 def positive(text: str) -> int:

@@ -70,7 +70,7 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     kept = [one for found in attempts_in(root).values() for one in found.get(slug, {}).values()]
     trials = trials_in(root, slug, n or max((one.get("planned", 0) for one in kept), default=0))
     waits = isinstance(agent, Own)
-    room = Room(settings.sandbox, settings.sandbox.n_at_once if waits else settings.llm.workers,
+    room = Room(0 if waits else settings.llm.workers, settings.sandbox.memory_request,
                 [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
     return Stage(
         "solve", make=partial(attempted, host, room, agent, slug, [*until]), waits=waits,

@@ -18,7 +18,6 @@ from statistics import fmean
 from codedata.errors import Interrupted
 from codedata.run.talk import begin_step
 from codedata.sandbox.sizes import bytes_of
-from codedata.settings import SandboxSettings
 
 LOOK_S = 0.25              # seconds between two checks for room
 UNMEASURED = 256 << 20     # bytes assumed for an idle attempt until one was measured
@@ -28,15 +27,14 @@ OVERHEAD = 32 << 20        # bytes of an attempt outside its container: shim, th
 class Room:
     """Hold what the attempts of this process take. In a cluster, each worker has its own.
 
-    `n_busy` sandboxes may use all of their memory_request; the rest of the memory is divided by
-    what idle attempts use.
+    `n_busy` builds and gradings run at once; with 0, one for each core. One sandbox may use all of
+    its `memory_request`; the rest of the memory is divided by what idle attempts use.
     """
 
-    def __init__(self, sandbox: SandboxSettings, n_busy: int, in_use: list[int],
-                 stop: threading.Event):
+    def __init__(self, n_busy: int, memory_request: str, in_use: list[int], stop: threading.Event):
         self.in_use = in_use       # bytes that idle attempts were measured to use
-        self._n_busy = n_busy      # builds and gradings at once
-        self._margin = n_busy * bytes_of(sandbox.memory_request)
+        self._given = n_busy
+        self._margin = bytes_of(memory_request)
         self._stop = stop
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
@@ -44,6 +42,10 @@ class Room:
     @cached_property
     def _at_first(self) -> int:
         return available_bytes()
+
+    @property
+    def _n_busy(self) -> int:
+        return self._given or os.cpu_count() or 1
 
     @property
     def bytes_each(self) -> int:
@@ -59,7 +61,7 @@ class Room:
         return max(self._n_busy, (self._at_first - self._margin) // self.bytes_each)
 
     def _n_open_now(self) -> int:
-        """Return n_open(); while busy attempts use the free memory, only as many as can be busy."""
+        """Return n_open(), or only n_busy while the memory is used up."""
         return self.n_open() if available_bytes() >= self._margin else self._n_busy
 
     def to_open(self) -> AbstractContextManager:

@@ -204,7 +204,7 @@ def test_a_task_that_was_edited_since_the_plan_is_not_attempted(tmp_path):
     trial = trials.read(next(iter(trials.names())))
     (tmp_path / "task/a/instruction.md").write_text("Something else.")
     host = SandboxFactory(Settings(sandbox=SandboxSettings("local")), threading.Event())
-    room = Room(SandboxSettings(), 1, [], threading.Event())
+    room = Room(1, "5Gi", [], threading.Event())
     with pytest.raises(ItemFailed, match="edited just now"):
         attempted(host, room, Nop(), "nop-1", [], trial)
 
