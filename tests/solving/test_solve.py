@@ -340,7 +340,7 @@ def test_a_look_says_what_will_be_open_and_a_run_counts_its_attempts(tmp_path):
     assert "7 open at once, about 1.9 GB of memory (not measured yet)" in dry
     names = [write_attempt(tmp_path, f"task-{k}", 1, ["solved", "wrong"][k % 2]) for k in range(25)]
     *_, said = map(Tally(), map(Store(tmp_path, Attempt).open().read, names))
-    assert said == "datapoint m 52% solved (34% to 70%), the mean of 25 tasks"
+    assert said == "datapoint m 52% solved (33% to 70%), the mean of 25 tasks"
     lines = write_rates(tmp_path)
     assert len(lines) == 21 and "5 more: status.py --html" in lines[-1]
 

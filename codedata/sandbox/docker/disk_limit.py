@@ -38,7 +38,7 @@ class DiskWatch:
         self._id = container_id
         self._limit = limit
         self._alive_every_s = alive_every_s
-        self._says_alive_at = 0.0
+        self._says_alive_at = time.monotonic() + alive_every_s
 
     def run(self) -> None:
         """Watch the container until it is gone or over the limit, or `stopped` is set."""

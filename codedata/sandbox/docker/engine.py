@@ -84,6 +84,7 @@ def named(labels: dict[str, str]) -> dict:
     return {"name": f"codedata-{secrets.token_hex(6)}", "labels": labels}
 
 
+@cache
 def folder(api) -> Path:
     """Return the engine's data folder; the current folder if the engine is on another machine."""
     place = Path(api.info()["DockerRootDir"])
