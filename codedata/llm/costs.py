@@ -157,7 +157,7 @@ class Money:
                              todo="Give a larger --budget to go on: what is done is kept.")
 
     def against_budget(self) -> str:
-        """Describe the spending and the budget; "" without a budget."""
+        """Return the spending and the budget as text; "" without a budget."""
         if self.budget_usd is None:
             return ""
         return f"{usd(self.spent_usd)} of {usd(self.budget_usd)}"

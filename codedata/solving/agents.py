@@ -31,7 +31,7 @@ from codedata.texts import fill, text_of
 # the diff has new files (except files that the project ignores) and the agent's commits
 DIFF = """cd {workdir} && { git -c safe.directory='*' add -A -N .
 git -c safe.directory='*' diff --no-color --no-ext-diff --no-renames {commit}; } 2>/dev/null"""
-# prints the bytes of memory in use (cgroups v2 or v1) without those of files, or an empty line
+# prints the bytes of memory in use (cgroups v2 or v1) without cached files, or an empty line
 IN_USE = """echo "$(sed -n 's/^anon //p; s/^total_rss //p' /sys/fs/cgroup/memory.stat \\
     /sys/fs/cgroup/memory/memory.stat 2>/dev/null)"
 """

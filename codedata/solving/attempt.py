@@ -157,8 +157,8 @@ def _graded(task: Task, done: Done, grade: Grade) -> Object:
 
 
 def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> str:
-    """Return the likely cost of `n` attempts of an agent, estimated from its earlier ones, and what
-    will be open at once."""
+    """Return the likely cost of `n` attempts of an agent, estimated from its earlier ones, and the
+    number and memory of attempts open at once."""
     n_open = min(n, workers, room.n_open())
     at_once = (f"{n_open} open at once, about {n_open * room.bytes_each / 1e9:.1f} GB of memory "
                f"({f'measured in {len(room.in_use)}' if room.in_use else 'not measured yet'})")

@@ -28,7 +28,7 @@ class Room:
     """Hold what the attempts of this process take. In a cluster, each worker has its own.
 
     `n_busy` builds and gradings run at once; with 0, one for each core. One sandbox may use all of
-    its `memory_request`; the rest of the memory is divided by what idle attempts use.
+    its `memory_request`; the rest of the memory is divided by the use of an idle attempt.
     """
 
     def __init__(self, n_busy: int, memory_request: str, in_use: list[int], stop: threading.Event):
