@@ -176,8 +176,7 @@ class Night:
         args = self.args
         counted = [one for one in self.samples if one[2] >= args.workers
                    and not any(0 <= one[0] - t < SETTLE_S for t in self.disturbed)]
-        rates = [list(read_lines(path)) for path in [self.root / "attempt" / LEDGER]]
-        billed = sum(len(calls_of(line)) for lines in rates for line in lines)
+        billed = sum(len(calls_of(line)) for line in read_lines(self.root / "attempt" / LEDGER))
         outcomes = [json.loads(path.read_text())
                     for path in self.root.glob("attempt/[!_]*/record.json")]
         memory = [one[4] for one in counted]

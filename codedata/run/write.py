@@ -44,7 +44,7 @@ class Journal:
         self.store = stage.writes.store
         self.lock = threading.Lock()   # guards `totals`
         self.made = {}   # first records of the run, to print with in_words()
-        self.so_far = ""   # what the stage's tally() says
+        self.so_far = ""   # the last text of the stage's tally()
 
     def begin(self, attempt: ItemRun) -> None:
         """Begin to put an item's record on disk. Raise ItemFailed if a user has edited the record

@@ -10,7 +10,6 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from threading import Event
@@ -45,7 +44,7 @@ from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.solving.agents import Done, Nop, Own
-from codedata.solving.room import Room
+from codedata.solving.room import CORE, MEMORY, Room
 from codedata.solving.trials import Trial, agent_id, skip_rule, trials_in
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import audited_digest
@@ -78,7 +77,7 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
         writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if until else None,
-        tally=Tally(),
+        tally=SoFar().count,
         cost_note=partial(price_of, kept, room, settings.llm.workers) if waits else "",
         doubts=lambda: [
             f"does not go on with {other}, of another model, prompt or limit: {words}"
@@ -93,21 +92,21 @@ def attempted(host: SandboxFactory, room: Room, agent: Nop | Own, slug: str, unt
               trial: Trial) -> Attempt:
     """Make an attempt, and return its record. Raise ItemFailed if it does not count."""
     started, log = time.monotonic(), current_reply_log()
-    with (at_hand(Path(trial.folder)) as folder, room.to_open(),
+    with (at_hand(Path(trial.folder)) as folder, room.place(MEMORY),
           labelled(host, trial.instance_id, "attempt") as label):
         task = parse(Task, Task.completed(load_folder(folder, Task.places)), str(folder))
         if audited_digest(task) != trial.content:
             raise ItemFailed("was edited just now.", trial.instance_id)
-        with room.to_work():
+        with room.place(CORE):
             grader = grader_of(task, host, label)
         done = agent.attempt(task, grader)
         result = done.result
         if result.cause == FAILED or (result.cause == DIED and not done.why):
             raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
-        room.note(done.memory_bytes)
+        room.in_use += [done.memory_bytes] * bool(done.memory_bytes)
         grade = Grade(0.0, [], "", 0.0)
         try:
-            with room.to_work():
+            with room.place(CORE):
                 begin_step("grading")
                 grade = grade if done.why else grader.grade(done.work)
         except (OverLimit, UnsafeArchive) as e:   # another run would end in the same way
@@ -159,7 +158,7 @@ def _graded(task: Task, done: Done, grade: Grade) -> Object:
 def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> str:
     """Return the likely cost of `n` attempts of an agent, estimated from its earlier ones, and the
     number and memory of attempts open at once."""
-    n_open = min(n, workers, room.n_open())
+    n_open = min(n, workers, room.limit())
     at_once = (f"{n_open} open at once, about {n_open * room.bytes_each / 1e9:.1f} GB of memory "
                f"({f'measured in {len(room.in_use)}' if room.in_use else 'not measured yet'})")
     if not kept:
@@ -171,46 +170,44 @@ def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> st
             f"{plural(len(kept), 'attempt')}; {at_once}")
 
 
-class Tally:
-    """Count the attempts of a run by kind of task and model."""
+class SoFar:
+    """Count attempts by kind of task and model, and compute their solve rates."""
 
     def __init__(self):
         self._solved = defaultdict(lambda: defaultdict(list))   # {kind and model: {task: [solved]}}
 
-    def __call__(self, attempt: Attempt) -> str:
-        """Count an attempt; return the solve rates so far."""
-        one = attempt.outcome
-        name = f"{one['kind'] or 'other'} {one['model'] or one['agent']}"
-        self._solved[name][one["task"]].append(one["status"] == SOLVED)
-        return ", ".join(f"{name} {_in_words([*map(fmean, tasks.values())])}"
-                         for name, tasks in sorted(self._solved.items()))
+    def add(self, one: AttemptOutcome) -> None:
+        """Count an attempt."""
+        tasks = self._solved[f"{one['kind'] or 'other'} {one['model'] or one['agent']}"]
+        tasks[one["task"], one["content"]].append(one["status"] == SOLVED)
 
+    def count(self, attempt: Attempt) -> str:
+        """Count an attempt; return the rates."""
+        self.add(attempt.outcome)
+        return str(self)
 
-def _in_words(rates: list[float]) -> str:
-    """Return the mean of tasks' solve rates with a 95 % interval. If tasks have several attempts,
-    the interval is too wide."""
-    low, high = wilson(fmean(rates), len(rates))
-    return (f"{fmean(rates):.0%} solved ({low:.0%} to {high:.0%}), the mean of "
-            f"{plural(len(rates), 'task')}")
+    def __str__(self) -> str:
+        """Return the mean rates over tasks with 95 % intervals. If tasks have several attempts, the
+        intervals are too wide."""
+        parts = []
+        for name, tasks in sorted(self._solved.items()):
+            rate, n = fmean(map(fmean, tasks.values())), len(tasks)
+            low, high = wilson(rate, n)
+            parts.append(f"{name} {rate:.0%} solved ({low:.0%} to {high:.0%}), the mean of "
+                         f"{plural(n, 'task')}")
+        return "; ".join(parts)
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
-    """Return {agent: how its attempts ended, and its mean solve rate over all tasks and over each
-    kind of several}."""
-    ends, rates = defaultdict(Counter), defaultdict(lambda: defaultdict(list))
+    """Return {agent: how its attempts ended, and its mean solve rates}."""
+    ends, rates = defaultdict(Counter), defaultdict(SoFar)
     for attempts in attempts_in(root).values():
-        for agent, found in rates_by_agent(attempts).items():
-            ends[agent].update(one["status"] for one in attempts[agent].values())
-            kind = next(iter(attempts[agent].values()))["kind"]
-            rates[agent][kind or "other"].append(found["rate"])
-    words = {}
-    for agent, by_kind in sorted(rates.items()):
-        parts = [", ".join(f"{status} {n}" for status, n in ends[agent].most_common()),
-                 _in_words([*chain(*by_kind.values())])]
-        if len(by_kind) > 1:
-            parts += [f"{kind}: {_in_words(found)}" for kind, found in sorted(by_kind.items())]
-        words[agent] = "; ".join(parts)
-    return words
+        for agent, found in attempts.items():
+            for one in found.values():
+                ends[agent][one["status"]] += 1
+                rates[agent].add(one)
+    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
+            f"{found}" for agent, found in sorted(rates.items())}
 
 
 def write_rates(root: Path) -> list[str]:

@@ -27,8 +27,8 @@ from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings, SolveSettings
 from codedata.solving.agents import Nop
-from codedata.solving.attempt import Tally, attempted, write_rates
-from codedata.solving.room import LOOK_S, OVERHEAD, Room, available_bytes
+from codedata.solving.attempt import SoFar, attempted, write_rates
+from codedata.solving.room import CORE, LOOK_S, MEMORY, OVERHEAD, Room, available_bytes
 from codedata.solving.trials import agent_id, problem_of, skip_rule, trials_in
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_of
@@ -130,7 +130,7 @@ def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there
     table = run_script("status.py", tmp_path).stdout
     assert table.index("\nsolve ") < table.index("\nexport ")
     write_attempt(tmp_path, "other", status="wrong")
-    assert ("own-m-012345: wrong 2, solved 1; 25% solved (3% to 80%), the mean of 2 tasks"
+    assert ("own-m-012345: wrong 2, solved 1; datapoint m 25% solved (3% to 80%), the mean of 2"
             in run_script("status.py", tmp_path, "--summary").stdout)
     gone = run_script("solve.py", tmp_path, "--tasks", tmp_path / "gone", "--dry-run")
     assert gone.returncode == 2 and "gone is not a folder" in gone.stderr
@@ -315,19 +315,19 @@ def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_c
     stop, entered, ends = threading.Event(), [], []
     room = Room(2, "0", [available_bytes() * 2 // 7 - OVERHEAD], stop)   # 3.5 fit
 
-    def hold(place) -> None:
+    def hold(what) -> None:
         try:
-            with place():
-                entered.append(place)
+            with room.place(what):
+                entered.append(what)
                 stop.wait()
         except Interrupted:
-            ends.append(place)
+            ends.append(what)
 
-    for place in 5 * [room.to_open] + 3 * [room.to_work]:
-        threading.Thread(target=hold, args=(place,)).start()
+    for what in 5 * [MEMORY] + 3 * [CORE]:
+        threading.Thread(target=hold, args=(what,)).start()
     eventually(lambda: len(entered) == 5)
     time.sleep(2 * LOOK_S)
-    assert [entered.count(place) for place in (room.to_open, room.to_work)] == [3, 2]
+    assert (entered.count(MEMORY), entered.count(CORE)) == (3, 2)
     stop.set()
     eventually(lambda: len(ends) == 3)
 
@@ -339,7 +339,7 @@ def test_a_look_says_what_will_be_open_and_a_run_counts_its_attempts(tmp_path):
     dry = run_script("solve.py", tmp_path, "--n", 9, "--dry-run").stderr
     assert "7 open at once, about 1.9 GB of memory (not measured yet)" in dry
     names = [write_attempt(tmp_path, f"task-{k}", 1, ["solved", "wrong"][k % 2]) for k in range(25)]
-    *_, said = map(Tally(), map(Store(tmp_path, Attempt).open().read, names))
+    *_, said = map(SoFar().count, map(Store(tmp_path, Attempt).open().read, names))
     assert said == "datapoint m 52% solved (33% to 70%), the mean of 25 tasks"
     lines = write_rates(tmp_path)
     assert len(lines) == 21 and "5 more: status.py --html" in lines[-1]
