@@ -22,7 +22,7 @@ MEMORY, CORE = "memory", "a core"
 MEMINFO = Path("/proc/meminfo")
 LOOK_S = 0.25              # seconds between two checks for room
 UNMEASURED = 256 << 20     # bytes assumed for an idle attempt until one was measured
-OVERHEAD = 32 << 20        # bytes of an attempt outside its container: shim, threads, sockets
+OVERHEAD = 16 << 20        # bytes of an attempt outside its container: shim, threads, sockets
 
 
 class Room:
