@@ -12,6 +12,7 @@ stdout, a table on stderr. benchmarks/README.md defines the figures.
 """
 import argparse
 import json
+import re
 import shutil
 import signal
 import statistics
@@ -33,9 +34,9 @@ from ray_nodes import nodes
 from codedata.disk.ledger import LEDGER, calls_of, read_lines
 from codedata.sandbox.docker import engine
 
-TARGET = 0.9               # of attempts open / min(workers, left)
 SETTLE_S = 20              # seconds of a start or restart that do not count
 DOWN_S = 5
+STEP_S = 5.0               # of a reply
 IMAGE = "codedata-base:bookworm"
 TASK = {"instruction.md": "Write 42 into /app/answer. It is {name}.\n",
         "task.toml": f'schema_version = "1.4"\n[task]\nname = "night/{{name}}"\n[environment]\n'
@@ -72,7 +73,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--n", type=int, default=4, metavar="N", help="attempts at each task (4)")
     p.add_argument("--workers", type=int, default=16, metavar="N", help="attempts at once (16)")
     p.add_argument("--steps", type=int, default=4, metavar="N", help="replies of an attempt (4)")
-    p.add_argument("--step-s", type=float, default=5.0, metavar="S", help="of a reply (5)")
     p.add_argument("--kills", type=int, default=2, metavar="N", help="kills of the run (2)")
     p.add_argument("--nodes", action="store_true", help="two nodes of Ray on this machine")
     return p
@@ -96,7 +96,7 @@ class Night:
         self.root, self.args, self.flags = root, args, flags
         self.total = args.tasks * args.n
         self.replies = 0           # sent by all servers
-        self.samples = []          # (time, open, left, calls in flight, memory)
+        self.samples = []          # (time, left, in flight, containers, calls, memory)
         self.disturbed = []        # times of starts and restarts
         self.ended = threading.Event()
 
@@ -108,7 +108,7 @@ class Night:
         call = ("bash", {"command": command})
         if n >= self.args.steps - 1:
             call = ("submit", {"answer": "Done."})
-        return Say("", calls=(call,), latency_s=self.args.step_s)
+        return Say("", calls=(call,), latency_s=STEP_S)
 
     def serve(self, port: int = 0) -> FakeLLM:
         fake = FakeLLM(port)
@@ -136,7 +136,7 @@ class Night:
         watcher.join()
         self.fake.close()
         return {"exit_code": code, "minutes": wall_s / 60,
-                "ideal_minutes": self.total * self.args.steps * self.args.step_s
+                "ideal_minutes": self.total * self.args.steps * STEP_S
                 / self.args.workers / 60, "cores_used": others.cores(0), **self.figures()}
 
     def start(self) -> None:
@@ -166,33 +166,33 @@ class Night:
     def watch(self) -> None:
         """Sample the run every second."""
         while not self.ended.wait(1):
-            open_now = len({*engine.running(self.root)})
+            in_flight = re.findall(r"(\d+) in flight", (self.root / "_stderr").read_text()) or [0]
             left = self.total - sum(1 for _ in self.root.glob("attempt/[!_]*"))
-            self.samples.append((time.monotonic(), open_now, left, self.fake.in_flight,
-                                 rss_mb(self.process.pid)))
+            self.samples.append((
+                time.monotonic(), left, int(in_flight[-1]), len({*engine.running(self.root)}),
+                self.fake.in_flight, rss_mb(self.process.pid)))
 
     def figures(self) -> dict:
-        """Return what the samples and the ledger show."""
+        """Return what the samples, the ledger and the records show."""
         args = self.args
-        counted = [one for one in self.samples if one[2] >= args.workers
+        counted = [one for one in self.samples if one[1] >= args.workers
                    and not any(0 <= one[0] - t < SETTLE_S for t in self.disturbed)]
-        billed = sum(len(calls_of(line)) for line in read_lines(self.root / "attempt" / LEDGER))
+        shares = {name: mean(one[i] / args.workers for one in counted)
+                  for i, name in enumerate(("open_share", "container_share", "model_share"), 2)}
         outcomes = [json.loads(path.read_text())
                     for path in self.root.glob("attempt/[!_]*/record.json")]
-        memory = [one[4] for one in counted]
+        memory = [one[-1] for one in counted]
         third = max(1, len(memory) // 3)
         return {"attempts": len(outcomes),
                 "solved": sum(one["status"] == "solved" for one in outcomes),
-                "calls_needed": self.total * args.steps, "calls_billed": billed,
+                "calls_needed": self.total * args.steps,
+                "calls_billed": sum(len(calls_of(line)) for line in
+                                    read_lines(self.root / "attempt" / LEDGER)),
                 "calls_answered": self.replies,
-                "paid_twice_at_most": (args.kills + 1) * args.workers,
-                "open_share": mean(one[1] / min(args.workers, one[2]) for one in counted),
-                "model_share": mean(one[3] / min(args.workers, one[2]) for one in counted),
+                "paid_twice_at_most": (args.kills + 1) * args.workers, **shares,
                 "seconds_counted": len(counted), "driver_mb_first": mean(memory[:third]),
                 "driver_mb_last": mean(memory[-third:]),
-                "verifier_s": mean(one["seconds"]["verifier"] for one in outcomes),
-                "attempt_s": mean(one["seconds"]["all"] for one in outcomes),
-                "memory_mb_each": mean(one["memory_bytes"] / 2**20 for one in outcomes)}
+                "attempt_mb": mean(one["memory_bytes"] / 2**20 for one in outcomes)}
 
 
 def mean(values) -> float | None:

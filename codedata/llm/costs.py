@@ -160,7 +160,7 @@ class Money:
         """Return the spending and the budget as text; "" without a budget."""
         if self.budget_usd is None:
             return ""
-        return f"{usd(self.spent_usd)} of {usd(self.budget_usd)}"
+        return f"budget {usd(self.spent_usd)} of {usd(self.budget_usd)}"
 
     def add(self, call: dict) -> None:
         """Add a call's cost. Raise RunStopped if there is a budget and the cost is unknown."""
