@@ -95,14 +95,14 @@ class Night:
     def __init__(self, root: Path, args, flags: list):
         self.root, self.args, self.flags = root, args, flags
         self.total = args.tasks * args.n
-        self.replies = 0           # sent by all servers
+        self.requests = []         # their times, at all servers
         self.samples = []          # (time, left, in flight, containers, calls, memory)
         self.disturbed = []        # times of starts and restarts
         self.ended = threading.Event()
 
     def play(self, request) -> Say:
         """Return the reply to a request: commands, then the submission."""
-        self.replies += 1
+        self.requests.append(request.at)
         n = sum(one["role"] == "assistant" for one in request.body["messages"])
         command = ["ls", "cat answer", "echo 42 > answer", "cat answer; echo 43"][n % 4]
         call = ("bash", {"command": command})
@@ -188,7 +188,7 @@ class Night:
                 "calls_needed": self.total * args.steps,
                 "calls_billed": sum(len(calls_of(line)) for line in
                                     read_lines(self.root / "attempt" / LEDGER)),
-                "calls_answered": self.replies,
+                "calls_answered": len(self.requests),
                 "paid_twice_at_most": (args.kills + 1) * args.workers, **shares,
                 "seconds_counted": len(counted), "driver_mb_first": mean(memory[:third]),
                 "driver_mb_last": mean(memory[-third:]),
