@@ -27,7 +27,7 @@ from codedata.run.stage import Stage
 from codedata.run.status import is_gathering
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.solving.agents import AGENTS, Own
+from codedata.solving.agents import AGENTS, Own, with_workers
 from codedata.solving.attempt import solve_stage
 from codedata.terminal import say
 
@@ -49,6 +49,7 @@ def main(argv=None) -> int:
     if args.agent:
         args.agent, args.command = args.agent[0], " ".join(args.agent[1:])
     settings, options = cli.with_sandboxes(args)
+    settings = with_workers(settings)
     if (settings.solve.agent == "command") != bool(settings.solve.command):
         parser.error("--agent is own, nop, gold, or command with a COMMAND")
     if args.tasks:
@@ -68,8 +69,8 @@ def attempts(args, settings: Settings, models: Models) -> Stage:
     asked = (models.client("solve"), limits, solve.network) if issubclass(agent, Own) else ()
     more = (solve.command, solve.agent_image) if solve.agent == "command" else ()
     as_begun = is_gathering() and "solve.n" not in settings.given
-    return solve_stage(settings.root, host, agent(*asked, *more), 0 if as_begun else solve.n,
-                       solve.until, solve.max_task_usd, solve.keep)
+    return solve_stage(settings, host, models.stop, agent(*asked, *more),
+                       0 if as_begun else solve.n)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Slot:
 
 class RayEngine:
     """Make a stage's items on workers. A worker has its own process, and makes one item at a time,
-    or many if the stage needs no containers."""
+    or many if the stage needs no containers, or if its containers wait for a model."""
 
     def __init__(self, stage: Any, settings: Settings, stop: threading.Event, host: Any,
                  address: str, n_workers: int):
@@ -88,7 +88,7 @@ class RayEngine:
         if host:
             needs = {"cores": sandbox.cpu_request,
                      "memory": float(bytes_of(sandbox.memory_request))}
-        _connect(address, max(1, n_workers), needs)
+        _connect(address, 1 if stage.waits else max(1, n_workers), needs)
         own_node = ray.get_runtime_context().get_node_id()
         self._mailbox = ray.remote(Mailbox).options(
             num_cpus=0, max_concurrency=100_000,
@@ -96,13 +96,14 @@ class RayEngine:
         self._stop, self._needs = stop, needs
         self.n_workers = n_workers or _room(needs)
         self._at_a_time = 1            # items that a worker makes at once
-        if needs:
+        if needs and not stage.waits:
             self._slots = [Slot() for _ in range(self.n_workers)]
         else:   # one worker on each machine: Ray might put all on one
-            nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+            nodes = [node["NodeID"] for node in ray.nodes()
+                     if node["Alive"] and (SLOT in node["Resources"] or not needs)]
             self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # True: any node
                            for node in sorted(nodes, key=own_node.__ne__)[:self.n_workers]]
-            self._at_a_time = -(-self.n_workers // len(self._slots))
+            self._at_a_time = -(-self.n_workers // (len(self._slots) or _room(needs)))
         job = Job(stage.make, stage.close, settings.root.resolve(), host)
         self._job = ray.put(parcels.pack(job))
         self._code = package_digest()

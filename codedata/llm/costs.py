@@ -166,6 +166,15 @@ class Money:
                              f"{'by this shard' if self.shard else 'under this root'}).",
                              todo="Give a larger --budget to go on: what is done is kept.")
 
+    def against_budget(self) -> str:
+        """Return the spending and the budget, or what is left of this run's, as text; "" without a
+        budget."""
+        if self.run_usd is not None:
+            return f"{usd(max(self.run_usd, 0.0))} left of --budget-run"
+        if self.budget_usd is None:
+            return ""
+        return f"budget {usd(self.spent_usd)} of {usd(self.budget_usd)}"
+
     def add(self, call: dict) -> None:
         """Add a call's cost. Raise RunStopped if there is a budget and the cost is unknown."""
         if call["cost_usd"] is not None:

@@ -39,6 +39,7 @@ class AttemptOutcome(TypedDict):
     verifier: str            # the end of the verifier's output
     replayed: Integer        # replies reused from a killed run
     usage: Object            # calls, tokens_in, tokens_out, cost_usd
+    memory_bytes: Integer    # used by the container when the agent had ended; 0: not measured
     seconds: Object          # keys: model, verifier, agent (with the model's), all
 
 

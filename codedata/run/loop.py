@@ -31,6 +31,7 @@ class StageRun:
                  bar: Bar):
         self.stage, self.states, self.plan, self.engine, self.bar = stage, states, plan, engine, bar
         self.stop, self.totals, self.pool = models.stop, RunTotals(), WorkerPool(models)
+        self.money = models.money
         self.journal = Journal(stage, states, self.totals)
         self.waiting = deque(plan.todo)           # items that wait for a worker
         self.in_flight = {}   # {item: its attempt}
@@ -200,4 +201,5 @@ class StageRun:
         in_flight = dict(self.in_flight)
         steps = {name: attempt.step for name, attempt in in_flight.items()}
         n_replies = sum(len(attempt.calls.unbilled) for attempt in in_flight.values())
-        self.bar.update(self.totals, len(in_flight), steps, n_replies, self.engine.where())
+        self.bar.update(self.totals, len(in_flight), steps, n_replies, self.engine.where(),
+                        (self.money.against_budget(), self.journal.so_far))

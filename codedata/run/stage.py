@@ -158,6 +158,10 @@ class Stage:
     # whether make() reads files of this machine, such as the root: then it runs in this process
     # with any engine, and has no sandboxes
     is_local: bool = False
+    # whether an item waits for its model nearly all the time: a cluster's worker makes many
+    waits: bool = False
+    # tally(record) counts a record that was made, and returns a text about all so far
+    tally: Callable[[object], str] | None = None
     after: str = ""                    # the script before this one
     # after_same(item) returns the item's group; an item waits until all earlier items of its group
     # are on disk or have failed

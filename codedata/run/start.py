@@ -112,7 +112,8 @@ def _engine_of(stage: Stage, plan: Plan, settings: Settings, models: Models, opt
         return Engine(settings.llm.workers, lambda log, step, inputs: stage.make(*inputs),
                       stage.close)
     from codedata.cluster.ray_engine import RayEngine  # needs the optional dependency Ray
-    fills_cluster = options.host and options.ray_address and "llm.workers" not in settings.given
+    fills_cluster = (options.host and options.ray_address and not stage.waits
+                     and "llm.workers" not in settings.given)
     return RayEngine(stage, settings, models.stop, options.host, options.ray_address,
                      0 if fills_cluster else settings.llm.workers)
 

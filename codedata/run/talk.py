@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -222,9 +222,10 @@ class Bar:
         self._rich.start()
 
     def update(self, totals: RunTotals, n_in_flight: int, steps: Mapping[str, Step] | None = None,
-               n_replies: int = 0, where: Mapping[str, int] = MappingProxyType({})) -> None:
-        """Show the totals, and the current steps of items. `n_replies` is the number of replies for
-        items in flight, `where` the number of items by machine."""
+               n_replies: int = 0, where: Mapping[str, int] = MappingProxyType({}),
+               more: Iterable[str] = ()) -> None:
+        """Show the totals, the current steps of items, and `more` notes. `n_replies` is the number
+        of replies for items in flight, `where` the number of items by machine."""
         now = time.monotonic()
         every_s = REDRAW_EVERY_S if self._rich else PLAIN_EVERY_S
         if self.quiet or not self.total or now - self._updated < every_s:
@@ -236,7 +237,7 @@ class Bar:
             (totals.spent.n_calls, str(totals.spent)),
             (n_replies, f"{plural(n_replies, 'answer')} for these"),
             (where, ", ".join(f"{machine} {n}" for machine, n in sorted(where.items()))),
-        ) if is_shown]
+        ) if is_shown] + [*filter(None, more)]
         shown = totals.finished, notes, {name: str(step) for name, step in steps.items()}
         if not self._rich and shown == self._last and now - self._updated < SILENT_S:
             return

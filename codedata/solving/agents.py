@@ -7,9 +7,10 @@ command   a program of the user (proxy.py)
 """
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from shlex import quote
 
@@ -21,6 +22,7 @@ from codedata.records import Object, Task
 from codedata.run.talk import begin_step
 from codedata.sandbox import OUTPUT_BYTES, OverLimit, Sandbox, SandboxDied
 from codedata.sandbox.docker.engine import volume_of
+from codedata.settings import LLM, Settings
 from codedata.solving.proxy import AGENT, Proxy
 from codedata.tasks.folder.task_folder import agent_of
 from codedata.tasks.prove.grader import Grader
@@ -29,6 +31,10 @@ from codedata.texts import fill, text_of
 # the diff has new files (except files that the project ignores) and the agent's commits
 DIFF = """cd {workdir} && { git -c safe.directory='*' add -A -N .
 git -c safe.directory='*' diff --no-color --no-ext-diff --no-renames {commit}; } 2>/dev/null"""
+# prints the bytes of memory in use (cgroups v2 or v1) without cached files, or an empty line
+IN_USE = """echo "$(sed -n 's/^anon //p; s/^total_rss //p' /sys/fs/cgroup/memory.stat \\
+    /sys/fs/cgroup/memory/memory.stat 2>/dev/null)"
+"""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Done:
     work: bytes | None = None
     patch: str | None = None
     why: str = ""            # why the work could not be packed
+    memory_bytes: int = 0    # that the container used when the agent had ended; 0: not measured
 
 
 @dataclass(frozen=True)
@@ -127,10 +134,10 @@ class Command(Own):
                 {**proxy.mounts, **volume_of(self.image, AGENT)})
 
 
-def _work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None, str]:
-    """Return (the archive of an agent's work, its patch, why the work cannot be packed or ""). The
-    archive is None if it cannot be packed. The patch is None without a repository, or if it is too
-    long or not text."""
+def _work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None, str, int]:
+    """Return (the archive of an agent's work, its patch, why the work cannot be packed or "", the
+    bytes of memory in use). The archive is None if it cannot be packed. The patch is None without a
+    repository, or if it is too long or not text."""
     work, why = None, ""
     try:
         work = grader.packed(sandbox)
@@ -139,9 +146,21 @@ def _work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None
     except ItemFailed as e:
         why = e.what
     commit = str(grader.task.about.get("task_commit") or "HEAD")
-    done = sandbox.run(fill(DIFF, workdir=quote(grader.workdir), commit=quote(commit)))
-    is_text = done.ok and done.n_bytes <= OUTPUT_BYTES and "\ufffd" not in done.output
-    return work, done.output if is_text else None, why
+    done = sandbox.run(IN_USE + fill(DIFF, workdir=quote(grader.workdir), commit=quote(commit)))
+    in_use, _, patch = done.output.partition("\n")   # the agent may have forged both
+    is_text = done.ok and done.n_bytes <= OUTPUT_BYTES and "\ufffd" not in patch
+    memory_bytes = int(in_use) if re.fullmatch("[0-9]{1,12}", in_use) else 0
+    return work, patch if is_text else None, why, memory_bytes
 
 
 AGENTS: dict[str, type] = {cls.name: cls for cls in (Own, Nop, Gold, Command)}
+
+
+def with_workers(settings: Settings) -> Settings:
+    """Return the settings with the number of attempts and calls in flight as `[llm] workers`, if
+    the agent waits for a model: [solve] workers, or else the [llm] workers that are set."""
+    if not issubclass(AGENTS[settings.solve.agent], Own):
+        return settings
+    is_given = "llm.workers" in settings.given
+    n = settings.solve.workers or (settings.llm.workers if is_given else LLM.workers)
+    return replace(settings, llm=replace(settings.llm, workers=n))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from threading import Event
 
 import codedata
 from codedata.agent import AgentResult
@@ -41,8 +42,10 @@ from codedata.sandbox import OverLimit
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
+from codedata.settings import Settings
 from codedata.solving.agents import Done, Nop, Own
 from codedata.solving.prune import prune_saturated
+from codedata.solving.room import CORE, MEMORY, Room
 from codedata.solving.trials import Trial, agent_id, skip_rule, trials_in
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import audited_digest
@@ -52,62 +55,70 @@ from codedata.tasks.rates import attempts_in, rates_by_agent
 from codedata.terminal import plural
 
 RATES = "_rates"
+MAX_LINES = 20             # lines of tasks that a run prints
 STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context": "out of context",
                    "usd": "out of money", "refused": "refused"}
 
 
-def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...],
-                max_task_usd: float = 0.0, keep: int = 0) -> Stage:
+def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: Nop | Own, n: int
+                ) -> Stage:
     """Return the stage that makes `n` attempts of an agent at each task of a root; with 0, as many
-    as its earlier runs planned. `until`, `max_task_usd` and `keep` are settings of [solve]. Raise
-    Trouble if the sandbox cannot build images."""
+    as its earlier runs planned. Raise Trouble if the sandbox cannot build images."""
+    root, solve = settings.root, settings.solve
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
-    begun = (one.get("planned", 0) for found in attempts_in(root).values()
-             for one in found.get(slug, {}).values())
-    trials = trials_in(root, slug, n or max(begun, default=0))
+    kept = [one for found in attempts_in(root).values() for one in found.get(slug, {}).values()]
+    trials = trials_in(root, slug, n or max((one.get("planned", 0) for one in kept), default=0))
+    waits = isinstance(agent, Own)
+    room = Room(0 if waits else settings.llm.workers, settings.sandbox.memory_request,
+                [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
     return Stage(
-        "solve", make=partial(attempted, host, agent, slug, [*until]),
+        "solve", make=partial(attempted, host, room, agent, slug, [*solve.until]), waits=waits,
         reads=Reads(trials, (), leaves_out=skip_rule(
-            root, trials, [*until], max_task_usd)),
+            root, trials, [*solve.until], solve.max_task_usd)),
         writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
         identity=agent.settings,
-        after_same=(lambda name: name.rpartition(".")[0]) if until or max_task_usd else None,
-        cost_note=partial(price_of, root, slug) if agent.settings else "",
+        after_same=((lambda name: name.rpartition(".")[0])
+                    if solve.until or solve.max_task_usd else None),
+        tally=SoFar().count,
+        cost_note=partial(price_of, kept, room, settings.llm.workers) if waits else "",
         doubts=lambda: [
             f"does not go on with {other}, of another model, prompt or limit: {words}"
             for other, words in rates_in_words(root).items()
             if other != slug and other.startswith(f"{agent.name}-")],
         sum_up=lambda: [*map(": ".join, rates_in_words(root).items())],
-        finish=lambda: write_rates(root), prune=partial(prune_saturated, root, keep),
+        finish=lambda: write_rates(root), prune=partial(prune_saturated, root, solve.keep),
         then="status.py --html; prompt.py --source attempt")
 
 
-def attempted(host: SandboxFactory, agent: Nop | Own, slug: str, until: list[int], trial: Trial
-              ) -> Attempt:
+def attempted(host: SandboxFactory, room: Room, agent: Nop | Own, slug: str, until: list[int],
+              trial: Trial) -> Attempt:
     """Make an attempt, and return its record. Raise ItemFailed if it does not count."""
     started, log = time.monotonic(), current_reply_log()
-    with (at_hand(Path(trial.folder)) as folder,
+    with (at_hand(Path(trial.folder)) as folder, room.place(MEMORY),
           labelled(host, trial.instance_id, "attempt") as label):
         task = parse(Task, Task.completed(load_folder(folder, Task.places)), str(folder))
         if audited_digest(task) != trial.content:
             raise ItemFailed("was edited just now.", trial.instance_id)
-        grader = grader_of(task, host, label)
+        with room.place(CORE):
+            grader = grader_of(task, host, label)
         done = agent.attempt(task, grader)
         result = done.result
         if result.cause == FAILED or (result.cause == DIED and not done.why):
             raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
-        begin_step("grading")
+        room.in_use += [done.memory_bytes] * bool(done.memory_bytes)
         grade = Grade(0.0, [], "", 0.0)
         try:
-            grade = grade if done.why else grader.grade(done.work)
+            with room.place(CORE):
+                begin_step("grading")
+                grade = grade if done.why else grader.grade(done.work)
         except (OverLimit, UnsafeArchive) as e:   # another run would end in the same way
             done = replace(done, why=f"its work cannot be graded: {e}")
     outcome = AttemptOutcome(
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
         model=agent.settings.get("model", ""), settings=agent.settings, attempt=trial.attempt,
         planned=trial.planned, until=until, **_graded(task, done, grade), verifier=grade.log,
-        replayed=log.served,
+        replayed=log.served, memory_bytes=done.memory_bytes,
         usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})
@@ -147,35 +158,64 @@ def _graded(task: Task, done: Done, grade: Grade) -> Object:
     return {"status": status, "why": why, "reward": grade.reward}
 
 
-def price_of(root: Path, slug: str, n: int) -> str:
-    """Return the likely cost of `n` attempts of an agent, estimated from its earlier ones."""
-    kept = [one["usage"] for found in attempts_in(root).values()
-            for one in found.get(slug, {}).values()]
+def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> str:
+    """Return the likely cost of `n` attempts of an agent, estimated from its earlier ones, and the
+    number and memory of attempts open at once."""
+    n_open = min(n, workers, room.limit())
+    at_once = (f"{n_open} open at once, about {n_open * room.bytes_each / 1e9:.1f} GB of memory "
+               f"({f'measured in {len(room.in_use)}' if room.in_use else 'not measured yet'})")
     if not kept:
-        return f"{plural(n, 'attempt')}; what one costs is unknown: this agent has made none yet"
-    mean = {key: n * fmean(usage[key] or 0 for usage in kept) for key in kept[0]}
+        return (f"{plural(n, 'attempt')}; what one costs is unknown: this agent has made none yet; "
+                f"{at_once}")
+    mean = {key: n * fmean(one["usage"][key] or 0 for one in kept) for key in kept[0]["usage"]}
     return (f"about {mean['calls']:,.0f} calls, {mean['tokens_in']:,.0f} tokens in, "
             f"{mean['tokens_out']:,.0f} out, ${mean['cost_usd']:.2f}, by the mean of "
-            f"{plural(len(kept), 'attempt')}")
+            f"{plural(len(kept), 'attempt')}; {at_once}")
+
+
+class SoFar:
+    """Count attempts by kind of task and model, and compute their solve rates."""
+
+    def __init__(self):
+        self._solved = defaultdict(lambda: defaultdict(list))   # {kind and model: {task: [solved]}}
+
+    def add(self, one: AttemptOutcome) -> None:
+        """Count an attempt."""
+        tasks = self._solved[f"{one['kind'] or 'other'} {one['model'] or one['agent']}"]
+        tasks[one["task"], one["content"]].append(one["status"] == SOLVED)
+
+    def count(self, attempt: Attempt) -> str:
+        """Count an attempt; return the rates."""
+        self.add(attempt.outcome)
+        return str(self)
+
+    def __str__(self) -> str:
+        """Return the mean rates over tasks with 95 % intervals. If tasks have several attempts, the
+        intervals are too wide."""
+        parts = []
+        for name, tasks in sorted(self._solved.items()):
+            rate, n = fmean(map(fmean, tasks.values())), len(tasks)
+            low, high = wilson(rate, n)
+            parts.append(f"{name} {rate:.0%} solved ({low:.0%} to {high:.0%}), the mean of "
+                         f"{plural(n, 'task')}")
+        return "; ".join(parts)
 
 
 def rates_in_words(root: Path) -> dict[str, str]:
-    """Return {agent: how its attempts ended, and its mean solve rate over tasks with a 95 %
-    interval}. If tasks have several attempts, the interval is too wide."""
-    ends, rates = defaultdict(Counter), defaultdict(list)
+    """Return {agent: how its attempts ended, and its mean solve rates}."""
+    ends, rates = defaultdict(Counter), defaultdict(SoFar)
     for attempts in attempts_in(root).values():
-        for agent, found in rates_by_agent(attempts).items():
-            ends[agent].update(one["status"] for one in attempts[agent].values())
-            rates[agent].append(found["rate"])
+        for agent, found in attempts.items():
+            for one in found.values():
+                ends[agent][one["status"]] += 1
+                rates[agent].add(one)
     return {agent: f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
-            f"{fmean(found):.0%} solved ({low:.0%} to {high:.0%}), the mean of "
-            f"{plural(len(found), 'task')}" for agent, found in sorted(rates.items())
-            for low, high in [wilson(fmean(found), len(found))]}
+            f"{found}" for agent, found in sorted(rates.items())}
 
 
 def write_rates(root: Path) -> list[str]:
     """Write the agents' solve rates for each task to attempt/_rates/<task>.<content 8>.json. Return
-    a line for each task and agent, first for tasks that are solved sometimes."""
+    up to MAX_LINES lines for a task and agent, first for tasks that are solved sometimes."""
     lines = []
     for (task, content), attempts in attempts_in(root).items():
         rates = rates_by_agent(attempts)
@@ -186,4 +226,6 @@ def write_rates(root: Path) -> list[str]:
             cut = ", ended by [solve] until" if one["is_cut"] else ""
             lines.append((not 0 < one["rate"] < 1, f"      {task}: {agent} solved {one['solved']} "
                           f"of {one['attempts']} ({low:.2f}–{high:.2f}{cut})"))
-    return [line for _, line in sorted(lines)]
+    shown = [line for _, line in sorted(lines)[:MAX_LINES]]
+    left = len(lines) - len(shown)
+    return shown + [f"      {left:,} more: status.py --html"] * bool(left)

@@ -31,6 +31,7 @@ from codedata.errors import ItemFailed, MachineStopped, RunStopped
 from codedata.llm.replies import ReplyLog
 from codedata.run.stage import Stage
 from codedata.run.talk import Step
+from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 
 pytestmark = [pytest.mark.docker, pytest.mark.pods]
@@ -169,9 +170,9 @@ def engine(cluster, root):
     """Return a function that makes an engine for a make() of this file."""
     made = []
 
-    def make_engine(make, host=None) -> RayEngine:
-        made.append(RayEngine(Stage("one", None, None, make), Settings(root=root),
-                              threading.Event(), host, cluster.address, 2))
+    def make_engine(make, host=None, n=2, **how) -> RayEngine:
+        made.append(RayEngine(Stage("one", None, None, make, **how), Settings(root=root),
+                              threading.Event(), host, cluster.address, n))
         return made[-1]
 
     yield make_engine
@@ -228,6 +229,14 @@ def test_workers_without_containers_start_on_a_machine_each_the_driver_s_first(e
     eventually(lambda: len(one._alive) == 2)
     nodes = {one.make(ReplyLog(), Step(), [i]) for i in range(2)}
     assert len(nodes) == 2 and ray.get_runtime_context().get_node_id() in nodes
+
+
+def test_items_that_wait_for_a_model_share_a_worker_on_each_node_with_slots(engine, root):
+    one = engine(lambda _: ray.get_runtime_context().get_node_id(),
+                 SandboxFactory(Settings(root=root), threading.Event()), 6, waits=True)
+    eventually(lambda: len(one._alive) == 2)
+    nodes = Counter(one.make(ReplyLog(), Step(), [i]) for i in range(6))
+    assert [*nodes.values()] == [3, 3] and ray.get_runtime_context().get_node_id() not in nodes
 
 
 # containers --------------------------------------------------------------------------------------

@@ -3,13 +3,14 @@ import json
 import random
 import re
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 from a_datapoint import SOLUTION, TEXTS, write_approved
 from a_task import write_foreign
 from an_attempt import CALL, MESSAGES, TOOLS, write_attempt
-from conftest import finish, flags_for, kill, run_script, start_script
+from conftest import eventually, finish, flags_for, kill, run_script, start_script
 from fake_llm import HANG, Say, Status
 from root import read_json
 
@@ -17,7 +18,7 @@ from codedata.checks.intervals import by_both
 from codedata.conversation.atif_writer import atif_of
 from codedata.disk.ledger import read_lines
 from codedata.disk.store import Store
-from codedata.errors import ItemFailed, Trouble
+from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.leak.forbidden import forbidden_in
 from codedata.records import Attempt, Commit, Task
 from codedata.sampling.readers import forms
@@ -26,7 +27,8 @@ from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings, SolveSettings
 from codedata.solving.agents import Nop
-from codedata.solving.attempt import attempted, write_rates
+from codedata.solving.attempt import SoFar, attempted, write_rates
+from codedata.solving.room import CORE, LOOK_S, MEMORY, OVERHEAD, Room, available_bytes
 from codedata.solving.trials import agent_id, problem_of, skip_rule, trials_in
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_of
@@ -128,7 +130,7 @@ def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there
     table = run_script("status.py", tmp_path).stdout
     assert table.index("\nsolve ") < table.index("\nexport ")
     write_attempt(tmp_path, "other", status="wrong")
-    assert ("own-m-012345: wrong 2, solved 1; 25% solved (3% to 80%), the mean of 2 tasks"
+    assert ("own-m-012345: wrong 2, solved 1; datapoint m 25% solved (3% to 80%), the mean of 2"
             in run_script("status.py", tmp_path, "--summary").stdout)
     gone = run_script("solve.py", tmp_path, "--tasks", tmp_path / "gone", "--dry-run")
     assert gone.returncode == 2 and "gone is not a folder" in gone.stderr
@@ -203,8 +205,9 @@ def test_a_task_that_was_edited_since_the_plan_is_not_attempted(tmp_path):
     trial = trials.read(next(iter(trials.names())))
     (tmp_path / "task/a/instruction.md").write_text("Something else.")
     host = SandboxFactory(Settings(sandbox=SandboxSettings("local")), threading.Event())
+    room = Room(1, "5Gi", [], threading.Event())
     with pytest.raises(ItemFailed, match="edited just now"):
-        attempted(host, Nop(), "nop-1", [], trial)
+        attempted(host, room, Nop(), "nop-1", [], trial)
 
 
 def test_the_status_is_about_the_attempts_that_a_run_was_to_make(tmp_path):
@@ -309,3 +312,58 @@ def test_a_task_about_git_may_look_at_its_history():
     pr = Commit("a", "them/a", "", "", "", "", [], "", "")
     assert forbidden_in("git reflog", [], pr) and not forbidden_in("git reflog", [], pr, False)
     assert forbidden_in("cat /tests/test.sh", [], pr, False)
+
+
+def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_cores():
+    stop, entered, ends = threading.Event(), [], []
+    room = Room(2, "0", [available_bytes() * 2 // 7 - OVERHEAD], stop)   # 3.5 fit
+
+    def hold(what) -> None:
+        try:
+            with room.place(what):
+                entered.append(what)
+                stop.wait()
+        except Interrupted:
+            ends.append(what)
+
+    for what in 5 * [MEMORY] + 3 * [CORE]:
+        threading.Thread(target=hold, args=(what,)).start()
+    eventually(lambda: len(entered) == 5)
+    time.sleep(2 * LOOK_S)
+    assert (entered.count(MEMORY), entered.count(CORE)) == (3, 2)
+    stop.set()
+    eventually(lambda: len(ends) == 3)
+
+
+def test_a_look_says_what_will_be_open_and_a_run_counts_its_attempts(tmp_path):
+    write_tasks(tmp_path, *"abc")
+    settings = CHAIN.replace("[solve]", "workers = 2\n[solve]\nworkers = 7")
+    (tmp_path / "chain.toml").write_text(settings + '[endpoints.base_url]\nbase_url = "http://x"')
+    dry = run_script("solve.py", tmp_path, "--n", 9, "--dry-run").stderr
+    assert "7 open at once, about 1.9 GB of memory (not measured yet)" in dry
+    names = [write_attempt(tmp_path, f"task-{k}", 1, ["solved", "wrong"][k % 2]) for k in range(25)]
+    *_, said = map(SoFar().count, map(Store(tmp_path, Attempt).open().read, names))
+    assert said == "datapoint m 52% solved (33% to 70%), the mean of 25 tasks"
+    lines = write_rates(tmp_path)
+    assert len(lines) == 21 and "5 more: status.py --html" in lines[-1]
+
+
+@pytest.mark.docker
+def test_attempts_are_open_together_while_they_wait_for_their_model(tmp_path, fake_llm):
+    write_foreign(tmp_path, files={
+        "task.toml": '[environment]\ndocker_image = "codedata-base:bookworm"\nworkdir = "/app"\n',
+        "environment/Dockerfile": "FROM codedata-base:bookworm\n"})
+    together = threading.Event()
+
+    def wait(_) -> Say:
+        together.wait(90)
+        return SUBMIT
+
+    fake_llm.always(wait)
+    process = start_script("solve.py", tmp_path, *flags_for(fake_llm, "--n", 7, "--workers", 6))
+    fake_llm.wait_for(6, timeout_s=90)
+    time.sleep(1)
+    assert fake_llm.n_requests == 6   # of 7
+    together.set()
+    assert finish(process, 120).returncode == 0
+    assert [one["memory_bytes"] > 0 for one in outcomes(tmp_path).values()] == [True] * 7

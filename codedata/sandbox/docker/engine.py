@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tarfile import BLOCKSIZE
 from typing import Any
@@ -32,6 +32,7 @@ KEEP = "codedata.keep"     # label of images that outlive their run, with the va
 KEPT = "1"
 GONE = 2                   # the engine's kind of change for a deleted path
 IS_FOLDER = 1 << 31        # flag in the engine's file modes
+MAX_SOCKETS = 1000         # idle ones; more are closed after use, with a warning
 TIMEOUT_S = 300            # seconds for a request, since a commit writes gigabytes
 ISOLATED = {"com.docker.network.bridge.enable_icc": "false"}   # containers cannot reach each other
 
@@ -51,10 +52,20 @@ def connect(exit_code: int = 1):
     except ImportError as e:
         raise Trouble("--sandbox docker needs the Docker SDK for Python.", todo=INSTALL) from e
     try:
-        return docker.from_env(version="auto", timeout=TIMEOUT_S).api
-    except docker.errors.DockerException as e:
+        api = _client(docker.utils.kwargs_from_env().get("base_url"), os.getpid())
+        api.ping()
+        return api
+    except (docker.errors.DockerException, requests.RequestException) as e:
         raise MachineStopped(f"the Docker engine cannot be reached: {e}", todo=START,
                              exit_code=exit_code) from e
+
+
+@cache
+def _client(host: str | None, process: int):
+    """Return the client that a process's threads share: one for each of many containers would keep
+    some sockets each."""
+    import docker
+    return docker.from_env(version="auto", timeout=TIMEOUT_S, max_pool_size=MAX_SOCKETS).api
 
 
 def create(api, image: str, **options) -> str:
@@ -73,6 +84,7 @@ def named(labels: dict[str, str]) -> dict:
     return {"name": f"codedata-{secrets.token_hex(6)}", "labels": labels}
 
 
+@cache
 def folder(api) -> Path:
     """Return the engine's data folder; the current folder if the engine is on another machine."""
     place = Path(api.info()["DockerRootDir"])

@@ -1,0 +1,84 @@
+"""Limit the attempts that are open at once on a machine, by memory, and their busy work, by cores.
+
+An attempt waits for its model nearly all the time, so many more are open than the cores could run.
+Their containers stay idle meanwhile. Builds and gradings take turns. Commands of agents do not: if
+they are long, set a lower [solve] workers.
+"""
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean
+
+from codedata.errors import Interrupted
+from codedata.run.talk import begin_step
+from codedata.sandbox.sizes import bytes_of
+
+MEMORY, CORE = "memory", "a core"
+MEMINFO = Path("/proc/meminfo")
+LOOK_S = 0.25              # seconds between two checks for room
+UNMEASURED = 256 << 20     # bytes assumed for an idle attempt until one was measured
+OVERHEAD = 16 << 20        # bytes of an attempt outside its container: shim, threads, sockets
+
+
+class Room:
+    """Hold the places of attempts in this process. In a cluster, each worker has its own.
+
+    `n_busy` builds and gradings run at once; with 0, one for each core. One sandbox may use all of
+    its `memory_request`; the rest of the memory is divided by the use of an idle attempt.
+    """
+
+    def __init__(self, n_busy: int, memory_request: str, in_use: list[int], stop: threading.Event):
+        self.in_use = in_use       # bytes that idle attempts were measured to use
+        self._n_busy = n_busy
+        self._margin = bytes_of(memory_request)
+        self._at_first = 0         # bytes available before any attempt was open
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._taken: Counter[str] = Counter()
+
+    @property
+    def bytes_each(self) -> int:
+        """Return the bytes that an open attempt is expected to use."""
+        return OVERHEAD + int(fmean(self.in_use)) if self.in_use else UNMEASURED
+
+    def limit(self, what: str = MEMORY) -> int:
+        """Return the number of places. While less than a memory_request is available, no more
+        attempts are open than are busy."""
+        n_busy = self._n_busy or os.cpu_count() or 1
+        available = available_bytes()
+        self._at_first = self._at_first or available
+        if what == CORE or available < self._margin:
+            return n_busy
+        return max(n_busy, (self._at_first - self._margin) // self.bytes_each)
+
+    @contextmanager
+    def place(self, what: str) -> Iterator[None]:
+        """Wait for MEMORY for another attempt, or a CORE, and hold it in the block. Raise
+        Interrupted if the run ends first."""
+        while not self._take(what):
+            begin_step(f"waiting for {what}")
+            if self._stop.wait(LOOK_S):
+                raise Interrupted()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken[what] -= 1
+
+    def _take(self, what: str) -> bool:
+        with self._lock:
+            is_free = self._taken[what] < self.limit(what)
+            self._taken[what] += is_free
+        return is_free
+
+
+def available_bytes() -> int:
+    """Return the memory that new programs can use; without /proc, the machine's memory."""
+    if not MEMINFO.exists():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(MEMINFO.read_text().partition("MemAvailable:")[2].split()[0]) << 10
