@@ -12,7 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import known_checks
 from codedata.datapoints.datapoint_folder import APPROVED, DP, labels_of, read_datapoint
 from codedata.disk.layouts import content_of, write_atomic
-from codedata.disk.store import Store, known, known_in
+from codedata.disk.store import Store, all_readable, known, known_in
 from codedata.duel.executed import execution_of
 from codedata.duel.panel import SIDES
 from codedata.duel.scoring import BOTH, is_parsed
@@ -36,6 +36,7 @@ from codedata.records import (
     UNFINISHED,
     Answer,
     Attempt,
+    Comparison,
     Environment,
     Object,
     RivalledTask,
@@ -48,6 +49,7 @@ from codedata.report.turn_rows import ReportTurns, TurnRow, read_duelled
 from codedata.run import status
 from codedata.run.status import StageStatus
 from codedata.settings import Settings
+from codedata.tasks.compared import in_words
 from codedata.tasks.folder.task_folder import (
     DOCKERFILE,
     GOLD,
@@ -113,6 +115,7 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
             f"{plural(len(broken), 'record')} cannot be read": broken and tag(
                 "pre", "\n".join(printable(str(e)) for e in broken[:MAX_BROKEN])),
             **{f"Challenger against {turns.duel.mode}": _duel(turns) for turns in duels},
+            **_comparisons(root),
             "Costs": costs and table(*costs_table(costs)),
             "Stages": tag("pre", status.table(stages) if stages else "see status.py --html"),
             "Items": [table(["kind", "result", "items"], [
@@ -166,6 +169,22 @@ def _duel(turns: ReportTurns) -> list[Html]:
             table(*item) if isinstance(item, tuple) else shown(item) if isinstance(item, list)
             else tag("p", marked(item), class_="quiet") for item in items)]
           for heading, items in figures(turns, []))]
+
+
+def _comparisons(root: Path) -> dict[str, list[Html]]:
+    """Return the comparisons of agents by heading: as in the terminal, and the tasks in a table."""
+    sections = {}
+    for one in all_readable(root, Comparison):
+        with suppress(LookupError, ValueError):   # an edited one
+            rows = [[task["task"], task["kind"], task["tier"], *(
+                f"{solved} of {n}" for solved, n in zip(task["solved"], task["attempts"],
+                                                        strict=True))]
+                for task in one.tasks[:MAX_ITEMS]]
+            sections[f"{one.agents[1]} against {one.agents[0]}"] = [
+                tag("pre", "\n".join(in_words(one))),
+                fold(plural(len(one.tasks), "task"),
+                     table(["task", "kind", "tier", "A", "B"], rows, "lllrr"))]
+    return sections
 
 
 # items -------------------------------------------------------------------------------------------
