@@ -12,7 +12,7 @@ reads   task/<id>/                                    Task, ours or from elsewhe
 writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (ATIF), patch.diff,
                                                       record.json; a line per attempt in a ledger
         attempt/_rates/<task>.<content 8>.json        how often agents solve it
-        attempt/_compare/<A>_vs_<B>.json              Comparison (compare)
+        attempt/_compare/<A>_vs_<B>.json              the comparison (compare)
 
   python solve.py --root runs/mine --n 4 --model some-model
   python solve.py --root runs/mine --n 8              # four more attempts
@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from codedata.audit.others import copy_tasks
-from codedata.disk.store import put_in
+from codedata.disk.layouts import to_json, write_atomic
 from codedata.llm import Models
 from codedata.records import Attempt
 from codedata.run import cli, start
@@ -34,9 +34,11 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.solving.agents import AGENTS, Own
 from codedata.solving.attempt import solve_stage
-from codedata.tasks.compared import compare, in_words
+from codedata.tasks.compared import COMPARE, compare, in_words
 from codedata.terminal import say
 from codedata.texts import terminal_safe
+
+SHOWN = 10   # gained, and lost, tasks in the terminal
 
 
 def main(argv=None) -> int:
@@ -79,11 +81,12 @@ def compared(args) -> int:
     """Compare two agents, print the result, and write it."""
     settings, options = cli.read(args)
     start.check_root(settings.root)
-    one = compare(settings.root, args.names, options.selection.matches)
+    found = compare(settings.root, args.names, options.selection.matches)
+    file = f"{Attempt.directory}/{COMPARE}/{'_vs_'.join(found['agents'])}.json"
     if not options.read_only:
-        put_in(settings.root, one, one.instance_id)
+        write_atomic(settings.root / file, to_json(found))
     if not options.quiet:
-        print(terminal_safe("\n".join(in_words(one))))
+        print(terminal_safe("\n".join([*in_words(found, SHOWN), f"all tasks: {file}"])))
     return 0
 
 

@@ -39,52 +39,6 @@ class AttemptOutcome(TypedDict):
     seconds: Object          # keys: model, verifier, agent (with the model's), all
 
 
-class PassRates(TypedDict):
-    """Hold the pass@k of two agents, A and B, over the tasks that both attempted k times."""
-
-    k: Integer
-    tasks: Integer           # number of these tasks
-    rates: list[float]       # of A and B: the mean over tasks of the unbiased estimate
-    difference: float        # B - A
-    interval: list[float]    # of the difference, 95 %, by a bootstrap over tasks; []: too few tasks
-
-
-class ComparedGroup(TypedDict):
-    """Hold the results of A and B for a group of tasks."""
-
-    group: str               # "all", or a kind or a tier of tasks
-    passes: list[PassRates]
-    steps: list[float | None]      # of A and B for a solved attempt, with those of unsolved ones
-    cost_usd: list[float | None]   # the same; null: nothing solved, or a cost is unknown
-
-
-class ComparedTask(TypedDict):
-    """Hold the attempts of A and B at a task."""
-
-    task: ItemName
-    content: str             # the task's digest
-    kind: str
-    tier: str
-    attempts: list[Integer]  # of A and B
-    solved: list[Integer]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Hold a comparison of two agents, A and B, on the tasks that both attempted:
-    attempt/_compare/<A>_vs_<B>.json."""
-
-    directory = "attempt/_compare"
-    instance_id: str         # the file's name
-    agents: list[str]        # A and B
-    models: list[str]        # of A and B
-    n_alone: list[Integer]   # tasks that only A, or only B, attempted: they are not used
-    groups: list[ComparedGroup]
-    gained: list[ItemName]   # tasks that B solved at least once, and A never
-    lost: list[ItemName]     # the reverse
-    tasks: list[ComparedTask]
-
-
 @dataclass(frozen=True)
 class Graded:
     """Hold the outcome of an attempt, without its trajectory and patch."""

@@ -21,8 +21,8 @@ from codedata.conversation.turn import plain, turn_text
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import known_checks
 from codedata.datapoints.datapoint_folder import APPROVED, DP, labels_of, read_datapoint
-from codedata.disk.layouts import content_of, write_atomic
-from codedata.disk.store import Store, all_readable, known, known_in
+from codedata.disk.layouts import content_of, load, write_atomic
+from codedata.disk.store import Store, known, known_in
 from codedata.duel.executed import execution_of
 from codedata.duel.panel import SIDES
 from codedata.duel.scoring import BOTH, is_parsed
@@ -36,7 +36,6 @@ from codedata.records import (
     UNFINISHED,
     Answer,
     Attempt,
-    Comparison,
     Environment,
     Object,
     RivalledTask,
@@ -49,7 +48,7 @@ from codedata.report.turn_rows import ReportTurns, TurnRow, read_duelled
 from codedata.run import status
 from codedata.run.status import StageStatus
 from codedata.settings import Settings
-from codedata.tasks.compared import in_words
+from codedata.tasks.compared import COMPARE, in_words
 from codedata.tasks.folder.task_folder import (
     DOCKERFILE,
     GOLD,
@@ -171,20 +170,13 @@ def _duel(turns: ReportTurns) -> list[Html]:
           for heading, items in figures(turns, []))]
 
 
-def _comparisons(root: Path) -> dict[str, list[Html]]:
-    """Return the comparisons of agents by heading: as in the terminal, and the tasks in a table."""
-    sections = {}
-    for one in all_readable(root, Comparison):
-        with suppress(LookupError, ValueError):   # an edited one
-            rows = [[task["task"], task["kind"], task["tier"], *(
-                f"{solved} of {n}" for solved, n in zip(task["solved"], task["attempts"],
-                                                        strict=True))]
-                for task in one.tasks[:MAX_ITEMS]]
-            sections[f"{one.agents[1]} against {one.agents[0]}"] = [
-                tag("pre", "\n".join(in_words(one))),
-                fold(plural(len(one.tasks), "task"),
-                     table(["task", "kind", "tier", "A", "B"], rows, "lllrr"))]
-    return sections
+def _comparisons(root: Path) -> dict[str, Html]:
+    """Return the comparisons of two agents by heading."""
+    found = {}
+    for path in sorted(root.glob(f"{Attempt.directory}/{COMPARE}/*.json")):
+        with suppress(BrokenRecord, LookupError, ValueError, TypeError):   # leave out an edited one
+            found[path.stem] = tag("pre", "\n".join(in_words(load(path))))
+    return found
 
 
 # items -------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from codedata.errors import BrokenRecord, Trouble
 from codedata.records import SOLVED, AttemptOutcome, Graded, Object
 from codedata.texts import natural, printable
 
+SATURATED = 8   # so many attempts, all solved
 Attempts = dict[str, dict[str, AttemptOutcome]]   # {agent: {name of an attempt: outcome}}
 
 
@@ -67,6 +68,11 @@ def has_enough(outcomes: list[AttemptOutcome], until: list[int]) -> bool:
     """Return whether the numbers of solved and unsolved attempts reach `until`; False for []."""
     solved = sum(one["status"] == SOLVED for one in outcomes)
     return bool(until) and solved >= until[0] and len(outcomes) - solved >= until[1]
+
+
+def is_saturated(outcomes: list[AttemptOutcome]) -> bool:
+    """Return whether SATURATED or more attempts all solved a task: further ones teach nothing."""
+    return len(outcomes) >= SATURATED and all(one["status"] == SOLVED for one in outcomes)
 
 
 def rates_by_agent(attempts: Attempts) -> dict[str, Object]:
