@@ -100,7 +100,7 @@ def attempts(args, settings: Settings, models: Models) -> Stage:
     more = (solve.command, solve.agent_image) if solve.agent == "command" else ()
     as_begun = is_gathering() and "solve.n" not in settings.given
     return solve_stage(settings.root, host, agent(*asked, *more), 0 if as_begun else solve.n,
-                       solve.until)
+                       solve.until, solve.first)
 
 
 if __name__ == "__main__":

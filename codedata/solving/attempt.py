@@ -42,12 +42,12 @@ from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.solving.agents import Done, Nop, Own
-from codedata.solving.trials import Trial, agent_id, skip_rule, trials_in
+from codedata.solving.trials import UNCERTAIN, Trial, agent_id, skip_rule, trials_in
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.gold import commit_of
 from codedata.tasks.prove.grader import Grade, grader_of
-from codedata.tasks.rates import attempts_in, rates_by_agent
+from codedata.tasks.rates import SATURATED, attempts_in, rates_by_agent
 from codedata.terminal import plural
 
 RATES = "_rates"
@@ -55,21 +55,22 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
                    "usd": "out of money", "refused": "refused"}
 
 
-def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...]
-                ) -> Stage:
+def solve_stage(root: Path, host: SandboxFactory, agent: Nop | Own, n: int, until: tuple[int, ...],
+                first: str = "spread") -> Stage:
     """Return the stage that makes `n` attempts of an agent at each task of a root; with 0, as many
     as its earlier runs planned. Raise Trouble if the sandbox cannot build images."""
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
     begun = (one.get("planned", 0) for found in attempts_in(root).values()
              for one in found.get(slug, {}).values())
-    trials = trials_in(root, slug, n or max(begun, default=0))
+    trials = trials_in(root, slug, n or max(begun, default=0), first)
     return Stage(
         "solve", make=partial(attempted, host, agent, slug, [*until]),
-        reads=Reads(trials, (), leaves_out=skip_rule(root, trials, [*until])),
+        reads=Reads(trials, (), leaves_out=skip_rule(root, trials, [*until], first)),
         writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
         identity=agent.settings,
-        after_same=(lambda name: name.rpartition(".")[0]) if until else None,
+        after_same=(lambda name: name.rpartition(".")[0]
+                    ) if until or (first == UNCERTAIN and n > SATURATED) else None,
         cost_note=partial(price_of, root, slug) if agent.settings else "",
         doubts=lambda: [
             f"does not go on with {other}, of another model, prompt or limit: {words}"

@@ -31,7 +31,9 @@ def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) 
     counts tasks that only one attempted. Raise Trouble if a name is not one agent's, or if they
     share no task."""
     attempts = {key: found for key, found in attempts_in(root).items() if chosen(key[0])}
-    agents = [agent_named(name, attempts.values(), "compare") for name in names]
+    models = {agent: next(iter(outcomes.values()))["model"]
+              for found in attempts.values() for agent, outcomes in found.items()}
+    agents = [agent_named(name, models, "compare") for name in names]
     tasks = [_task(root, *key, [[*found[agent].values()] for agent in agents])
              for key, found in sorted(attempts.items()) if found.keys() >= {*agents}]
     if agents[0] == agents[1] or not tasks:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,11 +50,9 @@ def counted(outcomes: list[AttemptOutcome]) -> tuple[int, int]:
     return n, solved
 
 
-def agent_named(name: str, attempts: Iterable[Attempts], where: str) -> str:
-    """Return the agent of this name, or the only agent whose model has this name. Raise Trouble
-    about `where` if there is none, or if the model has several agents."""
-    models = {agent: next(iter(found.values()))["model"]
-              for by_agent in attempts for agent, found in by_agent.items()}
+def agent_named(name: str, models: dict[str, str], where: str) -> str:
+    """Return the agent of this name, or the only agent whose model has this name; `models` has the
+    model of each agent. Raise Trouble about `where` if there is none, or if there are several."""
     agents = sorted(agent for agent, model in models.items() if name in (agent, model))
     if len(agents) == 1:
         return agents[0]
