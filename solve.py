@@ -58,12 +58,14 @@ def main(argv=None) -> int:
         help="tasks of others, copied into task/ first, as in audit.py")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
-    if len(args.names) != 2 * (args.word == "compare"):
-        parser.error("compare takes two names, of agents or models, and attempt none")
     if args.word == "compare":
+        if len(args.names) != 2:
+            parser.error("compare takes two names, of agents or models")
         if given := {"n", "agent", "network", "tasks"} & args.given.keys():
             parser.error(f"--{min(given)} does not go with compare")
         return compared(args)
+    if args.names:
+        parser.error("only compare takes names")
     if args.agent:
         args.agent, args.command = args.agent[0], " ".join(args.agent[1:])
     settings, options = cli.with_sandboxes(args)

@@ -163,10 +163,10 @@ def table(columns: list[str], rows: list[list[str]], align: str) -> str:
     return "\n".join([line(columns), f"|{rule}|", *map(line, rows)])
 
 
-def aligned(rows: list[list[str]], n_left: int) -> list[str]:
-    """Return rows as lines of equal columns. Only the first `n_left` columns are flush left."""
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Return rows as lines of equal columns, the first two flush left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) if i < n_left else cell.rjust(width)
+    return ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
                       for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
             for row in rows]
 

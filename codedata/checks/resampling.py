@@ -18,9 +18,9 @@ DUST = 1e-12              # treat a bound so near to 0 as 0, since it is only ro
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the 95 % bootstrap interval (low, high) of a mean of independent values.
 
-    The quantiles are those of the expanded percentile interval (Hesterberg 2015, "What teachers
-    should know about the bootstrap", 5.3): as far out as Student's t, since the plain 2.5 % and
-    97.5 % are too narrow if there are few values. Raise ZeroDivisionError for less than two values.
+    The interval is the expanded percentile interval (Hesterberg 2015, "What teachers should know
+    about the bootstrap", 5.3), as wide as Student's t. The plain 2.5 % and 97.5 % quantiles are too
+    narrow for few values. Raise ZeroDivisionError for less than two values.
     """
     n = len(values)
     alpha = NormalDist().cdf(-math.sqrt(n / (n - 1)) * student_t(n - 1))

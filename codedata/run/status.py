@@ -219,7 +219,7 @@ def screen(stages: list[StageStatus], about: dict) -> str:
 def table(stages: list[StageStatus]) -> str:
     """Return the stages as a table for the terminal; a dot means 0 or unknown."""
     rows = [[cell or "·" for cell in cells] for cells in table_of(stages)]
-    lines = aligned(rows, n_left=2)
+    lines = aligned(rows)
     if any(one.n_unpriced for one in stages):
         lines.append("?: calls without a price ([prices] in chain.toml)")
     return "\n".join([*lines, *(f"{one.stage}: {one.note}" for one in stages if one.note)])

@@ -73,7 +73,7 @@ def _n_both(task: Object) -> int:
 def row_of(group: str, tasks: list[Object], k: int) -> Object:
     """Return pass@k of A and B over the tasks that both attempted k times, and the 95 % interval of
     its difference B - A ([]: too few tasks). For k = 1, add the steps and cost for each solved
-    attempt, those of unsolved ones included (None: none is solved, or a cost is unknown)."""
+    attempt, unsolved ones included (None: none is solved, or a cost is unknown)."""
     pairs = [[1 - comb(n - solved, k) / comb(n, k) for n, solved in one["counted"]]
              for one in tasks if _n_both(one) >= k]
     leads, rates = [b - a for a, b in pairs], [*map(fmean, zip(*pairs, strict=True))]
@@ -93,8 +93,8 @@ def in_words(found: Object, at_most: int | None = None) -> list[str]:
              "{} attempted by both; not used: {} only by A, {} only by B".format(
                  plural(len(found["tasks"]), "task"), *found["alone"]),
              "B - A in pass@1 is {5} points; its interval, {6}, {7}".format(*rows[0]), "",
-             *aligned([HEAD, *rows], 1), "(steps and cost: for each solved attempt, with those of "
-             "unsolved ones)", ""]
+             *aligned([HEAD, *rows]),
+             "(steps and cost: for each solved attempt, unsolved ones included)", ""]
     for b, words in enumerate(("lost: A solved, B never", "gained: B solved, A never")):
         won = [one for one in found["tasks"] if one["solved"][b] and not one["solved"][1 - b]]
         won.sort(key=lambda one, b=b: -one["solved"][b])
@@ -111,5 +111,5 @@ def _cells(row: Object) -> list[str]:
         sign = "holds zero" if interval[0] <= 0 <= interval[1] else "does not hold zero"
     return [row["group"], str(row["tasks"]), str(row["k"]), f"{a:.1%}", f"{b:.1%}",
             f"{100 * (b - a):+.1f}", " to ".join(f"{100 * end:+.1f}" for end in interval), sign,
-            *(f"{n:.1f}" if n else "" for n in row.get("steps", none)),
-            *(usd(cost) if cost else "" for cost in row.get("cost_usd", none))]
+            *("" if n is None else f"{n:.1f}" for n in row.get("steps", none)),
+            *("" if cost is None else usd(cost) for cost in row.get("cost_usd", none))]

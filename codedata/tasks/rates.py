@@ -40,13 +40,15 @@ def rates_of(outcomes: list[AttemptOutcome]) -> Object:
 
 
 def counted(outcomes: list[AttemptOutcome]) -> tuple[int, int]:
-    """Return (attempts, solved ones) of an agent at a task that give an unbiased rate. If [solve]
-    until ended the attempts, only the last could end them, so it is no sample: leave it out."""
+    """Return (attempts, solved ones) for an unbiased rate of an agent at a task. If [solve] until
+    ended the attempts, leave the last one out if only its outcome could end them."""
     n, solved = len(outcomes), sum(one["status"] == SOLVED for one in outcomes)
     until = outcomes[-1]["until"]
-    if has_enough(outcomes, until) and n > sum(until) and (
-            solved == until[0] or n - solved == until[1]):
-        return n - 1, solved - (solved == until[0])
+    if has_enough(outcomes, until) and n > sum(until):
+        if solved == until[0]:
+            return n - 1, solved - 1
+        if n - solved == until[1]:
+            return n - 1, solved
     return n, solved
 
 
