@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from codedata.audit.others import copy_tasks
+from codedata.bounded import inside
 from codedata.disk.layouts import to_json, write_atomic
 from codedata.llm import Models
 from codedata.records import Attempt
@@ -86,7 +87,7 @@ def compared(args) -> int:
     found = compare(settings.root, args.names, options.selection.matches)
     file = f"{Attempt.directory}/{COMPARE}/{'_vs_'.join(found['agents'])}.json"
     if not options.read_only:
-        write_atomic(settings.root / file, to_json(found))
+        write_atomic(inside(settings.root, file), to_json(found))
     if not options.quiet:
         print(terminal_safe("\n".join([*in_words(found, SHOWN), f"all tasks: {file}"])))
     return 0

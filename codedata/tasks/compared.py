@@ -36,13 +36,14 @@ def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) 
     agents = [agent_named(name, models, "compare") for name in names]
     tasks = [_task(root, *key, [[*found[agent].values()] for agent in agents])
              for key, found in sorted(attempts.items()) if found.keys() >= {*agents}]
-    if agents[0] == agents[1] or not tasks:
-        raise Trouble("are one agent, or attempted no task that is the same.",
-                      " and ".join(agents), "Name two, or run: python solve.py")
+    if agents[0] == agents[1]:
+        raise Trouble(f"names {agents[0]} twice.", "compare")
+    if not tasks:
+        raise Trouble("attempted no task in common, at the same content.", " and ".join(agents))
     groups = defaultdict(list, all=tasks)
     for one in tasks:
         groups[f"kind: {one['kind'] or 'other'}"].append(one)
-        groups[f"tier: {one['tier'] or 'other'}"].append(one)
+        groups[f"tier: {one['tier'] or 'none'}"].append(one)
     k = median_low(map(_n_both, tasks))
     alone = [sum(agent in found for found in attempts.values()) - len(tasks) for agent in agents]
     return {"agents": agents, "alone": alone, "tasks": tasks,
@@ -59,7 +60,7 @@ def _task(root: Path, task: str, content: str, outcomes: list[list[AttemptOutcom
 
     about = about_in(Task.config_in(inside(root, Task.directory, task)))
     return {"task": task, "content": content, "kind": outcomes[0][0]["kind"],
-            "tier": about.get("tier"), "attempts": [*map(len, outcomes)],
+            "tier": str(about.get("tier") or ""), "attempts": [*map(len, outcomes)],
             "solved": [sum(one["status"] == SOLVED for one in found) for found in outcomes],
             "counted": [*map(counted, outcomes)],
             "steps": [*map(partial(mean, "calls"), outcomes)],
@@ -92,10 +93,10 @@ def in_words(found: Object, at_most: int | None = None) -> list[str]:
     lines = [*map(" = ".join, zip("AB", found["agents"], strict=True)),
              "{} attempted by both; not used: {} only by A, {} only by B".format(
                  plural(len(found["tasks"]), "task"), *found["alone"]),
-             "B - A in pass@1 is {5} points; its interval, {6}, {7}".format(*rows[0]), "",
+             "B - A in pass@1: {5} points, 95 % interval {6} ({7})".format(*rows[0]), "",
              *aligned([HEAD, *rows]),
              "(steps and cost: for each solved attempt, unsolved ones included)", ""]
-    for b, words in enumerate(("lost: A solved, B never", "gained: B solved, A never")):
+    for b, words in (1, "gained: B solved, A never"), (0, "lost: A solved, B never"):
         won = [one for one in found["tasks"] if one["solved"][b] and not one["solved"][1 - b]]
         won.sort(key=lambda one, b=b: -one["solved"][b])
         lines += [f"{words}: {plural(len(won), 'task')}", *(
@@ -108,7 +109,7 @@ def _cells(row: Object) -> list[str]:
     (a, b), interval, none = row["rates"], row["interval"], (None, None)
     sign = f"needs {MIN_TASKS} tasks"
     if interval:
-        sign = "holds zero" if interval[0] <= 0 <= interval[1] else "does not hold zero"
+        sign = "holds zero" if interval[0] <= 0 <= interval[1] else "excludes zero"
     return [row["group"], str(row["tasks"]), str(row["k"]), f"{a:.1%}", f"{b:.1%}",
             f"{100 * (b - a):+.1f}", " to ".join(f"{100 * end:+.1f}" for end in interval), sign,
             *("" if n is None else f"{n:.1f}" for n in row.get("steps", none)),
