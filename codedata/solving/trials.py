@@ -17,7 +17,13 @@ from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
 from codedata.records import Graded, Object, Task
 from codedata.tasks.folder.task_folder import audited_digest, edited_parts
-from codedata.tasks.rates import attempts_in, has_enough, is_saturated, rates_of
+from codedata.tasks.rates import (
+    SATURATED,
+    attempts_in,
+    has_enough,
+    is_saturated,
+    rates_of,
+)
 from codedata.texts import safe_name
 
 UNCERTAIN = "uncertain"   # a value of [solve] first
@@ -102,12 +108,13 @@ def skip_rule(root: Path, trials: Derived, until: list[int], first: str = "sprea
     def rule(name: str, instance_id: str) -> str:
         item, _, attempt = name.rpartition(".")
         outcomes = []
-        for k in range(1, int(attempt)) if until or first == UNCERTAIN else ():
+        is_late = first == UNCERTAIN and int(attempt) > SATURATED
+        for k in range(1, int(attempt)) if until or is_late else ():
             try:
                 outcomes.append(store.read(f"{item}.{k}").outcome)
             except BrokenRecord:   # missing, or not readable
                 continue
-        if first == UNCERTAIN and is_saturated(outcomes):
+        if is_late and is_saturated(outcomes):
             return "solved each time: left for the next checkpoint"
         return problem_at(item) or (
             "[solve] until is reached" if has_enough(outcomes, until) else "")
