@@ -108,6 +108,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/panel.py
+	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/leak.py
 	$(BIN)/python -m pytest -q -m long

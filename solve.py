@@ -5,14 +5,19 @@ An attempt runs in a container of the task's image without network; the task's o
 its work in another container. Agents: `own`, a model with tools; `nop`, which changes nothing;
 `gold`, the task's own solution; `command`, a program of yours.
 
+`compare A B` compares two agents, each named as in attempt/ or by its model, on the tasks that both
+attempted. Without a word, attempts are made.
+
 reads   task/<id>/                                    Task, ours or from elsewhere
 writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (ATIF), patch.diff,
                                                       record.json; a line per attempt in a ledger
         attempt/_rates/<task>.<content 8>.json        how often agents solve it
+        attempt/_compare/<A>_vs_<B>.json              the comparison (compare)
 
   python solve.py --root runs/mine --n 4 --model some-model
   python solve.py --root runs/mine --n 8              # four more attempts
   python solve.py --root runs/theirs --tasks some-tasks/ --agent gold   # are they sound?
+  python solve.py compare checkpoint-1000 checkpoint-2000 --root runs/mine
   python solve.py --root runs/mine --prune            # [solve] keep: messages of solved tasks
   python solve.py --agent command '/opt/agent/bin/mini -m openai/{model} -t {task}'
 """
@@ -20,6 +25,8 @@ from functools import partial
 from pathlib import Path
 
 from codedata.audit.others import copy_tasks
+from codedata.bounded import inside
+from codedata.disk.layouts import to_json, write_atomic
 from codedata.llm import Models
 from codedata.records import Attempt
 from codedata.run import cli, start
@@ -29,13 +36,20 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.solving.agents import AGENTS, Own, with_workers
 from codedata.solving.attempt import solve_stage
+from codedata.tasks.compared import COMPARE, compare, in_words
 from codedata.terminal import say
+from codedata.texts import terminal_safe
+
+SHOWN = 10   # gained, and lost, tasks in the terminal
 
 
 def main(argv=None) -> int:
     """Run the script, and return its exit code."""
     parser = cli.parser(__doc__, "solve", "sandbox", without=["base_image"])
     add = parser.add_argument_group("flags of solve.py").add_argument
+    add("word", choices=["attempt", "compare"], nargs="?", default="attempt",
+        metavar="attempt|compare", help="the work to do (default: attempt)")
+    add("names", nargs="*", metavar="A B", help="the agents or models to compare")
     add("--n", type=int, metavar="N",
         help="attempts at each task, including existing ones (default: 4)")
     add("--agent", nargs="+", action="extend", metavar=("AGENT", "COMMAND"),
@@ -46,6 +60,14 @@ def main(argv=None) -> int:
         help="tasks of others, copied into task/ first, as in audit.py")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
+    if args.word == "compare":
+        if len(args.names) != 2:
+            parser.error("compare takes two names, of agents or models")
+        if given := {"n", "agent", "network", "tasks"} & args.given.keys():
+            parser.error(f"--{min(given)} does not go with compare")
+        return compared(args)
+    if args.names:
+        parser.error("only compare takes names")
     if args.agent:
         args.agent, args.command = args.agent[0], " ".join(args.agent[1:])
     settings, options = cli.with_sandboxes(args)
@@ -58,6 +80,19 @@ def main(argv=None) -> int:
             say(line)
     return start.run_steps({"solve": partial(attempts, args, settings)}, settings, options,
                            [Attempt])
+
+
+def compared(args) -> int:
+    """Compare two agents, print the result, and write it."""
+    settings, options = cli.read(args)
+    start.check_root(settings.root)
+    found = compare(settings.root, args.names, options.selection.matches)
+    file = f"{Attempt.directory}/{COMPARE}/{'_vs_'.join(found['agents'])}.json"
+    if not options.read_only:
+        write_atomic(inside(settings.root, file), to_json(found))
+    if not options.quiet:
+        print(terminal_safe("\n".join([*in_words(found, SHOWN), f"all tasks: {file}"])))
+    return 0
 
 
 def attempts(args, settings: Settings, models: Models) -> Stage:

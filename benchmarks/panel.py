@@ -21,8 +21,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from codedata.checks.intervals import Z
+from codedata.checks.resampling import cluster_means
 from codedata.duel import judge_stats as statistics_of
-from codedata.duel.scoring import BOTH, cluster_means, delta, turn_score
+from codedata.duel.scoring import BOTH, delta, turn_score
 from codedata.records import METRICS
 
 JUDGES = {"fair": {}, "first": {"place": 0.55}, "kin": {"own": 0.6}}
@@ -134,7 +136,7 @@ def main() -> int:
             widths[name].append(high - low)
     rows = {}
     for name, (truth, error) in true.items():
-        analytic = 2 * statistics_of.Z * error / math.sqrt(clusters)
+        analytic = 2 * Z * error / math.sqrt(clusters)
         rows[name] = {"truth": round(truth, 4), "covered": round(covered[name] / args.duels, 4),
                       "width_over_analytic": round(float(np.mean(widths[name])) / analytic, 3)}
     mean = sum(row["covered"] for row in rows.values()) / len(rows)

@@ -234,6 +234,9 @@ class SolveSettings(RoleSettings):
     command: str = ""                   # bash code that `--agent command` runs in the container
     network: bool = False               # let agents use the network
     max_steps: int = at_least(1, 100)   # replies of an attempt
+    # spread: the first attempt at each task, then the second at each, … | uncertain: first at the
+    # tasks whose rate is least known, and none at tasks that the agent solved 8 of 8 times
+    first: str = one_of("spread", "uncertain")
     until: tuple[int, ...] = ()         # [solved, failed]: no further attempt after so many of both
     max_task_usd: float = at_least(0, 0.0)   # limit of an agent's attempts at a task; 0: none
     keep: int = at_least(0, 0)          # attempts that --prune leaves whole, if all solved; 0: all
@@ -340,7 +343,7 @@ class ExportSettings:
     harbor_network: str = one_of("auto", "public", "no-network", "compose")   # docs/exports.md
     audited_only: bool = False          # leave out tasks that have no audit or fail it
     pass_rate: tuple[float, ...] = ()   # [low, high]: bounds of an agent's pass rate at a task
-    pass_rate_agent: str = ""           # agent's name in attempt/; empty: any agent with a model
+    pass_rate_agent: str = ""           # an agent's or model's name; empty: any agent with a model
     secrets_in_tests: bool = False      # keep tasks whose tests seem to contain a credential
 
 

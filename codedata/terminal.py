@@ -163,6 +163,14 @@ def table(columns: list[str], rows: list[list[str]], align: str) -> str:
     return "\n".join([line(columns), f"|{rule}|", *map(line, rows)])
 
 
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Return rows as lines of equal columns, the first two flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
+                      for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+            for row in rows]
+
+
 def duration(seconds: float) -> str:
     """Return a time in words: "41 s" or "4 min 12 s"."""
     minutes, rest = divmod(int(seconds), 60)

@@ -25,18 +25,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from statistics import mean
 
-import numpy as np
-
+from codedata.checks.resampling import DUST, RESAMPLES, SEED, bound, cluster_means
 from codedata.records import METRICS
 from codedata.settings import DuelSettings
 from codedata.terminal import plural
 
 BOTH, CHALLENGER_FIRST = "both", "challenger_first"   # codedata.records checks stored orders
-RESAMPLES = 10_000        # draws of the bootstrap
-SEED = 0                  # for the bootstrap, which draws whole instances
 POINTS = 200              # points of the margin for a lead of 1
-BLOCK_CELLS = 1 << 20     # cells to draw at a time: an array of indices or values then has 8 MB
-DUST = 1e-12              # treat an LCB so near to 0 as 0, since it is only rounding error
 
 
 @dataclass(frozen=True)
@@ -227,43 +222,6 @@ def objections(total: Aggregate, lcb: float, rules: DuelSettings, n_instances: i
          f"margin {total.margin:.4f} < win_margin {rules.win_margin:g}"),
         (lcb < DUST, f"LCB {lcb:.4f} is not above 0"))
     return [reason for applies, reason in checks if applies]
-
-
-def bound(means: np.ndarray, alpha: float) -> float:
-    """Return the alpha quantile of resampled means; 0 if there are none or it is nearly 0."""
-    value = float(np.quantile(means, alpha)) if len(means) else 0.0
-    return 0.0 if abs(value) < DUST else value
-
-
-def cluster_means(deltas: Sequence[float], clusters: Sequence, resamples: int,
-                  seed: int) -> np.ndarray:
-    """Return the means of cluster-bootstrap resamples: turns of one instance are not independent.
-
-    Each resample draws as many whole clusters as there are, and its mean is over all turns drawn.
-    The clusters are ordered by their first turn.
-    """
-    totals, counts = cluster_sums(clusters, deltas, np.ones(len(deltas)))
-    generator = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
-    return resampled_means(generator, totals, counts, resamples) if len(totals) else totals
-
-
-def cluster_sums(clusters: Sequence, *columns: Sequence[float]) -> list[np.ndarray]:
-    """Return the sums of each column over each cluster. Clusters are ordered by first occurrence.
-    """
-    positions: dict = {}
-    where = [positions.setdefault(cluster, len(positions)) for cluster in clusters]
-    return [np.bincount(where, column) for column in columns]
-
-
-def resampled_means(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
-                    resamples: int) -> np.ndarray:
-    """Return the means of bootstrap resamples, which do not depend on the block size."""
-    n = len(totals)
-    rows = max(1, BLOCK_CELLS // n)   # drawn at a time, which bounds the memory
-    draws = (generator.integers(0, n, (min(rows, resamples - first), n))
-             for first in range(0, resamples, rows))
-    return np.concatenate([totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-                           for drawn in draws])
 
 
 def has_reply(entry: dict) -> bool:

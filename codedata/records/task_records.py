@@ -48,12 +48,17 @@ class Task:
         return kind if kind in KINDS else ""
 
     @classmethod
+    def config_in(cls, folder: Path) -> Object:
+        """Return the task.toml of a task's folder; {} if it cannot be read."""
+        try:
+            return toml_tables(read_bounded(folder / cls.places["config"]).decode())
+        except (OSError, ValueError, RecursionError):
+            return {}
+
+    @classmethod
     def kind_in(cls, folder: Path) -> str:
         """Return the kind of the task in a folder; "" if it has none, or cannot be read."""
-        try:
-            return cls.kind_of(toml_tables(read_bounded(folder / cls.places["config"]).decode()))
-        except (OSError, ValueError, RecursionError):
-            return ""
+        return cls.kind_of(cls.config_in(folder))
 
     @property
     def about(self) -> Object:

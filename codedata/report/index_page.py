@@ -12,7 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -21,7 +21,7 @@ from codedata.conversation.turn import plain, turn_text
 from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import known_checks
 from codedata.datapoints.datapoint_folder import APPROVED, DP, labels_of, read_datapoint
-from codedata.disk.layouts import content_of, write_atomic
+from codedata.disk.layouts import content_of, load, write_atomic
 from codedata.disk.store import Store, known, known_in
 from codedata.duel.executed import execution_of
 from codedata.duel.panel import SIDES
@@ -48,6 +48,7 @@ from codedata.report.turn_rows import ReportTurns, TurnRow, read_duelled
 from codedata.run import status
 from codedata.run.status import StageStatus
 from codedata.settings import Settings
+from codedata.tasks.compared import COMPARE, in_words
 from codedata.tasks.folder.task_folder import (
     DOCKERFILE,
     GOLD,
@@ -113,6 +114,7 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
             f"{plural(len(broken), 'record')} cannot be read": broken and tag(
                 "pre", "\n".join(printable(str(e)) for e in broken[:MAX_BROKEN])),
             **{f"Challenger against {turns.duel.mode}": _duel(turns) for turns in duels},
+            **_comparisons(root),
             "Costs": costs and table(*costs_table(costs)),
             "Stages": tag("pre", status.table(stages) if stages else "see status.py --html"),
             "Items": [table(["kind", "result", "items"], [
@@ -166,6 +168,15 @@ def _duel(turns: ReportTurns) -> list[Html]:
             table(*item) if isinstance(item, tuple) else shown(item) if isinstance(item, list)
             else tag("p", marked(item), class_="quiet") for item in items)]
           for heading, items in figures(turns, []))]
+
+
+def _comparisons(root: Path) -> dict[str, Html]:
+    """Return the comparisons of two agents by heading."""
+    found = {}
+    for path in sorted(root.glob(f"{Attempt.directory}/{COMPARE}/*.json")):
+        with suppress(BrokenRecord, LookupError, ValueError, TypeError):   # leave out an edited one
+            found[path.stem] = tag("pre", "\n".join(in_words(load(path))))
+    return found
 
 
 # items -------------------------------------------------------------------------------------------

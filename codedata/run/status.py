@@ -18,7 +18,7 @@ from pathlib import Path
 from codedata.disk.ledger import PARTIAL
 from codedata.llm.costs import Cost, attempts_under
 from codedata.sandbox.process_labels import of_root
-from codedata.terminal import usd
+from codedata.terminal import aligned, usd
 from codedata.texts import natural, printable
 
 STATES_SHOWN = ("done", "stale", "edited", "failed", "orphan")   # columns shown even if all are 0
@@ -219,10 +219,7 @@ def screen(stages: list[StageStatus], about: dict) -> str:
 def table(stages: list[StageStatus]) -> str:
     """Return the stages as a table for the terminal; a dot means 0 or unknown."""
     rows = [[cell or "·" for cell in cells] for cells in table_of(stages)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
-                       for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-             for row in rows]
+    lines = aligned(rows)
     if any(one.n_unpriced for one in stages):
         lines.append("?: calls without a price ([prices] in chain.toml)")
     return "\n".join([*lines, *(f"{one.stage}: {one.note}" for one in stages if one.note)])

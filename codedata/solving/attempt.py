@@ -46,12 +46,12 @@ from codedata.settings import Settings
 from codedata.solving.agents import Done, Nop, Own
 from codedata.solving.prune import prune_saturated
 from codedata.solving.room import CORE, MEMORY, Room
-from codedata.solving.trials import Trial, agent_id, skip_rule, trials_in
+from codedata.solving.trials import UNCERTAIN, Trial, agent_id, skip_rule, trials_in
 from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.gold import commit_of
 from codedata.tasks.prove.grader import Grade, grader_of
-from codedata.tasks.rates import attempts_in, rates_by_agent
+from codedata.tasks.rates import SATURATED, attempts_in, rates_by_agent
 from codedata.terminal import plural
 
 RATES = "_rates"
@@ -68,18 +68,18 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
     kept = [one for found in attempts_in(root).values() for one in found.get(slug, {}).values()]
-    trials = trials_in(root, slug, n or max((one.get("planned", 0) for one in kept), default=0))
+    n = n or max((one.get("planned", 0) for one in kept), default=0)
+    trials = trials_in(root, slug, n, solve.first)
     waits = isinstance(agent, Own)
     room = Room(0 if waits else settings.llm.workers, settings.sandbox.memory_request,
                 [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
+    in_turn = solve.until or solve.max_task_usd or (solve.first == UNCERTAIN and n > SATURATED)
     return Stage(
         "solve", make=partial(attempted, host, room, agent, slug, [*solve.until]), waits=waits,
-        reads=Reads(trials, (), leaves_out=skip_rule(
-            root, trials, [*solve.until], solve.max_task_usd)),
+        reads=Reads(trials, (), leaves_out=skip_rule(root, trials, solve)),
         writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
         identity=agent.settings,
-        after_same=((lambda name: name.rpartition(".")[0])
-                    if solve.until or solve.max_task_usd else None),
+        after_same=(lambda name: name.rpartition(".")[0]) if in_turn else None,
         tally=SoFar().count,
         cost_note=partial(price_of, kept, room, settings.llm.workers) if waits else "",
         doubts=lambda: [

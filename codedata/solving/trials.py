@@ -13,12 +13,22 @@ from functools import cache
 from pathlib import Path
 
 from codedata.audit.others import COMPOSE
+from codedata.checks.intervals import wilson
 from codedata.disk.store import Derived, Store, digest
 from codedata.errors import BrokenRecord
 from codedata.records import Graded, Object, Task
+from codedata.settings import SolveSettings
 from codedata.tasks.folder.task_folder import audited_digest, edited_parts
-from codedata.tasks.rates import has_enough
+from codedata.tasks.rates import (
+    SATURATED,
+    attempts_in,
+    has_enough,
+    is_saturated,
+    rates_of,
+)
 from codedata.texts import safe_name
+
+UNCERTAIN = "uncertain"   # a value of [solve] first
 
 
 @dataclass(frozen=True)
@@ -40,9 +50,9 @@ def agent_id(name: str, settings: Object) -> str:
     return "-".join(filter(None, [name, slug, digest(settings)[:6]]))
 
 
-def trials_in(root: Path, agent: str, n: int) -> Derived:
-    """Return an agent's attempts at the tasks of a root: the first at each task, then the second at
-    each, and so on. Keep attempts of other agents, or at other contents of a task."""
+def trials_in(root: Path, agent: str, n: int, first: str = "spread") -> Derived:
+    """Return an agent's attempts at the tasks of a root, in the order of [solve] first. Keep
+    attempts of other agents, or at other contents of a task."""
     tasks = Store(root, Task)
 
     def of(name: str, task: Task) -> dict[str, Trial]:
@@ -52,8 +62,27 @@ def trials_in(root: Path, agent: str, n: int) -> Derived:
         return {f"{name}.{content[:8]}.{agent}.{k}": Trial(
             name, str(tasks.path(name)), content, k, n, problem) for k in range(1, n + 1)}
 
+    doubt = _doubt_in(root, agent) if first == UNCERTAIN else lambda item, n: 1.0
+
+    def place_of(name: str) -> tuple[float, int]:
+        item, _, k = name.rpartition(".")
+        return -doubt(item, int(k) - 1), int(k)
+
     return Derived(tasks, of, keeps=lambda name: True,
-                   choose=lambda facts: sorted(facts, key=lambda name: int(name.rsplit(".")[-1])))
+                   choose=lambda facts: sorted(facts, key=place_of))
+
+
+def _doubt_in(root: Path, agent: str) -> Callable[[str, int], float]:
+    """Return a function of a task and n: the width of the 95 % interval of the agent's rate there
+    after n attempts, 1 for none. It takes the present rate, or 0.5 without attempts."""
+    rates = {f"{task}.{content[:8]}.{agent}": rates_of([*found[agent].values()])["rate"]
+             for (task, content), found in attempts_in(root).items() if agent in found}
+
+    def doubt(item: str, n: int) -> float:
+        low, high = wilson(rates.get(item, 0.5), n) if n else (0.0, 1.0)
+        return high - low
+
+    return doubt
 
 
 def problem_of(task: Task) -> str:
@@ -71,24 +100,27 @@ def problem_of(task: Task) -> str:
     return found and f"the task cannot run here: it needs {found}"
 
 
-def skip_rule(root: Path, trials: Derived, until: list[int], max_usd: float = 0.0
-              ) -> Callable[[str, str], str]:
+def skip_rule(root: Path, trials: Derived, solve: SolveSettings) -> Callable[[str, str], str]:
     """Return a function that explains why a trial is skipped: for its task, because earlier ones
-    suffice, or because the task's attempts have cost `max_usd` (0: no limit)."""
-    store = Store(root, Graded)
+    suffice, or because the task's attempts have cost [solve] max_task_usd."""
+    store, max_usd = Store(root, Graded), solve.max_task_usd
     problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # slow: reads the folder
     n_planned = cache(lambda: max(int(name.rpartition(".")[2]) for name in trials.names()))
 
     def rule(name: str, instance_id: str) -> str:
         item, _, attempt = name.rpartition(".")
+        is_late = solve.first == UNCERTAIN and int(attempt) > SATURATED
         outcomes = {}
-        for k in range(1, n_planned() + 1) if until or max_usd else ():
+        for k in range(1, n_planned() + 1) if solve.until or max_usd or is_late else ():
             with suppress(BrokenRecord):   # missing, or not readable
                 outcomes[k] = store.read(f"{item}.{k}").outcome
+        before = [one for k, one in outcomes.items() if k < int(attempt)]
         if problem := problem_at(item):
             return problem
-        if has_enough([one for k, one in outcomes.items() if k < int(attempt)], until):
+        if has_enough(before, solve.until):
             return "[solve] until is reached"
+        if is_late and is_saturated(before):
+            return "solved each time: left for the next checkpoint"
         costs = [one["usage"]["cost_usd"] for one in outcomes.values()]
         if max_usd and None in costs:
             return "[solve] max_task_usd cannot be kept: an attempt's cost is unknown"

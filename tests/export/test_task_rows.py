@@ -27,11 +27,13 @@ from a_task import (
     proven_again,
     write_task,
 )
+from an_attempt import write_attempt
 from exports import card, config, left_out, left_out_lines, manifest, rows
 from fake_judges import exported as make
 
 from codedata.code.patches import diff_of
-from codedata.export.task_sets.task_rows import NL2REPO, SWEBENCH, SWESMITH
+from codedata.export.task_sets.task_rows import NL2REPO, RATES, SWEBENCH, SWESMITH
+from codedata.tasks.folder.task_folder import audited_digest
 from codedata.texts import tomllib
 
 OF_BUGS = ("swebench", "swesmith")
@@ -97,8 +99,12 @@ LISTS = dict.fromkeys(("FAIL_TO_PASS", "PASS_TO_PASS", "functions"), "VARCHAR[]"
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_each_column_of_a_row_is_what_the_folder_says(root, name):
+    for task in a_bug(), a_strip():
+        write_attempt(root, task.instance_id, content=audited_digest(task))
     make(root)
     [row] = rows(root, name)
+    [rates] = row.pop("rates")
+    assert (rates["agent"], rates["solved"], rates["interval"]) == ("own-m-012345", 1, [0.2065, 1])
     test_patch, script = row.pop("test_patch"), row.pop("eval_script")
     of_bugs = ROWS["of_bugs"] if name in OF_BUGS else {}
     assert row == {**ROWS["all"], **of_bugs, **ROWS[name]}
@@ -106,7 +112,7 @@ def test_each_column_of_a_row_is_what_the_folder_says(root, name):
     task = a_strip() if name == "nl2repo" else a_bug()
     assert files_in(script) == {path: file_of(task, "tests", path) for path in task.tests
                                 if path != "test.patch"}
-    assert COLUMNS[name] == {column: LISTS.get(column, "VARCHAR")
+    assert COLUMNS[name] == {"rates": RATES} | {column: LISTS.get(column, "VARCHAR")
                        for column in (*row, "test_patch", "eval_script")}
     [file] = (root / f"export/{name}/data").iterdir()
     assert parquet.read_table(file).to_pylist() == rows(root, name)

@@ -20,7 +20,7 @@ from codedata.disk.ledger import read_lines
 from codedata.disk.store import Store
 from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.leak.forbidden import forbidden_in
-from codedata.records import Attempt, Commit, Task
+from codedata.records import Attempt, Commit, Task, about_in
 from codedata.sampling.readers import forms
 from codedata.sandbox import process_labels
 from codedata.sandbox.docker import engine
@@ -224,12 +224,12 @@ def test_until_ends_the_attempts_of_a_task_and_a_longer_one_goes_on(tmp_path):
     content = trials.read(next(iter(trials.names()))).content
     for k, status in enumerate(("solved", "wrong", "cheated"), 1):
         write_attempt(tmp_path, "sums", k, status, content, until=[1, 2])
-    rule = skip_rule(tmp_path, trials, [1, 2])
+    rule = skip_rule(tmp_path, trials, SolveSettings(until=(1, 2)))
     *earlier, fourth, _ = trials.names()
     assert [bool(rule(name, "")) for name in (*earlier, fourth)] == [False] * 3 + [True]
-    assert not skip_rule(tmp_path, trials, [2, 2])(fourth, "")
+    assert not skip_rule(tmp_path, trials, SolveSettings(until=(2, 2)))(fourth, "")
     for usd, is_over in ((1.5, True), (1.6, False)):   # of all three, also for a retry of the first
-        assert {bool(skip_rule(tmp_path, trials, [], usd)(name, ""))
+        assert {bool(skip_rule(tmp_path, trials, SolveSettings(max_task_usd=usd))(name, ""))
                 for name in (earlier[0], fourth)} == {is_over}
     with pytest.raises(Trouble, match="two numbers"):
         SolveSettings(until=(2,))
@@ -289,23 +289,43 @@ def test_exports_choose_tasks_by_how_often_models_solve_them(tmp_path):
         write_attempt(tmp_path, name, k, status, content)
         write_attempt(tmp_path, name, k, "solved", content, agent="gold-012345", model="")
         # of another agent, which solves the easy task at times
-        write_attempt(tmp_path, name, k, ["wrong", "solved"][k - 1], content, agent="own-n-012345")
-        write_attempt(tmp_path, name, 3, "solved", content, agent="own-n-012345")
+        write_attempt(tmp_path, name, k, ["wrong", "solved"][k - 1], content, "own-n-012345",
+                      model="n")
+        write_attempt(tmp_path, name, 3, "solved", content, agent="own-n-012345", model="n")
     with (tmp_path / "chain.toml").open("a") as file:
         file.write("[export]\npass_rate = [0.1, 0.9]\nformats = ['harbor']\n"
-                   "pass_rate_agent = 'own-m-012345'\n")
+                   "pass_rate_agent = 'm'\n")   # the model of one agent
     assert run_script("export.py", tmp_path).returncode == 0
     (task,) = read_json(tmp_path / "export/harbor/manifest.json")["tasks"]
     assert task["name"] == "some" and task["rates"]["own-m-012345"]["rate"] == 0.5
     assert task["rates"].keys() == {"own-m-012345", "own-n-012345"}
+    assert about_in(Task.config_in(tmp_path / "export/harbor/some"))["rates"] == task["rates"]
     assert "1 task: 1 are solved" in (tmp_path / "export/harbor/README.md").read_text()
     left = [*read_lines(tmp_path / "export/left_out.jsonl")]
     assert {one["name"]: one["reason"] for one in left} == {
         "easy": "pass rate", "none": "no attempts"}
     config = (tmp_path / "chain.toml").read_text()
-    (tmp_path / "chain.toml").write_text(config.replace("'own-m-012345'", "'gold-012345'"))
+    (tmp_path / "chain.toml").write_text(config.replace("'m'", "'gold-012345'"))
     mistyped = run_script("export.py", tmp_path)
     assert mistyped.returncode == 2 and "own-m-012345, own-n-012345." in mistyped.stderr
+
+
+def test_uncertain_tasks_come_first_and_saturated_ones_are_left(tmp_path):
+    (tmp_path / "chain.toml").write_text('[solve]\nagent = "gold"\nn = 9\nfirst = "uncertain"\n')
+    for name in "abc":
+        write_approved(tmp_path / f"task/{name}")
+    agent = agent_id("gold", {})
+    digests = {name: audited_digest(Store(tmp_path, Task).open().read(name)) for name in "abc"}
+    for k in range(1, 9):
+        write_attempt(tmp_path, "a", k, "solved", digests["a"], agent)
+        write_attempt(tmp_path, "b", k, "wrong" if k > 4 else "solved", digests["b"], agent)
+    names = [*trials_in(tmp_path, agent, 9, "uncertain").open().names()]
+    todo = [name[0] + name[-1] for name in names if name[0] == "c" or name[-1] == "9"]
+    assert todo == ["c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "b9", "c9", "a9"]
+    said = run_script("solve.py", tmp_path, "--status", "--n", 9).stderr
+    assert "excluded 1" in said and "left for the next checkpoint" in said
+    (tmp_path / "chain.toml").write_text('[solve]\nagent = "gold"\n')
+    assert "excluded" not in run_script("solve.py", tmp_path, "--status", "--n", 9).stderr
 
 
 def test_a_task_about_git_may_look_at_its_history():

@@ -95,13 +95,14 @@ def audit_problem(audited_only: bool, audit: TaskAudit | None) -> Problem | None
 def rate_problem(wanted: tuple[float, ...], named: str, rates: Object) -> Problem | None:
     """Return why a task with these models' pass rates is not exported, or None. If [export]
     pass_rate is set, the rate of the `named` agent ("": of any agent) must lie in it."""
-    found = {agent: one["rate"] for agent, one in rates.items() if named in ("", agent)}
-    if not wanted or any(wanted[0] <= rate <= wanted[-1] for rate in found.values()):
+    found = {agent: one for agent, one in rates.items() if named in ("", agent)}
+    if not wanted or any(wanted[0] <= one["rate"] <= wanted[-1] for one in found.values()):
         return None
     if not found:
         return "no attempts", (f"attempt/ has none of {named or 'a model'} at it as it is now: run "
                                "python solve.py")
-    return "pass rate", ", ".join(f"{agent} {rate:.2f}" for agent, rate in found.items())
+    return "pass rate", ", ".join("{} {:.2f} ({:.2f}–{:.2f})".format(
+        agent, one["rate"], *one["interval"]) for agent, one in found.items())
 
 
 # the card ----------------------------------------------------------------------------------------

@@ -96,13 +96,15 @@ def exported_files(row: ExportTask, files: Files, network: str) -> Files:
 
 
 def _exported_config(row: ExportTask, network: str) -> Object:
-    """Return the task.toml of an exported folder. Leave out the figures of an earlier audit, which
-    a re-imported folder has."""
+    """Return the task.toml of an exported folder. Leave out figures of an earlier audit and earlier
+    rates, which a re-imported folder has."""
     config, image = deepcopy(row.task.config), row.image
-    about_in(config).pop("audit", None)
+    figures = {"audit": row.audit, "rates": row.rates}
+    for key in figures:
+        about_in(config).pop(key, None)
     known = {"split": row.split, **({"image_id": image.id} if image.id else {})}
-    if row.audit:
-        known["codedata"] = {**about_in(config), "audit": row.audit}
+    if row.audit or row.rates:
+        known["codedata"] = about_in(config) | {key: one for key, one in figures.items() if one}
     config["metadata"] = {**config.get("metadata", {}), **known}
     environment = config.setdefault("environment", {})
     if image.ref:

@@ -16,7 +16,7 @@ from codedata.checks.requests import request_problems
 from codedata.checks.secrets import mask
 from codedata.disk.layouts import files_digest
 from codedata.disk.store import Store, digest, digests_of
-from codedata.errors import BrokenRecord, Trouble
+from codedata.errors import BrokenRecord
 from codedata.export.card import listed
 from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
 from codedata.export.exports import Export, splits
@@ -41,7 +41,7 @@ from codedata.tasks.folder.task_folder import (
     task_problem,
     text_in,
 )
-from codedata.tasks.rates import attempts_in, rates_of_models
+from codedata.tasks.rates import agent_named, attempts_in, rates_of_models
 from codedata.terminal import plural, say
 
 IMAGES = "images"   # a key of the manifest: {tag: {made_of, docker_image, image_id}}, written by
@@ -170,12 +170,13 @@ def _masked(rows: Iterable[ExportTask]) -> Counter:
 def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
                left_out: LeftOutLog) -> TaskOrigins:
     """Return the tasks of a root. Print the errors of unreadable ones. Raise Trouble if [export]
-    pass_rate is set and models made attempts, but none is by the agent named in pass_rate_agent."""
+    pass_rate is set and models made attempts, but pass_rate_agent names no agent of them."""
     store, audits, attempts = Store(root, Task).open(), Audits(root), attempts_in(root)
-    agents = {agent for found in attempts.values() for agent in rates_of_models(found)}
-    if settings.pass_rate and agents and settings.pass_rate_agent not in ("", *agents):
-        raise Trouble(f"names {settings.pass_rate_agent}.", "[export] pass_rate_agent",
-                      f"Known: {', '.join(sorted(agents))}.")
+    models = {agent: one["model"] for found in attempts.values()
+              for agent, one in rates_of_models(found).items()}
+    agent = settings.pass_rate_agent
+    if settings.pass_rate and agent and models:
+        agent = agent_named(agent, models, "[export] pass_rate_agent")
     read = TaskOrigins(root / "export", settings, left_out, store)
     broken = [*store.broken]
     for name in store.names():
@@ -185,7 +186,7 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
             audit = None if problem else audits.of(task)
             rates = rates_of_models(attempts.get((name, audited_digest(task)), {}))
             problem = problem or audit_problem(settings.audited_only, audit) or rate_problem(
-                settings.pass_rate, settings.pass_rate_agent, rates)
+                settings.pass_rate, agent, rates)
         except BrokenRecord as e:
             broken.append(e)
             problem = "broken record", e.what

@@ -24,13 +24,16 @@ from codedata.tasks.folder.task_folder import (
 from codedata.texts import squeezed, text_of
 
 PROFILES = "swesmith_profiles.txt"
+RATES = ('STRUCT(agent VARCHAR, model VARCHAR, attempts BIGINT, solved BIGINT, rate DOUBLE, '
+         '"interval" DOUBLE[], is_cut BOOLEAN)[]')   # an entry for each agent with a model
 LISTS = ("FAIL_TO_PASS", "PASS_TO_PASS", "functions")
 LOG_PARSER, EVAL_TYPE = "parse_log_pytest", "pass_and_fail"   # swebench 5
 
 
 def columns_of(names: str) -> dict[str, str]:
-    """Return {name: column type} for names separated by spaces."""
-    return {name: f"{TEXT}[]" if name in LISTS else TEXT for name in names.split()}
+    """Return {name: column type} for names separated by spaces, and for the rates of models."""
+    return {**{name: f"{TEXT}[]" if name in LISTS else TEXT for name in names.split()},
+            "rates": RATES}
 
 
 SWEBENCH = columns_of("""instance_id repo base_commit patch test_patch problem_statement hints_text
@@ -103,7 +106,8 @@ def _columns_problem(task: Task) -> Problem | None:
 def write_rows(export: Export, columns: dict[str, str], renamed: dict[str, str]) -> None:
     """Write a row for each task, with its image."""
     def make(one: ExportTask) -> Object:
-        values = _values(one.task, one.image.ref)
+        values = {**_values(one.task, one.image.ref),
+                  "rates": [{"agent": agent, **rates} for agent, rates in one.rates.items()]}
         return {column: values[renamed.get(column, column)] for column in columns}
 
     export.write_tables(make, columns)

@@ -1,0 +1,116 @@
+"""Compare two agents, A and B, on the tasks that both attempted at the same content.
+
+A task counts once, however many attempts it has: pass@k of a task is the unbiased estimate of Chen
+et al. 2021 (arXiv:2107.03374), and intervals are over tasks. So they hold for tasks like these.
+They are too narrow if the tasks resemble each other, for instance if all are of a few repositories.
+"""
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from math import comb
+from pathlib import Path
+from statistics import fmean, median_low
+
+from codedata.bounded import inside
+from codedata.checks.resampling import mean_interval
+from codedata.errors import Trouble
+from codedata.records import SOLVED, AttemptOutcome, Object, Task, about_in
+from codedata.tasks.rates import agent_named, attempts_in, counted
+from codedata.terminal import aligned, plural, usd
+
+COMPARE = "_compare"
+MIN_TASKS = 20   # no interval for fewer: benchmarks/compare.py
+HEAD = ["", "tasks", "pass@", "A", "B", "B - A", "95 %, points", "", "steps A", "B", "cost A", "B"]
+
+
+def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) -> Object:
+    """Return {agents, alone, rows, tasks}: the comparison of two agents of a root, each given by
+    its own name or its model's, on the tasks whose name is `chosen`. Pairs are of A and B; `alone`
+    counts tasks that only one attempted. Raise Trouble if a name is not one agent's, or if they
+    share no task."""
+    attempts = {key: found for key, found in attempts_in(root).items() if chosen(key[0])}
+    models = {agent: next(iter(outcomes.values()))["model"]
+              for found in attempts.values() for agent, outcomes in found.items()}
+    agents = [agent_named(name, models, "compare") for name in names]
+    tasks = [_task(root, *key, [[*found[agent].values()] for agent in agents])
+             for key, found in sorted(attempts.items()) if found.keys() >= {*agents}]
+    if agents[0] == agents[1]:
+        raise Trouble(f"names {agents[0]} twice.", "compare")
+    if not tasks:
+        raise Trouble("attempted no task in common, at the same content.", " and ".join(agents))
+    groups = defaultdict(list, all=tasks)
+    for one in tasks:
+        groups[f"kind: {one['kind'] or 'other'}"].append(one)
+        groups[f"tier: {one['tier'] or 'none'}"].append(one)
+    k = median_low(map(_n_both, tasks))
+    alone = [sum(agent in found for found in attempts.values()) - len(tasks) for agent in agents]
+    return {"agents": agents, "alone": alone, "tasks": tasks,
+            "rows": [row_of(name, members, j) for name, members in sorted(groups.items())
+                     for j in sorted({1, k})]}
+
+
+def _task(root: Path, task: str, content: str, outcomes: list[list[AttemptOutcome]]) -> Object:
+    """Return a task with the attempts of A and B: their numbers, `counted` for the rates, and the
+    means of steps and cost (None: a cost is unknown)."""
+    def mean(key: str, found: list[AttemptOutcome]) -> float | None:
+        values = [one["usage"][key] for one in found]
+        return None if None in values else fmean(values)
+
+    about = about_in(Task.config_in(inside(root, Task.directory, task)))
+    return {"task": task, "content": content, "kind": outcomes[0][0]["kind"],
+            "tier": str(about.get("tier") or ""), "attempts": [*map(len, outcomes)],
+            "solved": [sum(one["status"] == SOLVED for one in found) for found in outcomes],
+            "counted": [*map(counted, outcomes)],
+            "steps": [*map(partial(mean, "calls"), outcomes)],
+            "cost_usd": [*map(partial(mean, "cost_usd"), outcomes)]}
+
+
+def _n_both(task: Object) -> int:
+    return min(n for n, _ in task["counted"])
+
+
+def row_of(group: str, tasks: list[Object], k: int) -> Object:
+    """Return pass@k of A and B over the tasks that both attempted k times, and the 95 % interval of
+    its difference B - A ([]: too few tasks). For k = 1, add the steps and cost for each solved
+    attempt, unsolved ones included (None: none is solved, or a cost is unknown)."""
+    pairs = [[1 - comb(n - solved, k) / comb(n, k) for n, solved in one["counted"]]
+             for one in tasks if _n_both(one) >= k]
+    leads, rates = [b - a for a, b in pairs], [*map(fmean, zip(*pairs, strict=True))]
+    interval = mean_interval(leads) if len(leads) >= MIN_TASKS else ()
+    row = {"group": group, "k": k, "tasks": len(pairs), "rates": rates, "interval": [*interval]}
+    for key in ("steps", "cost_usd") if k == 1 else ():
+        sides = zip(*(one[key] for one in tasks), strict=True)
+        row[key] = [fmean(side) / rate if rate and None not in side else None
+                    for side, rate in zip(sides, rates, strict=True)]
+    return row
+
+
+def in_words(found: Object, at_most: int | None = None) -> list[str]:
+    """Return compare() as lines for the user, with at most so many gained, and lost, tasks."""
+    rows = [_cells(row) for row in found["rows"] if row["tasks"]]
+    lines = [*map(" = ".join, zip("AB", found["agents"], strict=True)),
+             "{} attempted by both; not used: {} only by A, {} only by B".format(
+                 plural(len(found["tasks"]), "task"), *found["alone"]),
+             "B - A in pass@1: {5} points, 95 % interval {6} ({7})".format(*rows[0]), "",
+             *aligned([HEAD, *rows]),
+             "(steps and cost: for each solved attempt, unsolved ones included)", ""]
+    for b, words in (1, "gained: B solved, A never"), (0, "lost: A solved, B never"):
+        won = [one for one in found["tasks"] if one["solved"][b] and not one["solved"][1 - b]]
+        won.sort(key=lambda one, b=b: -one["solved"][b])
+        lines += [f"{words}: {plural(len(won), 'task')}", *(
+            "  {task}: A {solved[0]} of {attempts[0]}, B {solved[1]} of {attempts[1]}".format(**one)
+            for one in won[:at_most])]
+    return lines
+
+
+def _cells(row: Object) -> list[str]:
+    (a, b), interval, none = row["rates"], row["interval"], (None, None)
+    sign = f"needs {MIN_TASKS} tasks"
+    if interval:
+        sign = "holds zero" if interval[0] <= 0 <= interval[1] else "excludes zero"
+    return [row["group"], str(row["tasks"]), str(row["k"]), f"{a:.1%}", f"{b:.1%}",
+            f"{100 * (b - a):+.1f}", " to ".join(f"{100 * end:+.1f}" for end in interval), sign,
+            *("" if n is None else f"{n:.1f}" for n in row.get("steps", none)),
+            *("" if cost is None else usd(cost) for cost in row.get("cost_usd", none))]
