@@ -47,7 +47,7 @@ QUERY = """
     (file_redirect) @redirect
     (heredoc_body) @script
 """
-TIDIES = re.compile(r"(?:rm|rmdir|mkdir|git (?:-\w \S+ )?(?:add|commit|diff|stash))\b")   # last_act()
+TIDIES = re.compile(r"(?:rm|rmdir|mkdir|git (?:-\w \S+ )?(?:add|commit|diff|stash))\b")
 IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "date", "whoami"}
 PIPELINE = {"pipeline", "redirected_statement", "heredoc_redirect"}
 NO_WORDS = {"variable_assignment", "variable_name", "herestring_redirect", "file_redirect"}

@@ -68,7 +68,7 @@ def run(script: str, root: Path, *flags) -> None:
 
 
 def export(root: Path, *flags) -> Path:
-    (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n")
+    (root / "chain.toml").write_text("[export]\nvalidation = 0.3\nchecked_only = false\n")
     run("export.py", root, *flags)
     return root / "export"
 
