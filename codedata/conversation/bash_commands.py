@@ -125,20 +125,21 @@ def _read(command: str) -> list[tuple[list[tuple[str, ...]], list[str]]]:
     text = command.replace("\r\n", "\n").encode(errors="replace")[:MAX_BYTES]
     found = defaultdict(list, cursor.captures(parser.parse(text).root_node))
     pipelines, scripts = defaultdict(list), defaultdict(list)
-    for node in found["command"]:
+    commands = sorted(found["command"], key=lambda node: node.start_byte)
+    for node in commands:
         words = [_text(child).strip("\"'\\") for child in node.children
                  if child.type not in NO_WORDS]
         pipelines[_pipeline_id(node)].append(tuple(words[:MAX_WORDS]) or ("",))
     for node in found["redirect"]:
         if INTO_A_FILE.match(_text(node)):
             # in `cd a && git diff > b`, the redirection is outside of both commands
-            earlier = [one for one in found["command"] if one.end_byte <= node.start_byte]
+            earlier = [one for one in commands if one.end_byte <= node.start_byte]
             key = _pipeline_id(node)
             key = _pipeline_id(earlier[-1]) if earlier and key not in pipelines else key
             pipelines[key].append((REDIRECTED,))
     for node in found["script"]:
         scripts[_pipeline_id(node)].append(_text(node))
-    return [(commands, scripts[key]) for key, commands in pipelines.items()]
+    return [(pipeline, scripts[key]) for key, pipeline in pipelines.items()]
 
 
 def _pipeline_id(node) -> int:

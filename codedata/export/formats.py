@@ -15,7 +15,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from codedata.conversation.atif_writer import atif_of
 from codedata.conversation.tool_calls import function_of, parts_of
@@ -71,7 +71,7 @@ class Format:
     takes: str = "turns that one side won"   # the turns that it takes, in words
     whole: bool = False             # rows are whole trajectories: an answer is many messages
     is_sparse: bool = False         # rows have no keys that are null
-    info: Object = field(default_factory=dict)   # dataset_info.json's entry on a set
+    info: Object | None = None      # the entry on a set in dataset_info.json
 
     @property
     def has_calls(self) -> bool:
@@ -329,10 +329,6 @@ def _items(message: Message) -> Iterator[dict]:
                "arguments": json.dumps(arguments, ensure_ascii=False)}
 
 
-def _attempt(turn: ExportTurn, side: str, record: Sample) -> dict:
-    return {**dict.fromkeys(OF_ATTEMPT), **_whole(turn, side, record)}
-
-
 def _openai(turn: ExportTurn, side: str, record: Sample) -> dict:
     """Return a row of OpenAI's fine-tuning files. `whole` has the messages for the checks."""
     messages = whole_messages(record)
@@ -343,9 +339,9 @@ def _openai(turn: ExportTurn, side: str, record: Sample) -> dict:
 
 
 def _openai_message(message: Message) -> Message:
-    kept = {key: message[key] for key in ("role", "tool_call_id") if key in message}
-    if message["content"] or message["role"] == "tool":
-        kept["content"] = message["content"]
+    is_result = message["role"] == "tool"   # it may be empty
+    kept = {key: value for key, value in message.items()
+            if key in ("role", "content", "tool_call_id") and (value or is_result)}
     if message["role"] == "assistant":
         kept["weight"] = 1
     if calls := message.get("tool_calls"):
@@ -356,46 +352,39 @@ def _openai_message(message: Message) -> Message:
     return kept
 
 
-# the rows of LLaMA-Factory's reader of ShareGPT (src/llamafactory/data at ff6d4d1): a human or
-# observation and a gpt or function_call alternate
+# the rows of LLaMA-Factory's reader of ShareGPT (src/llamafactory/data at ff6d4d1): a human or an
+# observation, and a gpt or a function_call alternate
 
 def _sharegpt(turn: ExportTurn, side: str, record: Sample) -> dict:
     whole = whole_messages(record)
     has_system = whole[0]["role"] == "system"
-    found = []
-    for is_answer, group in itertools.groupby(whole[has_system:],
-                                              lambda one: one["role"] == "assistant"):
-        some = [*group]
-        found.append(_sharegpt_answer(some) if is_answer else _sharegpt_prompt(some))
+    found = [_sharegpt_message([*some]) for _, some in itertools.groupby(
+        whole[has_system:], lambda one: one["role"] == "assistant")]
     tools = [{"parameters": {"type": "object", "properties": {}}, **function_of(tool)}
              for tool in record.tools or ()]
+    row = {"whole": whole, "conversations": found,
+           "system": whole[0]["content"] if has_system else "",
+           "tools": json.dumps(tools, ensure_ascii=False) if tools else ""}
     # its reader takes the first <tool_call> of a text for the beginning of the calls
-    is_odd = any(one["from"] == CALL and one["value"].count(CALLS[0]) > 1 for one in found)
-    return {"whole": whole, "conversations": found,
-            "system": whole[0]["content"] if has_system else "",
-            "tools": json.dumps(tools, ensure_ascii=False) if tools else "",
-            "problem": ("roles", f"a text with {CALLS[0]} next to a call") if is_odd else None}
+    if any(one["from"] == CALL and one["value"].count("<tool_call>") > 1 for one in found):
+        row["problem"] = "roles", "a text with <tool_call> next to a call"
+    return row
 
 
-def _sharegpt_prompt(some: list[Message]) -> dict:
+def _sharegpt_message(some: list[Message]) -> dict:
+    """Return consecutive messages of the agent, or of others, as one message."""
     results = [one["content"] for one in some if one["role"] == "tool"]
-    texts = [one["content"] for one in some if one["role"] != "tool"]
-    value = "\n\n".join(filter(None, ["\n</tool_response>\n<tool_response>\n".join(results),
-                                      *texts]))
-    return {"from": "observation" if results else "human", "value": value}
-
-
-def _sharegpt_answer(some: list[Message]) -> dict:
-    thinking = "".join(one.get("reasoning_content", "") for one in some)
-    texts = [f"<think>\n{thinking}\n</think>"] if thinking else []
-    texts += [one["content"] for one in some if one["content"]]
-    calls = [dict(zip(("name", "arguments"), parts_of(call), strict=True))
-             for call in some[-1].get("tool_calls") or ()]
-    if not calls:
-        return {"from": "gpt", "value": "\n\n".join(texts)}
-    text = json.dumps(calls, ensure_ascii=False).replace("<", "\\u003c")   # no argument has a tag
-    text = "\n\n".join([*texts, f"{CALLS[0]}{text}{CALLS[1]}"]) if texts else text
-    return {"from": CALL, "value": text}
+    thoughts = [one["reasoning_content"] for one in some if "reasoning_content" in one]
+    texts = [f"<think>\n{text}\n</think>" for text in thoughts]
+    texts += ["\n</tool_response>\n<tool_response>\n".join(results),
+              *(one["content"] for one in some if one["role"] != "tool")]
+    role = {"assistant": "gpt", "tool": "observation"}.get(some[0]["role"], "human")
+    if calls := some[-1].get("tool_calls"):
+        parts = [dict(zip(("name", "arguments"), parts_of(call), strict=True)) for call in calls]
+        # escaped, so that no argument ends the calls
+        text = json.dumps(parts, ensure_ascii=False).replace("<", "\\u003c")
+        role, texts = CALL, [*texts, f"<tool_call>{text}</tool_call>"]
+    return {"from": role, "value": "\n\n".join(filter(None, texts))}
 
 
 def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
@@ -407,7 +396,7 @@ def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
 SOLVING = "trajectories that solved their task"
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
-CALL, CALLS = "function_call", ("<tool_call>", "</tool_call>")
+CALL = "function_call"
 SHAREGPT = {"formatting": "sharegpt", "columns": {
     "messages": "conversations", "system": "system", "tools": "tools"}}
 TURNS = 'STRUCT("from" VARCHAR, value VARCHAR)[]'
@@ -431,7 +420,7 @@ FORMATS = {form.name: form for form in (
 WHOLE = {form.name: form for form in (   # made only if [export] formats names them
     Format("sft_trajectories", {"messages": JSON_LIST, **OF_WHOLE}, _not_spare, _whole,
            ("messages",), takes=SOLVING, whole=True),
-    Format(ATTEMPTS, {"messages": JSON_LIST, **OF_WHOLE, **OF_ATTEMPT}, _every_turn, _attempt,
+    Format(ATTEMPTS, {"messages": JSON_LIST, **OF_WHOLE, **OF_ATTEMPT}, _every_turn, _whole,
            ("messages",), takes="trajectories with an outcome", whole=True),
     Format("openai", {"messages": JSON_LIST, "tools": JSON_LIST, "parallel_tool_calls": BOOLEAN},
            _not_spare, _openai, ("whole",), for_trainers=False, takes=SOLVING, whole=True,

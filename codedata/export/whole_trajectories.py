@@ -22,7 +22,14 @@ from codedata.conversation.recorded_steps import check_problem
 from codedata.disk.store import Store, digest
 from codedata.errors import Trouble
 from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOutLog
-from codedata.export.formats import ATTEMPTS, DPO, first_turn, single_calls, whole_messages
+from codedata.export.formats import (
+    ATTEMPTS,
+    DPO,
+    OF_ATTEMPT,
+    first_turn,
+    single_calls,
+    whole_messages,
+)
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.messages import content_text
 from codedata.records import CHEATED, Message, Object, Sample, SourceTrajectory
@@ -64,7 +71,6 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     records: dict[str, SourceTrajectory] = {}
     actions: dict[str, str] = {}
     unchecked: dict[str, str] = {}   # {name of a solved trajectory: why it does not end in a check}
-    attempts = _attempts(root) if ATTEMPTS in formats else {}
 
     def load(name: str) -> None:
         record = store.read(name)
@@ -87,42 +93,49 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         if is_solved and problem and settings.checked_only:
             unchecked[name] = problem
         *history, last = messages
-        of_attempt = attempts.get(record.config, {}) if record.source == "attempt" else {}
+        columns = {**attempts.get(record.config, dict.fromkeys(OF_ATTEMPT)),
+                   "reward": record.reward, "exit_status": record.exit_status,
+                   "label": is_solved, "checked": not problem, "steps": record.n_turns}
         return WholeTrajectory(
             record.instance_id, history, last if tools else content_text(last), None, None,
-            SOLVED if is_solved else FAILED,
-            {"reward": record.reward, "exit_status": record.exit_status, "label": is_solved,
-             "checked": not problem, "steps": record.n_turns, **of_attempt}, [], [], tools=tools)
+            SOLVED if is_solved else FAILED, columns, [], [], tools=tools)
 
     for name in store.names():
         turns.take(name, partial(load, name))
-    for name in attempts.keys() - {record.config for record in records.values()}:
-        reason = CHEATED if attempts[name]["status"] == CHEATED else "not recorded"
-        left_out.add(name, reason, format=ATTEMPTS)
+    attempts = _attempts(root, {record.config for record in records.values()}, left_out)
     for name in sorted(records, key=lambda name: PLACE(records[name])):
         turns.take(name, partial(sample, name))
+    _choose(turns, records, actions, unchecked, formats)
+    return turns
+
+
+def _choose(turns: ExportTurns, records: dict[str, SourceTrajectory], actions: dict[str, str],
+            unchecked: dict[str, str], formats: Collection[str]) -> None:
+    """Reduce the turns to those that one of `formats` takes, and log why others are left out."""
     found = [replace(one, repo=records[one.name].repo) for one in sorted(
         turns.turns, key=lambda one: (one.name in unchecked, records[one.name].n_turns,
                                       natural(one.name)))]
     turns.turns = []
     spare = partial(_spare, turns, formats)
-    _pair(turns, *([*_kept(turns, [one for one in found if one.score == score], actions, unchecked,
-                           spare)] for score in (SOLVED, FAILED)), formats, spare)
+    solved, failed = ([*_kept(turns, [one for one in found if one.score == score], actions,
+                              unchecked, spare)] for score in (SOLVED, FAILED))
+    _pair(turns, solved, failed, formats, spare)
     turns.turns.sort(key=lambda one: natural(one.name))
-    return turns
 
 
-def _attempts(root: Path) -> dict[str, Object]:
-    """Return {name of a model's attempt: the columns that only attempts have, and its status}."""
+def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str, Object]:
+    """Return {name of a recorded attempt: its values of OF_ATTEMPT}, and log those of models that
+    are not recorded."""
     found = {}
-    for agents in attempts_in(root).values():
-        for agent, by_name in agents.items():
-            rates = rates_of([*by_name.values()])
-            found |= {name: {**{key: one["usage"].get(key) for key in ("tokens_in", "tokens_out")},
-                             "model": one["model"], "agent": agent, "status": one["status"],
-                             "attempt": one["attempt"], "attempts": rates["attempts"],
-                             "solved": rates["solved"]}
-                      for name, one in by_name.items() if one["model"]}
+    for by_name in chain.from_iterable(one.values() for one in attempts_in(root).values()):
+        rates = rates_of([*by_name.values()])
+        for name, one in by_name.items():
+            if name in recorded:
+                values = {**one, **one["usage"], **rates}
+                found[name] = {key: values.get(key) for key in OF_ATTEMPT}
+            elif one["model"]:
+                reason = CHEATED if one["status"] == CHEATED else "not recorded"
+                left_out.add(name, reason, format=ATTEMPTS)
     return found
 
 
