@@ -111,7 +111,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
 def _choose(turns: ExportTurns, records: dict[str, SourceTrajectory], actions: dict[str, str],
             unchecked: dict[str, str], formats: Collection[str]) -> None:
-    """Reduce the turns to those that one of `formats` takes, and log why others are left out."""
+    """Remove the turns that none of `formats` takes, and log the reasons."""
     found = [replace(one, repo=records[one.name].repo) for one in sorted(
         turns.turns, key=lambda one: (one.name in unchecked, records[one.name].n_turns,
                                       natural(one.name)))]
@@ -124,8 +124,8 @@ def _choose(turns: ExportTurns, records: dict[str, SourceTrajectory], actions: d
 
 
 def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str, Object]:
-    """Return {name of a recorded attempt: its values of OF_ATTEMPT}, and log those of models that
-    are not recorded."""
+    """Return {name of a recorded attempt: its values of OF_ATTEMPT}, and log the models' attempts
+    without a record."""
     found = {}
     for by_name in chain.from_iterable(one.values() for one in attempts_in(root).values()):
         rates = rates_of([*by_name.values()])
@@ -160,7 +160,7 @@ def _is_solved(record: SourceTrajectory) -> bool | None:
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str],
           unchecked: dict[str, str], spare: Callable[..., None]) -> Iterator[ExportTurn]:
     """Yield turns whose actions differ from every earlier turn's actions, up to the cap of a
-    task. Those over the cap, and those in `unchecked`, are spare."""
+    task. Further turns, and turns in `unchecked`, are spare."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)
