@@ -47,6 +47,7 @@ QUERY = """
     (file_redirect) @redirect
     (heredoc_body) @script
 """
+# acts after which no check is needed: the code stays as it was tested
 TIDIES = re.compile(r"(?:rm|rmdir|mkdir|git (?:-\w \S+ )?(?:add|commit|diff|stash))\b")
 IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "date", "whoami"}
 PIPELINE = {"pipeline", "redirected_statement", "heredoc_redirect"}

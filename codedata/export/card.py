@@ -207,7 +207,8 @@ def _checks(export: Export) -> str:
     rows = [[check, f"{reasons.pop(reason, 0):,} left out"] for reason, check in checks.items()]
     noun = "trajectories" if export.form.whole else "turns"
     rows += [[f"{noun} left out: {reason}", n] for reason, n in sorted(reasons.items())]
-    masked = [[f"masked: {kind}", n] for kind, n in sorted(origins.masked().items())]
+    in_rows = sum((Counter(turn.masked) for turn in {row.turn for row in export.rows}), Counter())
+    masked = [[f"masked: {kind}", n] for kind, n in sorted(in_rows.items())]
     return _cells(rows + (masked or [["masked", "nothing"]]))
 
 

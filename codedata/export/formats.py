@@ -360,8 +360,9 @@ def _sharegpt(turn: ExportTurn, side: str, record: Sample) -> dict:
     has_system = whole[0]["role"] == "system"
     found = [_sharegpt_message([*some]) for _, some in itertools.groupby(
         whole[has_system:], lambda one: one["role"] == "assistant")]
-    tools = [{"parameters": {"type": "object", "properties": {}}, **function_of(tool)}
-             for tool in record.tools or ()]
+    tools = [{**one, "parameters": {"type": "object", "properties": {},
+                                    **(one.get("parameters") or {})}}
+             for one in map(function_of, record.tools or ())]
     row = {"whole": whole, "conversations": found,
            "system": whole[0]["content"] if has_system else "",
            "tools": json.dumps(tools, ensure_ascii=False) if tools else ""}

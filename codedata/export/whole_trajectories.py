@@ -102,7 +102,9 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
     for name in store.names():
         turns.take(name, partial(load, name))
-    attempts = _attempts(root, {record.config for record in records.values()}, left_out)
+    attempts = {}
+    if ATTEMPTS in formats:
+        attempts = _attempts(root, {record.config for record in records.values()}, left_out)
     for name in sorted(records, key=lambda name: PLACE(records[name])):
         turns.take(name, partial(sample, name))
     _choose(turns, records, actions, unchecked, formats)

@@ -224,9 +224,10 @@ def test_the_cards_function_makes_rows_for_kto_of_attempts(qwen, tmp_path):
     card = (exports / "attempts/README.md").read_text()
     exec(re.search(r"def to_kto.*?\n\n", card, re.DOTALL)[0], names)
     pairs = rows.map(names["to_kto"], remove_columns=["messages"]).shuffle(seed=0)
-    made = KTOTrainer(tiny(qwen), tiny(qwen), KTOConfig(
-        str(tmp_path), max_length=MAX_LENGTH, max_steps=1, use_cpu=True, bf16=False,
-        per_device_train_batch_size=2, report_to="none"), pairs, processing_class=qwen)
+    settings = KTOConfig(str(tmp_path), max_length=MAX_LENGTH, max_steps=1, use_cpu=True,
+                         bf16=False, per_device_train_batch_size=2, report_to="none")
+    made = KTOTrainer(model=tiny(qwen), ref_model=tiny(qwen), args=settings, train_dataset=pairs,
+                      processing_class=qwen)
     made.train()
     assert len(made.train_dataset) == len(rows) == 16 and sum(pairs["label"]) == 8
 
