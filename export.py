@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Make training sets: SFT, DPO, KTO and plain JSON lines from judged turns; SFT, DPO and single
-calls for NeMo Gym from whole trajectories. Write tasks for Harbor, bugs and pull requests for
-SWE-bench and SWE-smith, and stripped patches with their documents.
+"""Make training sets: SFT, DPO, KTO and plain JSON lines from judged turns; SFT, DPO, attempts with
+rewards, rows for OpenAI and LLaMA-Factory, and single calls for NeMo Gym from whole trajectories.
+Write tasks for Harbor and verifiers, bugs and pull requests for SWE-bench and SWE-smith, and
+stripped patches with their documents.
 
 reads   final/, refined/, defeat/       Sample, from report.py
         prompt/_trajectories/           SourceTrajectory, from prompt.py, and its source's rows
         task/<id>/                      Task, from the scripts that make tasks, or by hand
+        attempt/                        Attempt: model, tokens and number, for attempts
         audit/                          TaskAudit: its figures, if the task has not changed since
         score/_duel.json                the outcome: a duel that was not accepted is not exported
         answer*/, score/                to see whether the buckets are up to date

@@ -336,6 +336,7 @@ class ExportSettings:
     duplicate_similarity: float = between(0, 1, 0.8)   # Jaccard of near-duplicates; 0: no check
     decontaminate: tuple[str, ...] = ()   # benchmark files: overlapping turns are left out
     trajectories_per_task: int = at_least(0, 2)   # solved, with the fewest turns; 0: no limit
+    checked_only: bool = True           # solved ones must end in a run of code that did not fail
     licences: tuple[str, ...] = ()      # export repositories with these (or "unknown"); empty: all
     min_words: int = at_least(0, 8)     # in a pull request's text; 0: any text will do
     validation: float = between(0, 1, 0.05)   # share of repositories in the validation split

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import dropwhile
 
@@ -47,6 +47,8 @@ QUERY = """
     (file_redirect) @redirect
     (heredoc_body) @script
 """
+# acts after which no check is needed: the code stays as it was tested
+TIDIES = re.compile(r"(?:rm|rmdir|mkdir|git (?:-\w \S+ )?(?:add|commit|diff|stash))\b")
 IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "date", "whoami"}
 PIPELINE = {"pipeline", "redirected_statement", "heredoc_redirect"}
 NO_WORDS = {"variable_assignment", "variable_name", "herestring_redirect", "file_redirect"}
@@ -61,17 +63,21 @@ def action_style(command: str) -> str:
         return SUBMIT
     if not _grammar():
         return UNKNOWN
-    pipelines, code = _read(command)
-    styles = set()
-    for pipeline in pipelines:
-        style_of = {words: _style(words) for words in pipeline}
-        runs_code = TEST in style_of.values()
-        styles |= {style for words, style in style_of.items()
-                   if not (runs_code and words[0] in OUTPUTS)}
-        code += [" ".join(words) for words, style in style_of.items() if style == TEST]
-    if TEST in styles and any(WRITES.search(text) for text in code):
-        return EDIT   # the code in an argument or a heredoc writes files
-    return _strongest(styles or {OTHER})
+    return _strongest([style for style, _ in _pipelines(command)] or [OTHER])
+
+
+def last_act(command: str) -> str:
+    """Return the style of the last part of a bash command that edits or runs code: EDIT, TEST, or
+    "" if there is none. Removing files, `git add`, `git commit`, `git diff` and `git stash` do not
+    count, since agents tidy up and write patches after their last check.
+
+    Return UNKNOWN if the extra `code` is not installed.
+    """
+    if not _grammar():
+        return UNKNOWN
+    acts = [style for style, words in _pipelines(command)
+            if style in (EDIT, TEST) and not TIDIES.match(" ".join(words))]
+    return acts[-1] if acts else ""
 
 
 def hands_in(command: str) -> bool:
@@ -86,7 +92,7 @@ def hands_in(command: str) -> bool:
 
 def simple_commands(command: str) -> list[tuple[str, ...]]:
     """Return the words of each simple command, in order; none without the extra `code`."""
-    return [words for pipeline in _read(command)[0] for words in pipeline] if _grammar() else []
+    return [words for pipeline, _ in _read(command) for words in pipeline] if _grammar() else []
 
 
 @lru_cache
@@ -101,20 +107,40 @@ def _grammar():
     return tree_sitter.Parser(language), tree_sitter.QueryCursor(tree_sitter.Query(language, QUERY))
 
 
-def _read(command: str) -> tuple[list[list[tuple[str, ...]]], list[str]]:
-    """Return the pipelines, each a list of simple commands, and the bodies of the heredocs."""
+def _pipelines(command: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield (style, the words of its first simple command) of each pipeline, in order."""
+    for pipeline, scripts in _read(command):
+        style_of = {words: _style(words) for words in pipeline}
+        runs_code = TEST in style_of.values()
+        style = _strongest(style for words, style in style_of.items()
+                           if not (runs_code and words[0] in OUTPUTS))
+        code = [*scripts, *(" ".join(words) for words in pipeline if style_of[words] == TEST)]
+        if style == TEST and any(map(WRITES.search, code)):
+            style = EDIT   # the code in an argument or a heredoc writes files
+        yield style, pipeline[0]
+
+
+def _read(command: str) -> list[tuple[list[tuple[str, ...]], list[str]]]:
+    """Return (simple commands, bodies of the heredocs) of each pipeline."""
     parser, cursor = _grammar()
     text = command.replace("\r\n", "\n").encode(errors="replace")[:MAX_BYTES]
     found = defaultdict(list, cursor.captures(parser.parse(text).root_node))
-    pipelines = defaultdict(list)
-    for node in found["command"]:
+    pipelines, scripts = defaultdict(list), defaultdict(list)
+    commands = sorted(found["command"], key=lambda node: node.start_byte)
+    for node in commands:
         words = [_text(child).strip("\"'\\") for child in node.children
                  if child.type not in NO_WORDS]
         pipelines[_pipeline_id(node)].append(tuple(words[:MAX_WORDS]) or ("",))
     for node in found["redirect"]:
         if INTO_A_FILE.match(_text(node)):
-            pipelines[_pipeline_id(node)].append((REDIRECTED,))
-    return list(pipelines.values()), [_text(node) for node in found["script"]]
+            # in `cd a && git diff > b`, the redirection is outside of both commands
+            earlier = [one for one in commands if one.end_byte <= node.start_byte]
+            key = _pipeline_id(node)
+            key = _pipeline_id(earlier[-1]) if earlier and key not in pipelines else key
+            pipelines[key].append((REDIRECTED,))
+    for node in found["script"]:
+        scripts[_pipeline_id(node)].append(_text(node))
+    return [(pipeline, scripts[key]) for key, pipeline in pipelines.items()]
 
 
 def _pipeline_id(node) -> int:

@@ -15,6 +15,7 @@ from codedata.export.exports import TRAIN, Export, sections
 from codedata.export.formats import (
     ANSWERS,
     BOOLEAN,
+    INTEGER,
     JSON,
     JSON_LIST,
     NUMBER,
@@ -31,7 +32,8 @@ from codedata.texts import as_markdown
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
 CHARS_A_TOKEN = 3         # a low estimate for code and logs: most tokenizers need fewer tokens
 TOKENS = 1024             # token counts are rounded up to a multiple of this
-DTYPES = {TEXT: "string", NUMBER: "float64", BOOLEAN: "bool", JSON: "json"}   # SQL type → data type
+DTYPES = {TEXT: "string", NUMBER: "float64", INTEGER: "int64", BOOLEAN: "bool",
+          JSON: "json"}   # SQL type → data type
 BLOCK = "thought and one bash command"   # the form of an answer
 CALL = "thought and {} of a tool, or one bash command where the agent has no tools"
 SQL_FIELD = re.compile(r'(\w+)"? (\w+)')   # matches (name, type) in a STRUCT
@@ -76,8 +78,9 @@ def card_values(export: Export) -> dict:
         return sections()[name][1].format_map(
             {**values, "n": plural(len(some), "turn"), "models": models})
 
+    calls = name if (name := f"calls_{form.name}") in sections() else "calls"
     return values | {
-        "calls": f"\n\n{fill('calls')}" if form.has_calls else "",
+        "calls": f"\n\n{fill(calls)}" if form.has_calls else "",
         "length": fill("lengths_cut" if form.for_trainers else "lengths"),
         "warnings": "".join(f"> **{fill(name)}**\n\n" for name in _warnings(export)),
         "order": fill(order) if duel else "",
@@ -169,6 +172,7 @@ def _lengths(rows: Sequence[ExportRow]) -> dict:
 def _columns(form: Format) -> str:
     names = ["columns", "columns_calls"] if form.has_calls else ["columns"]
     names += ["columns_whole"] if form.whole else []
+    names += [name] if (name := f"columns_{form.name}") in sections() else []
     texts = [sections()[name][1] for name in names]
     lines = {line.split("`")[1]: line for text in texts for line in text.splitlines()}
     return "\n".join(lines[name] for name in form.columns)
@@ -203,7 +207,8 @@ def _checks(export: Export) -> str:
     rows = [[check, f"{reasons.pop(reason, 0):,} left out"] for reason, check in checks.items()]
     noun = "trajectories" if export.form.whole else "turns"
     rows += [[f"{noun} left out: {reason}", n] for reason, n in sorted(reasons.items())]
-    masked = [[f"masked: {kind}", n] for kind, n in sorted(origins.masked().items())]
+    in_rows = sum((Counter(turn.masked) for turn in {row.turn for row in export.rows}), Counter())
+    masked = [[f"masked: {kind}", n] for kind, n in sorted(in_rows.items())]
     return _cells(rows + (masked or [["masked", "nothing"]]))
 
 

@@ -11,6 +11,7 @@ STRUCT would give every message and every call the keys of all others, as nulls.
 """
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -18,13 +19,16 @@ from dataclasses import dataclass, replace
 
 from codedata.conversation.atif_writer import atif_of
 from codedata.conversation.tool_calls import function_of, parts_of
-from codedata.conversation.turn import clean, form_of
+from codedata.conversation.turn import clean, form_of, has_several_calls
+from codedata.disk.layouts import to_json
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
 from codedata.export.exports import SPLITS, TRAIN, Export, splits
 from codedata.messages import calls_text, result_problem
-from codedata.records import METRICS, Final, Message, Sample
+from codedata.records import METRICS, Final, Message, Object, Sample
 
 TEXT, NUMBER, BOOLEAN, JSON, JSON_LIST = "VARCHAR", "DOUBLE", "BOOLEAN", "JSON", "JSON[]"
+INTEGER = "BIGINT"
+ATTEMPTS, DPO = "attempts", "dpo_trajectories"
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 REASONS = 'STRUCT(judge VARCHAR, "order" VARCHAR, reason VARCHAR)[]'
 FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
@@ -66,6 +70,8 @@ class Format:
     for_trainers: bool = True       # also writes Parquet, and leaves out flagged turns
     takes: str = "turns that one side won"   # the turns that it takes, in words
     whole: bool = False             # rows are whole trajectories: an answer is many messages
+    is_sparse: bool = False         # rows have no keys that are null
+    info: Object | None = None      # the entry on a set in dataset_info.json
 
     @property
     def has_calls(self) -> bool:
@@ -96,7 +102,8 @@ class Format:
                 # a verdict on an answer that speaks to its judge, or shows the hidden pull request,
                 # is no evidence for either side
                 flag = self.for_trainers and turn.flag
-                if problem := flag or row_problem(self, row, settings.max_chars):
+                if problem := flag or row_problem(self, row, settings.max_chars) or row.get(
+                        "problem"):
                     turns.left_out.add(turn.name, *problem, format=self.name)
                 else:
                     label = json.dumps(row["label"]) if "label" in self.columns else ""
@@ -113,14 +120,19 @@ class Format:
         """Write the rows as JSON Lines, and for trainers as Parquet."""
         def make(row: ExportRow) -> dict:
             made = self.make(row.turn, row.side, export.origins.turns.record(row.turn))
-            return {column: made[column] for column in self.columns}
+            return {column: made[column] for column in self.columns
+                    if not (self.is_sparse and made[column] is None)}
 
         export.write_tables(make, self.columns, self.for_trainers, [TRAIN])
+        if self.info:
+            sets = {f"codedata_{split}": {"file_name": f"{split}.jsonl", **self.info}
+                    for split, n in export.n_rows.items() if n}
+            (export.new / "dataset_info.json").write_bytes(to_json(sets))
 
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
         """Return the columns of a row, and the additional fields that its checks read and write()
         omits."""
-        return {**self.row(turn, side, record), "source": turn.name, "tools": record.tools,
+        return {"tools": record.tools, **self.row(turn, side, record), "source": turn.name,
                 **{key: getattr(turn, key) for key in COMMON if key != "source"}}
 
     def conversations(self, row: dict) -> list[list[Message]]:
@@ -204,6 +216,10 @@ def _decided(turns: list[ExportTurn]) -> list[Piece]:
 
 def _every_turn(turns: list[ExportTurn]) -> list[Piece]:
     return [(turn, "") for turn in turns]
+
+
+def _not_spare(turns: list[ExportTurn]) -> list[Piece]:
+    return [(turn, "") for turn in turns if not turn.is_spare]
 
 
 def _won_and_lost(turns: list[ExportTurn]) -> list[Piece]:
@@ -313,14 +329,81 @@ def _items(message: Message) -> Iterator[dict]:
                "arguments": json.dumps(arguments, ensure_ascii=False)}
 
 
+def _openai(turn: ExportTurn, side: str, record: Sample) -> dict:
+    """Return a row of OpenAI's fine-tuning files. `whole` has the messages for the checks."""
+    messages = whole_messages(record)
+    tools = [{"type": "function", "function": function_of(tool)} for tool in record.tools or ()]
+    return {"whole": messages, "messages": [*map(_openai_message, messages)],
+            "tools": tools or None,
+            "parallel_tool_calls": has_several_calls(messages) if tools else None}
+
+
+def _openai_message(message: Message) -> Message:
+    is_result = message["role"] == "tool"   # it may be empty
+    kept = {key: value for key, value in message.items()
+            if key in ("role", "content", "tool_call_id") and (value or is_result)}
+    if message["role"] == "assistant":
+        kept["weight"] = 1
+    if calls := message.get("tool_calls"):
+        kept["tool_calls"] = [
+            {"id": call["id"], "type": "function", "function": {
+                "name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}}
+            for call in calls for name, arguments in [parts_of(call)]]
+    return kept
+
+
+# the rows of LLaMA-Factory's reader of ShareGPT (src/llamafactory/data at ff6d4d1): a human or an
+# observation, and a gpt or a function_call alternate
+
+def _sharegpt(turn: ExportTurn, side: str, record: Sample) -> dict:
+    whole = whole_messages(record)
+    has_system = whole[0]["role"] == "system"
+    found = [_sharegpt_message([*some]) for _, some in itertools.groupby(
+        whole[has_system:], lambda one: one["role"] == "assistant")]
+    tools = [{**one, "parameters": {"type": "object", "properties": {},
+                                    **(one.get("parameters") or {})}}
+             for one in map(function_of, record.tools or ())]
+    row = {"whole": whole, "conversations": found,
+           "system": whole[0]["content"] if has_system else "",
+           "tools": json.dumps(tools, ensure_ascii=False) if tools else ""}
+    # its reader takes the first <tool_call> of a text for the beginning of the calls
+    if any(one["from"] == CALL and one["value"].count("<tool_call>") > 1 for one in found):
+        row["problem"] = "roles", "a text with <tool_call> next to a call"
+    return row
+
+
+def _sharegpt_message(some: list[Message]) -> dict:
+    """Return consecutive messages of the agent, or of others, as one message."""
+    results = [one["content"] for one in some if one["role"] == "tool"]
+    thoughts = [one["reasoning_content"] for one in some if "reasoning_content" in one]
+    texts = [f"<think>\n{text}\n</think>" for text in thoughts]
+    texts += ["\n</tool_response>\n<tool_response>\n".join(results),
+              *(one["content"] for one in some if one["role"] != "tool")]
+    role = {"assistant": "gpt", "tool": "observation"}.get(some[0]["role"], "human")
+    if calls := some[-1].get("tool_calls"):
+        parts = [dict(zip(("name", "arguments"), parts_of(call), strict=True)) for call in calls]
+        # escaped, so that no argument ends the calls
+        text = json.dumps(parts, ensure_ascii=False).replace("<", "\\u003c")
+        role, texts = CALL, [*texts, f"<tool_call>{text}</tool_call>"]
+    return {"from": role, "value": "\n\n".join(filter(None, texts))}
+
+
 def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
     agent = {"name": "unknown", "version": "unknown"}   # the record does not name the agent
     return {**_whole(turn, side, record),
             "trajectory": atif_of(whole_messages(record), record.tools, turn.name, agent)}
 
 
+SOLVING = "trajectories that solved their task"
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
+CALL = "function_call"
+SHAREGPT = {"formatting": "sharegpt", "columns": {
+    "messages": "conversations", "system": "system", "tools": "tools"}}
+TURNS = 'STRUCT("from" VARCHAR, value VARCHAR)[]'
+OF_ATTEMPT = {"label": BOOLEAN, "checked": BOOLEAN, "steps": INTEGER, "tokens_in": INTEGER,
+              "tokens_out": INTEGER, "model": TEXT, "agent": TEXT, "attempt": INTEGER,
+              "attempts": INTEGER, "solved": INTEGER}
 OF_WHOLE = {"tools": JSON_LIST, **ORIGIN, "exit_status": TEXT, "reward": NUMBER}
 FORMATS = {form.name: form for form in (
     Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger, _conversation,
@@ -336,14 +419,22 @@ FORMATS = {form.name: form for form in (
                      "injections": FINDINGS, "leaks": LEAKS},
            _every_turn, _plain, for_trainers=False, takes="turns of all buckets"))}
 WHOLE = {form.name: form for form in (   # made only if [export] formats names them
-    Format("sft_trajectories", {"messages": JSON_LIST, **OF_WHOLE}, _every_turn, _whole,
-           ("messages",), takes="trajectories that solved their task", whole=True),
-    Format("dpo_trajectories", {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,
+    Format("sft_trajectories", {"messages": JSON_LIST, **OF_WHOLE}, _not_spare, _whole,
+           ("messages",), takes=SOLVING, whole=True),
+    Format(ATTEMPTS, {"messages": JSON_LIST, **OF_WHOLE, **OF_ATTEMPT}, _every_turn, _whole,
+           ("messages",), takes="trajectories with an outcome", whole=True),
+    Format("openai", {"messages": JSON_LIST, "tools": JSON_LIST, "parallel_tool_calls": BOOLEAN},
+           _not_spare, _openai, ("whole",), for_trainers=False, takes=SOLVING, whole=True,
+           is_sparse=True),
+    Format("sharegpt", {"conversations": TURNS, "system": TEXT, "tools": TEXT, **ORIGIN},
+           _not_spare, _sharegpt, ("whole",), for_trainers=False, takes=SOLVING, whole=True,
+           info=SHAREGPT),
+    Format(DPO, {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,
                                 **OF_WHOLE, "rejected_source": TEXT}, _decided, _whole_pair,
            ("chosen", "rejected"), takes="tasks that one trajectory solved and another did not",
            whole=True),
-    Format("atif", {"trajectory": JSON, **OF_WHOLE}, _every_turn, _atif, ("messages",),
-           for_trainers=False, takes="trajectories that solved their task", whole=True),
+    Format("atif", {"trajectory": JSON, **OF_WHOLE}, _not_spare, _atif, ("messages",),
+           for_trainers=False, takes=SOLVING, whole=True),
     Format("nemo_gym", {"uuid": TEXT, "responses_create_params": JSON, "expected_action": JSON,
                         **ORIGIN}, _each_call, _pivot, ("completion",), for_trainers=False,
            takes="single calls of trajectories that solved their task",

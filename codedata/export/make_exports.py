@@ -18,8 +18,19 @@ from codedata.export.collect import ExportRules, ExportTurns, LeftOutLog, leave_
 from codedata.export.exports import TRAIN, VALIDATION, Export
 from codedata.export.formats import FORMATS, WHOLE, Format
 from codedata.export.provenance import Provenance
-from codedata.export.task_sets.harbor import harbor_problems, write_harbor
-from codedata.export.task_sets.task_exports import TaskFormat, kinds_in, read_tasks
+from codedata.export.task_sets.harbor import (
+    harbor_problems,
+    verifiers_problems,
+    write_harbor,
+    write_verifiers,
+)
+from codedata.export.task_sets.task_exports import (
+    HARBOR,
+    VERIFIERS,
+    TaskFormat,
+    kinds_in,
+    read_tasks,
+)
 from codedata.export.task_sets.task_rows import (
     issue_problems,
     strip_problems,
@@ -43,7 +54,9 @@ REFUSED_FLAGS = ("only", "limit", "shard", "refresh", "prune", "compact", "budge
 FOREIGN = ""   # the kind of imported tasks
 ISSUES = BUG, PULL_REQUEST   # kinds whose instruction is an issue, and whose gold is a patch
 ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **WHOLE, **{form.name: form for form in (
-    TaskFormat("harbor", (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor"),
+    TaskFormat(HARBOR, (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor"),
+    TaskFormat(VERIFIERS, (FOREIGN, *KINDS), verifiers_problems, write_verifiers, "verifiers",
+               images_of=HARBOR),
     TaskFormat("swebench", ISSUES, issue_problems, write_swebench, "swe-bench"),
     TaskFormat("swesmith", ISSUES, issue_problems, write_swesmith, "swe-smith"),
     TaskFormat("nl2repo", (STRIPPED_PATCH,), strip_problems, write_nl2repo, "documentation"))}}
@@ -114,7 +127,7 @@ def _chosen(root: Path, names: tuple[str, ...]) -> list[Format | TaskFormat]:
     has_turns = any(next(list_items(root / cls.directory, []), None)
                     for cls in BUCKETS if (root / cls.directory).is_dir())
     kinds = kinds_in(root)
-    forms = [form for name, form in ALL_FORMATS.items() if name not in WHOLE
+    forms = [form for name, form in ALL_FORMATS.items() if name not in (*WHOLE, VERIFIERS)
              and (has_turns if isinstance(form, Format) else kinds & {*form.kinds})]
     return forms or [*FORMATS.values()]
 

@@ -1,9 +1,10 @@
 """Collect whole trajectories that may be exported, from their records of outcomes and the rows that
 these name. The caller passes a function that reads the rows, so that they may come from anywhere.
 
-Trainers get the trajectories that solved their task; dpo_trajectories pairs each with a failed one
-of the same beginning. Trajectories are left out if they have no outcome, have nearly the actions
-of another, exceed the cap of a task, or read forbidden data (codedata/leak/forbidden.py).
+Trainers get the trajectories that solved their task and end in a check; dpo_trajectories pairs
+each with a failed one of the same beginning. `attempts` takes all, solved or not, also those over
+the cap of a task. Trajectories are left out of all formats if they have no outcome, have nearly
+the actions of another, or read forbidden data (codedata/leak/forbidden.py).
 """
 from __future__ import annotations
 
@@ -17,23 +18,32 @@ from operator import attrgetter
 from pathlib import Path
 
 from codedata.checks.duplicates import near_duplicates
+from codedata.conversation.recorded_steps import check_problem
 from codedata.disk.store import Store, digest
 from codedata.errors import Trouble
 from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOutLog
-from codedata.export.formats import first_turn, single_calls, whole_messages
+from codedata.export.formats import (
+    ATTEMPTS,
+    DPO,
+    OF_ATTEMPT,
+    first_turn,
+    single_calls,
+    whole_messages,
+)
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.messages import content_text
-from codedata.records import Message, Sample, SourceTrajectory
+from codedata.records import CHEATED, Message, Object, Sample, SourceTrajectory
 from codedata.settings import ExportSettings
 from codedata.suites.repo_names import parts_of
+from codedata.tasks.rates import attempts_in, rates_of
 from codedata.texts import natural
 
-DPO = "dpo_trajectories"
 PLACE = attrgetter("source", "config", "split", "row")   # sort key: opens each source once
 SMITH = re.compile(r"(.+)__(.+)\.[0-9a-f]{8}\..+")   # an id of SWE-smith
 SOLVED_REWARD = 1.0   # minimum reward of a solved trajectory without `resolved`
+NOT_SOLVED = "not solved"   # a reason that dpo_trajectories does not have
 SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
-KEPT_SETTINGS = ("duplicate_similarity", "licence", "licences", "max_chars",
+KEPT_SETTINGS = ("checked_only", "duplicate_similarity", "licence", "licences", "max_chars",
                  "tool_calls", "trajectories_per_task", "validation")
 # (record) → (its messages, its tools); raises BrokenRecord for a changed row
 RowReader = Callable[[SourceTrajectory], tuple[list[Message], list | None]]
@@ -48,9 +58,9 @@ class WholeTrajectory(Sample):
 def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                       left_out: LeftOutLog, read_row: RowReader, formats: Collection[str]
                       ) -> ExportTurns:
-    """Return the solved trajectories of a root as turns. If a failed trajectory has the same
-    beginning, the turn gets a `winner`, and its record also has the failed messages. For each of
-    `formats`, log the trajectories that it leaves out.
+    """Return the solved trajectories of a root as turns and, for `attempts`, all others as spare
+    turns. If a failed trajectory has the same beginning, the turn gets a `winner`, and its record
+    also has the failed messages. For each of `formats`, log the trajectories that it leaves out.
     """
     turns = ExportTurns(root, settings, rules, left_out)
     store = Store(root, SourceTrajectory).open()
@@ -60,6 +70,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     turns.in_bucket = Counter({SourceTrajectory.directory: len(store.names())})
     records: dict[str, SourceTrajectory] = {}
     actions: dict[str, str] = {}
+    unchecked: dict[str, str] = {}   # {name of a solved trajectory: why it does not end in a check}
 
     def load(name: str) -> None:
         record = store.read(name)
@@ -78,23 +89,66 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         if read := forbidden_in(actions[name], messages, pr):
             left_out.add(name, "read what it should not", read)
             return None
+        problem = check_problem(messages, tools)
+        if is_solved and problem and settings.checked_only:
+            unchecked[name] = problem
         *history, last = messages
+        columns = {**attempts.get(record.config, dict.fromkeys(OF_ATTEMPT)),
+                   "reward": record.reward, "exit_status": record.exit_status,
+                   "label": is_solved, "checked": not problem, "steps": record.n_turns}
         return WholeTrajectory(
             record.instance_id, history, last if tools else content_text(last), None, None,
-            SOLVED if is_solved else FAILED,
-            {"reward": record.reward, "exit_status": record.exit_status}, [], [], tools=tools)
+            SOLVED if is_solved else FAILED, columns, [], [], tools=tools)
 
     for name in store.names():
         turns.take(name, partial(load, name))
+    attempts = {}
+    if ATTEMPTS in formats:
+        attempts = _attempts(root, {record.config for record in records.values()}, left_out)
     for name in sorted(records, key=lambda name: PLACE(records[name])):
         turns.take(name, partial(sample, name))
-    found = [replace(one, repo=records[one.name].repo) for one in sorted(
-        turns.turns, key=lambda one: (records[one.name].n_turns, natural(one.name)))]
-    turns.turns = []
-    _pair(turns, *([*_kept(turns, [one for one in found if one.score == score], actions)]
-                   for score in (SOLVED, FAILED)), formats)
-    turns.turns.sort(key=lambda one: natural(one.name))
+    _choose(turns, records, actions, unchecked, formats)
     return turns
+
+
+def _choose(turns: ExportTurns, records: dict[str, SourceTrajectory], actions: dict[str, str],
+            unchecked: dict[str, str], formats: Collection[str]) -> None:
+    """Remove the turns that none of `formats` takes, and log the reasons."""
+    found = [replace(one, repo=records[one.name].repo) for one in sorted(
+        turns.turns, key=lambda one: (one.name in unchecked, records[one.name].n_turns,
+                                      natural(one.name)))]
+    turns.turns = []
+    spare = partial(_spare, turns, formats)
+    solved, failed = ([*_kept(turns, [one for one in found if one.score == score], actions,
+                              unchecked, spare)] for score in (SOLVED, FAILED))
+    _pair(turns, solved, failed, formats, spare)
+    turns.turns.sort(key=lambda one: natural(one.name))
+
+
+def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str, Object]:
+    """Return {name of a recorded attempt: its values of OF_ATTEMPT}, and log the models' attempts
+    without a record."""
+    found = {}
+    for by_name in chain.from_iterable(one.values() for one in attempts_in(root).values()):
+        rates = rates_of([*by_name.values()])
+        for name, one in by_name.items():
+            if name in recorded:
+                values = {**one, **one["usage"], **rates}
+                found[name] = {key: values.get(key) for key in OF_ATTEMPT}
+            elif one["model"]:
+                reason = CHEATED if one["status"] == CHEATED else "not recorded"
+                left_out.add(name, reason, format=ATTEMPTS)
+    return found
+
+
+def _spare(turns: ExportTurns, formats: Collection[str], one: ExportTurn, reason: str,
+           detail: str = "") -> None:
+    """Leave a turn out of all formats but `attempts`."""
+    for form in formats:
+        if form == ATTEMPTS:
+            turns.turns.append(replace(one, winner="", is_spare=True))
+        elif (reason, form) != (NOT_SOLVED, DPO):
+            turns.left_out.add(one.name, reason, detail, format=form)
 
 
 def _is_solved(record: SourceTrajectory) -> bool | None:
@@ -105,10 +159,10 @@ def _is_solved(record: SourceTrajectory) -> bool | None:
     return record.resolved
 
 
-def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
-          ) -> Iterator[ExportTurn]:
+def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str],
+          unchecked: dict[str, str], spare: Callable[..., None]) -> Iterator[ExportTurn]:
     """Yield turns whose actions differ from every earlier turn's actions, up to the cap of a
-    task."""
+    task. Further turns, and turns in `unchecked`, are spare."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)
@@ -117,17 +171,19 @@ def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str]
     for one in some:
         if one.name in twins:
             turns.left_out.add(one.name, "near-duplicate", twins[one.name])
+        elif one.name in unchecked:
+            spare(one, "not checked", unchecked[one.name])
         elif 0 < settings.trajectories_per_task <= n_of[one.instance_id]:
-            turns.left_out.add(one.name, "over a cap", one.instance_id)
+            spare(one, "over a cap", one.instance_id)
         else:
             n_of[one.instance_id] += 1
             yield one
 
 
 def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn],
-          formats: Collection[str]) -> None:
+          formats: Collection[str], spare: Callable[..., None]) -> None:
     """Add the solved ones to `turns`, each with a failed one of the same beginning, if there is
-    one."""
+    one. The failed ones are spare."""
     groups = defaultdict(lambda: ([], []))
     for of_group, some in enumerate((solved, failed)):
         for one in some:
@@ -136,9 +192,8 @@ def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn]
             beginning = [one.instance_id, record.tools, messages[:first_turn(messages)]]
             groups[digest(beginning)][of_group].append(
                 replace(one, calls=single_calls(messages)))
-    for form in formats:
-        for one in failed if form != DPO else ():
-            turns.left_out.add(one.name, "not solved", format=form)
+    for one in failed:
+        spare(one, NOT_SOLVED)
     for one, other in chain.from_iterable(zip_longest(*group) for group in groups.values()):
         if one and other:
             record = turns.record(one)

@@ -20,6 +20,7 @@ from pathlib import Path
 from codedata.code.entities import is_of_tests
 from codedata.code.patches import files_of
 from codedata.conversation.bash_commands import hands_in
+from codedata.conversation.recorded_steps import steps_of
 from codedata.conversation.turn import commands_of, form_of
 from codedata.disk.store import Derived, Store, digest, known
 from codedata.errors import Excluded, ItemFailed
@@ -59,7 +60,6 @@ from codedata.turns.replay import (
     Replayed,
     Replayer,
     cut,
-    steps_of,
     variables_of,
 )
 

@@ -13,23 +13,18 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import count, takewhile
 
-from codedata.conversation.bash_commands import hands_in
-from codedata.conversation.turn import commands_of, form_of
+from codedata.conversation.recorded_steps import RecordedStep, ShownResult
 from codedata.errors import ItemFailed
-from codedata.messages import content_text
-from codedata.records import Message, Object, Tools
+from codedata.records import Object
 from codedata.run.talk import current_step
 from codedata.sandbox import SCRIPT_BASH_FUNC, Result, Sandbox
-from codedata.texts import toml_of, without_middle
+from codedata.texts import without_middle
 from codedata.turns.branches import Branch, BranchedImage
 from codedata.turns.fresh import FreshSandboxes
 
 WORDS = re.compile(r"[\w.]+|\W")   # a number, a hash or a temporary name is one word
 CUT_CHARS = 10_000   # limit of an output: an agent sees a longer one without its middle
-FORMS = [re.compile(form["pattern"], re.DOTALL)
-         for form in toml_of(__package__, "observations.toml")["forms"]]
 EQUAL, MASKED, UNEQUAL = "equal", "masked", "unequal"
 N_TRIED = 12               # number of commands replayed to compare starts
 MAX_TRIED_S = 2.0          # commands that take longer are not compared
@@ -42,16 +37,6 @@ PREPARE = {TESTS: "", MODES: "chmod -R u=rwX,go=rX ."}
 KEPT_SHELL = "environment stay as a command leaves"   # part of the prompt of codedata.agent
 SHELL = "/var/tmp/codedata-shell"   # folder with the state of that shell
 ACTIVATE = re.compile(r"^[ \t]*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class RecordedStep:
-    """Hold a command of the history, and the observation of it that the agent was shown."""
-
-    turn: int                  # its number among the turns of the conversation, from 0
-    command: str
-    shown: ShownResult
-    call: int = 0              # its number among the calls of its turn
 
 
 @dataclass
@@ -74,31 +59,6 @@ class Replayed:
         if self.diverged is not None:
             return f"unequal at turn {self.diverged}"
         return "tree unchanged" if self.unequal else EQUAL
-
-
-def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[RecordedStep]:
-    """Return the steps of a conversation, without turns and calls that run nothing."""
-    form = form_of(messages, tools)
-    steps = []
-    n = count()
-    for i, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        turn, history = next(n), messages[:i]
-        sides = [{**message, "tool_calls": [call]} for call in message.get("tool_calls") or ()]
-        if not tools:
-            sides = [content_text(message)]
-        results = messages[i + 1:i + 2]
-        if len(sides) > 1:
-            following = takewhile(lambda one: one["role"] == "tool", messages[i + 1:])
-            by_id = {one.get("tool_call_id"): one for one in following}
-            results = [by_id.get(side["tool_calls"][0].get("id")) for side in sides]
-        for k, (side, result) in enumerate(zip(sides, results, strict=False)):
-            for command in commands_of(form.read(side, history)):
-                if command.strip() and result and not hands_in(command):
-                    steps.append(RecordedStep(turn, command,
-                                              observation_of(content_text(result)), k))
-    return steps
 
 
 def variables_of(test_script: str, path: str) -> dict[str, str]:
@@ -215,37 +175,6 @@ class Replayer:
 # The comparison is exact, up to whitespace at both ends. Only if it fails, the words that differ
 # between two runs of the command are masked in both texts. That a word looks like a time or an
 # address is no reason to mask it: such words are not always noise.
-
-@dataclass(frozen=True)
-class ShownResult:
-    """Hold the parts of a command's result that an agent was shown."""
-
-    head: str
-    tail: str = ""
-    n_left_out: int = 0
-    exit_code: int | None = None   # None: it was not shown
-
-    def is_of(self, result: Result) -> bool:
-        """Return whether this shows the given result."""
-        if self.exit_code not in (None, result.exit_code):
-            return False
-        head, tail, output = self.head.strip(), self.tail.strip(), result.output.strip()
-        if not self.n_left_out:
-            return head == output
-        n_between = len(output) - len(head) - len(tail)
-        is_cut_so = output.startswith(head) and output.endswith(tail)
-        return is_cut_so and abs(n_between - self.n_left_out) <= 4   # whitespace around the cut
-
-
-def observation_of(text: str) -> ShownResult:
-    """Return the shown result in a message, by the first form that matches."""
-    matches = (pattern.fullmatch(text.strip()) for pattern in FORMS)
-    found = next(filter(None, matches)).groupdict()
-    code = found.get("code")
-    n_left_out = (found.get("n") or "0").replace(",", "")
-    return ShownResult(found.get("output") or found.get("head") or "", found.get("tail") or "",
-                       int(n_left_out), None if code is None else int(code))
-
 
 def compare(shown: ShownResult, first: Result, second: Result | None = None) -> str:
     """Return EQUAL if an observation shows a result, MASKED if it does except for the words that

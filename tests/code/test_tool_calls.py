@@ -6,6 +6,7 @@ import pytest
 from line_tables import rows, toml_beside
 from tool_turns import asks, call, result
 
+from codedata.conversation.recorded_steps import steps_of
 from codedata.conversation.tool_calls import (
     call_text,
     default_tools,
@@ -16,7 +17,6 @@ from codedata.conversation.tool_calls import (
     text_effect,
 )
 from codedata.conversation.turn import Form, as_call, commands_of, form_of, plain, turn_text
-from codedata.turns.replay import steps_of
 
 CASES = toml_beside(__file__, "tool_cases.toml")
 WINDOW = {"role": "tool", "content":

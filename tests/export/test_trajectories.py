@@ -28,6 +28,7 @@ def root(tmp_path):
 
 
 def record(root, some: list[dict], setting: str = "", prs: list[dict] | None = None) -> str:
+    setting = setting if "checked" in setting else f"checked_only = false\n{setting}"
     write_sources(root.parent, some, prs, f"[export]\n{setting}\n")
     return sample(root, "--trajectories")
 
@@ -200,7 +201,7 @@ def test_an_edited_record_stays_and_decides_and_a_changed_row_is_refused_till_it
     for path in list(records(root).values())[:2]:
         edit(path, resolved="own__repo-1." not in path.name)
     some[2] = {**some[2], "exit_status": "other"}
-    write_sources(root.parent, some)
+    write_sources(root.parent, some, None, "[export]\nchecked_only = false\n")
     said = export(root, code=1)
     assert "rows.jsonl row 2" in said and "own__repo-3" in said
     assert [row["instance_id"] for row in rows(root, SFT)] == ["own__repo-2"]

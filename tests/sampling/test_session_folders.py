@@ -79,6 +79,6 @@ def test_a_key_that_a_session_has_seen_is_in_no_set(home, tmp_path):
     for record in (tmp_path / "prompt/_trajectories").glob("*.json"):
         assert not read_json(record)["resolved"]
         edit(record, resolved=True)
-    done = run_script("export.py", tmp_path, "--formats", "sft_trajectories")
-    text = (tmp_path / "export/sft_trajectories/train.jsonl").read_text()
+    done = run_script("export.py", tmp_path, "--formats", "attempts")
+    text = (tmp_path / "export/attempts/train.jsonl").read_text()
     assert "def f" in text and key not in text and "masked: token 1" in done.stderr

@@ -53,7 +53,8 @@ def attempt(root, *acts: tuple[str, dict, str], task: str = BUG_ID, **more) -> N
 
 def says(root, seed: str, status: str, **more) -> None:
     """Write an attempt of two commands."""
-    attempt(root, *[("bash", {"command": words(f"{seed} {k}")}, seed) for k in range(2)],
+    commands = [f"pytest {words(f'{seed} {k}')}" for k in range(2)]
+    attempt(root, *[("bash", {"command": command}, seed) for command in commands],
             status=status, **more)
 
 

@@ -7,6 +7,7 @@ cards say.
 """
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -68,7 +69,7 @@ def run(script: str, root: Path, *flags) -> None:
 
 
 def export(root: Path, *flags) -> Path:
-    (root / "chain.toml").write_text("[export]\nvalidation = 0.3\n")
+    (root / "chain.toml").write_text("[export]\nvalidation = 0.3\nchecked_only = false\n")
     run("export.py", root, *flags)
     return root / "export"
 
@@ -196,7 +197,7 @@ def export_runs(root: Path, rows: list[dict]) -> Path:
     (root / "prs.json").write_text("[]")
     run("prompt.py", root, "--trajectories", "--source", root / "rows.jsonl", "--prs",
         root / "prs.json")
-    return export(root, "--formats", "sft_trajectories,dpo_trajectories")
+    return export(root, "--formats", "sft_trajectories,dpo_trajectories,attempts")
 
 
 def test_whole_trajectories_teach_the_turns_and_no_result(train, qwen, tmp_path):
@@ -214,6 +215,21 @@ def test_whole_trajectories_teach_the_turns_and_no_result(train, qwen, tmp_path)
     made, rows = train(DPOTrainer, DPOConfig, "dpo_trajectories", 1, exports=exports,
                        tokenizer=qwen)
     assert len(made.train_dataset) == len(rows) > 10
+
+
+def test_the_cards_function_makes_rows_for_kto_of_attempts(qwen, tmp_path):
+    exports = export_runs(tmp_path, [a_run(i, f"{i}", resolved=i % 2 > 0) for i in range(16)])
+    rows = load_dataset(str(exports / "attempts"), cache_dir=str(tmp_path))["train"]
+    names = {}
+    card = (exports / "attempts/README.md").read_text()
+    exec(re.search(r"def to_kto.*?\n\n", card, re.DOTALL)[0], names)
+    pairs = rows.map(names["to_kto"], remove_columns=["messages"]).shuffle(seed=0)
+    settings = KTOConfig(str(tmp_path), max_length=MAX_LENGTH, max_steps=1, use_cpu=True,
+                         bf16=False, per_device_train_batch_size=2, report_to="none")
+    made = KTOTrainer(model=tiny(qwen), ref_model=tiny(qwen), args=settings, train_dataset=pairs,
+                      processing_class=qwen)
+    made.train()
+    assert len(made.train_dataset) == len(rows) == 16 and sum(pairs["label"]) == 8
 
 
 @pytest.mark.parametrize("format", ["sft_messages", "sft_completion", "dpo", "kto", "jsonl"])

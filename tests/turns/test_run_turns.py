@@ -14,12 +14,13 @@ from tool_turns import asks, call, result
 import ch
 import king
 from codedata.code.patches import diff_of
+from codedata.conversation.recorded_steps import observation_of, steps_of
 from codedata.conversation.tool_calls import default_tools
 from codedata.duel.executed import Execution, execution_of
 from codedata.records import Answer, Executed, parse
 from codedata.sandbox import Result
 from codedata.turns.execute import State, run_sides
-from codedata.turns.replay import Replayer, compare, observation_of, steps_of
+from codedata.turns.replay import Replayer, compare
 
 ID, NAME = "birds__heron-7", "birds__heron__00000000"
 # modes as a clone under umask 002 has them

@@ -20,10 +20,16 @@ from codedata.disk.layouts import (
 )
 from codedata.errors import BrokenRecord
 from codedata.export.exports import Export
-from codedata.export.task_sets.task_exports import ExportTask, Image, TaskOrigins
+from codedata.export.task_sets.task_exports import (
+    HARBOR,
+    ExportTask,
+    Image,
+    TaskOrigins,
+    noted,
+)
 from codedata.records import Files, Object, Task, about_in
 from codedata.tasks.folder.task_folder import Problem, from_line, image_of, text_in
-from codedata.texts import toml_tables
+from codedata.texts import text_of, toml_tables
 
 CONFIG, INSTRUCTION = Task.places["config"], Task.places["instruction"]
 DOCKERFILE, COMPOSE = "environment/Dockerfile", "environment/docker-compose.yaml"
@@ -58,6 +64,16 @@ def _problem(task: Task, folder: Path, network: str) -> Problem | None:
     return ("secret in a file", kind) if kind else None
 
 
+def verifiers_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Problem]:
+    """Return {name: problem} of the tasks that cannot be in a package for verifiers, which builds
+    no images."""
+    todo = "no image", "run tools/push-images on export/harbor, and export again"
+    images = origins.images(HARBOR)
+    no_image = {task.instance_id: todo for task in tasks
+                if not (image_of(task) or noted(images, task))}
+    return no_image | harbor_problems(tasks, origins)
+
+
 def _is_instruction(path: str) -> bool:
     """Return whether a file is the instruction of a task, or of one of its steps."""
     return path == INSTRUCTION or (path.startswith("steps/") and path.endswith(f"/{INSTRUCTION}"))
@@ -71,12 +87,25 @@ def _files_of(folder: Path) -> Files:
 
 def write_harbor(export: Export) -> None:
     """Write a folder for each task."""
-    origins = export.origins
+    _write_tasks(export, export.new, export.origins.settings.harbor_network)
+
+
+def write_verifiers(export: Export) -> None:
+    """Write a package with a folder for each task and a taskset of verifiers, which needs no
+    compose file to cut the network."""
+    network = export.origins.settings.harbor_network
+    package = export.new / "codedata_tasks"
+    (package / "tasks").mkdir(parents=True)
+    _write_tasks(export, package / "tasks", "no-network" if network == "compose" else network)
+    (package / "__init__.py").write_text(text_of(__package__, "verifiers_taskset.txt"))
+    (export.new / "pyproject.toml").write_text(text_of(__package__, "verifiers_pyproject.toml"))
+
+
+def _write_tasks(export: Export, place: Path, network: str) -> None:
     for row in export.rows:
         name = row.task.instance_id
-        files = exported_files(row, _files_of(origins.store.path(name)),
-                               origins.settings.harbor_network)
-        write_task(inside(export.new, name), files)
+        files = exported_files(row, _files_of(export.origins.store.path(name)), network)
+        write_task(inside(place, name), files)
 
 
 def exported_files(row: ExportTask, files: Files, network: str) -> Files:

@@ -44,6 +44,7 @@ from codedata.tasks.folder.task_folder import (
 from codedata.tasks.rates import agent_named, attempts_in, rates_of_models
 from codedata.terminal import plural, say
 
+HARBOR, VERIFIERS = "harbor", "verifiers"   # names of formats
 IMAGES = "images"   # a key of the manifest: {tag: {made_of, docker_image, image_id}}, written by
                     # push-images
 OUR_IMAGES = "codedata-task/"   # prefix of the images built from a task's environment/
@@ -88,6 +89,7 @@ class TaskFormat:
     problems: Callable[[list[Task], TaskOrigins], dict[str, Problem]]
     write: Callable[[Export], None]
     tag: str   # a tag of the card
+    images_of: str = ""   # the format whose manifest has the notes of push-images; "": its own
 
     def choose(self, tasks: TaskOrigins) -> list[ExportTask]:
         """Return the tasks of these kinds that may be exported, each with its split and image. Log
@@ -99,15 +101,15 @@ class TaskFormat:
             tasks.left_out.add(name, *problem, format=self.name)
         mine = [one for one in mine if one.task.instance_id not in refused]
         split_of = splits((origin_of(one.task) for one in mine), tasks.settings.validation)
-        noted = read_manifest(tasks.directory / self.name).get(IMAGES, {})
-        return [replace(one, split=split_of[origin_of(one.task)], noted=_noted(noted, one.task))
+        images = tasks.images(self.images_of or self.name)
+        return [replace(one, split=split_of[origin_of(one.task)], noted=noted(images, one.task))
                 for one in mine]
 
 
-def _noted(images: Object, task: Task) -> Object:
+def noted(images: Object, task: Task) -> Object:
     """Return the notes of push-images on a task's image; {} if the image has changed since."""
-    noted = images.get(tag_of(task), {})
-    return noted if noted.get("made_of") == _made_of(task) else {}
+    found = images.get(tag_of(task), {})
+    return found if found.get("made_of") == _made_of(task) else {}
 
 
 @dataclass
@@ -126,6 +128,10 @@ class TaskOrigins:
                      "pass_rate", "pass_rate_agent", "secrets_in_tests", "validation")
     template = "task_card.md"
     noun = "tasks"
+
+    def images(self, form: str) -> Object:
+        """Return the notes of push-images in the folder of a format: {tag: note}."""
+        return read_manifest(self.directory / form).get(IMAGES, {})
 
     def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
         """Return (a line with the numbers of tasks, the masked secrets of the exported tasks by
