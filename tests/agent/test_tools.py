@@ -265,9 +265,6 @@ def test_what_is_created_is_what_was_given(sandbox, tmp_path, text):
     assert (tmp_path / "b.txt").read_text() == text
 
 
-# tests -------------------------------------------------------------------------------------------
-
-
 # calls in replies --------------------------------------------------------------------------------
 
 def ask(fake_llm, **options):
