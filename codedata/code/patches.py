@@ -91,9 +91,9 @@ def n_changed_lines(diff: str) -> int:
     return sum(line.startswith(("+", "-")) for hunk in hunks_of(diff) for line in hunk.lines)
 
 
-def head_lines(patch: str) -> list[str]:
-    """Return the lines of a patch that are in no hunk."""
-    return _parsed(patch.split("\n"))[1]
+def paths_in(patch: str) -> set[str]:
+    """Return the paths of the files that a patch changes; for a renamed file, the new path."""
+    return {path.strip() for path, _ in files_of(patch)} | {hunk.path for hunk in hunks_of(patch)}
 
 
 def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[str]]:

@@ -17,7 +17,7 @@ from itertools import chain
 from statistics import mode
 
 from codedata.code.entities import language_of
-from codedata.code.patches import head_lines, reversed_patch
+from codedata.code.patches import paths_in, reversed_patch
 from codedata.disk.row_files import JsonLines, ParquetFiles, find_files
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, Trouble
@@ -201,10 +201,10 @@ def _record(row: dict) -> dict:
     if texts["repo"].startswith("swesmith/") or not is_upstream_fix:
         texts["patch"] = reversed_patch(texts["patch"])
     licences = [*dict.fromkeys(filter(None, texts["licence"].split("\n\n")))]
-    changed = sorted(touched_files(texts["patch"]))
+    changed = sorted(paths_in(texts["patch"]))
     languages = [*filter(None, map(language_of, changed))] or ["unknown"]
     return {**texts, "language": texts["language"] or mode(languages),
-            "files": sorted({*changed, *touched_files(texts["test_patch"])}),
+            "files": sorted({*changed, *paths_in(texts["test_patch"])}),
             "created_at": iso_utc(row.get("created_at")), "licence": " OR ".join(licences) or None,
             "matched": texts["matched"] or None}
 
@@ -253,36 +253,3 @@ def iso_utc(value) -> str | None:
     except (ValueError, TypeError, OverflowError, OSError):
         raise ValueError(f"`created_at` is no date: {printable(reprlib.repr(value), 80)}") from None
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-# patches -----------------------------------------------------------------------------------------
-
-def touched_files(patch: str) -> set[str]:
-    """Return the paths of the files that a diff changes; a renamed file has both its names."""
-    return {name for line in head_lines(patch) for name in _files_named(line.removesuffix("\r"))}
-
-
-def _files_named(line: str) -> set[str]:
-    """Return the paths that a header line of a diff names."""
-    if line.startswith("diff --git "):
-        # equal names can be split in the middle; different names are read from other lines
-        names = line.removeprefix("diff --git ")
-        middle = len(names) // 2
-        first, second = _unquoted(names[:middle]), _unquoted(names[middle + 1:])
-        same = {first} & {second} or {first.removeprefix("a/")} & {second.removeprefix("b/")}
-        return same - {""} if names[middle:middle + 1] == " " else set()
-    if match := re.match(r"(?:rename|copy) (?:from|to) (.+)", line):
-        return {_unquoted(match[1])}
-    if not line.startswith(("--- ", "+++ ")):
-        return set()
-    name = _unquoted(line[4:].partition("\t")[0])
-    side = "a/" if line.startswith("-") else "b/"
-    return set() if name == "/dev/null" else {name.removeprefix(side)}
-
-
-def _unquoted(name: str) -> str:
-    """Return a file name without git's quotes and C escapes, which it uses for unusual names."""
-    if not re.fullmatch('".*"', name):
-        return name
-    unescaped = name[1:-1].encode().decode("unicode_escape", "replace")   # each byte is a character
-    return unescaped.encode("latin-1", "replace").decode("utf-8", "replace")
