@@ -6,11 +6,12 @@ from functools import partial
 import pytest
 
 from codedata.checks.requests import TRAILERS
-from codedata.code.patches import files_of, paths_in
+from codedata.code.patches import files_of
 from codedata.datapoints.validate import IMPORTS
 from codedata.issues.issue_report import FENCED
 from codedata.leak.leaked_facts import REPLACED, find_facts
 from codedata.records import Commit
+from codedata.sampling.pull_requests import touched_files
 from codedata.suites.repo_names import parts_of
 from codedata.texts import between, toml_tables
 
@@ -31,7 +32,7 @@ def listed(names: str) -> list:
 
 @pytest.mark.parametrize("read, text", [
     (facts_of, "*" * 60), (facts_of, "*&" * 10_000), (facts_of, "-" * 60_000),
-    (paths_in, "diff --git " * MANY), (TRAILERS.search, "\nA: a" * 30_000 + "\n!"),
+    (touched_files, "diff --git " * MANY), (TRAILERS.search, "\nA: a" * 30_000 + "\n!"),
     (REPLACED.search, "assert" + " " * MANY), (partial(between, tag="report"), "<report>" * MANY),
     (FENCED.findall, "```sh\n" * MANY), (listed, " b/" * MANY), (listed, " b/" + "a" * MANY),
     (parts_of, "/" * MANY + "x"), (IMPORTS.search, "\n" * MANY),

@@ -91,11 +91,6 @@ def n_changed_lines(diff: str) -> int:
     return sum(line.startswith(("+", "-")) for hunk in hunks_of(diff) for line in hunk.lines)
 
 
-def paths_in(patch: str) -> set[str]:
-    """Return the paths of the files that a patch changes; for a renamed file, the new path."""
-    return {path.strip() for path, _ in files_of(patch)} | {hunk.path for hunk in hunks_of(patch)}
-
-
 def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[str]]:
     """Return the hunks of a patch, and its other lines."""
     hunks = []

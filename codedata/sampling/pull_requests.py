@@ -17,7 +17,7 @@ from itertools import chain
 from statistics import mode
 
 from codedata.code.entities import language_of
-from codedata.code.patches import paths_in, reversed_patch
+from codedata.code.patches import files_of, hunks_of, reversed_patch
 from codedata.disk.row_files import JsonLines, ParquetFiles, find_files
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, Trouble
@@ -43,6 +43,7 @@ FIELDS = {
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
 # keys with texts in `base`, in an issue of `resolved_issues`, in `meta`, and in a licence of GitHub
 PARTS = ("sha", "title", "body", "license", "licence", "license_name", "spdx_id")
+OLD_NAME = re.compile("^(?:rename|copy) from (.+?)\r?$", re.M)   # a line of a patch
 COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), "created_at", "image_name"}
 
 
@@ -201,10 +202,10 @@ def _record(row: dict) -> dict:
     if texts["repo"].startswith("swesmith/") or not is_upstream_fix:
         texts["patch"] = reversed_patch(texts["patch"])
     licences = [*dict.fromkeys(filter(None, texts["licence"].split("\n\n")))]
-    changed = sorted(paths_in(texts["patch"]))
+    changed = sorted(touched_files(texts["patch"]))
     languages = [*filter(None, map(language_of, changed))] or ["unknown"]
     return {**texts, "language": texts["language"] or mode(languages),
-            "files": sorted({*changed, *paths_in(texts["test_patch"])}),
+            "files": sorted({*changed, *touched_files(texts["test_patch"])}),
             "created_at": iso_utc(row.get("created_at")), "licence": " OR ".join(licences) or None,
             "matched": texts["matched"] or None}
 
@@ -253,3 +254,19 @@ def iso_utc(value) -> str | None:
     except (ValueError, TypeError, OverflowError, OSError):
         raise ValueError(f"`created_at` is no date: {printable(reprlib.repr(value), 80)}") from None
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# patches -----------------------------------------------------------------------------------------
+
+def touched_files(patch: str) -> set[str]:
+    """Return the paths of the files that a diff changes; a renamed file has both its names."""
+    names = [path.strip() for path, _ in files_of(patch)] + [hunk.path for hunk in hunks_of(patch)]
+    return {*map(_unquoted, [*names, *OLD_NAME.findall(patch)])}
+
+
+def _unquoted(name: str) -> str:
+    """Return a file name without git's quotes and C escapes, which it uses for unusual names."""
+    if "\\" not in name:
+        return name
+    unescaped = name.strip('"').encode().decode("unicode_escape", "replace")
+    return unescaped.encode("latin-1", "replace").decode("utf-8", "replace")

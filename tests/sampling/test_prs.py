@@ -10,9 +10,8 @@ from line_tables import toml_beside
 from rows_server import RowsServer, write_rows
 from rows_server import http as http  # a fixture
 
-from codedata.code.patches import paths_in
 from codedata.errors import HttpTrouble, Trouble
-from codedata.sampling.pull_requests import all_prs, fetch_prs, iso_utc
+from codedata.sampling.pull_requests import all_prs, fetch_prs, iso_utc, touched_files
 from codedata.sampling.trajectories import Hub
 
 CASES = toml_beside(__file__, "prs.toml")
@@ -151,7 +150,7 @@ def test_dates_of_every_parquet_type_are_read(sql, tmp_path, http):
 
 @pytest.mark.parametrize("row", CASES["patch"], ids=lambda row: " ".join(row["files"]))
 def test_files_are_those_that_the_headers_name(row):
-    assert paths_in(row["text"]) == set(row["files"])
+    assert touched_files(row["text"]) == set(row["files"])
 
 
 def test_ids_and_paths_are_values_never_sql(tmp_path, http):
