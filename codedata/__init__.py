@@ -11,8 +11,8 @@ if sys.version_info < (3, 10) or not all(map(find_spec, ("orjson", "rich", "duck
 
 __version__ = "0.2.0"
 PLACES = {"Agent": "codedata.agent", "AgentResult": "codedata.agent",
-          "ToolBashExecutor": "codedata.agent", "ToolRunTests": "codedata.suites.run_tests",
-          "LLMServerHTTP": "codedata.llm", "SCRIPT_BASH_FUNC": "codedata.sandbox",
+          "ToolBashExecutor": "codedata.agent", "LLMServerHTTP": "codedata.llm",
+          "SCRIPT_BASH_FUNC": "codedata.sandbox",
           "SandboxLocal": "codedata.sandbox.local",
           "SandboxDocker": "codedata.sandbox.docker.container",
           "SandboxK8s": "codedata.sandbox.kubernetes"}

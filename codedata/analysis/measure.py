@@ -38,7 +38,7 @@ from codedata.suites.contexts import (
     runnable,
     sources_in,
 )
-from codedata.suites.environments import JUDGED_BY, image_of, labelled, open_environment
+from codedata.suites.environments import JUDGED_BY, image_of, labelled
 from codedata.suites.test_results import Case
 from codedata.tasks.image.task_image import with_tools
 from codedata.terminal import named, plural
@@ -111,11 +111,6 @@ class _Suite:
     @contextmanager
     def _open(self) -> Iterator[Sandbox]:
         environment, host, label = self.environment, self.host, self.label
-        if not host.builds_images:
-            with open_environment(environment, host, label) as sandbox:
-                self._prepare(sandbox)
-                yield sandbox
-            return
         self.image = self.image or with_tools(
             host, image_of(environment, host, label).name, self._prepare, label,
             environment.repo_name)

@@ -87,26 +87,14 @@ REMARKS = {"python": "[(comment) (expression_statement . (string) .)] @remark"}
 
 # the items ---------------------------------------------------------------------------------------
 
-@dataclass(frozen=True)
-class AgentItem(Environment):
-    """Hold an environment for one of its agents, numbered from 1."""
-
-    number: int = 0
-
-    @property
-    def name(self) -> str:
-        """Return the name of the item."""
-        return f"{self.repo_name}.{METHOD}-{self.number}"
-
-
 def agent_items(environments: Derived, n: int) -> Derived:
-    """Return the items of `n` agents for each environment, in rounds: each round has one agent for
-    each repository."""
-    numbers = {f".{METHOD}-{k}": k for k in range(1, n + 1)}
+    """Return each environment for each of its `n` agents, <repo_name>.agent-<k> from 1, in rounds:
+    each round has one agent for each repository."""
+    def names_of(repo_name: str) -> list[str]:
+        return [f"{repo_name}.{METHOD}-{k}" for k in range(1, n + 1)]
 
-    def items_of(repo_name: str, environment: Environment) -> dict[str, AgentItem]:
-        return {repo_name + end: AgentItem(**vars(environment), number=k)
-                for end, k in numbers.items()}
+    def items_of(repo_name: str, environment: Environment) -> dict[str, Environment]:
+        return dict.fromkeys(names_of(repo_name), environment)
 
     def is_kept(name: str) -> bool:
         """Return whether `name` belongs to a known or unread repository, or to another method."""
@@ -114,8 +102,7 @@ def agent_items(environments: Derived, n: int) -> Derived:
         return not batch.startswith(f"{METHOD}-") or environments.covers(repo_name)
 
     return Derived(
-        environments, items_of, place=environments.place, keeps=is_kept,
-        names_of=lambda repo_name: [repo_name + end for end in numbers],
+        environments, items_of, place=environments.place, keeps=is_kept, names_of=names_of,
         choose=lambda names: sorted(names, key=lambda name: int(name.rpartition("-")[2])))
 
 
@@ -252,21 +239,22 @@ class Injector:
                     Reads(coverages, fields=(), same="base_commit", optional=True)),
             writes=Writes(self._candidates))
 
-    def make(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None) -> Candidates:
+    def make(self, item: Environment, analysis: Analysis, coverage: Coverage | None
+             ) -> Candidates:
         """Return the candidate that an agent submits. Raise ItemFailed if it submits no valid one,
         Excluded if no test passes."""
         if "passed" not in known_results(item).values():
             raise Excluded("has no test that passes.")
         started = time.monotonic()
-        trajectory = new_trajectory(self._settings.root, TRAJECTORIES, item.name)
+        trajectory = new_trajectory(self._settings.root, TRAJECTORIES, current_reply_log().item)
         submission, result = self._run(item, analysis, coverage, trajectory)
         if submission.candidate is None:
-            raise _failure(item.name, submission, result)
+            raise _failure(submission, result)
         return Candidates(item.repo, item.repo_name, item.base_commit, METHOD,
                           [submission.candidate], f"{TRAJECTORIES}/{trajectory.name}", result.usage,
                           round(time.monotonic() - started, 1))
 
-    def _run(self, item: AgentItem, analysis: Analysis, coverage: Coverage | None,
+    def _run(self, item: Environment, analysis: Analysis, coverage: Coverage | None,
              trajectory: Path) -> tuple[Submission, AgentResult]:
         """Run an agent. Return its submission, and the result of its run."""
         settings, earlier, strategy = self._settings, self._earlier(item), self._strategy
@@ -291,16 +279,16 @@ class Injector:
                 max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd)
             return submission, agent.run(self._task(item, sandbox.workdir, earlier))
 
-    def _earlier(self, item: AgentItem) -> list[tuple[str, ProposedChange]]:
+    def _earlier(self, item: Environment) -> list[tuple[str, ProposedChange]]:
         """Return (name, change) of the other agents' bugs in the same repository; for a feature,
         of the other features."""
         prefix = f"{item.repo_name}.{METHOD}-"
         return [(name, bug) for name in self._candidates.names()
-                if name.startswith(prefix) and name != item.name
+                if name.startswith(prefix) and name != current_reply_log().item
                 for bug in self._candidates.read(name).candidates
                 if (bug.get("family") == FEATURE) == (self._strategy == FEATURE)]
 
-    def _task(self, item: AgentItem, workdir: str,
+    def _task(self, item: Environment, workdir: str,
               earlier: list[tuple[str, ProposedChange]]) -> str:
         """Return the task of an agent."""
         bugs = [f"- {name}, in {bug['symbol'] or 'no function'}: {bug['summary']}"
@@ -336,7 +324,7 @@ def _program(files: list[SourceFile], analysis: Analysis, strategy: str) -> File
             if not file.is_test and file.path not in unused and is_text(file.text)}
 
 
-def _failure(name: str, submission: Submission, result: AgentResult) -> ItemFailed:
+def _failure(submission: Submission, result: AgentResult) -> ItemFailed:
     """Return the failure of an agent that made no candidate. Delete its stored replies, since they
     would lead to the same failure. Keep them if something else failed (engine, endpoint) and this
     run did not just repeat them."""
@@ -345,7 +333,7 @@ def _failure(name: str, submission: Submission, result: AgentResult) -> ItemFail
         log.discard()
     how = result.error or "it ended without handing in a bug"
     last = f"; its last bug: {submission.reason}" if submission.reason else ""
-    return ItemFailed(f"its agent made no bug ({result.status}): {how}{last}", name)
+    return ItemFailed(f"its agent made no bug ({result.status}): {how}{last}", log.item)
 
 
 def _text(name: str, **parts: str) -> str:

@@ -91,11 +91,6 @@ def n_changed_lines(diff: str) -> int:
     return sum(line.startswith(("+", "-")) for hunk in hunks_of(diff) for line in hunk.lines)
 
 
-def head_lines(patch: str) -> list[str]:
-    """Return the lines of a patch that are in no hunk."""
-    return _parsed(patch.split("\n"))[1]
-
-
 def _parsed(lines: Iterable[str], source: str = "") -> tuple[list[Hunk], list[str]]:
     """Return the hunks of a patch, and its other lines."""
     hunks = []

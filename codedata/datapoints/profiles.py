@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 
 from codedata.bounded import inside, read_bounded
@@ -30,10 +29,9 @@ MAX_VALIDATIONS = 6   # a draft is given up after this many failed validations
 TECHNOLOGIES = re.compile(r"^#+ Key Technologies\s*$(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 
 
-def gaps_in(root: Path, profile: str = "") -> dict[str, list[str]]:
-    """Return the unused categories, languages and stacks of a profile (by default of all): no
-    datapoint has them in its labels (unless it is cancelled), and no draft in its section Key
-    Technologies."""
+def gaps_in(root: Path, profile: str) -> dict[str, list[str]]:
+    """Return the unused categories, languages and stacks of a profile: no datapoint has them in
+    its labels (unless it is cancelled), and no draft in its section Key Technologies."""
     found = []
     for labels in map(labels_of, readable(root)):
         if labels.status != CANCELLED:
@@ -43,17 +41,9 @@ def gaps_in(root: Path, profile: str = "") -> dict[str, list[str]]:
             text = read_bounded(inside(root, DP, DRAFTS, draft.name)).decode(errors="replace")
             found += TECHNOLOGIES.findall(text)
     shown = "\n".join(found).lower()
-    profiles = [PROFILES[profile]] if profile else PROFILES.values()
-    wanted = {kind: [*dict.fromkeys(chain.from_iterable(one[kind] for one in profiles))]
-              for kind in KINDS}
-    return {kind: [name for name in names
+    return {kind: [name for name in PROFILES[profile][kind]
                    if not re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", shown)]
-            for kind, names in wanted.items()}
-
-
-def say_gaps(gaps: dict[str, list[str]]) -> str:
-    """Return gaps as a text, "" if there are none."""
-    return "; ".join(f"{kind} {', '.join(names)}" for kind, names in gaps.items() if names)
+            for kind in KINDS}
 
 
 def instructions(role: str, dp: DpSettings, base_image: str, is_inside: bool = False) -> str:

@@ -31,7 +31,6 @@ from codedata.datapoints.datapoint_folder import (
     labels_of,
     readable,
 )
-from codedata.datapoints.profiles import gaps_in, say_gaps
 from codedata.datapoints.role_agents import MAX_ITERATIONS, HeldTask, subject, work
 from codedata.datapoints.seeds import seeds_in
 from codedata.datapoints.task_queue import (
@@ -408,8 +407,6 @@ def _to_come(root: Path, settings: DpSettings, limit: int | None, n_agents: Mapp
     """Yield lines with the number of tasks to come and their likely cost. Nothing is written."""
     dp = root / DP
     counts = counts_in(dp)
-    if gaps := say_gaps(gaps_in(root, settings.profile)):
-        yield f"missing   no datapoint has the {gaps}"
     n_new = sum(not (dp / SEEDS / seed.id).exists() for seed in seeds_in(seeds)) if seeds else 0
     n_before = 1   # tasks of the previous type; each queues tasks of the next type
     for type, n_each in ((GENERATE, n_new), (BUILD, settings.drafts), (REVIEW, 1)):

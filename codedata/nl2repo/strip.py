@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from posixpath import dirname
@@ -27,6 +26,7 @@ from codedata.code.entities import (
     tree_of,
 )
 from codedata.code.gold_variants import variants_of
+from codedata.code.operators.syntax import compiling
 from codedata.code.patches import diff_of
 from codedata.records import Coverage
 from codedata.suites.contexts import LANGUAGE, mask_of, masks_of
@@ -157,12 +157,11 @@ def python_tree(text: str) -> ast.Module:
     """Return the tree of a source from Python's `ast`. The tree is empty if Python cannot parse the
     source, or if the source is nested too deeply for recursion."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # hide warnings about invalid escapes in strings
+        with compiling():
             tree = ast.parse(text)
-            ast.unparse(tree)   # raise RecursionError here: no later use recurses deeper
+            ast.unparse(tree)   # too deep nesting fails here: no later use recurses deeper
             return tree
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except SyntaxError:
         return ast.Module([], [])
 
 

@@ -71,7 +71,6 @@ def run(settings: Settings, options: RunOptions) -> int:
                 write_atomic(directory / "hugePR.md", terminal_safe(huge).encode())
             text = markdown(turns, costs_of(root), made(root, ".."))
             write_atomic(directory / "report.md", terminal_safe(text).encode())
-            (directory / "report.html").unlink(missing_ok=True)   # written by version 0.2.0
             remove_half_written([root])   # pages of a killed run
             write_index(settings, known=turns)
         with options.unless_quiet():

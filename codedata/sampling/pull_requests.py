@@ -17,7 +17,7 @@ from itertools import chain
 from statistics import mode
 
 from codedata.code.entities import language_of
-from codedata.code.patches import head_lines, reversed_patch
+from codedata.code.patches import files_of, hunks_of, reversed_patch
 from codedata.disk.row_files import JsonLines, ParquetFiles, find_files
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, Trouble
@@ -43,6 +43,7 @@ FIELDS = {
 NEEDED = ("instance_id", "repo", "patch")   # other fields may be empty
 # keys with texts in `base`, in an issue of `resolved_issues`, in `meta`, and in a licence of GitHub
 PARTS = ("sha", "title", "body", "license", "licence", "license_name", "spdx_id")
+OLD_NAME = re.compile("^(?:rename|copy) from (.+?)\r?$", re.M)   # a line of a patch
 COLUMNS = {*re.findall(r"\w+", " ".join(FIELDS.values())), "created_at", "image_name"}
 
 
@@ -259,30 +260,13 @@ def iso_utc(value) -> str | None:
 
 def touched_files(patch: str) -> set[str]:
     """Return the paths of the files that a diff changes; a renamed file has both its names."""
-    return {name for line in head_lines(patch) for name in _files_named(line.removesuffix("\r"))}
-
-
-def _files_named(line: str) -> set[str]:
-    """Return the paths that a header line of a diff names."""
-    if line.startswith("diff --git "):
-        # equal names can be split in the middle; different names are read from other lines
-        names = line.removeprefix("diff --git ")
-        middle = len(names) // 2
-        first, second = _unquoted(names[:middle]), _unquoted(names[middle + 1:])
-        same = {first} & {second} or {first.removeprefix("a/")} & {second.removeprefix("b/")}
-        return same - {""} if names[middle:middle + 1] == " " else set()
-    if match := re.match(r"(?:rename|copy) (?:from|to) (.+)", line):
-        return {_unquoted(match[1])}
-    if not line.startswith(("--- ", "+++ ")):
-        return set()
-    name = _unquoted(line[4:].partition("\t")[0])
-    side = "a/" if line.startswith("-") else "b/"
-    return set() if name == "/dev/null" else {name.removeprefix(side)}
+    names = [path.strip() for path, _ in files_of(patch)] + [hunk.path for hunk in hunks_of(patch)]
+    return {*map(_unquoted, [*names, *OLD_NAME.findall(patch)])}
 
 
 def _unquoted(name: str) -> str:
     """Return a file name without git's quotes and C escapes, which it uses for unusual names."""
-    if not re.fullmatch('".*"', name):
+    if "\\" not in name:
         return name
-    unescaped = name[1:-1].encode().decode("unicode_escape", "replace")   # each byte is a character
+    unescaped = name.strip('"').encode().decode("unicode_escape", "replace")
     return unescaped.encode("latin-1", "replace").decode("utf-8", "replace")

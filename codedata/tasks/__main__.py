@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from codedata.tasks.folder.check import faults_of, notes_on
+from codedata.tasks.folder.check import faults_of
 from codedata.terminal import plural, say
 from codedata.texts import printable
 
@@ -35,8 +35,6 @@ def main(argv: list[str] | None = None) -> int:
     if faults:
         say(f"check  {plural(len(faults), 'fault')}   again: {again}")
         return 1
-    for note in notes_on(args.folder):
-        say(f"check  {note}")
     say("check  no fault   next: python export.py --formats harbor; tools/run-harbor export/harbor")
     return 0
 

@@ -8,7 +8,7 @@ from conftest import KEY, item_calls, settings_for
 from line_tables import rows
 from test_agent import sandbox as sandbox  # a fixture
 
-from codedata import LLMServerHTTP, ToolBashExecutor, ToolRunTests
+from codedata import LLMServerHTTP, ToolBashExecutor
 from codedata.agent import (
     Failed,
     Stop,
@@ -263,31 +263,6 @@ def test_what_is_created_is_what_was_given(sandbox, tmp_path, text):
     create_file(sandbox, "a/b.txt", text)
     sandbox.get(f"{sandbox.workdir}/a/b.txt", tmp_path)
     assert (tmp_path / "b.txt").read_text() == text
-
-
-# tests -------------------------------------------------------------------------------------------
-
-def parse(text: str) -> list[dict]:
-    return [{"name": name, "status": status}
-            for status, name in map(str.split, filter(None, text.splitlines()))]
-
-
-@pytest.mark.parametrize("output, summary, good", [
-    ("passed a\nskipped b\n", "1 passed, 1 skipped\n<returncode>0", True),
-    ("passed a\nfailed b\nerror c\n",
-     "1 error, 1 failed, 1 passed\nfailed: b\nerror: c\n<returncode>0", False),
-    ("", "no test result could be read\n<returncode>0", False)], ids=["good", "bad", "none"])
-def test_run_tests_counts_and_names_what_failed(sandbox, output, summary, good):
-    put(sandbox, out=output)
-    result = ToolRunTests("cat", parse)(sandbox, "out")
-    assert result.startswith(summary) and isinstance(result, Failed) is not good
-
-
-def test_run_tests_names_a_limited_number_and_reads_results_as_a_suite_is_read(sandbox):
-    put(sandbox, out="1..80\n" + "".join(f"not ok {i} - t{i:02}\n" for i in range(1, 81)))
-    result = ToolRunTests("cat")(sandbox, "out")
-    assert result.startswith("80 failed\nfailed: t01\n")
-    assert "failed: t50\n… and 30 more\n<returncode>" in result
 
 
 # calls in replies --------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from codedata.analysis.analyse import analysis_of
 from codedata.bugs.inject import RefusedChange, agent_items, diff_and_symbol
 from codedata.code.entities import SourceFile, Sources, is_test_file, language_of
 from codedata.disk.store import Store
+from codedata.llm.replies import current_reply_log
 from codedata.records import Candidates, parse
 from codedata.run import cli, start
 from codedata.run.stage import Reads, Stage, Writes
@@ -231,7 +232,8 @@ def test_agents_of_one_repository_wait_for_the_earlier_ones(tmp_path):
     meet, on_disk = threading.Barrier(2), {}
 
     def make(item) -> Candidates:
-        on_disk[item.name] = {path.stem for path in (tmp_path / "bug/_candidates").glob("*.json")}
+        files = (tmp_path / "bug/_candidates").glob("*.json")
+        on_disk[current_reply_log().item] = {path.stem for path in files}
         meet.wait(30)   # both repositories are worked on at once
         return Candidates(item.repo, item.repo_name, item.base_commit, "agent", [], "", {}, 0.1)
 

@@ -146,8 +146,6 @@ def test_every_item_of_a_root_and_nothing_else_is_written(root):
 def test_a_turn_in_full_and_both_duels_are_on_the_page_that_report_writes(tmp_path, fake_llm):
     fake_judges.judged(tmp_path, fake_llm, 2)
     tmp_path.with_commits(2)
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report/report.html").write_text("of an earlier version")
     leak = {"kind": "path", "quote": "src/reel.py", "why": "not shown"}
     write_json(tmp_path / "answer/_leaks/t_1.json", {"tries": [
         {"turn": "a try", "findings": [leak], "defence": "a defence"}]})
@@ -159,7 +157,6 @@ def test_a_turn_in_full_and_both_duels_are_on_the_page_that_report_writes(tmp_pa
     fake_judges.report_text(tmp_path)
     decide(tmp_path, "--mode=reference")
     run_script("report.py", tmp_path, "--mode=reference")
-    assert not (tmp_path / "report/report.html").exists()
     html = (tmp_path / "index.html").read_bytes()
     assert {"Challenger against king", "Challenger against reference"} <= {*sections_of(html)}
     items = items_of(html)

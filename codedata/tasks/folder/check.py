@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from codedata.checks.secrets import find_secrets
 from codedata.code.entities import is_test_file
 from codedata.code.git import git_output
 from codedata.code.patches import diff_of, files_of, hunks_of
@@ -42,7 +41,6 @@ from codedata.tasks.folder.task_folder import (
     verifier_config,
     workdir_of,
 )
-from codedata.tasks.folder.task_toml import grading_of
 from codedata.texts import printable, text_of
 
 TEST_FILE = "test_outputs.py"   # the file of tests with weights
@@ -71,18 +69,6 @@ def faults_of(folder: Path) -> list[Fault]:
         return [Fault("", printable(e.what.rstrip(".")), "Correct it.")]
     checks = (part_faults, secret_faults, _environment, _solution, _tests)
     return [*config_faults(task)] or [fault for check in checks for fault in check(task)]
-
-
-def notes_on(folder: Path) -> list[str]:
-    """Return remarks on a folder without faults."""
-    task = Task(**Task.completed(_read_parts(folder)[0]))
-    notes = [f"Harbor grades it {grading_of(task.config)}"]
-    if task.proof and not task.kind:
-        notes.append("it has a proof.json but names no kind: exports treat it as a task of another "
-                     "maker")
-    if secrets := find_secrets(task.instruction or ""):
-        notes.append(f"instruction.md has a text that exports mask: {secrets[0].kind}")
-    return notes
 
 
 def _read_parts(folder: Path) -> tuple[dict, list[Fault]]:

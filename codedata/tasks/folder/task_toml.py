@@ -72,14 +72,6 @@ def _is_artifact(one) -> bool:
     return isinstance(path, str) and bool(path) and ".." not in path.split("/")
 
 
-def grading_of(config: Object) -> str:
-    """Return a phrase about the container that Harbor uses to grade a task."""
-    if is_shared(config):
-        return "in the agent's own container, with all that the agent has left there"
-    carried = ", ".join(artifacts_in(config)) or "nothing"
-    return f"in a fresh container, which gets from the agent's container: {carried}"
-
-
 def is_shared(config: Object) -> bool:
     """Return whether Harbor grades a task in the agent's own container."""
     verifier = config.get("verifier", {})
