@@ -46,6 +46,8 @@ class Facts:
     python: PythonProject = field(default_factory=PythonProject)
     node: NodeProject = field(default_factory=NodeProject)
     plain: PlainRecipe | None = None
+    # whether JavaScript or TypeScript is tested; a Python project may have a package.json, too
+    is_node: bool = False
     unreadable: dict[str, str] = field(default_factory=dict)   # file → why it counts as missing
     programs: Strings = ()   # source texts of the programs that an install runs
     # set later: the date of an old commit, and the Python version that the base image lacks
@@ -157,7 +159,8 @@ def child(folder: str, skipped: str) -> None:
     if re.search(r"\b(?:run|npm|yarn|pnpm)\b", scripts):   # they may run any other script
         scripts += " ".join(["", *of_node.scripts.values()])
     run = filter(source.has, [*RUN_BY_INSTALL, *re.findall(r"[\w./-]+", scripts)])
-    facts = Facts(python, of_node, generic.initial(source, python.system), source.unreadable,
+    facts = Facts(python, of_node, generic.initial(source, python.system),
+                  source.has("package.json") and not python.n_test_files, source.unreadable,
                   (scripts, *map(source.text, run)))
     for recipe in recipes(facts):   # making the recipes must stay within the limits, too
         announce("package.json" if recipe.planner == "node" else "pyproject.toml")

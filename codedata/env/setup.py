@@ -26,6 +26,7 @@ from codedata.env.repository_facts import Facts, read_facts
 from codedata.env.setup_agent import (
     MAX_ITERATIONS,
     SCRIPTS,
+    TEST_ITERATIONS,
     AgentPlanner,
     FailedTry,
     SetupRun,
@@ -138,7 +139,7 @@ class Setup:
         if planner != "agent" and not outcome.verified.is_healthy:
             outcome = plan(verifier, facts, PLAN_TIMEOUTS * verifier.limit_s, outcome.attempts)
         if planner != "recipe" and outcome.status != SUCCESS:
-            outcome = self._by_agent(repository.repo_name, verifier, outcome)
+            outcome = self._by_agent(repository.repo_name, verifier, outcome, facts.is_node)
         return outcome
 
     def identity(self) -> dict:
@@ -153,13 +154,13 @@ class Setup:
         if not self.client:
             return "no calls: recipes ask no model"
         where = " if no recipe verifies" if self.settings.planner == "auto" else ""
-        max_calls = ROUNDS * MAX_ITERATIONS
-        max_usd = self.limits.max_usd * ROUNDS
+        max_calls = TEST_ITERATIONS + ROUNDS * MAX_ITERATIONS
+        max_usd = self.limits.max_usd * (ROUNDS + 1)
         cost = f", {usd(max_usd)}" if max_usd else ""
         return (f"an agent for each repository{where}: at most {max_calls} calls{cost}, "
                 "most of them take far fewer")
 
-    def _by_agent(self, name: str, verifier: Verifier, outcome: Planned) -> Planned:
+    def _by_agent(self, name: str, verifier: Verifier, outcome: Planned, in_two: bool) -> Planned:
         """Let an agent find scripts after the recipes failed, and return the outcome. If their
         verification fails, the agent may fix them once."""
         failures: list[FailedTry] = []
@@ -179,7 +180,7 @@ class Setup:
                     raise ItemFailed(f"its source cannot be used: {trouble}")
                 sandbox.network(True)
                 run = (planner.mend(sandbox, name, failures[-1]) if n
-                       else planner.find(sandbox, name, failures))
+                       else planner.find(sandbox, name, failures, in_two))
             # use both scripts of a run or neither: scripts of two runs may not fit together
             scripts = run.scripts if len(run.scripts) == len(SCRIPTS) else {}
             so_far = outcome.agent.followed_by(run) if outcome.agent else run

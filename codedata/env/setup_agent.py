@@ -1,6 +1,8 @@
 """Let an agent find out in a sandbox how to install and test a repository.
 
-Submitted scripts are used only after they were verified.
+For JavaScript and TypeScript, whose test runner is hard to find, the agent works in two stages in
+the same sandbox: first the install script, then the test script. For other languages one stage
+finds both. Submitted scripts are used only after they were verified.
 """
 from __future__ import annotations
 
@@ -31,6 +33,7 @@ SCRIPTS = ("install_script", "test_script")
 SCRIPT = re.compile(rf"<({'|'.join(SCRIPTS)})>(.*?)</\1>", re.DOTALL)
 TOOLS = (view_file, search, edit_file, create_file, stop)
 MAX_ITERATIONS = 100   # replies of an agent
+TEST_ITERATIONS = 60   # replies of the second agent for JS and TS, which finds the test runner
 COMMAND_S = 120        # seconds that a command may take unless it asks for more
 MAX_FILES = 300
 MAX_LOG_CHARS = 6000   # limit for the log that the agent is shown
@@ -79,47 +82,62 @@ class AgentPlanner:
     # time limit of a script when it is verified, and of each command of the agent
     script_s: float
 
-    def find(self, sandbox: Sandbox, repo: str, failures: list[FailedTry]) -> SetupRun:
+    def find(self, sandbox: Sandbox, repo: str, failures: list[FailedTry],
+             in_two: bool) -> SetupRun:
         """Return the scripts that the agent finds for the source in the sandbox. The agent
-        is shown the earlier failures."""
+        is shown the earlier failures. With `in_two`, it works in two stages."""
         files = sandbox.run(listing()).output.strip() or "(nothing)"
         tried = "\n\n".join(map(_as_text, failures))
         known = _text("agent_known.md", tried=tried) if failures else ""
-        return self._ask(sandbox, _text("agent_task.md", repo=repo, files=files, known=known))
+        parts = {"repo": repo, "files": files, "known": known}
+        if not in_two:
+            return self._ask(sandbox, _text("agent_task.md", **parts), SCRIPTS)
+        install = self._ask(sandbox, _text("agent_install.md", **parts), SCRIPTS[:1])
+        if install.status != "success":
+            return install
+        task = _text("agent_tests.md", repo=repo, install_script=install.scripts["install_script"])
+        tests = self._ask(sandbox, task, SCRIPTS[1:], is_second=True)
+        return replace(install.followed_by(tests), scripts=install.scripts | tests.scripts,
+                       summary="\n\n".join(filter(None, (install.summary, tests.summary))))
 
     def mend(self, sandbox: Sandbox, repo: str, failure: FailedTry) -> SetupRun:
         """Let the agent fix its scripts after their verification failed; return its result."""
-        return self._ask(sandbox, _text("agent_again.md", repo=repo, **vars(failure)))
+        return self._ask(sandbox, _text("agent_again.md", repo=repo, **vars(failure)), SCRIPTS)
 
-    def _ask(self, sandbox: Sandbox, task: str) -> SetupRun:
+    def _ask(self, sandbox: Sandbox, task: str, wanted: tuple[str, ...],
+             is_second: bool = False) -> SetupRun:
         bash = ToolBashExecutor(min(COMMAND_S, self.script_s), max_timeout_s=self.script_s)
         agent = Agent(_text("agent.md", minutes=f"{self.script_s / 60:g}"),
-                      [bash, *TOOLS, submit], self.llm, sandbox,
-                      max_iterations=MAX_ITERATIONS,
+                      [bash, *TOOLS, _submit(wanted)], self.llm, sandbox,
+                      max_iterations=TEST_ITERATIONS if is_second else MAX_ITERATIONS,
                       trajectory=self.trajectory(), max_seconds=self.limits.max_seconds,
                       max_usd=self.limits.max_usd)
         result = agent.run(task)
         scripts = scripts_in(result.answer)
         status, error = result.status, result.error
-        if status == "success" and (missing := _missing(scripts)):
+        if status == "success" and (missing := _missing(scripts, wanted)):
             status, error = "error", f"handed in no <{missing}>"
         summary = SCRIPT.sub("", result.answer).strip()
         return SetupRun(status, scripts, summary, error, result.messages, result.usage)
 
 
-def submit(answer: str) -> Stop | Failed:
-    """Hand in what was asked for, and end. Only once it was run.
+def _submit(wanted: tuple[str, ...]):
+    """Return the tool that ends the run. It fails while a script is missing."""
+    def submit(answer: str) -> Stop | Failed:
+        """Hand in what was asked for, and end. Only once it was run.
 
-    answer: the scripts, each between its tags, behind a sentence or two on what was needed
-    """
-    if missing := _missing(scripts_in(answer)):
-        return Failed(f"not handed in: there is no <{missing}>…</{missing}> in it")
-    return Stop(answer)
+        answer: the scripts, each between its tags, behind a sentence or two on what was needed
+        """
+        missing = _missing(scripts_in(answer), wanted)
+        if missing:
+            return Failed(f"not handed in: there is no <{missing}>…</{missing}> in it")
+        return Stop(answer)
+    return submit
 
 
-def _missing(scripts: dict[str, str]) -> str:
-    """Return the name of the first script that is missing, else an empty string."""
-    return next((name for name in SCRIPTS if name not in scripts), "")
+def _missing(scripts: dict[str, str], wanted: tuple[str, ...]) -> str:
+    """Return the name of the first wanted script that is missing, else an empty string."""
+    return next((name for name in wanted if name not in scripts), "")
 
 
 def scripts_in(answer: str) -> dict[str, str]:

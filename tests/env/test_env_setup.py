@@ -98,7 +98,7 @@ def test_an_address_is_not_cloned_to_look_on(tmp_path, capsys):
     assert run_here(main, tmp_path, "--repo", "https://127.0.0.1:9/birds/heron.git",
                     "--dry-run") == 0
     seen = capsys.readouterr().err
-    assert "missing 1" in seen and "at most 200 calls" in seen
+    assert "missing 1" in seen and "at most 260 calls" in seen
     assert run_here(main, tmp_path / "new", "--repo", "git://127.0.0.1/a", "--status") == 2
     assert "env_setup.py makes a new one" in capsys.readouterr().err and not [*tmp_path.iterdir()]
 
@@ -143,6 +143,7 @@ def test_an_agent_s_scripts_are_verified_and_make_an_image_also_after_a_kill(her
 
 @pytest.mark.docker
 def test_what_does_not_verify_is_mended_once_and_picked_tests_make_no_healthy_environment(heron):
+    """A package.json beside Python makes no second stage."""
     (heron / "heron/package.json").write_text(
         '{\n  "license": "Apache-2.0",\n  "devDependencies": {"prettier": "*"}}')
     for name in ("reeds", "tide"):
@@ -178,6 +179,21 @@ def test_how_an_agent_ends_is_the_record_s_status(heron, calls, status, says):
     assert "image_id" in found["verified"]
     slow = "not finished after 3 s" in json.dumps(found["messages"])
     assert slow == (SLOW in calls)
+
+
+@pytest.mark.docker
+def test_two_stages_for_javascript(tmp_path):
+    write_files(tmp_path / "tern", {"package.json": '{"name": "tern"}',
+                                    "spec.py": "def test_it():\n    pass\n"})
+    write_rows(tmp_path, {"repo": "tern", "reformat_path": "tern"})
+    test_script = TEST.replace("-q", "-q spec.py")
+    first = {"calls": [["submit", {"answer": f"<install_script>\n{INSTALL}</install_script>"}]]}
+    second = {"calls": [["submit", {"answer": f"<test_script>\n{test_script}</test_script>"}]]}
+    done, model = by_agent(tmp_path, second, one=("the tests come next", [first]))
+    assert done.returncode == 0, done.stderr
+    assert "It is installed here by this script" in model.requests[1].text
+    found = record(tmp_path, "tern")
+    assert (found["install_script"], found["test_script"]) == (INSTALL, test_script)
 
 
 @pytest.mark.docker
