@@ -27,11 +27,11 @@ from codedata.sandbox.docker import engine
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings, SolveSettings
 from codedata.solving.agents import Nop
-from codedata.solving.attempt import SoFar, attempted, write_rates
+from codedata.solving.attempt import attempted, write_rates
 from codedata.solving.room import CORE, LOOK_S, MEMORY, OVERHEAD, Room, available_bytes
 from codedata.solving.trials import agent_id, problem_of, skip_rule, trials_in
 from codedata.tasks.folder.task_folder import audited_digest
-from codedata.tasks.rates import attempts_in, rates_of
+from codedata.tasks.rates import Summary, attempts_in, rates_of
 
 CHAIN = """[llm]
 model = "m"
@@ -362,7 +362,7 @@ def test_a_look_says_what_will_be_open_and_a_run_counts_its_attempts(tmp_path):
     dry = run_script("solve.py", tmp_path, "--n", 9, "--dry-run").stderr
     assert "7 open at once, about 1.9 GB of memory (not measured yet)" in dry
     names = [write_attempt(tmp_path, f"task-{k}", 1, ["solved", "wrong"][k % 2]) for k in range(25)]
-    *_, said = map(SoFar().count, map(Store(tmp_path, Attempt).open().read, names))
+    *_, said = map(Summary().count, map(Store(tmp_path, Attempt).open().read, names))
     assert said == "datapoint m 52% solved (33% to 70%), the mean of 25 tasks"
     lines = write_rates(tmp_path)
     assert len(lines) == 21 and "5 more: status.py --html" in lines[-1]

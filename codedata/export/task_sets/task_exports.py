@@ -176,13 +176,11 @@ def _masked(rows: Iterable[ExportTask]) -> Counter:
 def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
                left_out: LeftOutLog) -> TaskOrigins:
     """Return the tasks of a root. Print the errors of unreadable ones. Raise Trouble if [export]
-    pass_rate is set and models made attempts, but pass_rate_agent names no agent of them."""
+    pass_rate is set and there are attempts, but pass_rate_agent names no model's agent of them."""
     store, audits, attempts = Store(root, Task).open(), Audits(root), attempts_in(root)
-    models = {agent: one["model"] for found in attempts.values()
-              for agent, one in rates_of_models(found).items()}
     agent = settings.pass_rate_agent
-    if settings.pass_rate and agent and models:
-        agent = agent_named(agent, models, "[export] pass_rate_agent")
+    if settings.pass_rate and agent and attempts:
+        agent = agent_named(agent, attempts, "[export] pass_rate_agent")
     read = TaskOrigins(root / "export", settings, left_out, store)
     broken = [*store.broken]
     for name in store.names():
