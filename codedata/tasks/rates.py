@@ -111,8 +111,7 @@ class Summary:
         interval, which is too wide if tasks have several attempts."""
         means = {name: (fmean(map(fmean, tasks.values())), len(tasks))
                  for name, tasks in sorted(self._solved.items())}
-        return {name: {"tasks": n, "rate": round(rate, 4),
-                       "interval": [round(end, 4) for end in wilson(rate, n)]}
+        return {name: {"tasks": n, "rate": rate, "interval": wilson(rate, n)}
                 for name, (rate, n) in means.items()}
 
     def __str__(self) -> str:

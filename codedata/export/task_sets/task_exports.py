@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from codedata.checks.contamination import Material
@@ -89,7 +90,6 @@ class TaskFormat:
     problems: Callable[[list[Task], TaskOrigins], dict[str, Problem]]
     write: Callable[[Export], None]
     tag: str   # a tag of the card
-    images_of: str = ""   # the format whose manifest has the notes of push-images; "": its own
 
     def choose(self, tasks: TaskOrigins) -> list[ExportTask]:
         """Return the tasks of these kinds that may be exported, each with its split and image. Log
@@ -101,15 +101,8 @@ class TaskFormat:
             tasks.left_out.add(name, *problem, format=self.name)
         mine = [one for one in mine if one.task.instance_id not in refused]
         split_of = splits((origin_of(one.task) for one in mine), tasks.settings.validation)
-        images = tasks.images(self.images_of or self.name)
-        return [replace(one, split=split_of[origin_of(one.task)], noted=noted(images, one.task))
+        return [replace(one, split=split_of[origin_of(one.task)], noted=tasks.noted(one.task))
                 for one in mine]
-
-
-def noted(images: Object, task: Task) -> Object:
-    """Return the notes of push-images on a task's image; {} if the image has changed since."""
-    found = images.get(tag_of(task), {})
-    return found if found.get("made_of") == _made_of(task) else {}
 
 
 @dataclass
@@ -129,9 +122,14 @@ class TaskOrigins:
     template = "task_card.md"
     noun = "tasks"
 
-    def images(self, form: str) -> Object:
-        """Return the notes of push-images in the folder of a format: {tag: note}."""
-        return read_manifest(self.directory / form).get(IMAGES, {})
+    @cached_property
+    def _images(self) -> Object:
+        return read_manifest(self.directory / HARBOR).get(IMAGES, {})
+
+    def noted(self, task: Task) -> Object:
+        """Return the notes of push-images on a task's image; {} if the image has changed since."""
+        found = self._images.get(tag_of(task), {})
+        return found if found.get("made_of") == _made_of(task) else {}
 
     def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
         """Return (a line with the numbers of tasks, the masked secrets of the exported tasks by
