@@ -160,8 +160,7 @@ def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> st
     """Return the likely cost of `n` attempts of an agent, estimated from its earlier ones, and the
     number and memory of attempts open at once."""
     n_open = min(n, workers, room.limit())
-    at_once = (f"{n_open} open at once, about {n_open * room.bytes_each / 1e9:.1f} GB of memory "
-               f"({f'measured in {len(room.in_use)}' if room.in_use else 'not measured yet'})")
+    at_once = f"{n_open} open at once, about {n_open * room.bytes_each / 1e9:.1f} GB of memory"
     if not kept:
         return (f"{plural(n, 'attempt')}; what one costs is unknown: this agent has made none yet; "
                 f"{at_once}")

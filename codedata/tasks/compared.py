@@ -17,11 +17,11 @@ from codedata.checks.resampling import mean_interval
 from codedata.errors import Trouble
 from codedata.records import SOLVED, AttemptOutcome, Object, Task, about_in
 from codedata.tasks.rates import agent_named, attempts_in, counted
-from codedata.terminal import aligned, plural, usd
+from codedata.terminal import aligned, plural
 
 COMPARE = "_compare"
 MIN_TASKS = 20   # no interval for fewer: benchmarks/compare.py
-HEAD = ["", "tasks", "pass@", "A", "B", "B - A", "95 %, points", "", "steps A", "B", "cost A", "B"]
+HEAD = ["", "tasks", "pass@", "A", "B", "B - A", "95 %, points", "", "steps A", "B", "USD A", "B"]
 
 
 def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) -> Object:
@@ -99,11 +99,11 @@ def in_words(found: Object, at_most: int | None = None) -> list[str]:
 
 
 def _cells(row: Object) -> list[str]:
-    (a, b), interval, none = row["rates"], row["interval"], (None, None)
+    (a, b), interval = row["rates"], row["interval"]
     sign = f"needs {MIN_TASKS} tasks"
     if interval:
         sign = "holds zero" if interval[0] <= 0 <= interval[1] else "excludes zero"
     return [row["group"], str(row["tasks"]), str(row["k"]), f"{a:.1%}", f"{b:.1%}",
             f"{100 * (b - a):+.1f}", " to ".join(f"{100 * end:+.1f}" for end in interval), sign,
-            *("" if n is None else f"{n:.1f}" for n in row.get("steps", none)),
-            *("" if cost is None else usd(cost) for cost in row.get("cost_usd", none))]
+            *("" if n is None else f"{n:.3g}" for key in ("steps", "cost_usd")
+              for n in row.get(key, (None, None)))]

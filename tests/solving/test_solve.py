@@ -360,7 +360,7 @@ def test_a_look_says_what_will_be_open_and_a_run_counts_its_attempts(tmp_path):
     settings = CHAIN.replace("[solve]", "workers = 2\n[solve]\nworkers = 7")
     (tmp_path / "chain.toml").write_text(settings + '[endpoints.base_url]\nbase_url = "http://x"')
     dry = run_script("solve.py", tmp_path, "--n", 9, "--dry-run").stderr
-    assert "7 open at once, about 1.9 GB of memory (not measured yet)" in dry
+    assert "7 open at once, about 1.9 GB of memory" in dry
     names = [write_attempt(tmp_path, f"task-{k}", 1, ["solved", "wrong"][k % 2]) for k in range(25)]
     *_, said = map(Summary().count, map(Store(tmp_path, Attempt).open().read, names))
     assert said == "datapoint m 52% solved (33% to 70%), the mean of 25 tasks"
