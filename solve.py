@@ -89,8 +89,7 @@ def compared(args) -> int:
     file = f"{Attempt.directory}/{COMPARE}/{'_vs_'.join(found['agents'])}.json"
     if not options.read_only:
         write_atomic(inside(settings.root, file), to_json(found))
-    if not options.quiet:
-        print(terminal_safe("\n".join([*in_words(found, SHOWN), f"all tasks: {file}"])))
+    print(terminal_safe("\n".join([*in_words(found, SHOWN), f"all tasks: {file}"])))
     return 0
 
 

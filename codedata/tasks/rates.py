@@ -55,7 +55,7 @@ def counted(outcomes: list[AttemptOutcome]) -> tuple[int, int]:
 
 
 def agent_named(name: str, attempts: dict[tuple[str, str], Attempts], where: str) -> str:
-    """Return the agent of this name, or the only agent whose model has this name, of those with a
+    """Return the agent of this name, or the only agent whose model has this name; each must have a
     model. Raise Trouble about `where` if there is none, or if there are several."""
     models = {agent: one["model"] for found in attempts.values()
               for agent, one in rates_of_models(found).items()}

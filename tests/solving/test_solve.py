@@ -31,7 +31,7 @@ from codedata.solving.attempt import attempted, write_rates
 from codedata.solving.room import CORE, LOOK_S, MEMORY, OVERHEAD, Room, available_bytes
 from codedata.solving.trials import agent_id, problem_of, skip_rule, trials_in
 from codedata.tasks.folder.task_folder import audited_digest
-from codedata.tasks.rates import Summary, attempts_in, rates_of
+from codedata.tasks.rates import attempts_in, rates_of
 
 CHAIN = """[llm]
 model = "m"
@@ -355,15 +355,14 @@ def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_c
     eventually(lambda: len(ends) == 3)
 
 
-def test_a_look_says_what_will_be_open_and_a_run_counts_its_attempts(tmp_path):
+def test_a_look_says_what_will_be_open_and_a_run_ends_in_few_lines(tmp_path):
     write_tasks(tmp_path, *"abc")
     settings = CHAIN.replace("[solve]", "workers = 2\n[solve]\nworkers = 7")
     (tmp_path / "chain.toml").write_text(settings + '[endpoints.base_url]\nbase_url = "http://x"')
     dry = run_script("solve.py", tmp_path, "--n", 9, "--dry-run").stderr
     assert "7 open at once, about 1.9 GB of memory" in dry
-    names = [write_attempt(tmp_path, f"task-{k}", 1, ["solved", "wrong"][k % 2]) for k in range(25)]
-    *_, said = map(Summary().count, map(Store(tmp_path, Attempt).open().read, names))
-    assert said == "datapoint m 52% solved (33% to 70%), the mean of 25 tasks"
+    for k in range(25):
+        write_attempt(tmp_path, f"task-{k}")
     lines = write_rates(tmp_path)
     assert len(lines) == 21 and "5 more: status.py --html" in lines[-1]
 
