@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from codedata.conversation.atif_writer import atif_of
 from codedata.conversation.tool_calls import function_of, parts_of
-from codedata.conversation.turn import clean, form_of, has_several_calls
+from codedata.conversation.turn import clean, form_of
 from codedata.disk.layouts import to_json
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
 from codedata.export.exports import SPLITS, TRAIN, Export, splits
@@ -333,8 +333,7 @@ def _openai(turn: ExportTurn, side: str, record: Sample) -> dict:
     messages = whole_messages(record)
     tools = [{"type": "function", "function": function_of(tool)} for tool in record.tools or ()]
     return {"whole": messages, "messages": [*map(_openai_message, messages)],
-            "tools": tools or None,
-            "parallel_tool_calls": has_several_calls(messages) if tools else None}
+            "tools": tools or None}
 
 
 def _openai_message(message: Message) -> Message:
@@ -419,9 +418,8 @@ WHOLE = {form.name: form for form in (   # made only if [export] formats names t
            ("messages",), takes=SOLVING, whole=True),
     Format(ATTEMPTS, {"messages": JSON_LIST, **OF_WHOLE, **OF_ATTEMPT}, _every_turn, _whole,
            ("messages",), takes="trajectories with an outcome", whole=True),
-    Format("openai", {"messages": JSON_LIST, "tools": JSON_LIST, "parallel_tool_calls": BOOLEAN},
-           _not_spare, _openai, ("whole",), for_trainers=False, takes=SOLVING, whole=True,
-           is_sparse=True),
+    Format("openai", {"messages": JSON_LIST, "tools": JSON_LIST}, _not_spare, _openai, ("whole",),
+           for_trainers=False, takes=SOLVING, whole=True, is_sparse=True),
     Format("sharegpt", {"conversations": TURNS, "system": TEXT, "tools": TEXT, **ORIGIN},
            _not_spare, _sharegpt, ("whole",), for_trainers=False, takes=SOLVING, whole=True,
            info=SHAREGPT),

@@ -54,8 +54,7 @@ def test_all_attempts_are_in_their_set_and_only_checked_ones_are_learnt(root, lo
 
 def test_a_row_keeps_the_published_rules_of_openais_files(root):
     for row in rows(root, "openai"):
-        assert row.keys() == {"messages", "tools", "parallel_tool_calls"}
-        assert row["parallel_tool_calls"] and row["tools"][0]["type"] == "function"
+        assert row.keys() == {"messages", "tools"} and row["tools"][0]["type"] == "function"
         ask, act, first, *_, end = row["messages"]
         one = act["tool_calls"][0]
         assert (ask.keys(), act["weight"], end["weight"]) == ({"role", "content"}, 1, 1)
