@@ -69,7 +69,7 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     n = n or max((one.get("planned", 0) for one in kept), default=0)
     trials = trials_in(root, slug, n, solve.first)
     waits = isinstance(agent, Own)
-    room = Room(0 if waits else settings.llm.workers, settings.sandbox.memory_request,
+    room = Room(settings.sandbox.memory_request,
                 [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
     in_turn = solve.until or solve.max_task_usd or (solve.first == UNCERTAIN and n > SATURATED)
     return Stage(

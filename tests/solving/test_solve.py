@@ -1,5 +1,6 @@
 """Check solve.py: attempts at small datapoints, by the script, with scripted replies."""
 import json
+import os
 import random
 import re
 import threading
@@ -205,7 +206,7 @@ def test_a_task_that_was_edited_since_the_plan_is_not_attempted(tmp_path):
     trial = trials.read(next(iter(trials.names())))
     (tmp_path / "task/a/instruction.md").write_text("Something else.")
     host = SandboxFactory(Settings(sandbox=SandboxSettings("local")), threading.Event())
-    room = Room(1, "5Gi", [], threading.Event())
+    room = Room("5Gi", [], threading.Event())
     with pytest.raises(ItemFailed, match="edited just now"):
         attempted(host, room, Nop(), "nop-1", [], trial)
 
@@ -335,8 +336,8 @@ def test_a_task_about_git_may_look_at_its_history():
 
 
 def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_cores():
-    stop, entered, ends = threading.Event(), [], []
-    room = Room(2, "0", [available_bytes() * 2 // 7 - OVERHEAD], stop)   # 3.5 fit
+    stop, entered, ends, n = threading.Event(), [], [], os.cpu_count()
+    room = Room("0", [available_bytes() * 2 // (2 * n + 3) - OVERHEAD], stop)   # n + 1.5 fit
 
     def hold(what) -> None:
         try:
@@ -346,11 +347,11 @@ def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_c
         except Interrupted:
             ends.append(what)
 
-    for what in 5 * [MEMORY] + 3 * [CORE]:
+    for what in (n + 3) * [MEMORY] + (n + 1) * [CORE]:
         threading.Thread(target=hold, args=(what,)).start()
-    eventually(lambda: len(entered) == 5)
+    eventually(lambda: len(entered) == 2 * n + 1)
     time.sleep(2 * LOOK_S)
-    assert (entered.count(MEMORY), entered.count(CORE)) == (3, 2)
+    assert (entered.count(MEMORY), entered.count(CORE)) == (n + 1, n)
     stop.set()
     eventually(lambda: len(ends) == 3)
 
