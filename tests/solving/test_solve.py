@@ -29,7 +29,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings, SolveSettings
 from codedata.solving.agents import Nop
 from codedata.solving.attempt import attempted, write_rates
-from codedata.solving.room import CORE, LOOK_S, MEMORY, OVERHEAD, Room, available_bytes
+from codedata.solving.room import CORE, LOOK_S, MEMORY, OVERHEAD, Room
 from codedata.solving.trials import agent_id, problem_of, skip_rule, trials_in
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_of
@@ -337,7 +337,9 @@ def test_a_task_about_git_may_look_at_its_history():
 
 def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_cores():
     stop, entered, ends, n = threading.Event(), [], [], os.cpu_count()
-    room = Room("0", [available_bytes() * 2 // (2 * n + 3) - OVERHEAD], stop)   # n + 1.5 fit
+    room = Room("0", [], stop)
+    room.limit()   # looks at the memory, once
+    room.in_use.append(room._at_first * 2 // (2 * n + 3) - OVERHEAD)   # n + 1.5 fit
 
     def hold(what) -> None:
         try:
