@@ -21,6 +21,7 @@ writes  attempt/<task>.<content 8>.<agent>.<k>/       Attempt: trajectory.json (
   python solve.py --root runs/mine --prune            # [solve] keep: messages of solved tasks
   python solve.py --agent command '/opt/agent/bin/mini -m openai/{model} -t {task}'
 """
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from codedata.run.stage import Stage
 from codedata.run.status import is_gathering
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
-from codedata.solving.agents import AGENTS, Own, with_workers
+from codedata.solving.agents import AGENTS, Own
 from codedata.solving.attempt import solve_stage
 from codedata.tasks.compared import COMPARE, compare, in_words
 from codedata.terminal import say
@@ -63,15 +64,13 @@ def main(argv=None) -> int:
     if args.word == "compare":
         if len(args.names) != 2:
             parser.error("compare takes two names, of agents or models")
-        if given := {"n", "agent", "network", "tasks"} & args.given.keys():
-            parser.error(f"--{min(given)} does not go with compare")
         return compared(args)
-    if args.names:
-        parser.error("only compare takes names")
     if args.agent:
         args.agent, args.command = args.agent[0], " ".join(args.agent[1:])
     settings, options = cli.with_sandboxes(args)
-    settings = with_workers(settings)
+    if issubclass(AGENTS[settings.solve.agent], Own):   # they wait for the model
+        llm = replace(settings.llm, workers=settings.solve.workers)
+        settings = replace(settings, llm=llm)
     if (settings.solve.agent == "command") != bool(settings.solve.command):
         parser.error("--agent is own, nop, gold, or command with a COMMAND")
     if args.tasks:
@@ -90,8 +89,7 @@ def compared(args) -> int:
     file = f"{Attempt.directory}/{COMPARE}/{'_vs_'.join(found['agents'])}.json"
     if not options.read_only:
         write_atomic(inside(settings.root, file), to_json(found))
-    if not options.quiet:
-        print(terminal_safe("\n".join([*in_words(found, SHOWN), f"all tasks: {file}"])))
+    print(terminal_safe("\n".join([*in_words(found, SHOWN), f"all tasks: {file}"])))
     return 0
 
 

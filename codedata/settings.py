@@ -229,7 +229,7 @@ class SolveSettings(RoleSettings):
     """[solve]: the model that attempts tasks; a field that is None has the value of [agent]."""
 
     n: int = at_least(1, 4)             # attempts at each task
-    workers: int | None = at_least(1, None)   # attempts open, and calls; None: as in [llm]
+    workers: int = at_least(1, 32)      # attempts of a model open at once, and calls
     agent: str = one_of("own", "nop", "gold", "command")
     command: str = ""                   # bash code that `--agent command` runs in the container
     network: bool = False               # let agents use the network

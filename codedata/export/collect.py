@@ -74,7 +74,7 @@ class ExportTurn:
     n_picks: int | None = None   # number of the chooser's picks; None: no choice
     rejected: str = ""      # digest of the failed trajectory in its pair
     calls: tuple[int, ...] = ()   # indices of a whole trajectory's messages with one call
-    is_spare: bool = False  # whether only `attempts` takes a whole trajectory
+    spare: tuple[str, ...] = ()   # why only `attempts` takes a whole trajectory
 
 
 class LeftOutLog:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from codedata.conversation.atif_writer import atif_of
 from codedata.conversation.tool_calls import function_of, parts_of
-from codedata.conversation.turn import clean, form_of, has_several_calls
+from codedata.conversation.turn import clean, form_of
 from codedata.disk.layouts import to_json
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
 from codedata.export.exports import SPLITS, TRAIN, Export, splits
@@ -102,8 +102,7 @@ class Format:
                 # a verdict on an answer that speaks to its judge, or shows the hidden pull request,
                 # is no evidence for either side
                 flag = self.for_trainers and turn.flag
-                if problem := flag or row_problem(self, row, settings.max_chars) or row.get(
-                        "problem"):
+                if problem := flag or row_problem(self, row, settings.max_chars):
                     turns.left_out.add(turn.name, *problem, format=self.name)
                 else:
                     label = json.dumps(row["label"]) if "label" in self.columns else ""
@@ -219,7 +218,7 @@ def _every_turn(turns: list[ExportTurn]) -> list[Piece]:
 
 
 def _not_spare(turns: list[ExportTurn]) -> list[Piece]:
-    return [(turn, "") for turn in turns if not turn.is_spare]
+    return [(turn, "") for turn in turns if not turn.spare]
 
 
 def _won_and_lost(turns: list[ExportTurn]) -> list[Piece]:
@@ -334,8 +333,7 @@ def _openai(turn: ExportTurn, side: str, record: Sample) -> dict:
     messages = whole_messages(record)
     tools = [{"type": "function", "function": function_of(tool)} for tool in record.tools or ()]
     return {"whole": messages, "messages": [*map(_openai_message, messages)],
-            "tools": tools or None,
-            "parallel_tool_calls": has_several_calls(messages) if tools else None}
+            "tools": tools or None}
 
 
 def _openai_message(message: Message) -> Message:
@@ -363,13 +361,9 @@ def _sharegpt(turn: ExportTurn, side: str, record: Sample) -> dict:
     tools = [{**one, "parameters": {"type": "object", "properties": {},
                                     **(one.get("parameters") or {})}}
              for one in map(function_of, record.tools or ())]
-    row = {"whole": whole, "conversations": found,
-           "system": whole[0]["content"] if has_system else "",
-           "tools": json.dumps(tools, ensure_ascii=False) if tools else ""}
-    # its reader takes the first <tool_call> of a text for the beginning of the calls
-    if any(one["from"] == CALL and one["value"].count("<tool_call>") > 1 for one in found):
-        row["problem"] = "roles", "a text with <tool_call> next to a call"
-    return row
+    return {"whole": whole, "conversations": found,
+            "system": whole[0]["content"] if has_system else "",
+            "tools": json.dumps(tools, ensure_ascii=False) if tools else ""}
 
 
 def _sharegpt_message(some: list[Message]) -> dict:
@@ -384,7 +378,9 @@ def _sharegpt_message(some: list[Message]) -> dict:
         parts = [dict(zip(("name", "arguments"), parts_of(call), strict=True)) for call in calls]
         # escaped, so that no argument ends the calls
         text = json.dumps(parts, ensure_ascii=False).replace("<", "\\u003c")
-        role, texts = CALL, [*texts, f"<tool_call>{text}</tool_call>"]
+        # the first <tool_call> is the beginning of the calls for the reader
+        texts = [one.replace("<tool_call>", "< tool_call>") for one in texts]
+        role, texts = "function_call", [*texts, f"<tool_call>{text}</tool_call>"]
     return {"from": role, "value": "\n\n".join(filter(None, texts))}
 
 
@@ -397,13 +393,12 @@ def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
 SOLVING = "trajectories that solved their task"
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
-CALL = "function_call"
 SHAREGPT = {"formatting": "sharegpt", "columns": {
     "messages": "conversations", "system": "system", "tools": "tools"}}
 TURNS = 'STRUCT("from" VARCHAR, value VARCHAR)[]'
 OF_ATTEMPT = {"label": BOOLEAN, "checked": BOOLEAN, "steps": INTEGER, "tokens_in": INTEGER,
-              "tokens_out": INTEGER, "model": TEXT, "agent": TEXT, "attempt": INTEGER,
-              "attempts": INTEGER, "solved": INTEGER}
+              "tokens_out": INTEGER, "model": TEXT, "attempt": INTEGER, "attempts": INTEGER,
+              "solved": INTEGER}
 OF_WHOLE = {"tools": JSON_LIST, **ORIGIN, "exit_status": TEXT, "reward": NUMBER}
 FORMATS = {form.name: form for form in (
     Format("sft_messages", {"messages": MESSAGES, **COMMON}, _won_by_challenger, _conversation,
@@ -423,9 +418,8 @@ WHOLE = {form.name: form for form in (   # made only if [export] formats names t
            ("messages",), takes=SOLVING, whole=True),
     Format(ATTEMPTS, {"messages": JSON_LIST, **OF_WHOLE, **OF_ATTEMPT}, _every_turn, _whole,
            ("messages",), takes="trajectories with an outcome", whole=True),
-    Format("openai", {"messages": JSON_LIST, "tools": JSON_LIST, "parallel_tool_calls": BOOLEAN},
-           _not_spare, _openai, ("whole",), for_trainers=False, takes=SOLVING, whole=True,
-           is_sparse=True),
+    Format("openai", {"messages": JSON_LIST, "tools": JSON_LIST}, _not_spare, _openai, ("whole",),
+           for_trainers=False, takes=SOLVING, whole=True, is_sparse=True),
     Format("sharegpt", {"conversations": TURNS, "system": TEXT, "tools": TEXT, **ORIGIN},
            _not_spare, _sharegpt, ("whole",), for_trainers=False, takes=SOLVING, whole=True,
            info=SHAREGPT),

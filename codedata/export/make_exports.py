@@ -55,8 +55,7 @@ FOREIGN = ""   # the kind of imported tasks
 ISSUES = BUG, PULL_REQUEST   # kinds whose instruction is an issue, and whose gold is a patch
 ALL_FORMATS: dict[str, Format | TaskFormat] = {**FORMATS, **WHOLE, **{form.name: form for form in (
     TaskFormat(HARBOR, (FOREIGN, *KINDS), harbor_problems, write_harbor, "harbor"),
-    TaskFormat(VERIFIERS, (FOREIGN, *KINDS), verifiers_problems, write_verifiers, "verifiers",
-               images_of=HARBOR),
+    TaskFormat(VERIFIERS, (FOREIGN, *KINDS), verifiers_problems, write_verifiers, "verifiers"),
     TaskFormat("swebench", ISSUES, issue_problems, write_swebench, "swe-bench"),
     TaskFormat("swesmith", ISSUES, issue_problems, write_swesmith, "swe-smith"),
     TaskFormat("nl2repo", (STRIPPED_PATCH,), strip_problems, write_nl2repo, "documentation"))}}

@@ -118,10 +118,16 @@ def _choose(turns: ExportTurns, records: dict[str, SourceTrajectory], actions: d
         turns.turns, key=lambda one: (one.name in unchecked, records[one.name].n_turns,
                                       natural(one.name)))]
     turns.turns = []
-    spare = partial(_spare, turns, formats)
     solved, failed = ([*_kept(turns, [one for one in found if one.score == score], actions,
-                              unchecked, spare)] for score in (SOLVED, FAILED))
-    _pair(turns, solved, failed, formats, spare)
+                              unchecked)] for score in (SOLVED, FAILED))
+    for one in (*solved, *failed):
+        reason = one.spare or (() if one.score == SOLVED else (NOT_SOLVED,))
+        for form in formats if reason else ():
+            if form == ATTEMPTS:
+                turns.turns.append(replace(one, winner="", spare=reason))
+            elif (*reason, form) != (NOT_SOLVED, DPO):
+                turns.left_out.add(one.name, *reason, format=form)
+    _pair(turns, solved, failed, formats)
     turns.turns.sort(key=lambda one: natural(one.name))
 
 
@@ -141,16 +147,6 @@ def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str,
     return found
 
 
-def _spare(turns: ExportTurns, formats: Collection[str], one: ExportTurn, reason: str,
-           detail: str = "") -> None:
-    """Leave a turn out of all formats but `attempts`."""
-    for form in formats:
-        if form == ATTEMPTS:
-            turns.turns.append(replace(one, winner="", is_spare=True))
-        elif (reason, form) != (NOT_SOLVED, DPO):
-            turns.left_out.add(one.name, reason, detail, format=form)
-
-
 def _is_solved(record: SourceTrajectory) -> bool | None:
     """Return whether a trajectory solved its task, judged by its reward if nothing else is
     recorded; None if it has no outcome."""
@@ -160,9 +156,9 @@ def _is_solved(record: SourceTrajectory) -> bool | None:
 
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str],
-          unchecked: dict[str, str], spare: Callable[..., None]) -> Iterator[ExportTurn]:
-    """Yield turns whose actions differ from every earlier turn's actions, up to the cap of a
-    task. Further turns, and turns in `unchecked`, are spare."""
+          unchecked: dict[str, str]) -> Iterator[ExportTurn]:
+    """Yield turns whose actions differ from every earlier turn's actions. Turns over the cap of a
+    task, and turns in `unchecked`, are spare."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
     texts = ((one.name, actions[one.name]) for one in some)
@@ -172,28 +168,26 @@ def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str],
         if one.name in twins:
             turns.left_out.add(one.name, "near-duplicate", twins[one.name])
         elif one.name in unchecked:
-            spare(one, "not checked", unchecked[one.name])
+            yield replace(one, spare=("not checked", unchecked[one.name]))
         elif 0 < settings.trajectories_per_task <= n_of[one.instance_id]:
-            spare(one, "over a cap", one.instance_id)
+            yield replace(one, spare=("over a cap", one.instance_id))
         else:
             n_of[one.instance_id] += 1
             yield one
 
 
 def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn],
-          formats: Collection[str], spare: Callable[..., None]) -> None:
+          formats: Collection[str]) -> None:
     """Add the solved ones to `turns`, each with a failed one of the same beginning, if there is
-    one. The failed ones are spare."""
+    one. Leave out spare ones."""
     groups = defaultdict(lambda: ([], []))
     for of_group, some in enumerate((solved, failed)):
-        for one in some:
+        for one in (one for one in some if not one.spare):
             record = turns.record(one)
             messages = whole_messages(record)
             beginning = [one.instance_id, record.tools, messages[:first_turn(messages)]]
             groups[digest(beginning)][of_group].append(
                 replace(one, calls=single_calls(messages)))
-    for one in failed:
-        spare(one, NOT_SOLVED)
     for one, other in chain.from_iterable(zip_longest(*group) for group in groups.values()):
         if one and other:
             record = turns.record(one)

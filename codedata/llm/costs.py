@@ -167,7 +167,7 @@ class Money:
                              todo="Give a larger --budget to go on: what is done is kept.")
 
     def against_budget(self) -> str:
-        """Return the spending and the budget, or what is left of this run's, as text; "" without a
+        """Return the spending and the budget, or the rest of this run's, as text; "" without a
         budget."""
         if self.run_usd is not None:
             return f"{usd(max(self.run_usd, 0.0))} left of --budget-run"

@@ -44,7 +44,6 @@ class Journal:
         self.store = stage.writes.store
         self.lock = threading.Lock()   # guards `totals`
         self.made = {}   # first records of the run, to print with in_words()
-        self.so_far = ""   # the last text of the stage's tally()
 
     def begin(self, attempt: ItemRun) -> None:
         """Begin to put an item's record on disk. Raise ItemFailed if a user has edited the record
@@ -79,9 +78,8 @@ class Journal:
         """Put a record in its place after its ledger line was written, and count its calls."""
         attempt.change.place()
         self._count(attempt)
-        if self.stage.tally:
-            with self.lock:
-                self.so_far = self.stage.tally(attempt.record)
+        with self.lock:
+            self.totals.so_far = self.stage.tally(attempt.record)
         if self.stage.in_words and len(self.made) < MAX_IN_WORDS:
             self.made[attempt.item.name] = attempt.record
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from shlex import quote
 
@@ -22,7 +22,6 @@ from codedata.records import Object, Task
 from codedata.run.talk import begin_step
 from codedata.sandbox import OUTPUT_BYTES, OverLimit, Sandbox, SandboxDied
 from codedata.sandbox.docker.engine import volume_of
-from codedata.settings import LLM, Settings
 from codedata.solving.proxy import AGENT, Proxy
 from codedata.tasks.folder.task_folder import agent_of
 from codedata.tasks.prove.grader import Grader
@@ -154,13 +153,3 @@ def _work_in(grader: Grader, sandbox: Sandbox) -> tuple[bytes | None, str | None
 
 
 AGENTS: dict[str, type] = {cls.name: cls for cls in (Own, Nop, Gold, Command)}
-
-
-def with_workers(settings: Settings) -> Settings:
-    """Return the settings with the number of attempts and calls in flight as `[llm] workers`, if
-    the agent waits for a model: [solve] workers, or else the [llm] workers that are set."""
-    if not issubclass(AGENTS[settings.solve.agent], Own):
-        return settings
-    is_given = "llm.workers" in settings.given
-    n = settings.solve.workers or (settings.llm.workers if is_given else LLM.workers)
-    return replace(settings, llm=replace(settings.llm, workers=n))

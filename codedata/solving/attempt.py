@@ -7,7 +7,6 @@ kept replies end, or after an observation differs.
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ import codedata
 from codedata.agent import AgentResult
 from codedata.agent.react_loop import DIED, FAILED
 from codedata.audit.audit_stage import check_builds_images
-from codedata.checks.intervals import wilson
 from codedata.conversation.atif_writer import atif_of
 from codedata.disk.layouts import load_folder, to_json, write_atomic
 from codedata.disk.store import Store
@@ -51,7 +49,7 @@ from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.gold import commit_of
 from codedata.tasks.prove.grader import Grade, grader_of
-from codedata.tasks.rates import SATURATED, attempts_in, rates_by_agent
+from codedata.tasks.rates import SATURATED, Summary, attempts_in, rates_by_agent, summaries_in
 from codedata.terminal import plural
 
 RATES = "_rates"
@@ -71,7 +69,7 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     n = n or max((one.get("planned", 0) for one in kept), default=0)
     trials = trials_in(root, slug, n, solve.first)
     waits = isinstance(agent, Own)
-    room = Room(0 if waits else settings.llm.workers, settings.sandbox.memory_request,
+    room = Room(settings.sandbox.memory_request,
                 [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
     in_turn = solve.until or solve.max_task_usd or (solve.first == UNCERTAIN and n > SATURATED)
     return Stage(
@@ -80,7 +78,7 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
         writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if in_turn else None,
-        tally=SoFar().count,
+        tally=Summary().count,
         cost_note=partial(price_of, kept, room, settings.llm.workers) if waits else "",
         doubts=lambda: [
             f"does not go on with {other}, of another model, prompt or limit: {words}"
@@ -162,8 +160,7 @@ def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> st
     """Return the likely cost of `n` attempts of an agent, estimated from its earlier ones, and the
     number and memory of attempts open at once."""
     n_open = min(n, workers, room.limit())
-    at_once = (f"{n_open} open at once, about {n_open * room.bytes_each / 1e9:.1f} GB of memory "
-               f"({f'measured in {len(room.in_use)}' if room.in_use else 'not measured yet'})")
+    at_once = f"{n_open} open at once, about {n_open * room.bytes_each / 1e9:.1f} GB of memory"
     if not kept:
         return (f"{plural(n, 'attempt')}; what one costs is unknown: this agent has made none yet; "
                 f"{at_once}")
@@ -173,44 +170,11 @@ def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> st
             f"{plural(len(kept), 'attempt')}; {at_once}")
 
 
-class SoFar:
-    """Count attempts by kind of task and model, and compute their solve rates."""
-
-    def __init__(self):
-        self._solved = defaultdict(lambda: defaultdict(list))   # {kind and model: {task: [solved]}}
-
-    def add(self, one: AttemptOutcome) -> None:
-        """Count an attempt."""
-        tasks = self._solved[f"{one['kind'] or 'other'} {one['model'] or one['agent']}"]
-        tasks[one["task"], one["content"]].append(one["status"] == SOLVED)
-
-    def count(self, attempt: Attempt) -> str:
-        """Count an attempt; return the rates."""
-        self.add(attempt.outcome)
-        return str(self)
-
-    def __str__(self) -> str:
-        """Return the mean rates over tasks with 95 % intervals. If tasks have several attempts, the
-        intervals are too wide."""
-        parts = []
-        for name, tasks in sorted(self._solved.items()):
-            rate, n = fmean(map(fmean, tasks.values())), len(tasks)
-            low, high = wilson(rate, n)
-            parts.append(f"{name} {rate:.0%} solved ({low:.0%} to {high:.0%}), the mean of "
-                         f"{plural(n, 'task')}")
-        return "; ".join(parts)
-
-
 def rates_in_words(root: Path) -> dict[str, str]:
     """Return {agent: how its attempts ended, and its mean solve rates}."""
-    ends, rates = defaultdict(Counter), defaultdict(SoFar)
-    for attempts in attempts_in(root).values():
-        for agent, found in attempts.items():
-            for one in found.values():
-                ends[agent][one["status"]] += 1
-                rates[agent].add(one)
-    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
-            f"{found}" for agent, found in sorted(rates.items())}
+    summaries = summaries_in(root)
+    return {agent: f"{', '.join(f'{status} {n}' for status, n in one.ends.most_common())}; {one}"
+            for agent, one in sorted(summaries.items())}
 
 
 def write_rates(root: Path) -> list[str]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 
-from codedata.checks.intervals import wilson
 from codedata.errors import Trouble
 from codedata.llm.costs import attempts_under
 from codedata.llm.http import EndpointState, Http
-from codedata.records import SOLVED, Object
+from codedata.records import SOLVED
 from codedata.settings import LLM
-from codedata.tasks.rates import attempts_in, rates_by_agent
+from codedata.tasks.rates import summaries_in
 from codedata.terminal import Spending
 from codedata.texts import printable
 
@@ -27,37 +25,25 @@ class Night:
 
     def __init__(self, root: Path):
         self._root = root
-        self._spent = spending(root)
-        self._names = {name for attempts in attempts_in(root).values()
-                       for found in attempts.values() for name in found}
+        self._spent, self._before = spending(root), summaries_in(root)
         self._started = time.monotonic()
 
     def line(self, exit_code: int, unfinished: list[str]) -> str:
         """Return the JSON. `unfinished` lists the stages with an exit code other than 0. `rates`
         are of agents with new attempts, over all their tasks and attempts; `cost_usd` is null if a
         cost is unknown."""
-        now = spending(self._root)
+        now, statuses, rates = spending(self._root), Counter(), {}
+        for agent, one in sorted(summaries_in(self._root).items()):
+            if new := one.ends - self._before[agent].ends:
+                statuses += new
+                rates[agent] = one.rates()
         is_known = now.n_unpriced == self._spent.n_unpriced
-        statuses, rates, agents = Counter(), defaultdict(list), set()
-        for attempts in attempts_in(self._root).values():
-            for agent, one in rates_by_agent(attempts).items():
-                rates[agent].append(one["rate"])
-                new = attempts[agent].keys() - self._names
-                agents.update([agent] * len(new))
-                statuses.update(attempts[agent][name]["status"] for name in new)
         return json.dumps({
             "exit_code": exit_code, "unfinished": unfinished,
             "hours": round((time.monotonic() - self._started) / 3600, 4),
             "cost_usd": round(now.cost_usd - self._spent.cost_usd, 6) if is_known else None,
             "attempts": statuses.total(), "solved": statuses.pop(SOLVED, 0),
-            "failures": dict(statuses.most_common()),
-            "rates": {agent: _mean(rates[agent]) for agent in sorted(agents)}})
-
-
-def _mean(rates: list[float]) -> Object:
-    rate = fmean(rates)
-    return {"tasks": len(rates), "rate": round(rate, 4),
-            "interval": [round(end, 4) for end in wilson(rate, len(rates))]}
+            "failures": dict(statuses.most_common()), "rates": rates})
 
 
 def spending(root: Path) -> Spending:

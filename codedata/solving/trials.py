@@ -62,27 +62,19 @@ def trials_in(root: Path, agent: str, n: int, first: str = "spread") -> Derived:
         return {f"{name}.{content[:8]}.{agent}.{k}": Trial(
             name, str(tasks.path(name)), content, k, n, problem) for k in range(1, n + 1)}
 
-    doubt = _doubt_in(root, agent) if first == UNCERTAIN else lambda item, n: 1.0
+    attempts = attempts_in(root) if first == UNCERTAIN else {}
+    rates = {f"{task}.{content[:8]}.{agent}": rates_of([*found[agent].values()])["rate"]
+             for (task, content), found in attempts.items() if agent in found}
 
-    def place_of(name: str) -> tuple[float, int]:
+    def certainty(name: str) -> float:
+        """Return less for a wider interval after this attempt; less for a lower number, if all
+        rates are 0.5."""
         item, _, k = name.rpartition(".")
-        return -doubt(item, int(k) - 1), int(k)
+        low, high = wilson(rates.get(item, 0.5), int(k))
+        return low - high
 
     return Derived(tasks, of, keeps=lambda name: True,
-                   choose=lambda facts: sorted(facts, key=place_of))
-
-
-def _doubt_in(root: Path, agent: str) -> Callable[[str, int], float]:
-    """Return a function of a task and n: the width of the 95 % interval of the agent's rate there
-    after n attempts, 1 for none. It takes the present rate, or 0.5 without attempts."""
-    rates = {f"{task}.{content[:8]}.{agent}": rates_of([*found[agent].values()])["rate"]
-             for (task, content), found in attempts_in(root).items() if agent in found}
-
-    def doubt(item: str, n: int) -> float:
-        low, high = wilson(rates.get(item, 0.5), n) if n else (0.0, 1.0)
-        return high - low
-
-    return doubt
+                   choose=lambda facts: sorted(facts, key=certainty))
 
 
 def problem_of(task: Task) -> str:
@@ -105,23 +97,21 @@ def skip_rule(root: Path, trials: Derived, solve: SolveSettings) -> Callable[[st
     suffice, or because the task's attempts have cost [solve] max_task_usd."""
     store, max_usd = Store(root, Graded), solve.max_task_usd
     problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # slow: reads the folder
-    n_planned = cache(lambda: max(int(name.rpartition(".")[2]) for name in trials.names()))
 
     def rule(name: str, instance_id: str) -> str:
         item, _, attempt = name.rpartition(".")
         is_late = solve.first == UNCERTAIN and int(attempt) > SATURATED
-        outcomes = {}
-        for k in range(1, n_planned() + 1) if solve.until or max_usd or is_late else ():
+        before = []
+        for k in range(1, int(attempt)) if solve.until or max_usd or is_late else ():
             with suppress(BrokenRecord):   # missing, or not readable
-                outcomes[k] = store.read(f"{item}.{k}").outcome
-        before = [one for k, one in outcomes.items() if k < int(attempt)]
+                before.append(store.read(f"{item}.{k}").outcome)
         if problem := problem_at(item):
             return problem
         if has_enough(before, solve.until):
             return "[solve] until is reached"
         if is_late and is_saturated(before):
             return "solved each time: left for the next checkpoint"
-        costs = [one["usage"]["cost_usd"] for one in outcomes.values()]
+        costs = [one["usage"]["cost_usd"] for one in before]
         if max_usd and None in costs:
             return "[solve] max_task_usd cannot be kept: an attempt's cost is unknown"
         return "[solve] max_task_usd is reached" if 0 < max_usd <= sum(costs) else ""

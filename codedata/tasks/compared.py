@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 from math import comb
 from pathlib import Path
 from statistics import fmean, median_low
@@ -18,11 +17,11 @@ from codedata.checks.resampling import mean_interval
 from codedata.errors import Trouble
 from codedata.records import SOLVED, AttemptOutcome, Object, Task, about_in
 from codedata.tasks.rates import agent_named, attempts_in, counted
-from codedata.terminal import aligned, plural, usd
+from codedata.terminal import aligned, plural
 
 COMPARE = "_compare"
 MIN_TASKS = 20   # no interval for fewer: benchmarks/compare.py
-HEAD = ["", "tasks", "pass@", "A", "B", "B - A", "95 %, points", "", "steps A", "B", "cost A", "B"]
+HEAD = ["", "tasks", "pass@", "A", "B", "B - A", "95 %, points", "", "steps A", "B", "USD A", "B"]
 
 
 def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) -> Object:
@@ -31,13 +30,9 @@ def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) 
     counts tasks that only one attempted. Raise Trouble if a name is not one agent's, or if they
     share no task."""
     attempts = {key: found for key, found in attempts_in(root).items() if chosen(key[0])}
-    models = {agent: next(iter(outcomes.values()))["model"]
-              for found in attempts.values() for agent, outcomes in found.items()}
-    agents = [agent_named(name, models, "compare") for name in names]
+    agents = [agent_named(name, attempts, "compare") for name in names]
     tasks = [_task(root, *key, [[*found[agent].values()] for agent in agents])
              for key, found in sorted(attempts.items()) if found.keys() >= {*agents}]
-    if agents[0] == agents[1]:
-        raise Trouble(f"names {agents[0]} twice.", "compare")
     if not tasks:
         raise Trouble("attempted no task in common, at the same content.", " and ".join(agents))
     groups = defaultdict(list, all=tasks)
@@ -52,19 +47,16 @@ def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) 
 
 
 def _task(root: Path, task: str, content: str, outcomes: list[list[AttemptOutcome]]) -> Object:
-    """Return a task with the attempts of A and B: their numbers, `counted` for the rates, and the
-    means of steps and cost (None: a cost is unknown)."""
-    def mean(key: str, found: list[AttemptOutcome]) -> float | None:
-        values = [one["usage"][key] for one in found]
-        return None if None in values else fmean(values)
-
+    """Return a task with the attempts of A and B: their numbers, `counted` for the rates, and their
+    steps and cost together (None: a cost is unknown)."""
+    costs = [[one["usage"]["cost_usd"] for one in found] for found in outcomes]
     about = about_in(Task.config_in(inside(root, Task.directory, task)))
     return {"task": task, "content": content, "kind": outcomes[0][0]["kind"],
             "tier": str(about.get("tier") or ""), "attempts": [*map(len, outcomes)],
             "solved": [sum(one["status"] == SOLVED for one in found) for found in outcomes],
             "counted": [*map(counted, outcomes)],
-            "steps": [*map(partial(mean, "calls"), outcomes)],
-            "cost_usd": [*map(partial(mean, "cost_usd"), outcomes)]}
+            "steps": [sum(one["usage"]["calls"] for one in found) for found in outcomes],
+            "cost_usd": [None if None in some else sum(some) for some in costs]}
 
 
 def _n_both(task: Object) -> int:
@@ -80,10 +72,11 @@ def row_of(group: str, tasks: list[Object], k: int) -> Object:
     leads, rates = [b - a for a, b in pairs], [*map(fmean, zip(*pairs, strict=True))]
     interval = mean_interval(leads) if len(leads) >= MIN_TASKS else ()
     row = {"group": group, "k": k, "tasks": len(pairs), "rates": rates, "interval": [*interval]}
+    solved = [*map(sum, zip(*(one["solved"] for one in tasks), strict=True))]
     for key in ("steps", "cost_usd") if k == 1 else ():
         sides = zip(*(one[key] for one in tasks), strict=True)
-        row[key] = [fmean(side) / rate if rate and None not in side else None
-                    for side, rate in zip(sides, rates, strict=True)]
+        row[key] = [sum(side) / n if n and None not in side else None
+                    for side, n in zip(sides, solved, strict=True)]
     return row
 
 
@@ -106,11 +99,11 @@ def in_words(found: Object, at_most: int | None = None) -> list[str]:
 
 
 def _cells(row: Object) -> list[str]:
-    (a, b), interval, none = row["rates"], row["interval"], (None, None)
+    (a, b), interval = row["rates"], row["interval"]
     sign = f"needs {MIN_TASKS} tasks"
     if interval:
         sign = "holds zero" if interval[0] <= 0 <= interval[1] else "excludes zero"
     return [row["group"], str(row["tasks"]), str(row["k"]), f"{a:.1%}", f"{b:.1%}",
             f"{100 * (b - a):+.1f}", " to ".join(f"{100 * end:+.1f}" for end in interval), sign,
-            *("" if n is None else f"{n:.1f}" for n in row.get("steps", none)),
-            *("" if cost is None else usd(cost) for cost in row.get("cost_usd", none))]
+            *("" if n is None else f"{n:.3g}" for key in ("steps", "cost_usd")
+              for n in row.get(key, (None, None)))]

@@ -1,14 +1,16 @@
 """Compute how often agents solved a task, from attempt/."""
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 
 from codedata.checks.intervals import by_both, wilson
 from codedata.disk.store import Store
 from codedata.errors import BrokenRecord, Trouble
-from codedata.records import SOLVED, AttemptOutcome, Graded, Object
+from codedata.records import SOLVED, Attempt, AttemptOutcome, Graded, Object
+from codedata.terminal import plural
 from codedata.texts import natural, printable
 
 SATURATED = 8   # so many attempts, all solved
@@ -52,9 +54,11 @@ def counted(outcomes: list[AttemptOutcome]) -> tuple[int, int]:
     return n, solved
 
 
-def agent_named(name: str, models: dict[str, str], where: str) -> str:
-    """Return the agent of this name, or the only agent whose model has this name; `models` has the
-    model of each agent. Raise Trouble about `where` if there is none, or if there are several."""
+def agent_named(name: str, attempts: dict[tuple[str, str], Attempts], where: str) -> str:
+    """Return the agent of this name, or the only agent whose model has this name; each must have a
+    model. Raise Trouble about `where` if there is none, or if there are several."""
+    models = {agent: one["model"] for found in attempts.values()
+              for agent, one in rates_of_models(found).items()}
     agents = sorted(agent for agent, model in models.items() if name in (agent, model))
     if len(agents) == 1:
         return agents[0]
@@ -82,3 +86,46 @@ def rates_by_agent(attempts: Attempts) -> dict[str, Object]:
 def rates_of_models(attempts: Attempts) -> dict[str, Object]:
     """Return rates_by_agent() of the agents that use a model."""
     return {agent: one for agent, one in rates_by_agent(attempts).items() if one["model"]}
+
+
+class Summary:
+    """Count attempts by status, and compute solve rates by kind of task and model."""
+
+    def __init__(self):
+        self.ends: Counter[str] = Counter()                     # {status: attempts}
+        self._solved = defaultdict(lambda: defaultdict(list))   # {kind and model: {task: [solved]}}
+
+    def add(self, one: AttemptOutcome) -> None:
+        """Count an attempt."""
+        self.ends[one["status"]] += 1
+        tasks = self._solved[f"{one['kind'] or 'other'} {one['model'] or one['agent']}"]
+        tasks[one["task"], one["content"]].append(one["status"] == SOLVED)
+
+    def count(self, attempt: Attempt) -> str:
+        """Count an attempt; return the rates."""
+        self.add(attempt.outcome)
+        return str(self)
+
+    def rates(self) -> dict[str, Object]:
+        """Return {kind and model: {tasks, rate, interval}}: the mean rate over tasks with its 95 %
+        interval, which is too wide if tasks have several attempts."""
+        means = {name: (fmean(map(fmean, tasks.values())), len(tasks))
+                 for name, tasks in sorted(self._solved.items())}
+        return {name: {"tasks": n, "rate": rate, "interval": wilson(rate, n)}
+                for name, (rate, n) in means.items()}
+
+    def __str__(self) -> str:
+        return "; ".join(
+            "{} {:.0%} solved ({:.0%} to {:.0%}), the mean of {}".format(
+                name, one["rate"], *one["interval"], plural(one["tasks"], "task"))
+            for name, one in self.rates().items())
+
+
+def summaries_in(root: Path) -> dict[str, Summary]:
+    """Return {agent: the summary of its attempts}; an empty one of other agents."""
+    found = defaultdict(Summary)
+    for attempts in attempts_in(root).values():
+        for agent, by_name in attempts.items():
+            for one in by_name.values():
+                found[agent].add(one)
+    return found

@@ -25,7 +25,8 @@ def root(tmp_path):
         seen = f"<returncode>{code}</returncode>\n<output>\n{words(f'seen {k}')}\n</output>"
         acts = [call("bash", {"command": f"{command} # {words(f'{k} {i}')}"}, f"c{i}")
                 for i in range(2)]
-        messages = [{"role": "user", "content": "Add up."}, asks(*acts),
+        messages = [{"role": "user", "content": "Add up."},
+                    {**asks(*acts), "content": "A <tool_call>"},
                     result("c0", ""), result("c1", seen), {"role": "user", "content": "Go on."},
                     {"role": "assistant", "content": "Done."}]
         write_attempt(tmp_path, k=k, status=status, messages=messages, tools=TOOLS[:1],
@@ -54,16 +55,12 @@ def test_all_attempts_are_in_their_set_and_only_checked_ones_are_learnt(root, lo
 
 def test_a_row_keeps_the_published_rules_of_openais_files(root):
     for row in rows(root, "openai"):
-        assert row.keys() == {"messages", "tools", "parallel_tool_calls"}
-        assert row["parallel_tool_calls"] and row["tools"][0]["type"] == "function"
-        ask, act, first, second, _, end = row["messages"]
-        assert ask.keys() == {"role", "content"} and end["weight"] == act["weight"] == 1
-        assert act.keys() == {"role", "content", "tool_calls", "weight"}
-        for one, seen in zip(act["tool_calls"], (first, second), strict=True):
-            assert one.keys() == {"id", "type", "function"}
-            assert seen.keys() == {"role", "content", "tool_call_id"}
-            assert one["id"] == seen["tool_call_id"]
-            assert json.loads(one["function"]["arguments"]).keys() == {"command"}
+        assert row.keys() == {"messages", "tools"} and row["tools"][0]["type"] == "function"
+        ask, act, first, *_, end = row["messages"]
+        one = act["tool_calls"][0]
+        assert (ask.keys(), act["weight"], end["weight"]) == ({"role", "content"}, 1, 1)
+        assert first == {"role": "tool", "content": "", "tool_call_id": one["id"]}
+        assert json.loads(one["function"]["arguments"]).keys() == {"command"}
 
 
 def test_a_row_alternates_as_llama_factory_wants_and_its_calls_are_not_cut(root):
@@ -73,7 +70,7 @@ def test_a_row_alternates_as_llama_factory_wants_and_its_calls_are_not_cut(root)
         _, act, seen, end = row["conversations"]
         assert [one["from"] for one in row["conversations"]] == [
             "human", "function_call", "observation", "gpt"] and end["value"] == "Done."
-        text, _, calls = act["value"].partition("\n\n<tool_call>")
-        assert text == "I look." and json.loads(calls.partition("</tool_call>")[0]) == [
+        text, _, calls = act["value"].partition("<tool_call>")
+        assert text == "A < tool_call>\n\n" and json.loads(calls.partition("</tool_call>")[0]) == [
             one["function"] for one in whole["messages"][1]["tool_calls"]]
         assert seen["value"].endswith("</output>\n\nGo on.") and json.loads(row["tools"])

@@ -45,8 +45,7 @@ def test_two_models_are_compared_on_the_tasks_that_both_attempted(root):
 
 @pytest.mark.parametrize(("name", "reason"), [
     ("b", "names b, a model of several agents.\n  Name one of them: own-b-1, own-b-2"),
-    ("c", "names c, which has no"), ("own-a-1", "names own-a-1 twice"),
-    ("own-b-2", "no task in common")])
+    ("c", "names c, which has no"), ("own-b-2", "no task in common")])
 def test_what_cannot_be_compared_is_named(root, name, reason):
     write_attempt(root, "other", agent="own-b-2", model="b")
     said = run_script("solve.py", root, "compare", "a", name)

@@ -20,13 +20,7 @@ from codedata.disk.layouts import (
 )
 from codedata.errors import BrokenRecord
 from codedata.export.exports import Export
-from codedata.export.task_sets.task_exports import (
-    HARBOR,
-    ExportTask,
-    Image,
-    TaskOrigins,
-    noted,
-)
+from codedata.export.task_sets.task_exports import ExportTask, Image, TaskOrigins
 from codedata.records import Files, Object, Task, about_in
 from codedata.tasks.folder.task_folder import Problem, from_line, image_of, text_in
 from codedata.texts import text_of, toml_tables
@@ -68,9 +62,8 @@ def verifiers_problems(tasks: list[Task], origins: TaskOrigins) -> dict[str, Pro
     """Return {name: problem} of the tasks that cannot be in a package for verifiers, which builds
     no images."""
     todo = "no image", "run tools/push-images on export/harbor, and export again"
-    images = origins.images(HARBOR)
     no_image = {task.instance_id: todo for task in tasks
-                if not (image_of(task) or noted(images, task))}
+                if not (image_of(task) or origins.noted(task))}
     return no_image | harbor_problems(tasks, origins)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from codedata.checks.contamination import Material
@@ -89,7 +90,6 @@ class TaskFormat:
     problems: Callable[[list[Task], TaskOrigins], dict[str, Problem]]
     write: Callable[[Export], None]
     tag: str   # a tag of the card
-    images_of: str = ""   # the format whose manifest has the notes of push-images; "": its own
 
     def choose(self, tasks: TaskOrigins) -> list[ExportTask]:
         """Return the tasks of these kinds that may be exported, each with its split and image. Log
@@ -101,15 +101,8 @@ class TaskFormat:
             tasks.left_out.add(name, *problem, format=self.name)
         mine = [one for one in mine if one.task.instance_id not in refused]
         split_of = splits((origin_of(one.task) for one in mine), tasks.settings.validation)
-        images = tasks.images(self.images_of or self.name)
-        return [replace(one, split=split_of[origin_of(one.task)], noted=noted(images, one.task))
+        return [replace(one, split=split_of[origin_of(one.task)], noted=tasks.noted(one.task))
                 for one in mine]
-
-
-def noted(images: Object, task: Task) -> Object:
-    """Return the notes of push-images on a task's image; {} if the image has changed since."""
-    found = images.get(tag_of(task), {})
-    return found if found.get("made_of") == _made_of(task) else {}
 
 
 @dataclass
@@ -129,9 +122,14 @@ class TaskOrigins:
     template = "task_card.md"
     noun = "tasks"
 
-    def images(self, form: str) -> Object:
-        """Return the notes of push-images in the folder of a format: {tag: note}."""
-        return read_manifest(self.directory / form).get(IMAGES, {})
+    @cached_property
+    def _images(self) -> Object:
+        return read_manifest(self.directory / HARBOR).get(IMAGES, {})
+
+    def noted(self, task: Task) -> Object:
+        """Return the notes of push-images on a task's image; {} if the image has changed since."""
+        found = self._images.get(tag_of(task), {})
+        return found if found.get("made_of") == _made_of(task) else {}
 
     def summary(self, exports: Sequence[Export]) -> tuple[str, Counter, list[str]]:
         """Return (a line with the numbers of tasks, the masked secrets of the exported tasks by
@@ -176,13 +174,11 @@ def _masked(rows: Iterable[ExportTask]) -> Counter:
 def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
                left_out: LeftOutLog) -> TaskOrigins:
     """Return the tasks of a root. Print the errors of unreadable ones. Raise Trouble if [export]
-    pass_rate is set and models made attempts, but pass_rate_agent names no agent of them."""
+    pass_rate is set and there are attempts, but pass_rate_agent names no model's agent of them."""
     store, audits, attempts = Store(root, Task).open(), Audits(root), attempts_in(root)
-    models = {agent: one["model"] for found in attempts.values()
-              for agent, one in rates_of_models(found).items()}
     agent = settings.pass_rate_agent
-    if settings.pass_rate and agent and models:
-        agent = agent_named(agent, models, "[export] pass_rate_agent")
+    if settings.pass_rate and agent and attempts:
+        agent = agent_named(agent, attempts, "[export] pass_rate_agent")
     read = TaskOrigins(root / "export", settings, left_out, store)
     broken = [*store.broken]
     for name in store.names():
