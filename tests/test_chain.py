@@ -1,6 +1,8 @@
 """Check that tools/chain runs the stages in order with their flags; a fake python notes them."""
 import os
 import re
+import runpy
+import signal
 import sys
 
 import pytest
@@ -56,6 +58,24 @@ def test_failed_items_are_named_at_the_end_and_anything_else_stops_the_chain(
         chain, code, n_run, says):
     done, called = chain("king ch", "--root", "r", FAILS="king.py", CODE=code)
     assert (done.returncode, len(called)) == (int(code), int(n_run)) and says in done.stderr
+
+
+def test_sigterm_starts_no_further_stage(chain, tmp_path):
+    ends = NOTES + "trap '' TERM\nkill -TERM $PPID\n"   # the stage ends well all the same
+    write_programs(tmp_path, {"ends": ends})
+    done, called = chain("king ch", "--root", "r", CODEDATA_PYTHON=str(tmp_path / "ends"))
+    assert (done.returncode, len(called)) == (130, 1)
+    before = signal.getsignal(signal.SIGTERM)
+    runpy.run_path(str(REPO / "tools/chain"))["run"]("-c", "pass")
+    assert signal.getsignal(signal.SIGTERM) is before   # between two stages
+
+
+@pytest.mark.parametrize("words", [("king ch", "--budget-run", "2"), ("loop",)])
+def test_shards_are_not_for_a_whole_chain(chain, tmp_path, words):
+    (tmp_path / "called").touch()
+    done, called = chain(*words, "--shard", "0/2")
+    assert done.returncode == 2 and "--shard goes with single scripts" in done.stderr
+    assert not called
 
 
 def price(root, stages: str = "prompt king ch validate report") -> tuple[list[int], str]:
