@@ -52,6 +52,9 @@ def trajectories_stage(settings: Settings, selection: Selection, models: Models)
             place = prompt.config, prompt.split, row["row"]
             if "attempt" in row:   # row numbers change if attempts are added
                 place = row["attempt"], prompt.split, 0
+                # attempts may have equal messages; records of earlier versions keep their names
+                if getattr(known(store, name), "config", "") != row["attempt"]:
+                    name = row["attempt"]
             yield name, vars(SourceTrajectory(instance_id, row.get("repo", ""), prompt.source,
                                               *place, *_end_of(row, messages, tools)))
             is_taken = selection.in_shard(name) and selection.matches(name, instance_id)

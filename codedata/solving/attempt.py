@@ -20,7 +20,7 @@ from codedata.audit.audit_stage import check_builds_images
 from codedata.conversation.atif_writer import atif_of
 from codedata.disk.layouts import load_folder, to_json, write_atomic
 from codedata.disk.store import Store
-from codedata.errors import ItemFailed
+from codedata.errors import ItemFailed, Trouble
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.llm.replies import current_reply_log
 from codedata.records import (
@@ -40,6 +40,7 @@ from codedata.sandbox import OverLimit
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
+from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
 from codedata.solving.agents import Done, Nop, Own
 from codedata.solving.prune import prune_saturated
@@ -69,9 +70,15 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     n = n or max((one.get("planned", 0) for one in kept), default=0)
     trials = trials_in(root, slug, n, solve.first)
     waits = isinstance(agent, Own)
+    most = bytes_of(settings.sandbox.memory_request)
     room = Room(0 if waits else settings.llm.workers, settings.sandbox.memory_request,
-                [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
-    in_turn = solve.until or solve.max_task_usd or (solve.first == UNCERTAIN and n > SATURATED)
+                [min(one["memory_bytes"], most) for one in kept if one.get("memory_bytes")], stop)
+    in_turn = [name for name, is_set in {
+        "until": solve.until, "max_task_usd": solve.max_task_usd,
+        "first": solve.first == UNCERTAIN and n > SATURATED}.items() if is_set]
+    if in_turn and settings.shard:
+        raise Trouble("needs all attempts at a task, and --shard has only some of them.",
+                      f"[solve] {', '.join(in_turn)}", "Leave one of the two out.")
     return Stage(
         "solve", make=partial(attempted, host, room, agent, slug, [*solve.until]), waits=waits,
         reads=Reads(trials, (), leaves_out=skip_rule(root, trials, solve)),
