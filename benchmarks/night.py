@@ -25,21 +25,18 @@ from measure import PROJECT, machine, parser_of, script
 
 sys.path.insert(0, str(PROJECT))
 sys.path.insert(0, str(PROJECT / "tests"))
+from a_task import write_foreign
 from fake_llm import FakeLLM, Say
 from ray_nodes import nodes
 
 from codedata.disk.ledger import LEDGER, calls_of, read_lines
-from codedata.sandbox.docker import engine
 
 N = 4                      # attempts at each task
 SETTLE_S = 20              # seconds of a start or restart that do not count
 STEP_S = 5.0               # of a reply
 IMAGE = "codedata-base:bookworm"
-TASK = {"instruction.md": "Write 42 into /app/answer.\n",
-        "task.toml": f'schema_version = "1.4"\n[task]\nname = "night/NAME"\n[environment]\n'
-                     f'docker_image = "{IMAGE}"\nworkdir = "/app"\n',
+TASK = {"task.toml": f'[environment]\ndocker_image = "{IMAGE}"\nworkdir = "/app"\n',
         "environment/Dockerfile": f"FROM {IMAGE}\n",
-        "solution/solve.sh": "echo 42 > /app/answer\n",
         "tests/test.sh": "grep -q 42 /app/answer && n=1 || n=0; sleep 0.3\n"
                          "echo $n > /logs/verifier/reward.txt\n"}
 CHAIN = """[llm]\nbase_url = "{}"\nmodel = "m"\nretry_max = 9\n[solve]\nworkers = {}
@@ -69,18 +66,16 @@ class Night:
     def __init__(self, root: Path, args, flags: list):
         self.root, self.args, self.flags = root, args, flags
         self.total = args.tasks * N
-        self.samples = []          # (time, in flight, containers, calls, memory) of each second
+        self.samples = []          # (attempts and calls in flight, KB) of each second
         self.disturbed = []        # times of starts and restarts
-        self.n_answered = 0
+        self.requests = []         # at all servers
         for i in range(args.tasks):
-            for path, text in TASK.items():
-                file = root / f"task/task-{i:03}" / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text.replace("NAME", f"task-{i:03}"))
+            write_foreign(root, f"task-{i:03}", TASK)
         (root / ".env").touch()
 
     def play(self, request) -> Say:
         """Return the reply to a request: commands, then the submission."""
+        self.requests.append(request)
         n = sum(one["role"] == "assistant" for one in request.body["messages"])
         command = ["ls", "cat answer", "echo 42 > answer", "cat answer; echo 43"][n % 4]
         is_last = n >= self.args.steps - 1
@@ -111,7 +106,6 @@ class Night:
             while self.n_done() < self.total * i / 4 and self.process.poll() in (None, 0):
                 time.sleep(0.2)
             if i == 1:
-                self.n_answered += self.fake.n_requests
                 self.fake.close()
                 time.sleep(5)
                 self.serve(self.fake.port)
@@ -139,27 +133,19 @@ class Night:
             memory = re.search(r"VmRSS:\s*(\d+)", status.read_text() if status.exists() else "")
             if self.total - self.n_done() >= self.args.workers and memory and not any(
                     0 <= at - start < SETTLE_S for start in self.disturbed):
-                self.samples.append((int(in_flight[-1]), len({*engine.running(self.root)}),
-                                     self.fake.in_flight, int(memory[1]) / 1024))
+                self.samples.append((int(in_flight[-1]), self.fake.in_flight, int(memory[1])))
 
     def figures(self) -> dict:
         """Return what the samples, the ledger and the records show."""
         workers, third = self.args.workers, max(1, len(self.samples) // 3)
-        columns = [*zip(*self.samples, strict=True)] or [[0]] * 4
-        open_, containers, calls = (fmean(column) / workers for column in columns[:3])
-        outcomes = [json.loads(path.read_text())
-                    for path in self.root.glob("attempt/[!_]*/record.json")]
+        attempts, calls, memory = [*zip(*self.samples, strict=True)] or [[0]] * 3
         billed = [*map(calls_of, read_lines(self.root / "attempt" / LEDGER))]
-        return {"attempts": len(outcomes),
-                "solved": sum(one["status"] == "solved" for one in outcomes),
-                "calls_needed": self.total * self.args.steps, "calls_billed": sum(map(len, billed)),
-                "calls_answered": self.n_answered + self.fake.n_requests,
-                "paid_twice_at_most": 3 * workers, "open_share": open_,
-                "container_share": containers, "model_share": calls,
-                "seconds_counted": len(self.samples),
-                "driver_mb_first": fmean(columns[3][:third]),
-                "driver_mb_last": fmean(columns[3][-third:]),
-                "attempt_mb": fmean(one["memory_bytes"] / 2**20 for one in outcomes)}
+        return {"attempts": self.n_done(), "calls_needed": self.total * self.args.steps,
+                "calls_billed": sum(map(len, billed)), "calls_answered": len(self.requests),
+                "paid_twice_at_most": 3 * workers, "open_share": fmean(attempts) / workers,
+                "model_share": fmean(calls) / workers, "seconds_counted": len(self.samples),
+                "driver_mb_first": fmean(memory[:third]) / 1024,
+                "driver_mb_last": fmean(memory[-third:]) / 1024}
 
 
 if __name__ == "__main__":

@@ -40,7 +40,6 @@ from codedata.sandbox import OverLimit
 from codedata.sandbox.archives import UnsafeArchive
 from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
-from codedata.sandbox.sizes import bytes_of
 from codedata.settings import Settings
 from codedata.solving.agents import Done, Nop, Own
 from codedata.solving.prune import prune_saturated
@@ -70,14 +69,13 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     n = n or max((one.get("planned", 0) for one in kept), default=0)
     trials = trials_in(root, slug, n, solve.first)
     waits = isinstance(agent, Own)
-    most = bytes_of(settings.sandbox.memory_request)
-    room = Room(0 if waits else settings.llm.workers, settings.sandbox.memory_request,
-                [min(one["memory_bytes"], most) for one in kept if one.get("memory_bytes")], stop)
+    room = Room(settings.sandbox.memory_request,
+                [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
     in_turn = [name for name, is_set in {
         "until": solve.until, "max_task_usd": solve.max_task_usd,
         "first": solve.first == UNCERTAIN and n > SATURATED}.items() if is_set]
     if in_turn and settings.shard:
-        raise Trouble("needs all attempts at a task, and --shard has only some of them.",
+        raise Trouble("cannot go with --shard, which has only some attempts at a task.",
                       f"[solve] {', '.join(in_turn)}", "Leave one of the two out.")
     return Stage(
         "solve", make=partial(attempted, host, room, agent, slug, [*solve.until]), waits=waits,

@@ -28,14 +28,14 @@ OVERHEAD = 16 << 20        # bytes of an attempt outside its container: shim, th
 class Room:
     """Hold the places of attempts in this process. In a cluster, each worker has its own.
 
-    `n_busy` builds and gradings run at once; with 0, one for each core. One sandbox may use all of
-    its `memory_request`; the rest of the memory is divided by the use of an idle attempt.
+    A build or grading runs for each core. One sandbox may use all of its `memory_request`; the rest
+    of the memory is divided by the use of an idle attempt.
     """
 
-    def __init__(self, n_busy: int, memory_request: str, in_use: list[int], stop: threading.Event):
-        self.in_use = in_use       # bytes that idle attempts were measured to use
-        self._n_busy = n_busy
+    def __init__(self, memory_request: str, in_use: list[int], stop: threading.Event):
         self._margin = bytes_of(memory_request)
+        # bytes that idle attempts were measured to use, by records that may be edited
+        self.in_use = [min(one, self._margin) for one in in_use]
         self._at_first = 0         # bytes available before any attempt was open
         self._stop = stop
         self._lock = threading.Lock()
@@ -48,13 +48,13 @@ class Room:
 
     def limit(self, what: str = MEMORY) -> int:
         """Return the number of places. While less than a memory_request is available, no more
-        attempts are open than are busy."""
-        n_busy = self._n_busy or os.cpu_count() or 1
+        attempts are open than there are cores."""
+        n_cores = os.cpu_count() or 1
         available = available_bytes()
         self._at_first = self._at_first or available
         if what == CORE or available < self._margin:
-            return n_busy
-        return max(n_busy, (self._at_first - self._margin) // self.bytes_each)
+            return n_cores
+        return max(n_cores, (self._at_first - self._margin) // self.bytes_each)
 
     @contextmanager
     def place(self, what: str) -> Iterator[None]:

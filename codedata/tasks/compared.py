@@ -28,10 +28,12 @@ HEAD = ["", "tasks", "pass@", "A", "B", "B - A", "95 %, points", "", "steps A", 
 
 def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) -> Object:
     """Return {agents, alone, old, rows, tasks}: the comparison of two agents of a root, each given
-    by its own name or its model's, on the tasks whose name is `chosen`. Pairs are of A and B; `alone`
-    counts tasks that only one attempted; `old` counts versions of tasks that task/ no longer has
-    (of a task that is gone, all if there are several). Raise Trouble if a name is not one agent's,
-    or if they share no task."""
+    by its own name or its model's, on the tasks whose name is `chosen`. Pairs are of A and B.
+
+    `alone` counts tasks that only one attempted; `old` counts versions of tasks that task/ no
+    longer has (of a task that is gone, all if there are several). Raise Trouble if a name is not
+    one agent's, or if they share no task.
+    """
     everything = {key: found for key, found in attempts_in(root).items() if chosen(key[0])}
     n_contents = Counter(task for task, _ in everything)
 

@@ -25,7 +25,8 @@ def root(tmp_path):
         seen = f"<returncode>{code}</returncode>\n<output>\n{words(f'seen {k}')}\n</output>"
         acts = [call("bash", {"command": f"{command} # {words(f'{k} {i}')}"}, f"c{i}")
                 for i in range(2)]
-        messages = [{"role": "user", "content": "Add up."}, asks(*acts),
+        messages = [{"role": "user", "content": "Add up."},
+                    {**asks(*acts), "content": "A <tool_call>"},
                     result("c0", ""), result("c1", seen), {"role": "user", "content": "Go on."},
                     {"role": "assistant", "content": "Done."}]
         write_attempt(tmp_path, k=k, status=status, messages=messages, tools=TOOLS[:1],
@@ -69,7 +70,7 @@ def test_a_row_alternates_as_llama_factory_wants_and_its_calls_are_not_cut(root)
         _, act, seen, end = row["conversations"]
         assert [one["from"] for one in row["conversations"]] == [
             "human", "function_call", "observation", "gpt"] and end["value"] == "Done."
-        text, _, calls = act["value"].partition("\n\n<tool_call>")
-        assert text == "I look." and json.loads(calls.partition("</tool_call>")[0]) == [
+        text, _, calls = act["value"].partition("<tool_call>")
+        assert text == "A < tool_call>\n\n" and json.loads(calls.partition("</tool_call>")[0]) == [
             one["function"] for one in whole["messages"][1]["tool_calls"]]
         assert seen["value"].endswith("</output>\n\nGo on.") and json.loads(row["tools"])

@@ -1,5 +1,6 @@
 """Check solve.py: attempts at small datapoints, by the script, with scripted replies."""
 import json
+import os
 import random
 import re
 import threading
@@ -28,7 +29,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import SandboxSettings, Settings, SolveSettings
 from codedata.solving.agents import Nop
 from codedata.solving.attempt import attempted, write_rates
-from codedata.solving.room import CORE, LOOK_S, MEMORY, OVERHEAD, Room, available_bytes
+from codedata.solving.room import CORE, LOOK_S, MEMORY, OVERHEAD, Room
 from codedata.solving.trials import agent_id, problem_of, skip_rule, trials_in
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import attempts_in, rates_of
@@ -205,7 +206,7 @@ def test_a_task_that_was_edited_since_the_plan_is_not_attempted(tmp_path):
     trial = trials.read(next(iter(trials.names())))
     (tmp_path / "task/a/instruction.md").write_text("Something else.")
     host = SandboxFactory(Settings(sandbox=SandboxSettings("local")), threading.Event())
-    room = Room(1, "5Gi", [], threading.Event())
+    room = Room("5Gi", [], threading.Event())
     with pytest.raises(ItemFailed, match="edited just now"):
         attempted(host, room, Nop(), "nop-1", [], trial)
 
@@ -328,6 +329,15 @@ def test_uncertain_tasks_come_first_and_saturated_ones_are_left(tmp_path):
     assert "excluded" not in run_script("solve.py", tmp_path, "--status", "--n", 9).stderr
 
 
+def test_a_setting_about_all_attempts_at_a_task_allows_no_shard(tmp_path):
+    write_tasks(tmp_path, "sums")
+    (tmp_path / "chain.toml").write_text(
+        '[solve]\nuntil = [1, 1]\nmax_task_usd = 1.0\nfirst = "uncertain"\n')
+    for n, found in (8, "until, max_task_usd"), (9, "until, max_task_usd, first"):
+        done = run_script("solve.py", tmp_path, "--status", "--shard", "0/2", "--n", n)
+        assert done.returncode == 2 and f"[solve] {found} cannot go with --shard" in done.stderr
+
+
 def test_a_task_about_git_may_look_at_its_history():
     pr = Commit("a", "them/a", "", "", "", "", [], "", "")
     assert forbidden_in("git reflog", [], pr) and not forbidden_in("git reflog", [], pr, False)
@@ -335,8 +345,12 @@ def test_a_task_about_git_may_look_at_its_history():
 
 
 def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_cores():
-    stop, entered, ends = threading.Event(), [], []
-    room = Room(2, "0", [available_bytes() * 2 // 7 - OVERHEAD], stop)   # 3.5 fit
+    stop, entered, ends, n = threading.Event(), [], [], os.cpu_count()
+    room = Room("0", [], stop)
+    room.limit()   # looks at the memory, once
+    each = room._at_first * 2 // (2 * n + 3) - OVERHEAD   # n + 1.5 fit
+    room.in_use += [each, 1 << 50, each]   # one record is wrong
+    assert Room("5Gi", [1 << 50], stop).bytes_each == OVERHEAD + (5 << 30)
 
     def hold(what) -> None:
         try:
@@ -346,11 +360,11 @@ def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_c
         except Interrupted:
             ends.append(what)
 
-    for what in 5 * [MEMORY] + 3 * [CORE]:
+    for what in (n + 3) * [MEMORY] + (n + 1) * [CORE]:
         threading.Thread(target=hold, args=(what,)).start()
-    eventually(lambda: len(entered) == 5)
+    eventually(lambda: len(entered) == 2 * n + 1)
     time.sleep(2 * LOOK_S)
-    assert (entered.count(MEMORY), entered.count(CORE)) == (3, 2)
+    assert (entered.count(MEMORY), entered.count(CORE)) == (n + 1, n)
     stop.set()
     eventually(lambda: len(ends) == 3)
 
