@@ -42,6 +42,7 @@ from codedata.terminal import say
 from codedata.texts import terminal_safe
 
 SHOWN = 10   # gained, and lost, tasks in the terminal
+NOT_FOR_COMPARE = ("limit", "shard", "force", "refresh", "prune", "compact", "budget", "budget_run")
 
 
 def main(argv=None) -> int:
@@ -82,14 +83,17 @@ def main(argv=None) -> int:
 
 
 def compared(args) -> int:
-    """Compare two agents, print the result, and write it."""
+    """Compare two agents, print the result, and write it if it is of all tasks."""
     settings, options = cli.read(args)
+    options.refuse(NOT_FOR_COMPARE, "solve.py compare")
     start.check_root(settings.root)
     found = compare(settings.root, args.names, options.selection.matches)
     file = f"{Attempt.directory}/{COMPARE}/{'_vs_'.join(found['agents'])}.json"
-    if not options.read_only:
+    lines = in_words(found, SHOWN)
+    if not (options.read_only or args.only):
         write_atomic(inside(settings.root, file), to_json(found))
-    print(terminal_safe("\n".join([*in_words(found, SHOWN), f"all tasks: {file}"])))
+        lines.append(f"all tasks: {file}")
+    print(terminal_safe("\n".join(lines)))
     return 0
 
 

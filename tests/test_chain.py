@@ -1,6 +1,8 @@
 """Check that tools/chain runs the stages in order with their flags; a fake python notes them."""
 import os
 import re
+import runpy
+import signal
 import sys
 
 import pytest
@@ -56,6 +58,26 @@ def test_failed_items_are_named_at_the_end_and_anything_else_stops_the_chain(
         chain, code, n_run, says):
     done, called = chain("king ch", "--root", "r", FAILS="king.py", CODE=code)
     assert (done.returncode, len(called)) == (int(code), int(n_run)) and says in done.stderr
+
+
+def test_sigterm_starts_no_further_stage(chain, tmp_path):
+    # the stage ends well all the same
+    write_programs(tmp_path, {"ends": NOTES + "trap '' TERM\nkill -TERM $PPID\n"})
+    assert len(chain("king ch", CODEDATA_PYTHON=str(tmp_path / "ends"))[1]) == 1
+    before = signal.getsignal(signal.SIGTERM)
+    runpy.run_path(str(REPO / "tools/chain"))["run"]("-c", "pass")
+    assert signal.getsignal(signal.SIGTERM) is before   # between two stages
+
+
+def test_a_night_without_attempts_ends_and_posts_though_its_settings_were_spoilt(chain, tmp_path):
+    write_programs(tmp_path, {"spoils": NOTES.replace("\n", "\necho '[' > chain.toml\n", 1)})
+    done, called = chain("loop", "--notify", "https://127.0.0.1:1", FAILS="solve.py", CODE="1",
+                         CODEDATA_PYTHON=str(tmp_path / "spoils"))
+    assert (done.returncode, [one[0] for one in called]) == (1, ["solve.py"])
+    assert "--notify failed" in done.stderr
+    (tmp_path / "chain.toml").unlink()
+    for words in ("loop",), ("king ch", "--budget-run", "2"):
+        assert "goes with single scripts" in chain(*words, "--shard", "0/2")[0].stderr
 
 
 def price(root, stages: str = "prompt king ch validate report") -> tuple[list[int], str]:

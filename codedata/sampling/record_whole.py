@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 
-from codedata.disk.store import Store, digest, known
+from codedata.disk.store import Store, digest, known, known_in
 from codedata.errors import BrokenRecord, Excluded, Trouble
 from codedata.llm import Models
 from codedata.messages import calls_text, content_text
@@ -52,6 +52,10 @@ def trajectories_stage(settings: Settings, selection: Selection, models: Models)
             place = prompt.config, prompt.split, row["row"]
             if "attempt" in row:   # row numbers change if attempts are added
                 place = row["attempt"], prompt.split, 0
+                # attempts may have equal messages; records of earlier versions keep their names
+                there = known_in(settings.root, SourceTrajectory, name)
+                if getattr(there, "config", "") != row["attempt"]:
+                    name = row["attempt"]
             yield name, vars(SourceTrajectory(instance_id, row.get("repo", ""), prompt.source,
                                               *place, *_end_of(row, messages, tools)))
             is_taken = selection.in_shard(name) and selection.matches(name, instance_id)

@@ -20,7 +20,7 @@ from codedata.audit.audit_stage import check_builds_images
 from codedata.conversation.atif_writer import atif_of
 from codedata.disk.layouts import load_folder, to_json, write_atomic
 from codedata.disk.store import Store
-from codedata.errors import ItemFailed
+from codedata.errors import ItemFailed, Trouble
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.llm.replies import current_reply_log
 from codedata.records import (
@@ -71,7 +71,12 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     waits = isinstance(agent, Own)
     room = Room(settings.sandbox.memory_request,
                 [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
-    in_turn = solve.until or solve.max_task_usd or (solve.first == UNCERTAIN and n > SATURATED)
+    in_turn = [name for name, is_set in {
+        "until": solve.until, "max_task_usd": solve.max_task_usd,
+        "first": solve.first == UNCERTAIN and n > SATURATED}.items() if is_set]
+    if in_turn and settings.shard:
+        raise Trouble("cannot go with --shard, which has only some attempts at a task.",
+                      f"[solve] {', '.join(in_turn)}", "Leave one of the two out.")
     return Stage(
         "solve", make=partial(attempted, host, room, agent, slug, [*solve.until]), waits=waits,
         reads=Reads(trials, (), leaves_out=skip_rule(root, trials, solve)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from argparse import ArgumentTypeError
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -56,9 +57,9 @@ def spending(root: Path) -> Spending:
 
 
 def https_url(text: str) -> str:
-    """Return an address. Raise ValueError if it is not one of https."""
+    """Return an address. Raise ArgumentTypeError, without it, if it is not one of https."""
     if not text.startswith("https://"):
-        raise ValueError(text)
+        raise ArgumentTypeError("must be an address of https")
     return text
 
 

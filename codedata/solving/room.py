@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 
 from codedata.errors import Interrupted
 from codedata.run.talk import begin_step
@@ -33,8 +33,9 @@ class Room:
     """
 
     def __init__(self, memory_request: str, in_use: list[int], stop: threading.Event):
-        self.in_use = in_use       # bytes that idle attempts were measured to use
         self._margin = bytes_of(memory_request)
+        # bytes that idle attempts were measured to use, by records that may be edited
+        self.in_use = [min(one, self._margin) for one in in_use]
         self._at_first = 0         # bytes available before any attempt was open
         self._stop = stop
         self._lock = threading.Lock()
@@ -43,7 +44,7 @@ class Room:
     @property
     def bytes_each(self) -> int:
         """Return the bytes that an open attempt is expected to use."""
-        return OVERHEAD + int(fmean(self.in_use)) if self.in_use else UNMEASURED
+        return OVERHEAD + int(median(self.in_use)) if self.in_use else UNMEASURED
 
     def limit(self, what: str = MEMORY) -> int:
         """Return the number of places. While less than a memory_request is available, no more

@@ -6,16 +6,18 @@ They are too narrow if the tasks resemble each other, for instance if all are of
 """
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from math import comb
 from pathlib import Path
-from statistics import fmean, median_low
+from statistics import fmean
 
 from codedata.bounded import inside
 from codedata.checks.resampling import mean_interval
+from codedata.disk.store import known_in
 from codedata.errors import Trouble
 from codedata.records import SOLVED, AttemptOutcome, Object, Task, about_in
+from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import agent_named, attempts_in, counted
 from codedata.terminal import aligned, plural
 
@@ -25,12 +27,22 @@ HEAD = ["", "tasks", "pass@", "A", "B", "B - A", "95 %, points", "", "steps A", 
 
 
 def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) -> Object:
-    """Return {agents, alone, rows, tasks}: the comparison of two agents of a root, each given by
-    its own name or its model's, on the tasks whose name is `chosen`. Pairs are of A and B; `alone`
-    counts tasks that only one attempted. Raise Trouble if a name is not one agent's, or if they
-    share no task."""
-    attempts = {key: found for key, found in attempts_in(root).items() if chosen(key[0])}
-    agents = [agent_named(name, attempts, "compare") for name in names]
+    """Return {agents, alone, old, rows, tasks}: the comparison of two agents of a root, each given
+    by its own name or its model's, on the tasks whose name is `chosen`. Pairs are of A and B.
+
+    `alone` counts tasks that only one attempted; `old` counts versions of tasks that task/ no
+    longer has (of a task that is gone, all if there are several). Raise Trouble if a name is not
+    one agent's, or if they share no task.
+    """
+    everything = {key: found for key, found in attempts_in(root).items() if chosen(key[0])}
+    n_contents = Counter(task for task, _ in everything)
+
+    def is_present(task: str, content: str) -> bool:
+        present = known_in(root, Task, task)
+        return content == audited_digest(present) if present else n_contents[task] == 1
+
+    attempts = {key: found for key, found in everything.items() if is_present(*key)}
+    agents = [agent_named(name, everything, "compare") for name in names]
     tasks = [_task(root, *key, [[*found[agent].values()] for agent in agents])
              for key, found in sorted(attempts.items()) if found.keys() >= {*agents}]
     if not tasks:
@@ -39,11 +51,11 @@ def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) 
     for one in tasks:
         groups[f"kind: {one['kind'] or 'other'}"].append(one)
         groups[f"tier: {one['tier'] or 'none'}"].append(one)
-    k = median_low(map(_n_both, tasks))
+    k = min(n for one in tasks for n, _ in one["counted"])
     alone = [sum(agent in found for found in attempts.values()) - len(tasks) for agent in agents]
-    return {"agents": agents, "alone": alone, "tasks": tasks,
-            "rows": [row_of(name, members, j) for name, members in sorted(groups.items())
-                     for j in sorted({1, k})]}
+    return {"agents": agents, "alone": alone, "old": len(everything) - len(attempts),
+            "tasks": tasks, "rows": [row_of(name, members, j) for name, members in
+                                     sorted(groups.items()) for j in sorted({1, k})]}
 
 
 def _task(root: Path, task: str, content: str, outcomes: list[list[AttemptOutcome]]) -> Object:
@@ -59,16 +71,12 @@ def _task(root: Path, task: str, content: str, outcomes: list[list[AttemptOutcom
             "cost_usd": [None if None in some else sum(some) for some in costs]}
 
 
-def _n_both(task: Object) -> int:
-    return min(n for n, _ in task["counted"])
-
-
 def row_of(group: str, tasks: list[Object], k: int) -> Object:
-    """Return pass@k of A and B over the tasks that both attempted k times, and the 95 % interval of
-    its difference B - A ([]: too few tasks). For k = 1, add the steps and cost for each solved
-    attempt, unsolved ones included (None: none is solved, or a cost is unknown)."""
+    """Return pass@k of A and B over tasks that both attempted k times or more, and the 95 %
+    interval of its difference B - A ([]: too few tasks). For k = 1, add the steps and cost for each
+    solved attempt, unsolved ones included (None: none is solved, or a cost is unknown)."""
     pairs = [[1 - comb(n - solved, k) / comb(n, k) for n, solved in one["counted"]]
-             for one in tasks if _n_both(one) >= k]
+             for one in tasks]
     leads, rates = [b - a for a, b in pairs], [*map(fmean, zip(*pairs, strict=True))]
     interval = mean_interval(leads) if len(leads) >= MIN_TASKS else ()
     row = {"group": group, "k": k, "tasks": len(pairs), "rates": rates, "interval": [*interval]}
@@ -82,10 +90,11 @@ def row_of(group: str, tasks: list[Object], k: int) -> Object:
 
 def in_words(found: Object, at_most: int | None = None) -> list[str]:
     """Return compare() as lines for the user, with at most so many gained, and lost, tasks."""
-    rows = [_cells(row) for row in found["rows"] if row["tasks"]]
+    rows = [*map(_cells, found["rows"])]
     lines = [*map(" = ".join, zip("AB", found["agents"], strict=True)),
-             "{} attempted by both; not used: {} only by A, {} only by B".format(
-                 plural(len(found["tasks"]), "task"), *found["alone"]),
+             "{} attempted by both; not used: {} only by A, {} only by B, {}".format(
+                 plural(len(found["tasks"]), "task"), *found["alone"],
+                 plural(found["old"], "old version")),
              "B - A in pass@1: {5} points, 95 % interval {6} ({7})".format(*rows[0]), "",
              *aligned([HEAD, *rows]),
              "(steps and cost: for each solved attempt, unsolved ones included)", ""]

@@ -114,6 +114,18 @@ def test_attempts_become_prompts_and_sets_and_those_that_are_added_change_none(t
     assert "its task was edited since" in prompted(tmp_path)
 
 
+def test_equal_attempts_each_have_a_record_and_one_by_an_earlier_version_keeps_its_name(tmp_path):
+    write_attempt(tmp_path, status="wrong")
+    prompted(tmp_path, "--trajectories")
+    record, = tmp_path.glob("prompt/_trajectories/[!_]*")
+    record.rename(record.parent / "sums.0fe1ae882cfcac76.json")   # the digest of its messages
+    write_attempt(tmp_path, k=2)
+    said = prompted(tmp_path, "--trajectories")
+    assert "missing 1, adopted 1" in said or "adopted 1, missing 1" in said
+    assert run_script("export.py", tmp_path, "--formats", "attempts").returncode == 0
+    assert len((tmp_path / "export/attempts/train.jsonl").read_text().splitlines()) == 2
+
+
 def always_solved(root) -> None:
     """Write a datapoint and its eight attempts, all solved."""
     (root / "chain.toml").write_text('[solve]\nagent = "gold"\nn = 8\nkeep = 2\n')
@@ -162,7 +174,8 @@ def test_a_night_ends_in_a_line_of_json_which_is_posted_and_has_the_root_to_itse
     line = json.loads(done.stdout.splitlines()[-1])
     assert hook.requests[0].body == line and line["exit_code"] == done.returncode == 0
     assert "--notify failed: HTTP 400" in done.stderr and "secret" not in done.stderr
-    assert finish(loop(tmp_path, "--notify", "http://127.0.0.1")).returncode == 2
+    done = finish(loop(tmp_path, "--notify", "http://u:secret@127.0.0.1"))
+    assert done.returncode == 2 and "of https" in done.stderr and "secret" not in done.stderr
     with lock(tmp_path / "_loop", None, "codedata loop"):
         assert "in use by codedata loop (process" in finish(loop(tmp_path)).stderr
 

@@ -329,6 +329,13 @@ def test_uncertain_tasks_come_first_and_saturated_ones_are_left(tmp_path):
     assert "excluded" not in run_script("solve.py", tmp_path, "--status", "--n", 9).stderr
 
 
+def test_a_setting_about_all_attempts_at_a_task_allows_no_shard(tmp_path):
+    write_tasks(tmp_path, "sums")
+    (tmp_path / "chain.toml").write_text('[solve]\nuntil = [1, 1]\nfirst = "uncertain"\n')
+    said = run_script("solve.py", tmp_path, "--status", "--shard", "0/2", "--n", 9).stderr
+    assert "[solve] until, first cannot go with --shard" in said
+
+
 def test_a_task_about_git_may_look_at_its_history():
     pr = Commit("a", "them/a", "", "", "", "", [], "", "")
     assert forbidden_in("git reflog", [], pr) and not forbidden_in("git reflog", [], pr, False)
@@ -339,7 +346,9 @@ def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_c
     stop, entered, ends, n = threading.Event(), [], [], os.cpu_count()
     room = Room("0", [], stop)
     room.limit()   # looks at the memory, once
-    room.in_use.append(room._at_first * 2 // (2 * n + 3) - OVERHEAD)   # n + 1.5 fit
+    each = room._at_first * 2 // (2 * n + 3) - OVERHEAD   # n + 1.5 fit
+    room.in_use += [each, 1 << 50, each]   # one record is wrong
+    assert Room("5Gi", [1 << 50], stop).bytes_each == OVERHEAD + (5 << 30)
 
     def hold(what) -> None:
         try:
