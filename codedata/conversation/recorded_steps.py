@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 
 from codedata.conversation.bash_commands import INSTALL, TEST, UNKNOWN, hands_in, last_act
-from codedata.conversation.turn import commands_of, form_of
+from codedata.conversation.turn import CallTurn, Turn, commands_of, form_of
 from codedata.messages import content_text
 from codedata.records import Message, Tools
 from codedata.sandbox import Result
@@ -50,8 +50,16 @@ class RecordedStep:
 
 def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[RecordedStep]:
     """Return the steps of a conversation, without turns and calls that run nothing."""
+    return [RecordedStep(n, command, observation_of(content_text(result)), k)
+            for n, k, turn, result in _turns(messages, tools) if result
+            for command in commands_of(turn) if command.strip() and not hands_in(command)]
+
+
+def _turns(messages: Sequence[Message], tools: Tools | None
+           ) -> Iterator[tuple[int, int, Turn | CallTurn, Message | None]]:
+    """Yield (number of the turn, number of the call, the turn with only this call, its result or
+    None) of each call, or of each text."""
     form = form_of(messages, tools)
-    steps = []
     n = count()
     for i, message in enumerate(messages):
         if message["role"] != "assistant":
@@ -60,17 +68,13 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
         sides = [{**message, "tool_calls": [call]} for call in message.get("tool_calls") or ()]
         if not tools:
             sides = [content_text(message)]
-        results = messages[i + 1:i + 2]
+        results = messages[i + 1:i + 2] or [None]
         if len(sides) > 1:
             following = takewhile(lambda one: one["role"] == "tool", messages[i + 1:])
             by_id = {one.get("tool_call_id"): one for one in following}
             results = [by_id.get(side["tool_calls"][0].get("id")) for side in sides]
         for k, (side, result) in enumerate(zip(sides, results, strict=False)):
-            for command in commands_of(form.read(side, history)):
-                if command.strip() and result and not hands_in(command):
-                    steps.append(RecordedStep(turn, command,
-                                              observation_of(content_text(result)), k))
-    return steps
+            yield turn, k, form.read(side, history), result
 
 
 def observation_of(text: str) -> ShownResult:
@@ -86,14 +90,19 @@ def observation_of(text: str) -> ShownResult:
 def check_problem(messages: Sequence[Message], tools: Tools | None = None) -> str:
     """Return why a trajectory does not end in a check, or "". Its last command that edits or runs
     code must run code, and must not show an exit code other than 0. Commands without a shown exit
-    code count as passed."""
-    for step in reversed(steps_of(messages, tools)):
-        act = last_act(step.command)
+    code, and the last turn's, which have no results, count as passed."""
+    for n, _, turn, result in reversed([*_turns(messages, tools)]):
+        act = _act(turn)
         if act == UNKNOWN:
             return INSTALL
         if act == TEST:
-            code = step.shown.exit_code
-            return f"turn {step.turn} ended with exit code {code}" if code else ""
+            code = result and observation_of(content_text(result)).exit_code
+            return f"turn {n} ended with exit code {code}" if code else ""
         if act:
-            return f"no code was run after the edit in turn {step.turn}"
+            return f"no code was run after the edit in turn {n}"
     return "no code was run"
+
+
+def _act(turn: Turn | CallTurn) -> str:
+    """Return the last_act() of a turn with at most one call."""
+    return next((act for act in map(last_act, reversed(commands_of(turn))) if act), "")

@@ -6,8 +6,11 @@ from an_attempt import write_attempt
 from conftest import run_script
 from exports import card, left_out_lines, rows
 from exports import load as load  # a fixture
+from line_tables import rows as table
 from root import words
 from tool_turns import TOOLS, asks, call, result
+
+from codedata.conversation.recorded_steps import check_problem
 
 EDIT, TEST = "sed -i s/a/b/ '</tool_call>.py'", "pytest -q"
 ENDS = [   # (status, what the agent does, the exit code that its last command shows)
@@ -16,6 +19,23 @@ ENDS = [   # (status, what the agent does, the exit code that its last command s
     ("solved", f"{EDIT}; {TEST}; rm try.py; cd a && git diff > a.patch", 0),
     ("solved", f"python - <<'E'\nopen('a', 'w').write('')\nE\n{TEST}", 0),
     ("wrong", EDIT, 0), ("cheated", TEST, 0)]
+
+
+# the last call, its prose, what it shows, and the problem: there is one after a check, but
+# none after an edit
+@pytest.mark.parametrize("tool, command, prose, shown, problem", table(r"""
+bash | sed -i s/a/b/ a && echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT | I edit. | | after the edit
+bash | pytest | I test. | |
+"""))
+def test_a_trajectory_ends_in_a_check(tool, command, prose, shown, problem):
+    before = call("bash", {"command": "pytest" if problem else EDIT}, "c0")
+    messages = [{"role": "user", "content": "Go."}, asks(before), result("c0", "ok"),
+                asks(call(tool, {"command": command, "path": "a"}), call("submit", {}), text=prose)]
+    if shown:
+        messages[-1]["tool_calls"].pop()
+        messages.append(result("c1", shown.replace(r"\n", "\n")))
+    found = check_problem(messages, TOOLS)
+    assert problem in found and bool(problem) == bool(found)
 
 
 @pytest.fixture
