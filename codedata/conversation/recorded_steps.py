@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 
-from codedata.conversation.bash_commands import INSTALL, TEST, UNKNOWN, hands_in, last_act
+from codedata.conversation.bash_commands import EDIT, INSTALL, TEST, UNKNOWN, hands_in, last_act
+from codedata.conversation.tool_calls import parts_of, shell_command
 from codedata.conversation.turn import CallTurn, Turn, commands_of, form_of
 from codedata.messages import content_text
 from codedata.records import Message, Tools
@@ -15,6 +16,9 @@ from codedata.texts import toml_of
 
 FORMS = [re.compile(form["pattern"], re.DOTALL)
          for form in toml_of(__package__, "observations.toml")["forms"]]
+# names and commands of tools that edit
+EDITS = re.compile(r"(?i)(?!\S*(?:todo|task|stdin|dispatch))"
+                   r"\S*(?:edit|write|create|insert|replace|patch|undo)")
 
 
 @dataclass(frozen=True)
@@ -104,5 +108,12 @@ def check_problem(messages: Sequence[Message], tools: Tools | None = None) -> st
 
 
 def _act(turn: Turn | CallTurn) -> str:
-    """Return the last_act() of a turn with at most one call."""
-    return next((act for act in map(last_act, reversed(commands_of(turn))) if act), "")
+    """Return the last_act() of a turn with one call, well-formed or not, since a harness may have
+    run it. Calls without an equivalent command edit if their command or name says so."""
+    if isinstance(turn, Turn) and not turn.has_one_block():
+        return ""
+    effect = turn.effects[0]
+    if effect and effect.does != "other":
+        return EDIT if effect.edits or effect.patch else last_act(shell_command(effect))
+    name, arguments = parts_of(turn.calls[0])
+    return EDIT if EDITS.match(str((arguments or {}).get("command") or name)) else ""

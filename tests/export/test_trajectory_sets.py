@@ -26,6 +26,10 @@ ENDS = [   # (status, what the agent does, the exit code that its last command s
 @pytest.mark.parametrize("tool, command, prose, shown, problem", table(r"""
 bash | sed -i s/a/b/ a && echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT | I edit. | | after the edit
 bash | pytest | I test. | |
+bash | sed -i s/a/b/ a | Observation: stale  | | after the edit
+str_replace_editor | undo_edit | I undo. | done | after the edit
+write_file | | I write. | done | after the edit
+str_replace_based_edit_tool | insert | I edit. | done | after the edit
 """))
 def test_a_trajectory_ends_in_a_check(tool, command, prose, shown, problem):
     before = call("bash", {"command": "pytest" if problem else EDIT}, "c0")
