@@ -16,6 +16,9 @@ from codedata.texts import toml_of
 
 FORMS = [re.compile(form["pattern"], re.DOTALL)
          for form in toml_of(__package__, "observations.toml")["forms"]]
+# what a failed check shows, though a pipe hides its exit code
+FAILS = re.compile(r"\b[1-9]\d* (?:failed|failures?|errors?)\b|^FAIL(?:ED)?\b|No module named|"
+                   r"command not found", re.MULTILINE)
 # names and commands of tools that edit
 EDITS = re.compile(r"(?i)(?!\S*(?:todo|task|stdin|dispatch))"
                    r"\S*(?:edit|write|create|insert|replace|patch|undo)")
@@ -93,15 +96,18 @@ def observation_of(text: str) -> ShownResult:
 
 def check_problem(messages: Sequence[Message], tools: Tools | None = None) -> str:
     """Return why a trajectory does not end in a check, or "". Its last command that edits or runs
-    code must run code, and must not show an exit code other than 0. Commands without a shown exit
-    code, and the last turn's, which have no results, count as passed."""
+    code must run code, and must not show an exit code other than 0 or, in its last lines, a failure.
+    Commands without a shown exit code, and the last turn's, which have no results, may pass."""
     for n, _, turn, result in reversed([*_turns(messages, tools)]):
         act = _act(turn)
         if act == UNKNOWN:
             return INSTALL
         if act == TEST:
-            code = result and observation_of(content_text(result)).exit_code
-            return f"turn {n} ended with exit code {code}" if code else ""
+            shown = observation_of(content_text(result or {}))
+            fails = FAILS.search("\n".join((shown.head + shown.tail).splitlines()[-5:]))
+            if shown.exit_code:
+                return f"turn {n} ended with exit code {shown.exit_code}"
+            return f"turn {n} shows: {fails[0]}" if fails else ""
         if act:
             return f"no code was run after the edit in turn {n}"
     return "no code was run"

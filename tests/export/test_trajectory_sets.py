@@ -30,6 +30,9 @@ bash | sed -i s/a/b/ a | Observation: stale  | | after the edit
 str_replace_editor | undo_edit | I undo. | done | after the edit
 write_file | | I write. | done | after the edit
 str_replace_based_edit_tool | insert | I edit. | done | after the edit
+bash | pytest | I test. | a\n=== 3 failed, 2 passed in 1s === | shows: 3 failed
+bash | pytest | I test. | bash: pytest: command not found | shows: command not found
+bash | pytest | I test. | 3 failed before\n\n\n\n\n0 failed, 2 xfailed, 0 errors |
 """))
 def test_a_trajectory_ends_in_a_check(tool, command, prose, shown, problem):
     before = call("bash", {"command": "pytest" if problem else EDIT}, "c0")
