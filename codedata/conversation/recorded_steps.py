@@ -16,9 +16,9 @@ from codedata.texts import toml_of
 
 FORMS = [re.compile(form["pattern"], re.DOTALL)
          for form in toml_of(__package__, "observations.toml")["forms"]]
-# what a failed check shows, though a pipe hides its exit code
-FAILS = re.compile(r"\b[1-9]\d* (?:failed|failures?|errors?)\b|^FAIL(?:ED)?\b|No module named|"
-                   r"command not found", re.MULTILINE)
+# a failed check in the last five lines, though a pipe hides its exit code
+FAILS = re.compile(r"(?m)(\b[1-9]\d* (?:failed|failures?|errors?)\b|^FAIL(?:ED)?\b|No module named|"
+                   r"command not found)[^\n]*(?:\n[^\n]*){0,4}\s*\Z")
 # names and commands of tools that edit
 EDITS = re.compile(r"(?i)(?!\S*(?:todo|task|stdin|dispatch))"
                    r"\S*(?:edit|write|create|insert|replace|patch|undo)")
@@ -62,8 +62,7 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
             for command in commands_of(turn) if command.strip() and not hands_in(command)]
 
 
-def _turns(messages: Sequence[Message], tools: Tools | None
-           ) -> Iterator[tuple[int, int, Turn | CallTurn, Message | None]]:
+def _turns(messages: Sequence[Message], tools: Tools | None) -> Iterator[tuple]:
     """Yield (number of the turn, number of the call, the turn with only this call, its result or
     None) of each call, or of each text."""
     form = form_of(messages, tools)
@@ -96,7 +95,7 @@ def observation_of(text: str) -> ShownResult:
 
 def check_problem(messages: Sequence[Message], tools: Tools | None = None) -> str:
     """Return why a trajectory does not end in a check, or "". Its last command that edits or runs
-    code must run code, and must not show an exit code other than 0 or, in its last lines, a failure.
+    code must run code, and must not show an exit code other than 0 or a failure in its last lines.
     Commands without a shown exit code, and the last turn's, which have no results, may pass."""
     for n, _, turn, result in reversed([*_turns(messages, tools)]):
         act = _act(turn)
@@ -104,10 +103,10 @@ def check_problem(messages: Sequence[Message], tools: Tools | None = None) -> st
             return INSTALL
         if act == TEST:
             shown = observation_of(content_text(result or {}))
-            fails = FAILS.search("\n".join((shown.head + shown.tail).splitlines()[-5:]))
+            fails = FAILS.search(shown.head + shown.tail)
             if shown.exit_code:
                 return f"turn {n} ended with exit code {shown.exit_code}"
-            return f"turn {n} shows: {fails[0]}" if fails else ""
+            return f"turn {n} shows: {fails[1]}" if fails else ""
         if act:
             return f"no code was run after the edit in turn {n}"
     return "no code was run"
@@ -116,8 +115,6 @@ def check_problem(messages: Sequence[Message], tools: Tools | None = None) -> st
 def _act(turn: Turn | CallTurn) -> str:
     """Return the last_act() of a turn with one call, well-formed or not, since a harness may have
     run it. Calls without an equivalent command edit if their command or name says so."""
-    if isinstance(turn, Turn) and not turn.has_one_block():
-        return ""
     effect = turn.effects[0]
     if effect and effect.does != "other":
         return EDIT if effect.edits or effect.patch else last_act(shell_command(effect))

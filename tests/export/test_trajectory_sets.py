@@ -24,14 +24,17 @@ ENDS = [   # (status, what the agent does, the exit code that its last command s
 # the last call, its prose, what it shows, and the problem: there is one after a check, but
 # none after an edit
 @pytest.mark.parametrize("tool, command, prose, shown, problem", table(r"""
-bash | sed -i s/a/b/ a && echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT | I edit. | | after the edit
+bash | touch a && echo MINI_SWE_AGENT_FINAL_OUTPUT | I. | | no code was run after the edit in turn 1
 bash | pytest | I test. | |
-bash | sed -i s/a/b/ a | Observation: stale  | | after the edit
-str_replace_editor | undo_edit | I undo. | done | after the edit
-write_file | | I write. | done | after the edit
-str_replace_based_edit_tool | insert | I edit. | done | after the edit
-bash | pytest | I test. | a\n=== 3 failed, 2 passed in 1s === | shows: 3 failed
-bash | pytest | I test. | bash: pytest: command not found | shows: command not found
+bash | sed -i s/a/b/ a | Observation: stale | | no code was run after the edit in turn 1
+str_replace_editor | undo_edit | I undo. | done | no code was run after the edit in turn 1
+write_file | | I write. | done | no code was run after the edit in turn 1
+str_replace_based_edit_tool | insert | I edit. | done | no code was run after the edit in turn 1
+bash | bash -lc "cd a && sed -i s/a/b/ a" | So. | done | no code was run after the edit in turn 1
+bash | git stash | I stash. | done | no code was run after the edit in turn 1
+bash | pytest; cp a.log /tmp/a; echo done > /tmp/b | I test. | done |
+bash | pytest | I test. | a\n=== 3 failed, 2 passed in 1s === | turn 1 shows: 3 failed
+bash | pytest | I test. | bash: pytest: command not found | turn 1 shows: command not found
 bash | pytest | I test. | 3 failed before\n\n\n\n\n0 failed, 2 xfailed, 0 errors |
 """))
 def test_a_trajectory_ends_in_a_check(tool, command, prose, shown, problem):
@@ -39,10 +42,8 @@ def test_a_trajectory_ends_in_a_check(tool, command, prose, shown, problem):
     messages = [{"role": "user", "content": "Go."}, asks(before), result("c0", "ok"),
                 asks(call(tool, {"command": command, "path": "a"}), call("submit", {}), text=prose)]
     if shown:
-        messages[-1]["tool_calls"].pop()
         messages.append(result("c1", shown.replace(r"\n", "\n")))
-    found = check_problem(messages, TOOLS)
-    assert problem in found and bool(problem) == bool(found)
+    assert check_problem(messages, TOOLS) == problem
 
 
 @pytest.fixture
