@@ -103,7 +103,7 @@ def check_problem(messages: Sequence[Message], tools: Tools | None = None) -> st
             return INSTALL
         if act == TEST:
             shown = observation_of(content_text(result or {}))
-            fails = FAILS.search(shown.head + shown.tail)
+            fails = FAILS.search(f"{shown.head}{shown.tail}"[-2000:])
             if shown.exit_code:
                 return f"turn {n} ended with exit code {shown.exit_code}"
             return f"turn {n} shows: {fails[1]}" if fails else ""
