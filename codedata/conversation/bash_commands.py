@@ -48,7 +48,11 @@ QUERY = """
     (heredoc_body) @script
 """
 # acts after which no check is needed: the code stays as it was tested
-TIDIES = re.compile(r"(?:rm|rmdir|mkdir|git (?:-\w \S+ )?(?:add|commit|diff|stash))\b")
+TIDIES = re.compile(r"(?:rm|rmdir|mkdir|git (?:-\w \S+ )?(?:add|commit|diff))\b|"
+                    r"(?:cp|touch|chmod|sed)\b.* [\"']?/tmp/\S*\Z")
+INTO_TMP = re.compile(r">[>|]?\s*[\"']?/tmp/[\w./-]+[\"']?")
+# its group is a script in an argument of a shell
+SHELL = re.compile(r"(?s)(?:(?:sudo|timeout|env|docker) .*? )?(?:\S*/)?(?:ba|da|z)?sh -\w*c (.*)")
 IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "date", "whoami"}
 PIPELINE = {"pipeline", "redirected_statement", "heredoc_redirect"}
 NO_WORDS = {"variable_assignment", "variable_name", "herestring_redirect", "file_redirect"}
@@ -68,14 +72,14 @@ def action_style(command: str) -> str:
 
 def last_act(command: str) -> str:
     """Return the style of the last part of a bash command that edits or runs code: EDIT, TEST, or
-    "" if there is none. Removing files, `git add`, `git commit`, `git diff` and `git stash` do not
-    count, since agents tidy up and write patches after their last check.
+    "" if there is none. Removing files, `git add`, `git commit`, `git diff`, and copies and
+    redirections into /tmp do not count, since agents tidy up and write patches at the end.
 
     Return UNKNOWN if the extra `code` is not installed.
     """
     if not _grammar():
         return UNKNOWN
-    acts = [style for style, words in _pipelines(command)
+    acts = [style for style, words in _pipelines(INTO_TMP.sub(">/dev/null", command))
             if style in (EDIT, TEST) and not TIDIES.match(" ".join(words))]
     return acts[-1] if acts else ""
 
@@ -110,6 +114,9 @@ def _grammar():
 def _pipelines(command: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield (style, the words of its first simple command) of each pipeline, in order."""
     for pipeline, scripts in _read(command):
+        if inner := SHELL.match(" ".join(pipeline[0])):
+            yield from _pipelines(inner[1])
+            continue
         style_of = {words: _style(words) for words in pipeline}
         runs_code = TEST in style_of.values()
         style = _strongest(style for words, style in style_of.items()

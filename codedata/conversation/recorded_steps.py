@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 
-from codedata.conversation.bash_commands import INSTALL, TEST, UNKNOWN, hands_in, last_act
-from codedata.conversation.turn import commands_of, form_of
+from codedata.conversation.bash_commands import EDIT, INSTALL, TEST, UNKNOWN, hands_in, last_act
+from codedata.conversation.tool_calls import parts_of, shell_command
+from codedata.conversation.turn import CallTurn, Turn, commands_of, form_of
 from codedata.messages import content_text
 from codedata.records import Message, Tools
 from codedata.sandbox import Result
@@ -15,6 +16,12 @@ from codedata.texts import toml_of
 
 FORMS = [re.compile(form["pattern"], re.DOTALL)
          for form in toml_of(__package__, "observations.toml")["forms"]]
+# a failed check in the last five lines, though a pipe hides its exit code
+FAILS = re.compile(r"(?m)(\b[1-9]\d* (?:failed|failures?|errors?)\b|^FAIL(?:ED)?\b|No module named|"
+                   r"command not found)[^\n]*(?:\n[^\n]*){0,4}\s*\Z")
+# names and commands of tools that edit
+EDITS = re.compile(r"(?i)(?!\S*(?:todo|task|stdin|dispatch))"
+                   r"\S*(?:edit|write|create|insert|replace|patch|undo)")
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,15 @@ class RecordedStep:
 
 def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[RecordedStep]:
     """Return the steps of a conversation, without turns and calls that run nothing."""
+    return [RecordedStep(n, command, observation_of(content_text(result)), k)
+            for n, k, turn, result in _turns(messages, tools) if result
+            for command in commands_of(turn) if command.strip() and not hands_in(command)]
+
+
+def _turns(messages: Sequence[Message], tools: Tools | None) -> Iterator[tuple]:
+    """Yield (number of the turn, number of the call, the turn with only this call, its result or
+    None) of each call, or of each text."""
     form = form_of(messages, tools)
-    steps = []
     n = count()
     for i, message in enumerate(messages):
         if message["role"] != "assistant":
@@ -60,17 +74,13 @@ def steps_of(messages: Sequence[Message], tools: Tools | None = None) -> list[Re
         sides = [{**message, "tool_calls": [call]} for call in message.get("tool_calls") or ()]
         if not tools:
             sides = [content_text(message)]
-        results = messages[i + 1:i + 2]
+        results = messages[i + 1:i + 2] or [None]
         if len(sides) > 1:
             following = takewhile(lambda one: one["role"] == "tool", messages[i + 1:])
             by_id = {one.get("tool_call_id"): one for one in following}
             results = [by_id.get(side["tool_calls"][0].get("id")) for side in sides]
         for k, (side, result) in enumerate(zip(sides, results, strict=False)):
-            for command in commands_of(form.read(side, history)):
-                if command.strip() and result and not hands_in(command):
-                    steps.append(RecordedStep(turn, command,
-                                              observation_of(content_text(result)), k))
-    return steps
+            yield turn, k, form.read(side, history), result
 
 
 def observation_of(text: str) -> ShownResult:
@@ -85,15 +95,28 @@ def observation_of(text: str) -> ShownResult:
 
 def check_problem(messages: Sequence[Message], tools: Tools | None = None) -> str:
     """Return why a trajectory does not end in a check, or "". Its last command that edits or runs
-    code must run code, and must not show an exit code other than 0. Commands without a shown exit
-    code count as passed."""
-    for step in reversed(steps_of(messages, tools)):
-        act = last_act(step.command)
+    code must run code, and must not show an exit code other than 0 or a failure in its last lines.
+    Commands without a shown exit code, and the last turn's, which have no results, may pass."""
+    for n, _, turn, result in reversed([*_turns(messages, tools)]):
+        act = _act(turn)
         if act == UNKNOWN:
             return INSTALL
         if act == TEST:
-            code = step.shown.exit_code
-            return f"turn {step.turn} ended with exit code {code}" if code else ""
+            shown = observation_of(content_text(result or {}))
+            fails = FAILS.search(f"{shown.head}{shown.tail}"[-2000:])
+            if shown.exit_code:
+                return f"turn {n} ended with exit code {shown.exit_code}"
+            return f"turn {n} shows: {fails[1]}" if fails else ""
         if act:
-            return f"no code was run after the edit in turn {step.turn}"
+            return f"no code was run after the edit in turn {n}"
     return "no code was run"
+
+
+def _act(turn: Turn | CallTurn) -> str:
+    """Return the last_act() of a turn with one call, well-formed or not, since a harness may have
+    run it. Calls without an equivalent command edit if their command or name says so."""
+    effect = turn.effects[0]
+    if effect and effect.does != "other":
+        return EDIT if effect.edits or effect.patch else last_act(shell_command(effect))
+    name, arguments = parts_of(turn.calls[0])
+    return EDIT if EDITS.match(str((arguments or {}).get("command") or name)) else ""

@@ -6,8 +6,11 @@ from an_attempt import write_attempt
 from conftest import run_script
 from exports import card, left_out_lines, rows
 from exports import load as load  # a fixture
+from line_tables import rows as table
 from root import words
 from tool_turns import TOOLS, asks, call, result
+
+from codedata.conversation.recorded_steps import check_problem
 
 EDIT, TEST = "sed -i s/a/b/ '</tool_call>.py'", "pytest -q"
 ENDS = [   # (status, what the agent does, the exit code that its last command shows)
@@ -16,6 +19,31 @@ ENDS = [   # (status, what the agent does, the exit code that its last command s
     ("solved", f"{EDIT}; {TEST}; rm try.py; cd a && git diff > a.patch", 0),
     ("solved", f"python - <<'E'\nopen('a', 'w').write('')\nE\n{TEST}", 0),
     ("wrong", EDIT, 0), ("cheated", TEST, 0)]
+
+
+# the last call, its prose, what it shows, and the problem: there is one after a check, but
+# none after an edit
+@pytest.mark.parametrize("tool, command, prose, shown, problem", table(r"""
+bash | touch a && echo MINI_SWE_AGENT_FINAL_OUTPUT | I. | | no code was run after the edit in turn 1
+bash | pytest | I test. | |
+bash | sed -i s/a/b/ a | Observation: stale | | no code was run after the edit in turn 1
+str_replace_editor | undo_edit | I undo. | done | no code was run after the edit in turn 1
+write_file | | I write. | done | no code was run after the edit in turn 1
+str_replace_based_edit_tool | insert | I edit. | done | no code was run after the edit in turn 1
+bash | bash -lc "cd a && sed -i s/a/b/ a" | So. | done | no code was run after the edit in turn 1
+bash | git stash | I stash. | done | no code was run after the edit in turn 1
+bash | pytest; cp a.log /tmp/a; echo done > /tmp/b | I test. | done |
+bash | pytest | I test. | a\n=== 3 failed, 2 passed in 1s === | turn 1 shows: 3 failed
+bash | pytest | I test. | bash: pytest: command not found | turn 1 shows: command not found
+bash | pytest | I test. | 3 failed before\n\n\n\n\n0 failed, 2 xfailed, 0 errors |
+"""))
+def test_a_trajectory_ends_in_a_check(tool, command, prose, shown, problem):
+    before = call("bash", {"command": "pytest" if problem else EDIT}, "c0")
+    messages = [{"role": "user", "content": "Go."}, asks(before), result("c0", "ok"),
+                asks(call(tool, {"command": command, "path": "a"}), call("submit", {}), text=prose)]
+    if shown:
+        messages.append(result("c1", shown.replace(r"\n", "\n")))
+    assert check_problem(messages, TOOLS) == problem
 
 
 @pytest.fixture

@@ -80,6 +80,11 @@ LONG = "".join(f"line {i}\n" for i in range(999))
     ("Observation: a\n", "a\n", 1, True), ("a", "b", 0, False),
     ("a\n(Open file: n/a)\n(Current directory: /x)\nbash-$", "a\n", 0, True),
     ("Your command ran successfully and did not produce any output.", "", 0, True),
+    ("a\n[The command completed with exit code 1.]\n[Current working directory: /w]", "a", 1, True),
+    ("Exit code 1\na", "a", 1, True),
+    ("Chunk ID: 1\nWall time: 0.1 s\nProcess exited with code 1\nOutput:\na", "a", 1, True),
+    ('{"output":"a","metadata":{"exit_code":1,"duration_seconds":1}}', "a", 1, True),
+    (f"<exception>e</exception>\n{mini('a', -1)}", "a", -1, True),
     (mini("a\n", 1), "a\n", 1, True), (mini("a\n"), "a\n", 1, False), (mini(""), "", 0, True),
     ("<returncode>0</returncode>\n<warning>\nlong\n</warning>\n<output_head>\n" + LONG[:50]
      + f"\n</output_head>\n<elided_chars>\n{len(LONG) - 90} characters elided\n</elided_chars>\n"
