@@ -3,8 +3,8 @@ these name. The caller passes a function that reads the rows, so that they may c
 
 Trainers get the trajectories that solved their task and end in a check; dpo_trajectories pairs
 each with a failed one of the same beginning. `attempts` takes all, solved or not, also those over
-the cap of a task. Trajectories are left out of all formats if they have no outcome, have nearly
-the actions of another, or read forbidden data (codedata/leak/forbidden.py).
+the cap of a task, and near-duplicates. Trajectories are left out of all formats if they have no
+outcome, or read forbidden data (codedata/leak/forbidden.py).
 """
 from __future__ import annotations
 
@@ -157,16 +157,18 @@ def _is_solved(record: SourceTrajectory) -> bool | None:
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str],
           unchecked: dict[str, str]) -> Iterator[ExportTurn]:
-    """Yield turns whose actions differ from every earlier turn's actions. Turns over the cap of a
-    task, and turns in `unchecked`, are spare."""
+    """Yield turns. Those over the cap of a task, those in `unchecked`, and those with nearly the
+    actions of an earlier turn at the same task are spare."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
-    texts = ((one.name, actions[one.name]) for one in some)
-    twins = {one.name: one.of for one in near_duplicates(texts, threshold)} if threshold else {}
-    n_of = Counter()
+    n_of, texts = Counter(), defaultdict(list)
+    for one in some if threshold else ():
+        texts[one.instance_id].append((one.name, actions[one.name]))
+    twins = {one.name: one.of for of_task in texts.values()
+             for one in near_duplicates(of_task, threshold)}
     for one in some:
         if one.name in twins:
-            turns.left_out.add(one.name, "near-duplicate", twins[one.name])
+            yield replace(one, spare=("near-duplicate", twins[one.name]))
         elif one.name in unchecked:
             yield replace(one, spare=("not checked", unchecked[one.name]))
         elif 0 < settings.trajectories_per_task <= n_of[one.instance_id]:
