@@ -32,7 +32,16 @@ from codedata.export.formats import (
 )
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.messages import content_text
-from codedata.records import CHEATED, Message, Object, Sample, SourceTrajectory
+from codedata.records import (
+    CHEATED,
+    PRUNED,
+    PRUNED_STEPS,
+    Attempt,
+    Message,
+    Object,
+    Sample,
+    SourceTrajectory,
+)
 from codedata.settings import ExportSettings
 from codedata.suites.repo_names import parts_of
 from codedata.tasks.rates import attempts_in, rates_of
@@ -134,7 +143,7 @@ def _choose(turns: ExportTurns, records: dict[str, SourceTrajectory], actions: d
 def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str, Object]:
     """Return {name of a recorded attempt: its values of OF_ATTEMPT}, and log the models' attempts
     without a record."""
-    found = {}
+    found, store = {}, Store(root, Attempt)
     for by_name in chain.from_iterable(one.values() for one in attempts_in(root).values()):
         rates = rates_of([*by_name.values()])
         for name, one in by_name.items():
@@ -143,6 +152,8 @@ def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str,
                 found[name] = {key: values.get(key) for key in OF_ATTEMPT}
             elif one["model"]:
                 reason = CHEATED if one["status"] == CHEATED else "not recorded"
+                if store.read(name).trajectory["steps"] == PRUNED_STEPS:
+                    reason = PRUNED
                 left_out.add(name, reason, format=ATTEMPTS)
     return found
 

@@ -7,6 +7,7 @@ kept replies end, or after an observation differs.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -58,10 +59,11 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
                    "usd": "out of money", "refused": "refused"}
 
 
-def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: Nop | Own, n: int
-                ) -> Stage:
+def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: Nop | Own, n: int,
+                is_checked: Callable[[Attempt], bool]) -> Stage:
     """Return the stage that makes `n` attempts of an agent at each task of a root; with 0, as many
-    as its earlier runs planned. Raise Trouble if the sandbox cannot build images."""
+    as its earlier runs planned. `is_checked` is of prune_saturated(). Raise Trouble if the sandbox
+    cannot build images."""
     root, solve = settings.root, settings.solve
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
@@ -85,7 +87,8 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
             for other, words in rates_in_words(root).items()
             if other != slug and other.startswith(f"{agent.name}-")],
         sum_up=lambda: [*map(": ".join, rates_in_words(root).items())],
-        finish=lambda: write_rates(root), prune=partial(prune_saturated, root, solve.keep),
+        finish=lambda: write_rates(root),
+        prune=partial(prune_saturated, root, solve.keep, is_checked),
         then="status.py --html; prompt.py --source attempt")
 
 
