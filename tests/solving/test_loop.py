@@ -116,7 +116,8 @@ def test_attempts_become_prompts_and_sets_and_those_that_are_added_change_none(t
 
 def always_solved(root) -> None:
     """Write a datapoint and its eight attempts, all solved. The first does not end in a check."""
-    (root / "chain.toml").write_text('[solve]\nagent = "gold"\nn = 8\nkeep = 2\n')
+    (root / "chain.toml").write_text('[solve]\nagent = "gold"\nn = 8\nkeep = 2\n'
+                                     '[export]\nformats = ["attempts", "dpo"]\n')
     a_task.write_task(root, a_task.a_datapoint())
     for k in range(1, 9):
         says(root, f"way {k}", "solved", "ls" if k == 1 else "pytest", task=DATAPOINT_ID, k=k,
@@ -166,6 +167,7 @@ def test_a_night_ends_in_a_line_of_json_which_is_posted_and_has_the_root_to_itse
         assert not post(hook.url, "{}", LLM(ca_bundle=certificate[0]))
     line = json.loads(done.stdout.splitlines()[-1])
     assert hook.requests[0].body == line and line["exit_code"] == done.returncode == 0
+    assert [path.name for path in tmp_path.glob("export/[a-z]*/")] == ["attempts"]
     assert "--notify failed: HTTP 400" in done.stderr and "secret" not in done.stderr
     assert finish(loop(tmp_path, "--notify", "http://127.0.0.1")).returncode == 2
     with lock(tmp_path / "_loop", None, "codedata loop"):
