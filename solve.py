@@ -40,6 +40,7 @@ from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.solving.agents import AGENTS, Own
 from codedata.solving.attempt import solve_stage
+from codedata.solving.prune import prune_saturated
 from codedata.tasks.compared import COMPARE, compare, in_words
 from codedata.terminal import say
 from codedata.texts import terminal_safe
@@ -105,8 +106,9 @@ def attempts(args, settings: Settings, models: Models) -> Stage:
     asked = (models.client("solve"), limits, solve.network) if issubclass(agent, Own) else ()
     more = (solve.command, solve.agent_image) if solve.agent == "command" else ()
     as_begun = is_gathering() and "solve.n" not in settings.given
-    return solve_stage(settings, host, models.stop, agent(*asked, *more),
-                       0 if as_begun else solve.n, is_checked)
+    stage = solve_stage(settings, host, models.stop, agent(*asked, *more),
+                        0 if as_begun else solve.n)
+    return replace(stage, prune=partial(prune_saturated, settings.root, solve.keep, is_checked))
 
 
 def is_checked(attempt: Attempt) -> bool:

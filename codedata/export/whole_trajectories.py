@@ -151,10 +151,9 @@ def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str,
                 values = {**one, **one["usage"], **rates}
                 found[name] = {key: values.get(key) for key in OF_ATTEMPT}
             elif one["model"]:
-                reason = CHEATED if one["status"] == CHEATED else "not recorded"
-                if store.read(name).trajectory["steps"] == PRUNED_STEPS:
-                    reason = PRUNED
-                left_out.add(name, reason, format=ATTEMPTS)
+                is_pruned = store.read(name).trajectory["steps"] == PRUNED_STEPS
+                reason = PRUNED if is_pruned else "not recorded"
+                left_out.add(name, CHEATED if one["status"] == CHEATED else reason, format=ATTEMPTS)
     return found
 
 

@@ -7,7 +7,6 @@ kept replies end, or after an observation differs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,7 +42,6 @@ from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.solving.agents import Done, Nop, Own
-from codedata.solving.prune import prune_saturated
 from codedata.solving.room import CORE, MEMORY, Room
 from codedata.solving.trials import UNCERTAIN, Trial, agent_id, skip_rule, trials_in
 from codedata.suites.environments import labelled
@@ -59,11 +57,10 @@ STATUS_BY_CAUSE = {"steps": "out of steps", "seconds": "out of time", "context":
                    "usd": "out of money", "refused": "refused"}
 
 
-def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: Nop | Own, n: int,
-                is_checked: Callable[[Attempt], bool]) -> Stage:
+def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: Nop | Own, n: int
+                ) -> Stage:
     """Return the stage that makes `n` attempts of an agent at each task of a root; with 0, as many
-    as its earlier runs planned. `is_checked` is of prune_saturated(). Raise Trouble if the sandbox
-    cannot build images."""
+    as its earlier runs planned. Raise Trouble if the sandbox cannot build images."""
     root, solve = settings.root, settings.solve
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
@@ -88,7 +85,6 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
             if other != slug and other.startswith(f"{agent.name}-")],
         sum_up=lambda: [*map(": ".join, rates_in_words(root).items())],
         finish=lambda: write_rates(root),
-        prune=partial(prune_saturated, root, solve.keep, is_checked),
         then="status.py --html; prompt.py --source attempt")
 
 
