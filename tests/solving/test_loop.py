@@ -176,7 +176,7 @@ def test_a_night_ends_in_a_line_of_json_which_is_posted_and_has_the_root_to_itse
 
 def test_a_night_counts_what_it_adds(tmp_path):
     write_attempt(tmp_path)
-    night = Night(tmp_path)
+    night = Night(tmp_path, 0.5)
     write_attempt(tmp_path, k=2, status="wrong")
     write_attempt(tmp_path, "other")
     write_json(tmp_path / "attempt/_ledger.jsonl", {"calls": [{"cost_usd": 0.5}, {}]})
@@ -184,7 +184,7 @@ def test_a_night_counts_what_it_adds(tmp_path):
     assert (line["attempts"], line["solved"], line["failures"]) == (2, 1, {"wrong": 1})
     rates = line["rates"]["own-m-012345"]["datapoint m"]
     assert (rates["tasks"], rates["rate"]) == (2, 0.75)
-    assert line["cost_usd"] is None   # a cost is unknown
+    assert line["cost_usd"] is None and line["stopped"] == "budget"   # a cost is unknown
 
 
 @pytest.mark.docker
