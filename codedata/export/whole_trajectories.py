@@ -167,8 +167,8 @@ def _is_solved(record: SourceTrajectory) -> bool | None:
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str],
           unchecked: dict[str, str]) -> Iterator[ExportTurn]:
-    """Yield turns. Those over the cap of a task, those in `unchecked`, and those with nearly the
-    actions of an earlier turn at the same task are spare."""
+    """Yield turns. A turn is spare if it is over the cap of its task or in `unchecked`, or if an
+    earlier turn at its task has nearly the same actions."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
     n_of, texts = Counter(), defaultdict(list)

@@ -1,8 +1,8 @@
 """Replace the messages of attempts at tasks that are always solved: solve.py --prune.
 
-Of an agent's attempts at such a task, `keep` stay whole: first those that end in a check, then
-those with the fewest calls. The others keep their record, reward and patch, and stay done, so that
-no run makes them again.
+Of an agent's attempts at such a task, `keep` stay whole. Attempts that end in a check are kept
+first, then attempts with few calls. The others keep their record, reward and patch, and stay done,
+so that no run makes them again.
 """
 from __future__ import annotations
 
