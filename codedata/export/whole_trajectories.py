@@ -19,7 +19,7 @@ from pathlib import Path
 
 from codedata.checks.duplicates import near_duplicates
 from codedata.conversation.recorded_steps import check_problem
-from codedata.disk.store import Store, digest
+from codedata.disk.store import Store, digest, known_in
 from codedata.errors import Trouble
 from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOutLog
 from codedata.export.formats import (
@@ -143,7 +143,7 @@ def _choose(turns: ExportTurns, records: dict[str, SourceTrajectory], actions: d
 def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str, Object]:
     """Return {name of a recorded attempt: its values of OF_ATTEMPT}, and log the models' attempts
     without a record."""
-    found, store = {}, Store(root, Attempt)
+    found = {}
     for by_name in chain.from_iterable(one.values() for one in attempts_in(root).values()):
         rates = rates_of([*by_name.values()])
         for name, one in by_name.items():
@@ -151,7 +151,8 @@ def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str,
                 values = {**one, **one["usage"], **rates}
                 found[name] = {key: values.get(key) for key in OF_ATTEMPT}
             elif one["model"]:
-                is_pruned = store.read(name).trajectory["steps"] == PRUNED_STEPS
+                attempt = known_in(root, Attempt, name)   # None: it cannot be read
+                is_pruned = attempt and attempt.trajectory["steps"] == PRUNED_STEPS
                 reason = PRUNED if is_pruned else "not recorded"
                 left_out.add(name, CHEATED if one["status"] == CHEATED else reason, format=ATTEMPTS)
     return found
