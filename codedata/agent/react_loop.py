@@ -464,6 +464,6 @@ def limits_reached(limits: dict, usage: dict) -> Iterator[tuple[str, str, str, s
 
 
 def _total(values: Iterable[float | None]) -> float | None:
-    """Return the sum of the values, or None if one of them is unknown."""
+    """Return the sum of the values to 9 digits, or None if one of them is unknown."""
     known = list(values)
-    return None if None in known else sum(known)
+    return None if None in known else round(sum(known), 9)

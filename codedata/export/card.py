@@ -196,7 +196,7 @@ def _percent(share: float | None) -> str:
 
 def _checks(export: Export) -> str:
     origins = export.origins
-    settings, reasons = origins.settings, origins.turns.left_out.counts(export.form.name)
+    settings, reasons = origins.settings, origins.turns.left_out.counts("", export.form.name)
     similarity = settings.duplicate_similarity
     benchmarks = ", ".join(f"`{public(name)}`" for name in settings.decontaminate)
     checks = {

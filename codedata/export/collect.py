@@ -88,10 +88,11 @@ class LeftOutLog:
         """Record a turn as left out of one format, or of all."""
         self._formats[name, reason, detail].append(format)
 
-    def counts(self, format: str = "") -> Counter:
-        """Return {reason: number of turns} for one format, or for all together."""
+    def counts(self, *wanted: str) -> Counter:
+        """Return {reason: number of turns} of the entries for these formats ("": for all formats),
+        or of all entries."""
         entries = {(name, reason): None for (name, reason, _), formats in self._formats.items()
-                   if not format or {"", format}.intersection(formats)}
+                   if not wanted or {*wanted}.intersection(formats)}
         return Counter(reason for _, reason in entries)
 
     def lines(self) -> bytes:

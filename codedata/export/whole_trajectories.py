@@ -3,8 +3,8 @@ these name. The caller passes a function that reads the rows, so that they may c
 
 Trainers get the trajectories that solved their task and end in a check; dpo_trajectories pairs
 each with a failed one of the same beginning. `attempts` takes all, solved or not, also those over
-the cap of a task. Trajectories are left out of all formats if they have no outcome, have nearly
-the actions of another, or read forbidden data (codedata/leak/forbidden.py).
+the cap of a task, and near-duplicates. Trajectories are left out of all formats if they have no
+outcome, or read forbidden data (codedata/leak/forbidden.py).
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from codedata.checks.duplicates import near_duplicates
 from codedata.conversation.recorded_steps import check_problem
-from codedata.disk.store import Store, digest
+from codedata.disk.store import Store, digest, known_in
 from codedata.errors import Trouble
 from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOutLog
 from codedata.export.formats import (
@@ -32,7 +32,16 @@ from codedata.export.formats import (
 )
 from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.messages import content_text
-from codedata.records import CHEATED, Message, Object, Sample, SourceTrajectory
+from codedata.records import (
+    CHEATED,
+    PRUNED,
+    PRUNED_STEPS,
+    Attempt,
+    Message,
+    Object,
+    Sample,
+    SourceTrajectory,
+)
 from codedata.settings import ExportSettings
 from codedata.suites.repo_names import parts_of
 from codedata.tasks.rates import attempts_in, rates_of
@@ -142,8 +151,10 @@ def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str,
                 values = {**one, **one["usage"], **rates}
                 found[name] = {key: values.get(key) for key in OF_ATTEMPT}
             elif one["model"]:
-                reason = CHEATED if one["status"] == CHEATED else "not recorded"
-                left_out.add(name, reason, format=ATTEMPTS)
+                attempt = known_in(root, Attempt, name)   # None: it cannot be read
+                is_pruned = attempt and attempt.trajectory["steps"] == PRUNED_STEPS
+                reason = PRUNED if is_pruned else "not recorded"
+                left_out.add(name, CHEATED if one["status"] == CHEATED else reason, format=ATTEMPTS)
     return found
 
 
@@ -157,16 +168,18 @@ def _is_solved(record: SourceTrajectory) -> bool | None:
 
 def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str],
           unchecked: dict[str, str]) -> Iterator[ExportTurn]:
-    """Yield turns whose actions differ from every earlier turn's actions. Turns over the cap of a
-    task, and turns in `unchecked`, are spare."""
+    """Yield turns. A turn is spare if it is over the cap of its task or in `unchecked`, or if an
+    earlier turn at its task has nearly the same actions."""
     settings = turns.settings
     threshold = settings.duplicate_similarity
-    texts = ((one.name, actions[one.name]) for one in some)
-    twins = {one.name: one.of for one in near_duplicates(texts, threshold)} if threshold else {}
-    n_of = Counter()
+    n_of, texts = Counter(), defaultdict(list)
+    for one in some if threshold else ():
+        texts[one.instance_id].append((one.name, actions[one.name]))
+    twins = {one.name: one.of for of_task in texts.values()
+             for one in near_duplicates(of_task, threshold)}
     for one in some:
         if one.name in twins:
-            turns.left_out.add(one.name, "near-duplicate", twins[one.name])
+            yield replace(one, spare=("near-duplicate", twins[one.name]))
         elif one.name in unchecked:
             yield replace(one, spare=("not checked", unchecked[one.name]))
         elif 0 < settings.trajectories_per_task <= n_of[one.instance_id]:

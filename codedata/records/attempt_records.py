@@ -11,8 +11,9 @@ ATTEMPT_STATUSES = SOLVED, WRONG, NO_SUBMISSION, CHEATED, *_ = (
     "solved", "wrong", "no submission", "cheated", "out of steps", "out of time",
     "out of context", "out of money", "refused")
 
-# the only message of a trajectory whose messages were removed
 PRUNED = "messages removed by solve.py --prune"
+# the steps of a trajectory whose messages were removed
+PRUNED_STEPS = [{"step_id": 1, "source": "system", "message": PRUNED}]
 
 
 class AgentRun(TypedDict):

@@ -56,6 +56,7 @@ from codedata.tasks.folder.task_folder import (
     part_faults,
     verifier_config,
 )
+from codedata.tasks.rates import attempts_in, rates_by_agent
 from codedata.terminal import plural
 from codedata.texts import printable
 
@@ -114,6 +115,7 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
             f"{plural(len(broken), 'record')} cannot be read": broken and tag(
                 "pre", "\n".join(printable(str(e)) for e in broken[:MAX_BROKEN])),
             **{f"Challenger against {turns.duel.mode}": _duel(turns) for turns in duels},
+            "Attempts by task": _rates(root),
             **_comparisons(root),
             "Costs": costs and table(*costs_table(costs)),
             "Stages": tag("pre", status.table(stages) if stages else "see status.py --html"),
@@ -168,6 +170,15 @@ def _duel(turns: ReportTurns) -> list[Html]:
             table(*item) if isinstance(item, tuple) else shown(item) if isinstance(item, list)
             else tag("p", marked(item), class_="quiet") for item in items)]
           for heading, items in figures(turns, []))]
+
+
+def _rates(root: Path) -> Html | list:
+    """Return a table of how often each agent solved each task, up to MAX_ITEMS lines."""
+    rows = [[task, agent, f"{one['solved']} of {one['attempts']}",
+             "{:.2f} to {:.2f}".format(*one["interval"])]
+            for (task, _), attempts in attempts_in(root).items()
+            for agent, one in rates_by_agent(attempts).items()]
+    return rows and table(["task", "agent", "solved", "95 % interval"], rows[:MAX_ITEMS], "llrr")
 
 
 def _comparisons(root: Path) -> dict[str, Html]:

@@ -151,8 +151,9 @@ class Stage:
     # called at the end on each machine that made items; returns lines to print
     close: Callable[[], list[str]] = list
     finish: Callable[[], list[str]] = list   # called once at the end; returns lines to print
-    # prune(store, selection) is called by --prune, after orphans are moved; returns lines to print
-    prune: Callable[[Store, Selection], list[str]] = lambda store, selection: []
+    # prune(store, selection, read_only) is called by --prune, after orphans are moved, and returns
+    # lines to print
+    prune: Callable[[Store, Selection, bool], list[str]] = lambda store, selection, read_only: []
     # called before the first item, with the names of the items to make
     planned: Callable[[set[str]], object] = bool
     # whether make() reads files of this machine, such as the root: then it runs in this process

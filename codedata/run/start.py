@@ -90,6 +90,8 @@ def _run_held(stage: Stage, settings: Settings, models: Models, options: RunOpti
     print_plan(stage, plan, models, options)
     if options.read_only:
         print_costs(stage, states, plan, models, options)
+        for line in stage.prune(stage.writes.store, selection, True) if options.prune else ():
+            say(line)
         return 0
     if options.prune:
         _prune(stage, plan, selection)
@@ -130,7 +132,7 @@ def _prune(stage: Stage, plan: Plan, selection: Selection) -> None:
         out.note(name, stage=stage.name, state="pruned")
         out.remove(name)
     say(f"{stage.label}  moved {plural(len(orphans), 'orphan')} to _replaced/")
-    for line in (*stage.prune(out, selection), *stage.finish()):
+    for line in (*stage.prune(out, selection, False), *stage.finish()):
         say(line)
 
 

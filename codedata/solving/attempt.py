@@ -42,7 +42,6 @@ from codedata.sandbox.copies import at_hand
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.solving.agents import Done, Nop, Own
-from codedata.solving.prune import prune_saturated
 from codedata.solving.room import CORE, MEMORY, Room
 from codedata.solving.trials import UNCERTAIN, Trial, agent_id, skip_rule, trials_in
 from codedata.suites.environments import labelled
@@ -90,7 +89,7 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
             for other, words in rates_in_words(root).items()
             if other != slug and other.startswith(f"{agent.name}-")],
         sum_up=lambda: [*map(": ".join, rates_in_words(root).items())],
-        finish=lambda: write_rates(root), prune=partial(prune_saturated, root, solve.keep),
+        finish=lambda: write_rates(root),
         then="status.py --html; prompt.py --source attempt")
 
 

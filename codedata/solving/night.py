@@ -24,25 +24,28 @@ POST_S = 30.0   # time limit of a try to post, and of HTTP 429
 class Night:
     """Count what is added to a root from now on."""
 
-    def __init__(self, root: Path):
-        self._root = root
+    def __init__(self, root: Path, budget_usd: float | None = None):
+        self._root, self._budget_usd = root, budget_usd
         self._spent, self._before = spending(root), summaries_in(root)
         self._started = time.monotonic()
 
     def line(self, exit_code: int, unfinished: list[str]) -> str:
         """Return the JSON. `unfinished` lists the stages with an exit code other than 0. `rates`
         are of agents with new attempts, over all their tasks and attempts; `cost_usd` is null if a
-        cost is unknown."""
+        cost is unknown; `stopped` is "budget" if --budget-run is used up."""
         now, statuses, rates = spending(self._root), Counter(), {}
         for agent, one in sorted(summaries_in(self._root).items()):
             if new := one.ends - self._before[agent].ends:
                 statuses += new
                 rates[agent] = one.rates()
         is_known = now.n_unpriced == self._spent.n_unpriced
+        cost = now.cost_usd - self._spent.cost_usd
+        is_used_up = self._budget_usd is not None and cost >= self._budget_usd
         return json.dumps({
             "exit_code": exit_code, "unfinished": unfinished,
             "hours": round((time.monotonic() - self._started) / 3600, 4),
-            "cost_usd": round(now.cost_usd - self._spent.cost_usd, 6) if is_known else None,
+            "cost_usd": round(cost, 6) if is_known else None,
+            "stopped": "budget" * is_used_up,
             "attempts": statuses.total(), "solved": statuses.pop(SOLVED, 0),
             "failures": dict(statuses.most_common()), "rates": rates})
 

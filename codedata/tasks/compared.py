@@ -104,6 +104,8 @@ def in_words(found: Object, at_most: int | None = None) -> list[str]:
         lines += [f"{words}: {plural(len(won), 'task')}", *(
             "  {task}: A {solved[0]} of {attempts[0]}, B {solved[1]} of {attempts[1]}".format(**one)
             for one in won[:at_most])]
+        left = len(won) - (at_most or len(won))
+        lines += [f"  {left:,} more"] * (left > 0)
     return lines
 
 

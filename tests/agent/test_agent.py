@@ -21,6 +21,7 @@ from codedata import (
     ToolBashExecutor,
 )
 from codedata.agent import Failed, Stop, stop, view_file
+from codedata.agent.react_loop import usage_of
 from codedata.errors import RunStopped, Trouble
 from codedata.llm import Models
 from codedata.run.talk import showing
@@ -136,6 +137,7 @@ def test_a_limit_is_a_tool_stop_that_names_it(tmp_path, sandbox, limit, error):
     result = play("endless", sandbox, **limit)
     check(result, status="tool_stop", iterations=3)
     assert error in result.error and result.usage["cost_usd"] == pytest.approx(0.006)
+    assert usage_of([{"cost_usd": 0.1}] * 3)["cost_usd"] == 0.3   # no digits of binary fractions
 
 
 def test_the_limit_of_seconds_ends_a_running_command(sandbox):

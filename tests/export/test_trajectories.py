@@ -34,7 +34,7 @@ def record(root, some: list[dict], setting: str = "", prs: list[dict] | None = N
 
 
 def export(root, code: int = 0) -> str:
-    done = run_script("export.py", root, *CONFIG, "--formats", f"{SFT},{DPO},atif,{GYM}",
+    done = run_script("export.py", root, *CONFIG, "--formats", f"{SFT},{DPO},atif,{GYM},attempts",
                       cwd=root.parent)
     assert done.returncode == code, done.stderr
     return done.stderr
@@ -147,7 +147,8 @@ def test_a_trajectory_of_atif_is_read_again_as_it_was(root, load):
 # task | text that it differs by | command
 SOLVED = """\
 1 | a | make all
-2 | b | make all
+1 | b | make all
+2 | c | make all
 3 | c
 3 | d
 4 | f | cat /tests/test_outputs.py
@@ -166,7 +167,7 @@ def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     copied["messages"][2]["is_demo"] = True
     copied["history"] = copied.pop("messages")
     solved = [a_run(*line.split(" | "), resolved=True) for line in SOLVED.splitlines()]
-    some = [*solved[:2], long, *solved[2:4], reads, gap, copied, a_run(6, "g"), *solved[4:]]
+    some = [*solved[:3], long, *solved[3:5], reads, gap, copied, a_run(6, "g"), *solved[5:]]
     said = record(root, some, f'decontaminate = ["{root.parent}/bench.jsonl"]')
     assert "left out: 1 (turns that are not its own" in said
     edit(root / "commit/own__repo-8.json", patch=PATCH)
@@ -175,10 +176,11 @@ def test_each_one_left_out_is_named_and_the_card_counts_it(root):
     assert [reason for reason in reasons if reason != "nothing to pair it with"] == [
         "in a benchmark", "near-duplicate", "no outcome", "nothing to pair it with, roles",
         "over a cap", *["read what it should not"] * 3]
-    assert [len(row["messages"]) for row in rows(root, SFT)] == [5] * 4   # not the longest of 3
+    assert [len(row["messages"]) for row in rows(root, SFT)] == [5] * 5   # not the longest of 3
+    assert len(rows(root, "attempts")) == 7   # also the near-duplicate, and that over a cap
     assert "| trajectories left out: read what it should not | 3 |" in card(root, SFT)
-    assert "| trajectories left out: nothing to pair it with | 5 |" in card(root, DPO)
-    assert "were read from: rows.jsonl (4 turns)." in card(root, SFT)
+    assert "| trajectories left out: nothing to pair it with | 6 |" in card(root, DPO)
+    assert "were read from: rows.jsonl (5 turns)." in card(root, SFT)
 
 
 def test_commands_that_reach_later_history_are_barred_in_other_spellings_and_others_are_not(root):

@@ -140,6 +140,7 @@ def test_every_item_of_a_root_and_nothing_else_is_written(root):
     assert "[exclude] ids" in sections["Failed and left out: 4"]
     assert "env/torn.json" in sections["3 records cannot be read"]
     assert "challenger’s lead" in sections["Challenger against king"]
+    assert "1 of 1" in sections["Attempts by task"]
     assert "validate" in sections["Costs"] and "env_setup" in sections["Stages"]
 
 

@@ -9,7 +9,7 @@ from root import read_json
 
 from codedata.disk.store import Store
 from codedata.records import Task
-from codedata.tasks.compared import compare
+from codedata.tasks.compared import compare, in_words
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import counted
 
@@ -38,6 +38,7 @@ def test_two_models_are_compared_on_the_tasks_that_both_attempted(root):
     lost = "lost: A solved, B never: 10 tasks\n  t10: A 1 of 2, B 0 of 2\n"
     assert lost in said
     found = read_json(root / "attempt/_compare/own-a-1_vs_own-b-1.json")
+    assert in_words(found, 9)[-1] == "  1 more" and "  1 more" not in in_words(found, 10)
     rows = {(row["group"], row["k"]): row for row in found["rows"]}
     one, two = rows["all", 1], rows["all", 2]
     assert (one["rates"], one["steps"], one["cost_usd"]) == ([0.5, 0.5], [4, 4], [1, 1])

@@ -51,9 +51,9 @@ def attempt(root, *acts: tuple[str, dict, str], task: str = BUG_ID, **more) -> N
                   content=content, **more)
 
 
-def says(root, seed: str, status: str, **more) -> None:
+def says(root, seed: str, status: str, program: str = "pytest", **more) -> None:
     """Write an attempt of two commands."""
-    commands = [f"pytest {words(f'{seed} {k}')}" for k in range(2)]
+    commands = [f"{program} {words(f'{seed} {k}')}" for k in range(2)]
     attempt(root, *[("bash", {"command": command}, seed) for command in commands],
             status=status, **more)
 
@@ -127,11 +127,13 @@ def test_equal_attempts_each_have_a_record_and_one_by_an_earlier_version_keeps_i
 
 
 def always_solved(root) -> None:
-    """Write a datapoint and its eight attempts, all solved."""
-    (root / "chain.toml").write_text('[solve]\nagent = "gold"\nn = 8\nkeep = 2\n')
+    """Write a datapoint and its eight attempts, all solved. The first does not end in a check."""
+    (root / "chain.toml").write_text('[solve]\nagent = "gold"\nn = 8\nkeep = 2\n'
+                                     '[export]\nformats = ["attempts", "dpo"]\n')
     a_task.write_task(root, a_task.a_datapoint())
     for k in range(1, 9):
-        says(root, f"way {k}", "solved", task=DATAPOINT_ID, k=k, agent=agent_id("gold", {}),
+        says(root, f"way {k}", "solved", "ls" if k == 1 else "pytest", task=DATAPOINT_ID, k=k,
+             agent=agent_id("gold", {}),
              usage={"calls": k, "tokens_in": 1, "tokens_out": 1, "cost_usd": 0.0})
     prompted(root, "--trajectories")
     assert "adopted 8" in run_script("solve.py", root).stderr
@@ -150,14 +152,18 @@ def test_pruned_attempts_stay_done_and_no_reader_takes_them(tmp_path):
     paths = sorted(tmp_path.glob("attempt/*/trajectory.json"))
     edit(paths[7], lambda trajectory: trajectory.update(notes="mine"))
     others = {path: path.read_bytes() for path in tmp_path.glob("attempt/*/[!t]*")}
-    assert "of 5 attempts" in run_script("solve.py", tmp_path, "--prune").stderr
-    assert [PRUNED in path.read_text() for path in paths] == [False] * 2 + [True] * 5 + [False]
+    said = run_script("solve.py", tmp_path, "--prune", "--dry-run").stderr
+    assert "would remove the messages of 5 attempts" in said
+    assert "removed the messages of 5 att" in run_script("solve.py", tmp_path, "--prune").stderr
+    assert [PRUNED in path.read_text() for path in paths] == [
+        True, False, False, *[True] * 4, False]
     assert others == {path: path.read_bytes() for path in others}
     assert "of 0 attempts" in run_script("solve.py", tmp_path, "--prune").stderr
     assert "done 7, edited 1 (kept)   to do 0" in run_script("solve.py", tmp_path).stderr
     assert f"left out: 5 ({PRUNED})" in prompted(tmp_path, "--trajectories")
     assert f"left out: 5 ({PRUNED})" in prompted(tmp_path)
-    done = run_script("export.py", tmp_path, "--formats", "sft_trajectories")
+    min(tmp_path.glob("prompt/_trajectories/*.json")).unlink()   # of the first attempt
+    done = run_script("export.py", tmp_path, "--formats", "sft_trajectories,attempts")
     assert done.returncode == 0 and "sft_trajectories 2 + 0 rows" in done.stderr
     assert f"{PRUNED} 5" in done.stderr
 
@@ -173,6 +179,7 @@ def test_a_night_ends_in_a_line_of_json_which_is_posted_and_has_the_root_to_itse
         assert not post(hook.url, "{}", LLM(ca_bundle=certificate[0]))
     line = json.loads(done.stdout.splitlines()[-1])
     assert hook.requests[0].body == line and line["exit_code"] == done.returncode == 0
+    assert [path.name for path in tmp_path.glob("export/[a-z]*/")] == ["attempts"]
     assert "--notify failed: HTTP 400" in done.stderr and "secret" not in done.stderr
     done = finish(loop(tmp_path, "--notify", "http://u:secret@127.0.0.1"))
     assert done.returncode == 2 and "of https" in done.stderr and "secret" not in done.stderr
@@ -182,7 +189,7 @@ def test_a_night_ends_in_a_line_of_json_which_is_posted_and_has_the_root_to_itse
 
 def test_a_night_counts_what_it_adds(tmp_path):
     write_attempt(tmp_path)
-    night = Night(tmp_path)
+    night = Night(tmp_path, 0.5)
     write_attempt(tmp_path, k=2, status="wrong")
     write_attempt(tmp_path, "other")
     write_json(tmp_path / "attempt/_ledger.jsonl", {"calls": [{"cost_usd": 0.5}, {}]})
@@ -190,7 +197,7 @@ def test_a_night_counts_what_it_adds(tmp_path):
     assert (line["attempts"], line["solved"], line["failures"]) == (2, 1, {"wrong": 1})
     rates = line["rates"]["own-m-012345"]["datapoint m"]
     assert (rates["tasks"], rates["rate"]) == (2, 0.75)
-    assert line["cost_usd"] is None   # a cost is unknown
+    assert line["cost_usd"] is None and line["stopped"] == "budget"   # a cost is unknown
 
 
 @pytest.mark.docker
