@@ -66,12 +66,12 @@ def main(argv=None) -> int:
         help="tasks of others, copied into task/ first, as in audit.py")
     cli.sandbox_flags(parser)
     args = parser.parse_args(argv)
-    if args.word == "compare":
-        if len(args.names) != 2:
-            parser.error("compare takes two names, of agents or models")
-        return compared(args)
     if args.agent:
         args.agent, args.command = args.agent[0], " ".join(args.agent[1:])
+    if len(args.names) != (2 if args.word == "compare" else 0):
+        parser.error("compare takes two names, of agents or models; attempt takes none")
+    if args.word == "compare":
+        return compared(args)
     settings, options = cli.with_sandboxes(args)
     if issubclass(AGENTS[settings.solve.agent], Own):   # they wait for the model
         llm = replace(settings.llm, workers=settings.solve.workers)

@@ -42,6 +42,7 @@ def attempts(draw: np.random.Generator, rate: float, n: int, until: list[int]) -
 
 
 def main() -> int:
+    """Simulate comparisons, and print the coverage as a line of JSON."""
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in {"comparisons": 1000, "tasks": 100, "n": 4, "level": 0}.items():

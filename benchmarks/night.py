@@ -44,6 +44,7 @@ CHAIN = """[llm]\nbase_url = "{}"\nmodel = "m"\nretry_max = 9\n[solve]\nworkers 
 
 
 def main() -> None:
+    """Run a night, and print its figures as a line of JSON."""
     p = parser_of(__doc__)
     p.add_argument("--tasks", type=int, default=20, metavar="N")
     p.add_argument("--workers", type=int, default=16, metavar="N", help="attempts at once (16)")
@@ -83,11 +84,13 @@ class Night:
         return Say("", calls=(call,), latency_s=STEP_S)
 
     def serve(self, port: int = 0) -> None:
+        """Start the model's server."""
         self.fake = FakeLLM(port)
         self.fake.always(self.play)
         self.disturbed.append(time.monotonic())
 
     def start(self) -> None:
+        """Start solve.py."""
         self.disturbed.append(time.monotonic())
         with open(self.root / "_stderr", "a") as err:
             self.process = subprocess.Popen(
@@ -122,6 +125,7 @@ class Night:
                 self.total * self.args.steps * STEP_S / self.args.workers / 60, **self.figures()}
 
     def n_done(self) -> int:
+        """Return the number of attempts on disk."""
         return sum(1 for _ in self.root.glob("attempt/[!_]*"))
 
     def watch(self, ended: threading.Event) -> None:

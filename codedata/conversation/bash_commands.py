@@ -47,9 +47,9 @@ QUERY = """
     (file_redirect) @redirect
     (heredoc_body) @script
 """
-# acts after which no check is needed: the code stays as it was tested
+# agents tidy up with these after their last check; a removal of source is not seen
 TIDIES = re.compile(r"(?:rm|rmdir|mkdir|git (?:-\w \S+ )?(?:add|commit|diff))\b|"
-                    r"(?:cp|touch|chmod|sed)\b.* [\"']?/tmp/\S*\Z")
+                    r"(?:cp|touch|chmod)\b.* [\"']?/tmp/\S*\Z")
 INTO_TMP = re.compile(r">[>|]?\s*[\"']?/tmp/[\w./-]+[\"']?")
 # its group is a script in an argument of a shell
 SHELL = re.compile(r"(?s)(?:(?:sudo|timeout|env|docker) .*? )?(?:\S*/)?(?:ba|da|z)?sh -\w*c (.*)")

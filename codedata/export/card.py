@@ -71,16 +71,15 @@ def card_values(export: Export) -> dict:
     order = "order_both" if duel and duel.order == "both" else "order_king_first"
 
     def fill(name: str) -> str:
-        """Return a text of formats.md filled in; a text about a fact counts the turns with that
-        fact."""
+        """Return a text of formats.md filled in; one about a fact counts the turns with it."""
         some = by_fact.get(name.partition("_")[0], turns)
         models = listed(origins.provenance.models(some, "challenger"))
         return sections()[name][1].format_map(
             {**values, "n": plural(len(some), "turn"), "models": models})
 
-    calls = name if (name := f"calls_{form.name}") in sections() else "calls"
+    calls = f"calls_{form.name}"
     return values | {
-        "calls": f"\n\n{fill(calls)}" if form.has_calls else "",
+        "calls": f"\n\n{fill(calls if calls in sections() else 'calls')}" if form.has_calls else "",
         "length": fill("lengths_cut" if form.for_trainers else "lengths"),
         "warnings": "".join(f"> **{fill(name)}**\n\n" for name in _warnings(export)),
         "order": fill(order) if duel else "",
@@ -172,8 +171,8 @@ def _lengths(rows: Sequence[ExportRow]) -> dict:
 def _columns(form: Format) -> str:
     names = ["columns", "columns_calls"] if form.has_calls else ["columns"]
     names += ["columns_whole"] if form.whole else []
-    names += [name] if (name := f"columns_{form.name}") in sections() else []
-    texts = [sections()[name][1] for name in names]
+    names += [f"columns_{form.name}"]
+    texts = [sections()[name][1] for name in names if name in sections()]
     lines = {line.split("`")[1]: line for text in texts for line in text.splitlines()}
     return "\n".join(lines[name] for name in form.columns)
 

@@ -424,7 +424,7 @@ WHOLE = {form.name: form for form in (   # made only if [export] formats names t
            _not_spare, _sharegpt, ("whole",), for_trainers=False, takes=SOLVING, whole=True,
            info=SHAREGPT),
     Format(DPO, {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,
-                                **OF_WHOLE, "rejected_source": TEXT}, _decided, _whole_pair,
+                 **OF_WHOLE, "rejected_source": TEXT}, _decided, _whole_pair,
            ("chosen", "rejected"), takes="tasks that one trajectory solved and another did not",
            whole=True),
     Format("atif", {"trajectory": JSON, **OF_WHOLE}, _not_spare, _atif, ("messages",),

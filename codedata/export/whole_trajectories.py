@@ -69,8 +69,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
                       ) -> ExportTurns:
     """Return the solved trajectories of a root as turns and, for `attempts`, all others as spare
     turns. If a failed trajectory has the same beginning, the turn gets a `winner`, and its record
-    also has the failed messages. For each of `formats`, log the trajectories that it leaves out.
-    """
+    also has the failed messages. For each of `formats`, log the trajectories that it leaves out."""
     turns = ExportTurns(root, settings, rules, left_out)
     store = Store(root, SourceTrajectory).open()
     if not store.names():
@@ -88,8 +87,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
     def sample(name: str) -> WholeTrajectory | None:
         record = records[name]
-        is_solved = _is_solved(record)
-        if is_solved is None:
+        if (is_solved := _is_solved(record)) is None:
             left_out.add(name, "no outcome")
             return None
         messages, tools = read_row(record)
@@ -98,22 +96,20 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
         if read := forbidden_in(actions[name], messages, pr):
             left_out.add(name, "read what it should not", read)
             return None
-        problem = check_problem(messages, tools)
-        if is_solved and problem and settings.checked_only:
+        if (problem := check_problem(messages, tools)) and is_solved and settings.checked_only:
             unchecked[name] = problem
         *history, last = messages
-        columns = {**attempts.get(record.config, dict.fromkeys(OF_ATTEMPT)),
-                   "reward": record.reward, "exit_status": record.exit_status,
-                   "label": is_solved, "checked": not problem, "steps": record.n_turns}
         return WholeTrajectory(
             record.instance_id, history, last if tools else content_text(last), None, None,
-            SOLVED if is_solved else FAILED, columns, [], [], tools=tools)
+            SOLVED if is_solved else FAILED,
+            {**attempts.get(record.config, dict.fromkeys(OF_ATTEMPT)), "reward": record.reward,
+             "exit_status": record.exit_status, "label": is_solved, "checked": not problem,
+             "steps": record.n_turns}, [], [], tools=tools)
 
     for name in store.names():
         turns.take(name, partial(load, name))
-    attempts = {}
-    if ATTEMPTS in formats:
-        attempts = _attempts(root, {record.config for record in records.values()}, left_out)
+    configs = {record.config for record in records.values()}
+    attempts = _attempts(root, configs, left_out) if ATTEMPTS in formats else {}
     for name in sorted(records, key=lambda name: PLACE(records[name])):
         turns.take(name, partial(sample, name))
     _choose(turns, records, actions, unchecked, formats)

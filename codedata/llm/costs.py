@@ -78,6 +78,15 @@ def costs_of(root: Path) -> list[Cost]:
     return list(costs.values())
 
 
+def spending(root: Path) -> Spending:
+    """Return the sum of all calls under a root."""
+    spent = Spending()
+    for _, _, calls in attempts_under(root):
+        for call in calls:
+            spent.add(call)
+    return spent
+
+
 def cost_of_stage(directory: Path, stage: str) -> Cost:
     """Return the cost of a stage's calls in one directory, to any model."""
     cost = Cost(stage=stage)

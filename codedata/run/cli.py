@@ -386,7 +386,7 @@ def dollars(text: str) -> float:
     except ValueError:
         amount = -1.0
     if not 0 <= amount < float("inf"):
-        raise argparse.ArgumentTypeError("must be an amount in USD")
+        raise argparse.ArgumentTypeError("must be USD, 0 or more")
     return amount
 
 

@@ -103,12 +103,14 @@ def attempted(host: SandboxFactory, room: Room, agent: Nop | Own, slug: str, unt
         if audited_digest(task) != trial.content:
             raise ItemFailed("was edited just now.", trial.instance_id)
         with room.place(CORE):
+            begin_step("its image")
             grader = grader_of(task, host, label)
         done = agent.attempt(task, grader)
         result = done.result
         if result.cause == FAILED or (result.cause == DIED and not done.why):
             raise ItemFailed(f"the attempt does not count: {result.error}", trial.instance_id)
-        room.in_use += [done.memory_bytes] * bool(done.memory_bytes)
+        if done.memory_bytes:
+            room.in_use.append(done.memory_bytes)
         grade = Grade(0.0, [], "", 0.0)
         try:
             with room.place(CORE):

@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from codedata.errors import Trouble
-from codedata.llm.costs import attempts_under
+from codedata.llm.costs import spending
 from codedata.llm.http import EndpointState, Http
 from codedata.records import SOLVED
 from codedata.settings import LLM
 from codedata.tasks.rates import summaries_in
-from codedata.terminal import Spending
 from codedata.texts import printable
 
 POST_S = 30.0   # time limit of a try to post, and of HTTP 429
@@ -48,15 +47,6 @@ class Night:
             "stopped": "budget" * is_used_up,
             "attempts": statuses.total(), "solved": statuses.pop(SOLVED, 0),
             "failures": dict(statuses.most_common()), "rates": rates})
-
-
-def spending(root: Path) -> Spending:
-    """Return the sum of all calls under a root."""
-    spent = Spending()
-    for _, _, calls in attempts_under(root):
-        for call in calls:
-            spent.add(call)
-    return spent
 
 
 def https_url(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from codedata.disk.store import Store
+from codedata.disk.store import Store, known_in
 from codedata.records import PRUNED_STEPS, Attempt
 from codedata.run.states import Selection
 from codedata.tasks.rates import attempts_in, is_saturated
@@ -41,11 +41,12 @@ def prune_saturated(root: Path, keep: int, is_checked: Callable[[Attempt], bool]
 
 
 def _surplus(root: Path, keep: int, is_checked: Callable[[Attempt], bool]) -> Iterator[str]:
-    """Yield the names of saturated attempts, except the `keep` best of each agent at each task."""
-    store = Store(root, Attempt)
+    """Yield the names of saturated attempts, except unreadable ones and the `keep` best of each
+    agent at each task."""
     for by_agent in attempts_in(root).values():
         for found in by_agent.values():
             if is_saturated([*found.values()]):
-                yield from sorted(found, key=lambda name: (
-                    not is_checked(store.read(name)), found[name]["usage"]["calls"], natural(name)
+                records = {name: known_in(root, Attempt, name) for name in found}
+                yield from sorted(filter(records.get, records), key=lambda name: (
+                    not is_checked(records[name]), found[name]["usage"]["calls"], natural(name)
                 ))[keep:]

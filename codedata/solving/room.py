@@ -36,7 +36,7 @@ class Room:
         self._margin = bytes_of(memory_request)
         # bytes that idle attempts were measured to use, by records that may be edited
         self.in_use = [min(one, self._margin) for one in in_use]
-        self._at_first = 0         # bytes available before any attempt was open
+        self._most = 0             # the most bytes that were available
         self._stop = stop
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
@@ -51,19 +51,21 @@ class Room:
         attempts are open than there are cores."""
         n_cores = os.cpu_count() or 1
         available = available_bytes()
-        self._at_first = self._at_first or available
+        self._most = max(self._most, available)
         if what == CORE or available < self._margin:
             return n_cores
-        return max(n_cores, (self._at_first - self._margin) // self.bytes_each)
+        return max(n_cores, (self._most - self._margin) // self.bytes_each)
 
     @contextmanager
     def place(self, what: str) -> Iterator[None]:
         """Wait for MEMORY for another attempt, or a CORE, and hold it in the block. Raise
         Interrupted if the run ends first."""
-        while not self._take(what):
+        if not (is_taken := self._take(what)):
             begin_step(f"waiting for {what}")
+        while not is_taken:
             if self._stop.wait(LOOK_S):
                 raise Interrupted()
+            is_taken = self._take(what)
         try:
             yield
         finally:

@@ -72,7 +72,7 @@ def _task(root: Path, task: str, content: str, outcomes: list[list[AttemptOutcom
 
 
 def row_of(group: str, tasks: list[Object], k: int) -> Object:
-    """Return pass@k of A and B over tasks that both attempted k times or more, and the 95 %
+    """Return pass@k of A and B over tasks, each with k or more attempts of both, and the 95 %
     interval of its difference B - A ([]: too few tasks). For k = 1, add the steps and cost for each
     solved attempt, unsolved ones included (None: none is solved, or a cost is unknown)."""
     pairs = [[1 - comb(n - solved, k) / comb(n, k) for n, solved in one["counted"]]
@@ -104,8 +104,8 @@ def in_words(found: Object, at_most: int | None = None) -> list[str]:
         lines += [f"{words}: {plural(len(won), 'task')}", *(
             "  {task}: A {solved[0]} of {attempts[0]}, B {solved[1]} of {attempts[1]}".format(**one)
             for one in won[:at_most])]
-        left = len(won) - (at_most or len(won))
-        lines += [f"  {left:,} more"] * (left > 0)
+        if at_most and len(won) > at_most:
+            lines.append(f"  {len(won) - at_most:,} more")
     return lines
 
 

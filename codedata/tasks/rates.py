@@ -31,7 +31,7 @@ def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
 def rates_of(outcomes: list[AttemptOutcome]) -> Object:
     """Return {model, attempts, solved, rate, interval, is_cut} of an agent's attempts at a task.
     `interval` is the 95 % interval of the rate. `is_cut`: the attempts have reached [solve] until,
-    so by_both() computes `interval`, not wilson()."""
+    so by_both() computes `interval`, not wilson(), and `rate` is biased: compare uses counted()."""
     n, solved = len(outcomes), sum(one["status"] == SOLVED for one in outcomes)
     is_cut = has_enough(outcomes, outcomes[-1]["until"])
     interval = by_both(solved, n - solved, *outcomes[-1]["until"]) if is_cut else wilson(
@@ -62,7 +62,7 @@ def agent_named(name: str, attempts: dict[tuple[str, str], Attempts], where: str
     agents = sorted(agent for agent, model in models.items() if name in (agent, model))
     if len(agents) == 1:
         return agents[0]
-    problem = "a model of several agents" if agents else "which has no attempts"
+    problem = "a model of several agents" if agents else "which has no attempts of a model"
     raise Trouble(f"names {printable(name)}, {problem}.", where,
                   f"Name one of them: {', '.join(agents or sorted(models)) or 'there are none'}.")
 
@@ -111,7 +111,8 @@ class Summary:
         interval, which is too wide if tasks have several attempts."""
         means = {name: (fmean(map(fmean, tasks.values())), len(tasks))
                  for name, tasks in sorted(self._solved.items())}
-        return {name: {"tasks": n, "rate": rate, "interval": wilson(rate, n)}
+        return {name: {"tasks": n, "rate": round(rate, 4),
+                       "interval": [round(end, 4) for end in wilson(rate, n)]}
                 for name, (rate, n) in means.items()}
 
     def __str__(self) -> str:

@@ -104,8 +104,7 @@ def test_a_container_ends_some_time_after_what_made_it(api):
     short = INIT.replace("36000", "30")   # 3 s
     id = engine.create(api, "codedata-base:bookworm", command=["bash", "-c", short],
                               **engine.named(process_labels.labels("")))
-    watch = DiskWatch(api, id, 10**9)
-    watch.alive_every_s = 1.0
+    watch = DiskWatch(api, id, 10**9, 1.0)
     try:
         api.start(id)
         start_thread(watch.run)

@@ -346,7 +346,7 @@ def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_c
     stop, entered, ends, n = threading.Event(), [], [], os.cpu_count()
     room = Room("0", [], stop)
     room.limit()   # looks at the memory, once
-    each = room._at_first * 2 // (2 * n + 3) - OVERHEAD   # n + 1.5 fit
+    each = room._most * 2 // (2 * n + 3) - OVERHEAD   # n + 1.5 fit
     room.in_use += [each, 1 << 50, each]   # one record is wrong
     assert Room("5Gi", [1 << 50], stop).bytes_each == OVERHEAD + (5 << 30)
 

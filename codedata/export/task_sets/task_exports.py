@@ -174,7 +174,7 @@ def _masked(rows: Iterable[ExportTask]) -> Counter:
 def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
                left_out: LeftOutLog) -> TaskOrigins:
     """Return the tasks of a root. Print the errors of unreadable ones. Raise Trouble if [export]
-    pass_rate is set and there are attempts, but pass_rate_agent names no model's agent of them."""
+    pass_rate is set, attempts exist, and pass_rate_agent is no agent with a model."""
     store, audits, attempts = Store(root, Task).open(), Audits(root), attempts_in(root)
     agent = settings.pass_rate_agent
     if settings.pass_rate and agent and attempts:

@@ -28,18 +28,19 @@ class DiskWatch:
     file counts in full.
 
     Few storage drivers support a quota. So this watch asks the engine how many bytes were written,
-    more often near the limit. Every `alive_every_s` it tells the container that its run is alive.
+    more often near the limit. Every `alive_every_s` seconds it tells the container that its run is
+    alive.
     """
 
-    alive_every_s = 300.0
     _alive_at = 0.0
 
-    def __init__(self, api, container_id: str, limit: int):
+    def __init__(self, api, container_id: str, limit: int, alive_every_s: float = 300.0):
         self.n_over = 0                    # bytes written when the container was ended
         self.stopped = threading.Event()   # set when the watch should stop
         self._api = api
         self._id = container_id
         self._limit = limit
+        self._alive_every_s = alive_every_s
 
     def run(self) -> None:
         """Watch the container until it is gone or over the limit, or `stopped` is set."""
@@ -62,7 +63,7 @@ class DiskWatch:
             self.n_over = n_bytes
             self._api.kill(self._id)
             return None
-        if time.monotonic() >= self._alive_at + self.alive_every_s:   # a signal takes 20 ms of CPU
+        if time.monotonic() >= self._alive_at + self._alive_every_s:   # a signal takes 20 ms of CPU
             self._api.kill(self._id, ALIVE)
             self._alive_at = time.monotonic()
         return self._limit - n_bytes
