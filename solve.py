@@ -89,7 +89,7 @@ def main(argv=None) -> int:
 def compared(args) -> int:
     """Compare two agents, print the result, and write it if it is of all tasks."""
     settings, options = cli.read(args)
-    options.refuse(NOT_FOR_COMPARE, "solve.py compare")
+    options.refuse(NOT_FOR_COMPARE, "compare")
     start.check_root(settings.root)
     found = compare(settings.root, args.names, options.selection.matches)
     file = f"{Attempt.directory}/{COMPARE}/{'_vs_'.join(found['agents'])}.json"
