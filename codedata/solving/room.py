@@ -74,7 +74,7 @@ class Room:
 
     def _take(self, what: str) -> bool:
         with self._lock:
-            is_free = self._taken[what] < self.limit(what)
+            is_free = not self._stop.is_set() and self._taken[what] < self.limit(what)
             self._taken[what] += is_free
         return is_free
 
