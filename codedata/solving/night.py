@@ -44,7 +44,7 @@ class Night:
             "exit_code": exit_code, "unfinished": unfinished,
             "hours": round((time.monotonic() - self._started) / 3600, 4),
             "cost_usd": round(cost, 6) if is_known else None,
-            "stopped": "budget" * is_used_up,
+            "stopped": "budget" if is_used_up else "",
             "attempts": statuses.total(), "solved": statuses.pop(SOLVED, 0),
             "failures": dict(statuses.most_common()), "rates": rates})
 
