@@ -16,13 +16,15 @@ MAX_START = 200        # characters of a text to print
 WORD = re.compile(r"https?://\S+|([^\W\d]\w*)")
 # Matches at the end: trailers, GitHub's row of dashes before them, references to issues.
 TRAILERS = re.compile(r"""(?:\n{1,9}(?:(?:[A-Z][\w-]{0,60}-(?:by|to|[Ii]d|[Oo]n)|Cc|Link):\ .+
-    |-{3,}\ *|(?i:(?:
+    |-{3,}\ *|(?i:(?:(?:this|it)\ (?:\w{1,20}\ )?)?(?:
     close[sd]?|fix(?:e[sd])?|resolve[sd]?|relates\ to|see):?\ (?:\#\d+|https?://\S+)\.?\ *)
     )){1,30}\s*\Z""", re.VERBOSE)
-# Matches after the title: a row of dashes, authors' trailers, bots' lines, git's list of conflicts.
+# Matches after the title: a row of dashes, authors' trailers, bots' lines, lines with a link to a
+# request or commit (it may be the solution), git's list of conflicts.
 OF_BOTS = re.compile(r"""(?<=\n)(?:-{3,} | [A-Z][\w-]{0,60}-by:\ .+
     | updated-dependencies:(?:\n(?:-\ |\ \ |\.{3}).*)*
-    | .*(?:\[bot\]|\bpre-commit\.ci\b).* | Bumps\ .+\ from\ \S+\ to\ .+
+    | .*(?:\[bot\]|\bpre-commit\.ci\b|github\.com(?:/[\w.-]+){2}/(?:pull|commit)/).*
+    | Bumps\ .+\ from\ \S+\ to\ .+
     | (?:\#\ )?Conflicts:(?:\n\#?\t\S+)*)\ *(?:\n|\Z)""", re.VERBOSE)
 SQUASHED = re.compile(r"\* .+")   # a title in GitHub's list of squashed commits
 CHANGELOG = re.compile(r"(?i)\b(?:change|history|news)[^/]*(?:/[^/]+)?\Z")   # matches a changelog
