@@ -29,7 +29,7 @@ OF_BOTS = re.compile(r"""(?<=\n)(?:-{3,} | [A-Z][\w-]{0,60}-by:\ .+
 SQUASHED = re.compile(r"\* .+")   # a title in GitHub's list of squashed commits
 CHANGELOG = re.compile(r"(?i)\b(?:change|history|news)[^/]*(?:/[^/]+)?\Z")   # matches a changelog
 ENTRIES = re.compile(r"\n(?=\s*[-*+] |\s*\n)")   # matches the gap between entries of a changelog
-MIN_ENTRY = 4          # words of an entry; shorter lines are headings
+MIN_ENTRY = 4          # words of an entry or a squashed title; shorter ones tell nothing
 
 
 def request_problems(text: str, new_names: Iterable[str], min_words: int
@@ -54,9 +54,10 @@ def own_words(message: str) -> str:
 
 
 def _without_squash_list(text: str) -> str:
-    """Return a commit's message without the titles of squashed commits; their bodies stay."""
+    """Return a commit's message without short titles of squashed commits, as "wip". Longer titles
+    may be the only sentences that tell the behaviour. Bodies stay."""
     title, *paragraphs = re.split(r"\n\s*\n", text)
-    left = [one for one in paragraphs if not SQUASHED.fullmatch(one)]
+    left = [one for one in paragraphs if not SQUASHED.fullmatch(one) or n_words(one) >= MIN_ENTRY]
     is_list = "".join(paragraphs[:1]).startswith("* ") and len(paragraphs) - len(left) > 1
     return "\n\n".join([title, *left]) if is_list else text
 

@@ -81,6 +81,8 @@ def test_a_text_that_does_is_kept_and_without_a_model_it_is_the_requests_own(tmp
     ("Merge pull request #7 from birds/mud\n\nFIX: sinking\n\nNote: deep mud raises MudError",
      "FIX: sinking\n\nNote: deep mud raises MudError"),
     ("Sink (#7)\n\n* Sink\n\nCloses #5\n\n* Update changelog\n\n* wip", "Sink"),
+    ("Sink (#7)\n\n* Herons sink in mud.\n\n* Update test_mud.py\n\n* wip",
+     "Sink\n\n* Herons sink in mud."),
     ("Sink (#7)\n\n* Sink\nlow\n\n* wip\n\n* fix\n\nMud\nis deep.\n\n* one\n* more\n\n---------\n\n"
      "Signed-off-by: E <e@x>", "Sink\n\n* Sink\nlow\n\nMud\nis deep.\n\n* one\n* more"),
     ("Merge pull request #7 from birds/mud\n\nSink\n\n----------\nDeep.\nBy mud-tidy[bot]\n\n"
