@@ -34,6 +34,8 @@ from codedata.texts import fill, printable, squeezed, text_of
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
+# matches code in a text: in backticks, indented, an example of doctest, or a call
+CODE = re.compile(r"`+[^`]+`|^(?: {4}|\t| *>>> ).*|\b\w+(?=\()", re.MULTILINE)
 LONG_NAME = re.compile(r"[^\W\d]\w{3,}")   # shorter names may be words like "the"
 PARAGRAPH = "\n\n"
 MAX_CHARS = 40_000       # limit of each patch in a request to the model
@@ -115,9 +117,10 @@ class TextWriter:
 
     def _with_script(self, task: Task, commit: Commit, text: str) -> str:
         """Return a request's own text. Add a script of a failing test with both outputs, unless the
-        text has more than a title, keeps the rules, and names something that the tests use."""
+        text has more than a title, keeps the rules, and has code that names what the tests use."""
+        code = "\n".join(CODE.findall(text))
         names = [{*LONG_NAME.findall(one)} - LANGUAGE_WORDS for one in (
-            text, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
+            code, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
         rules = request_problems(text, task.new_names, self._min_words)
         if "\n" in text.strip() and set.intersection(*names) and not any(rules):
             return text

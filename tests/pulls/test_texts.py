@@ -120,6 +120,7 @@ def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
     own, body = COMMIT.description, REPORT.partition("\n\n")[2]
     texts = {own: f"{own}\n\n{body}", "": REPORT, f"{own} See _stride_below.": REPORT,
              f"{own}\n\nWhat a pity.": f"{own}\n\nWhat a pity.\n\n{body}",   # both patches: a/
+             f"{own}\n\nThey wade.": f"{own}\n\nThey wade.\n\n{body}",   # no code
              f"{own} See wade().": f"{own} See wade().\n\n{body}",   # a title only
              f"{own}\n\nSee wade().": f"{own}\n\nSee wade().\n"}
     for said, text in texts.items():
