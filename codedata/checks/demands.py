@@ -63,9 +63,17 @@ def names_brought(gold: str, tests: str) -> set[str]:
 
 
 def lacking(names: Iterable[str], files: Iterable[SourceFile]) -> list[str]:
-    """Return the names and wording that no file has."""
-    texts = "\n".join(file.text.decode(errors="replace") for file in files)
-    return sorted(name for name in names if not _has(texts, name))
+    """Return the names and wording that no file gives: by a definition or in a string, docstrings
+    included. In a language without a query, a file gives all its words."""
+    given, said = set(), []
+    for file in files:
+        nodes = _captured(file.path, file.language, file.text)
+        given.update(_texts(nodes.get("given", ())))
+        said += _texts(nodes.get("text", ())) if nodes else [file.text.decode(errors="replace")]
+    texts = "\n".join(said)
+    given.update(re.findall(r"\w+", texts))
+    return sorted(name for name in names if name not in given and (
+        name.isidentifier() or not _has(texts, name)))
 
 
 def with_demands(text: str, names: Iterable[str], tests: Mapping[str, bytes]) -> str:
@@ -117,6 +125,10 @@ def _code(lines: Iterable[str]) -> str:
 
 def _has(text: str, name: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
+
+
+def _texts(nodes: Iterable[Node]) -> list[str]:
+    return [node.text.decode(errors="replace") for node in nodes]
 
 
 def _captured(path: str, language: str, text: bytes) -> dict[str, list[Node]]:

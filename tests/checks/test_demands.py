@@ -155,3 +155,11 @@ def test_names_that_the_code_had_before_are_no_demands():
              for had in (b"", b"waders wade_on", b"to wade; The water is; no-mud")]
     every = ["The water is", "The water is deep", "mud", "no-mud", "wade", "water is deep"]
     assert found == [every, every, ["The water is deep", "water is deep"]]
+
+
+def test_a_name_that_the_code_only_uses_is_still_a_demand():
+    gold = diff_of({}, {"heron.py": b"def wade(): pass\ndef fly(): pass\ndef dive(): pass\n"})
+    tests = diff_of({}, {"test_heron.py": b"h.wade(h.fly(h.dive()))"})
+    had = b"from birds import f as fly\nfile.wade()  # wade\nbird.dive = 'a'\n"
+    assert lacking(names_brought(gold, tests),
+                   [SourceFile("bird.py", "python", had, False)]) == ["wade"]
