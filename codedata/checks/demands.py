@@ -46,6 +46,8 @@ SLOT = re.compile(r"%(?:\(\w+\))?[-+.\d]*[sdrifgx]|\$?\{[^{}]*\}")
 WHOLES = ("call", "call_expression", "import_from_statement")
 PARTS = (*WHOLES, "attribute", "member_expression", "selector_expression", "keyword_argument",
          "argument_list", "arguments", "dotted_name", "aliased_import")
+# captures a word of a literal; \w lacks the vowel signs of some scripts
+VALUE = re.compile(r"[^\W\d_][^\s\d.,:;!?()'\"\[\]{}|/\\=]{2,}")
 TITLE = "The tests use these names and texts, which the code does not have yet:"
 
 
@@ -62,6 +64,13 @@ def names_brought(gold: str, tests: str) -> set[str]:
     return said & wanted | same | used | modules | {*_filled(texts[1], gold)}
 
 
+def values_brought(gold: str, tests: str) -> set[str]:
+    """Return the words in literals that both the gold patch and the test patch have. Some may be in
+    the base: see lacking()."""
+    return set.intersection(*({*VALUE.findall("\n".join(names["text"] - names["own"]))}
+                              for names in map(_names_in, (gold, tests))))
+
+
 def lacking(names: Iterable[str], files: Iterable[SourceFile]) -> list[str]:
     """Return the names and wording that no file gives: by a definition or in a string, docstrings
     included. In a language without a query, a file gives all its words."""
@@ -71,9 +80,7 @@ def lacking(names: Iterable[str], files: Iterable[SourceFile]) -> list[str]:
         given.update(_texts(nodes.get("given", ())))
         said += _texts(nodes.get("text", ())) if nodes else [file.text.decode(errors="replace")]
     texts = "\n".join(said)
-    given.update(re.findall(r"\w+", texts))
-    return sorted(name for name in names if name not in given and (
-        name.isidentifier() or not _has(texts, name)))
+    return sorted(name for name in names if name not in given and not _has(texts, name))
 
 
 def with_demands(text: str, names: Iterable[str], tests: Mapping[str, bytes]) -> str:

@@ -1,7 +1,7 @@
 """Check the names and texts that are found in tests and gold patches, and how they are told."""
 import pytest
 
-from codedata.checks.demands import lacking, names_brought, with_demands
+from codedata.checks.demands import lacking, names_brought, values_brought, with_demands
 from codedata.code.entities import SourceFile
 from codedata.code.patches import diff_of
 
@@ -163,3 +163,12 @@ def test_a_name_that_the_code_only_uses_is_still_a_demand():
     had = b"from birds import f as fly\nfile.wade()  # wade\nbird.dive = 'a'\n"
     assert lacking(names_brought(gold, tests),
                    [SourceFile("bird.py", "python", had, False)]) == ["wade"]
+
+
+def test_words_that_the_gold_and_the_tests_share_are_values():
+    gold = diff_of({}, {"heron.py": "BIRDS = ['सारस', 'mud bird', 'x']".encode()})
+    tests = diff_of({}, {"test_heron.py": "check('सारस, a bird', 'x', 'tern')".encode()})
+    values = values_brought(gold, tests)
+    assert values == {"सारस", "bird"}
+    base = SourceFile("bird.py", "python", b"A = 'a bird'\n", False)
+    assert lacking(values, [base]) == ["सारस"]

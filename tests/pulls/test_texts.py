@@ -29,7 +29,7 @@ COMMIT = Commit("birds__heron-7", "birds/heron", "javascript", "0" * 40, "",
 TASK = SimpleNamespace(
     tests={"test.patch": TESTS.encode(),
            "config.json": json.dumps({"FAIL_TO_PASS": ["t.py::test_mud_is_deep"]}).encode()},
-    solution={"gold.patch": GOLD.encode()}, new_names=[])
+    solution={"gold.patch": GOLD.encode()}, new_names=[], about={})
 NAMED = SimpleNamespace(**{**vars(TASK), "new_names": ["wade_slowly"]})
 REPORT = "Why 3?\n\n    wade_slowly(7)\n\nIt gives 3, I expected 2.\n"
 
@@ -133,6 +133,16 @@ def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
                            make=reported)
     assert all(body in request.text for request in fake_llm.requests[:2])
     assert "- a program has put its parts together" in fake_llm.requests[1].text
+
+
+def test_a_request_with_ten_values_that_only_its_tests_know_is_excluded(tmp_path, fake_llm):
+    values = [f"bird{letter}" for letter in "abcdefghij"]
+    task = SimpleNamespace(**{**vars(TASK), "about": {"new_values": values}})
+    with pytest.raises(Excluded, match=r"demand 10 words .*: birda, birdb"):
+        written(tmp_path, fake_llm, writer="own", task=task, make=reported)
+    told = f"{COMMIT.description} birdj"
+    assert told in written(tmp_path, fake_llm, writer="own", task=task, make=reported,
+                           description=told)
 
 
 def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fake_llm):

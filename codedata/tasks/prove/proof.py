@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from statistics import mode
 
-from codedata.checks.demands import lacking, names_brought
+from codedata.checks.demands import lacking, names_brought, values_brought
 from codedata.code.entities import language_of
 from codedata.code.patches import diff_of
 from codedata.disk.store import digest
@@ -185,7 +185,7 @@ class CandidateProof:
         task = with_about(
             with_image(task, kept.name), **{
                 **self._described(bug, measured["symbols"]), "tests_visible": visible,
-                "new_names": self._new_names(image, gold, hidden),
+                **self._demands(image, gold, hidden),
                 "source_commit": self.environment.base_commit, "task_commit": image.base_commit,
                 "created_at": baseline.created_at})
         return proven(task, {"runs": [first.row, *rows], "log": first.log,
@@ -209,15 +209,16 @@ class CandidateProof:
         tags = [*filter(None, (about["language"], *labels.get("tags", [])))]
         return {**about, "labels": {**labels, "tags": tags}}
 
-    def _new_names(self, image: TaskImage, gold: str, tests: Files) -> list[str] | None:
-        """Return the names and wording that the tests demand and no source in the image has; None
-        if there are none."""
-        names = names_brought(gold, diff_of({}, tests))
-        if not names:
-            return None
-        host = self.host
+    def _demands(self, image: TaskImage, gold: str, tests: Files) -> Object:
+        """Return what the tests demand and no source in the image has: {"new_names": names and
+        wording, "new_values": words in literals}; None for none."""
+        patch, host = diff_of({}, tests), self.host
+        found = {"new_names": names_brought(gold, patch), "new_values": values_brought(gold, patch)}
+        if not any(found.values()):
+            return dict.fromkeys(found)
         with host.open(image.name, self.label, host.workdir_of(image.name)) as sandbox:
-            return lacking(names, sources_in(sandbox).files) or None
+            files = sources_in(sandbox).files
+        return {key: lacking(demands, files) or None for key, demands in found.items()}
 
     def _excluded(self, reason: str) -> Excluded:
         return Excluded(reason, self.candidate.name)
