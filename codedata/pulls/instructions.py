@@ -39,8 +39,8 @@ CODE = re.compile(r"`+[^`]+`|^(?: {4}|\t| *>>> ).*|\b\w+(?=\()", re.MULTILINE)
 LONG_NAME = re.compile(r"[^\W\d]\w{3,}")   # shorter names may be words like "the"
 PARAGRAPH = "\n\n"
 MAX_CHARS = 40_000       # limit of each patch in a request to the model
-# values of the tests that nobody tells, from which on a request is left out: 30 tasks had at most
-# 3, three new languages of num2words 42 to 107
+# a request is left out if this many values of its tests are in no text: 30 requests had at most 3,
+# three new languages of num2words 42 to 107
 MIN_UNSAID = 10
 MAX_EXAMPLES = 5         # values to show in the reason
 MAX_LISTED = 40          # maximum of failing tests in a request to the model
@@ -125,7 +125,7 @@ class TextWriter:
 
     def _with_script(self, task: Task, commit: Commit, text: str) -> str:
         """Return a request's own text. Add a script of a failing test with both outputs, unless the
-        text has more than a title, keeps the rules, and has code that names what the tests use."""
+        text has more than a title, keeps the rules, and has code with a name that the tests use."""
         code = "\n".join(CODE.findall(text))
         names = [{*LONG_NAME.findall(one)} - LANGUAGE_WORDS for one in (
             code, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
@@ -137,7 +137,10 @@ class TextWriter:
         except Excluded:
             return text
         report = made.problem_statement
-        if tells(commit, text) or not text.strip():
+        if tells(commit, text):
+            title = text.partition("\n")[0]
+            text = "" if tells(commit, title) else title
+        if not text.strip():
             return report
         is_of_test = made.reproduction.get("kind") == "failing_test"   # keep its title
         return f"{text.strip()}\n\n{report if is_of_test else report.partition(PARAGRAPH)[2]}"

@@ -119,6 +119,7 @@ def test_a_request_whose_text_a_rule_is_against_gets_one_only_from_a_model(tmp_p
 def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
     own, body = COMMIT.description, REPORT.partition("\n\n")[2]
     texts = {own: f"{own}\n\n{body}", "": REPORT, f"{own} See _stride_below.": REPORT,
+             f"{own}\n\nSee _stride_below.": f"{own}\n\n{body}",   # its title stays
              f"{own}\n\nWhat a pity.": f"{own}\n\nWhat a pity.\n\n{body}",   # both patches: a/
              f"{own}\n\nThey wade.": f"{own}\n\nThey wade.\n\n{body}",   # no code
              f"{own} See wade().": f"{own} See wade().\n\n{body}",   # a title only

@@ -210,7 +210,7 @@ class CandidateProof:
         return {**about, "labels": {**labels, "tags": tags}}
 
     def _demands(self, image: TaskImage, gold: str, tests: Files) -> Object:
-        """Return what the tests demand and no source in the image has: {"new_names": names and
+        """Return the demands of the tests that no source in the image has: {"new_names": names and
         wording, "new_values": words in literals}; None for none."""
         patch, host = diff_of({}, tests), self.host
         found = {"new_names": names_brought(gold, patch), "new_values": values_brought(gold, patch)}
