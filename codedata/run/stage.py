@@ -161,8 +161,9 @@ class Stage:
     is_local: bool = False
     # whether an item waits for its model nearly all the time: a cluster's worker makes many
     waits: bool = False
-    # tally(record) counts a record that was made, and returns a text about all so far
-    tally: Callable[[object], str] = lambda record: ""
+    # tally(record) counts a record that was made; so_far() returns a text about all
+    tally: Callable[[object], object] = bool
+    so_far: Callable[[], str] = str
     after: str = ""                    # the script before this one
     # after_same(item) returns the item's group; an item waits until all earlier items of its group
     # are on disk or have failed

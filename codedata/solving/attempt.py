@@ -7,6 +7,7 @@ kept replies end, or after an observation differs.
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,13 @@ from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.gold import commit_of
 from codedata.tasks.prove.grader import Grade, grader_of
-from codedata.tasks.rates import SATURATED, Summary, attempts_in, rates_by_agent, summaries_in
+from codedata.tasks.rates import (
+    SATURATED,
+    attempts_in,
+    outcomes_in,
+    rates_by_agent,
+    rates_in_words,
+)
 from codedata.terminal import plural
 
 RATES = "_rates"
@@ -64,10 +71,10 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     root, solve = settings.root, settings.solve
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
-    kept = [one for found in attempts_in(root).values() for one in found.get(slug, {}).values()]
+    kept = [one for one in outcomes_in(root).values() if one["agent"] == slug]
     n = n or max((one.get("planned", 0) for one in kept), default=0)
     trials = trials_in(root, slug, n, solve.first)
-    waits = isinstance(agent, Own)
+    waits, made = isinstance(agent, Own), []
     room = Room(settings.sandbox.memory_request,
                 [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
     in_turn = [name for name, is_set in {
@@ -82,13 +89,14 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
         writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if in_turn else None,
-        tally=Summary().count,
+        tally=lambda attempt: made.append({**attempt.outcome, "verifier": ""}),
+        so_far=lambda: rates_in_words(made),
         cost_note=partial(price_of, kept, room, settings.llm.workers) if waits else "",
         doubts=lambda: [
             f"does not go on with {other}, of another model, prompt or limit: {words}"
-            for other, words in rates_in_words(root).items()
+            for other, words in ends_in_words(root).items()
             if other != slug and other.startswith(f"{agent.name}-")],
-        sum_up=lambda: [*map(": ".join, rates_in_words(root).items())],
+        sum_up=lambda: [*map(": ".join, ends_in_words(root).items())],
         finish=lambda: write_rates(root),
         then="status.py --html; prompt.py --source attempt")
 
@@ -176,11 +184,14 @@ def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> st
             f"{plural(len(kept), 'attempt')}; {at_once}")
 
 
-def rates_in_words(root: Path) -> dict[str, str]:
+def ends_in_words(root: Path) -> dict[str, str]:
     """Return {agent: how its attempts ended, and its mean solve rates}."""
-    summaries = summaries_in(root)
-    return {agent: f"{', '.join(f'{status} {n}' for status, n in one.ends.most_common())}; {one}"
-            for agent, one in sorted(summaries.items())}
+    of_agent = defaultdict(list)
+    for one in outcomes_in(root).values():
+        of_agent[one["agent"]].append(one)
+    ends = {agent: Counter(one["status"] for one in some) for agent, some in of_agent.items()}
+    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
+                   f"{rates_in_words(some)}" for agent, some in sorted(of_agent.items())}
 
 
 def write_rates(root: Path) -> list[str]:
@@ -198,4 +209,4 @@ def write_rates(root: Path) -> list[str]:
                           f"of {one['attempts']} ({low:.2f}–{high:.2f}{cut})"))
     shown = [line for _, line in sorted(lines)[:MAX_LINES]]
     left = len(lines) - len(shown)
-    return shown + [f"      {left:,} more: status.py --html"] * bool(left)
+    return [*shown, f"      {left:,} more: status.py --html"] if left else shown

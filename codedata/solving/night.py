@@ -14,7 +14,7 @@ from codedata.llm.costs import spending
 from codedata.llm.http import EndpointState, Http
 from codedata.records import SOLVED
 from codedata.settings import LLM
-from codedata.tasks.rates import summaries_in
+from codedata.tasks.rates import outcomes_in, rates_by_kind
 from codedata.texts import printable
 
 POST_S = 30.0   # time limit of a try to post, and of HTTP 429
@@ -25,18 +25,16 @@ class Night:
 
     def __init__(self, root: Path, budget_usd: float | None = None):
         self._root, self._budget_usd = root, budget_usd
-        self._spent, self._before = spending(root), summaries_in(root)
+        self._spent, self._before = spending(root), {*outcomes_in(root)}
         self._started = time.monotonic()
 
     def line(self, exit_code: int, unfinished: list[str]) -> str:
         """Return the JSON. `unfinished` lists the stages with an exit code other than 0. `rates`
-        are of agents with new attempts, over all their tasks and attempts; `cost_usd` is null if a
-        cost is unknown; `stopped` is "budget" if --budget-run is used up."""
-        now, statuses, rates = spending(self._root), Counter(), {}
-        for agent, one in sorted(summaries_in(self._root).items()):
-            if new := one.ends - self._before[agent].ends:
-                statuses += new
-                rates[agent] = one.rates()
+        are over the new attempts; `cost_usd` is null if a cost is unknown; `stopped` is "budget" if
+        --budget-run is used up."""
+        now = spending(self._root)
+        new = [one for name, one in outcomes_in(self._root).items() if name not in self._before]
+        statuses = Counter(one["status"] for one in new)
         is_known = now.n_unpriced == self._spent.n_unpriced
         cost = now.cost_usd - self._spent.cost_usd
         is_used_up = self._budget_usd is not None and cost >= self._budget_usd
@@ -46,7 +44,7 @@ class Night:
             "cost_usd": round(cost, 6) if is_known else None,
             "stopped": "budget" if is_used_up else "",
             "attempts": statuses.total(), "solved": statuses.pop(SOLVED, 0),
-            "failures": dict(statuses.most_common()), "rates": rates})
+            "failures": dict(statuses.most_common()), "rates": rates_by_kind(new)})
 
 
 def https_url(text: str) -> str:

@@ -1,30 +1,32 @@
 """Compute how often agents solved a task, from attempt/."""
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 
 from codedata.checks.intervals import by_both, wilson
-from codedata.disk.store import Store
-from codedata.errors import BrokenRecord, Trouble
-from codedata.records import SOLVED, Attempt, AttemptOutcome, Graded, Object
+from codedata.disk.store import all_readable
+from codedata.errors import Trouble
+from codedata.records import SOLVED, AttemptOutcome, Graded, Object
 from codedata.terminal import plural
-from codedata.texts import natural, printable
+from codedata.texts import printable
 
 SATURATED = 8   # so many attempts, all solved
 Attempts = dict[str, dict[str, AttemptOutcome]]   # {agent: {name of an attempt: outcome}}
 
 
+def outcomes_in(root: Path) -> dict[str, AttemptOutcome]:
+    """Return the outcomes of a root's attempts by name, in natural order."""
+    return {one.instance_id: one.outcome for one in all_readable(root, Graded)}
+
+
 def attempts_in(root: Path) -> dict[tuple[str, str], Attempts]:
-    """Return the outcomes of a root's attempts by (task, its content), then by agent and name."""
+    """Return outcomes_in() by (task, its content), then by agent and name."""
     found: dict = defaultdict(lambda: defaultdict(dict))
-    store = Store(root, Graded)   # do not open() it, which takes half the time of reading
-    for name in sorted((path.name for path in store.into.glob("[!_.]*")), key=natural):
-        with suppress(BrokenRecord):
-            outcome = store.read(name).outcome
-            found[outcome["task"], outcome["content"]][outcome["agent"]][name] = outcome
+    for name, one in outcomes_in(root).items():
+        found[one["task"], one["content"]][one["agent"]][name] = one
     return found
 
 
@@ -88,45 +90,23 @@ def rates_of_models(attempts: Attempts) -> dict[str, Object]:
     return {agent: one for agent, one in rates_by_agent(attempts).items() if one["model"]}
 
 
-class Summary:
-    """Count attempts by status, and compute solve rates by kind of task and model."""
-
-    def __init__(self):
-        self.ends: Counter[str] = Counter()                     # {status: attempts}
-        self._solved = defaultdict(lambda: defaultdict(list))   # {kind and model: {task: [solved]}}
-
-    def add(self, one: AttemptOutcome) -> None:
-        """Count an attempt."""
-        self.ends[one["status"]] += 1
-        tasks = self._solved[f"{one['kind'] or 'other'} {one['model'] or one['agent']}"]
+def rates_by_kind(outcomes: Iterable[AttemptOutcome]) -> dict[str, Object]:
+    """Return {kind and model: {tasks, rate, interval}}: the mean rate over tasks with its 95 %
+    interval, which is too wide if tasks have several attempts."""
+    solved = defaultdict(lambda: defaultdict(list))   # {kind and model: {task: [is solved]}}
+    for one in outcomes:
+        tasks = solved[f"{one['kind'] or 'other'} {one['model'] or one['agent']}"]
         tasks[one["task"], one["content"]].append(one["status"] == SOLVED)
-
-    def count(self, attempt: Attempt) -> str:
-        """Count an attempt; return the rates."""
-        self.add(attempt.outcome)
-        return str(self)
-
-    def rates(self) -> dict[str, Object]:
-        """Return {kind and model: {tasks, rate, interval}}: the mean rate over tasks with its 95 %
-        interval, which is too wide if tasks have several attempts."""
-        means = {name: (fmean(map(fmean, tasks.values())), len(tasks))
-                 for name, tasks in sorted(self._solved.items())}
-        return {name: {"tasks": n, "rate": round(rate, 4),
-                       "interval": [round(end, 4) for end in wilson(rate, n)]}
-                for name, (rate, n) in means.items()}
-
-    def __str__(self) -> str:
-        return "; ".join(
-            "{} {:.0%} solved ({:.0%} to {:.0%}), the mean of {}".format(
-                name, one["rate"], *one["interval"], plural(one["tasks"], "task"))
-            for name, one in self.rates().items())
+    means = {name: (fmean(map(fmean, tasks.values())), len(tasks))
+             for name, tasks in sorted(solved.items())}
+    return {name: {"tasks": n, "rate": round(rate, 4),
+                   "interval": [round(end, 4) for end in wilson(rate, n)]}
+            for name, (rate, n) in means.items()}
 
 
-def summaries_in(root: Path) -> dict[str, Summary]:
-    """Return {agent: the summary of its attempts}; an empty one of other agents."""
-    found = defaultdict(Summary)
-    for attempts in attempts_in(root).values():
-        for agent, by_name in attempts.items():
-            for one in by_name.values():
-                found[agent].add(one)
-    return found
+def rates_in_words(outcomes: Iterable[AttemptOutcome]) -> str:
+    """Return rates_by_kind() as a text."""
+    return "; ".join(
+        "{} {:.0%} solved ({:.0%} to {:.0%}), the mean of {}".format(
+            name, one["rate"], *one["interval"], plural(one["tasks"], "task"))
+        for name, one in rates_by_kind(outcomes).items())
