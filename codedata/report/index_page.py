@@ -186,7 +186,7 @@ def _comparisons(root: Path) -> dict[str, Html]:
     found = {}
     for path in sorted(root.glob(f"{Attempt.directory}/{COMPARE}/*.json")):
         with suppress(BrokenRecord, LookupError, ValueError, TypeError):   # leave out an edited one
-            found[path.stem] = tag("pre", "\n".join(in_words(load(path))))
+            found[path.stem] = tag("pre", "\n".join(in_words(load(path), MAX_ITEMS)))
     return found
 
 
