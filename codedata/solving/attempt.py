@@ -78,12 +78,10 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     waits, made = isinstance(agent, Own), []
     room = Room(settings.sandbox.memory_request,
                 [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
-    in_turn = [name for name, is_set in {
-        "until": solve.until, "max_task_usd": solve.max_task_usd,
-        "first": solve.first == UNCERTAIN and n > SATURATED}.items() if is_set]
+    in_turn = solve.until or solve.max_task_usd or (solve.first == UNCERTAIN and n > SATURATED)
     if in_turn and settings.shard:
-        raise Trouble("cannot go with --shard, which has only some attempts at a task.",
-                      f"[solve] {', '.join(in_turn)}", "Leave one of the two out.")
+        raise Trouble("(until, max_task_usd, or uncertain and n over 8) cannot go with --shard, "
+                      "which has only some attempts at a task.", "[solve]")
     return Stage(
         "solve", make=partial(attempted, host, room, agent, slug, [*solve.until]), waits=waits,
         reads=Reads(trials, (), leaves_out=skip_rule(root, trials, solve)),

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from codedata.audit.others import COMPOSE
 from codedata.checks.intervals import wilson
-from codedata.disk.store import Derived, Store, digest
-from codedata.errors import BrokenRecord
+from codedata.disk.store import Derived, Store, digest, known_in
 from codedata.records import Graded, Object, Task
 from codedata.settings import SolveSettings
 from codedata.tasks.folder.task_folder import audited_digest, edited_parts
@@ -95,16 +93,15 @@ def problem_of(task: Task) -> str:
 def skip_rule(root: Path, trials: Derived, solve: SolveSettings) -> Callable[[str, str], str]:
     """Return a function that explains why a trial is skipped: for its task, because earlier ones
     suffice, or because the task's attempts have cost [solve] max_task_usd."""
-    store, max_usd = Store(root, Graded), solve.max_task_usd
+    max_usd = solve.max_task_usd
     problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # slow: reads the folder
 
     def rule(name: str, instance_id: str) -> str:
         item, _, attempt = name.rpartition(".")
         is_late = solve.first == UNCERTAIN and int(attempt) > SATURATED
-        before = []
-        for k in range(1, int(attempt)) if solve.until or max_usd or is_late else ():
-            with suppress(BrokenRecord):   # missing, or not readable
-                before.append(store.read(f"{item}.{k}").outcome)
+        numbers = range(1, int(attempt)) if solve.until or max_usd or is_late else ()
+        earlier = (known_in(root, Graded, f"{item}.{k}") for k in numbers)
+        before = [one.outcome for one in earlier if one]
         if problem := problem_at(item):
             return problem
         if has_enough(before, solve.until):
