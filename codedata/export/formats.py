@@ -323,9 +323,13 @@ def _items(message: Message) -> Iterator[dict]:
     elif text:
         yield {"role": role, "content": text}
     for call in message.get("tool_calls") or ():
-        name, arguments = parts_of(call)
-        yield {"type": "function_call", "call_id": call["id"], "name": name,
-               "arguments": json.dumps(arguments, ensure_ascii=False)}
+        yield {"type": "function_call", "call_id": call["id"], **_in_text(call)}
+
+
+def _in_text(call: dict) -> dict:
+    """Return {name, arguments: JSON text} of a call."""
+    name, arguments = parts_of(call)
+    return {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
 
 
 def _openai(turn: ExportTurn, side: str, record: Sample) -> dict:
@@ -343,10 +347,8 @@ def _openai_message(message: Message) -> Message:
     if message["role"] == "assistant":
         kept["weight"] = 1
     if calls := message.get("tool_calls"):
-        kept["tool_calls"] = [
-            {"id": call["id"], "type": "function", "function": {
-                "name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}}
-            for call in calls for name, arguments in [parts_of(call)]]
+        kept["tool_calls"] = [{"id": call["id"], "type": "function", "function": _in_text(call)}
+                              for call in calls]
     return kept
 
 
