@@ -7,7 +7,6 @@ kept replies end, or after an observation differs.
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -72,7 +71,8 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     root, solve = settings.root, settings.solve
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
-    kept = [one for one in outcomes_in(root).values() if one["agent"] == slug]
+    outcomes = outcomes_in(root).values()
+    kept = [one for one in outcomes if one["agent"] == slug]
     n = n or max((one.get("planned", 0) for one in kept), default=0)
     trials = trials_in(root, slug, n, solve.first)
     waits, made = isinstance(agent, Own), []
@@ -89,13 +89,12 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if in_turn else None,
         tally=lambda attempt: made.append({**attempt.outcome, "verifier": ""}),
-        so_far=lambda: rates_in_words(made),
+        so_far=lambda: "; ".join(rates_in_words(made)),
         cost_note=partial(price_of, kept, room, settings.llm.workers) if waits else "",
-        doubts=lambda: [
-            f"does not go on with {other}, of another model, prompt or limit: {words}"
-            for other, words in ends_in_words(root).items()
-            if other != slug and other.startswith(f"{agent.name}-")],
-        sum_up=lambda: [*map(": ".join, ends_in_words(root).items())],
+        doubts=lambda: [f"does not go on with {other}, of another model, prompt or limit"
+                        for other in sorted({one["agent"] for one in outcomes} - {slug})
+                        if other.startswith(f"{agent.name}-")],
+        sum_up=lambda: rates_in_words(outcomes_in(root).values()),
         finish=lambda: write_rates(root),
         then="status.py --html; prompt.py --source attempt")
 
@@ -182,16 +181,6 @@ def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> st
     return (f"about {mean['calls']:,.0f} calls, {mean['tokens_in']:,.0f} tokens in, "
             f"{mean['tokens_out']:,.0f} out, ${mean['cost_usd']:.2f}, by the mean of "
             f"{plural(len(kept), 'attempt')}; {at_once}")
-
-
-def ends_in_words(root: Path) -> dict[str, str]:
-    """Return {agent: how its attempts ended, and its mean solve rates}."""
-    of_agent = defaultdict(list)
-    for one in outcomes_in(root).values():
-        of_agent[one["agent"]].append(one)
-    ends = {agent: Counter(one["status"] for one in some) for agent, some in of_agent.items()}
-    return {agent: f"{', '.join(f'{status} {n}' for status, n in ends[agent].most_common())}; "
-                   f"{rates_in_words(some)}" for agent, some in sorted(of_agent.items())}
 
 
 def write_rates(root: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """Compute how often agents solved a task, from attempt/."""
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
@@ -91,22 +91,27 @@ def rates_of_models(attempts: Attempts) -> dict[str, Object]:
 
 
 def rates_by_kind(outcomes: Iterable[AttemptOutcome]) -> dict[str, Object]:
-    """Return {kind and model: {tasks, rate, interval}}: the mean rate over tasks with its 95 %
-    interval, which is too wide if tasks have several attempts."""
-    solved = defaultdict(lambda: defaultdict(list))   # {kind and model: {task: [is solved]}}
+    """Return {kind and agent: {tasks, rate, interval, ends}}: the mean rate over tasks with its
+    95 % interval, which is too wide if tasks have several attempts, and the number of attempts by
+    status."""
+    groups = defaultdict(list)
     for one in outcomes:
-        tasks = solved[f"{one['kind'] or 'other'} {one['model'] or one['agent']}"]
-        tasks[one["task"], one["content"]].append(one["status"] == SOLVED)
-    means = {name: (fmean(map(fmean, tasks.values())), len(tasks))
-             for name, tasks in sorted(solved.items())}
-    return {name: {"tasks": n, "rate": round(rate, 4),
-                   "interval": [round(end, 4) for end in wilson(rate, n)]}
-            for name, (rate, n) in means.items()}
+        groups[f"{one['kind'] or 'other'} {one['agent']}"].append(one)
+    found = {}
+    for name, some in sorted(groups.items()):
+        solved = defaultdict(list)
+        for one in some:
+            solved[one["task"], one["content"]].append(one["status"] == SOLVED)
+        rate = fmean(map(fmean, solved.values()))
+        found[name] = {"tasks": len(solved), "rate": round(rate, 4),
+                       "interval": [round(end, 4) for end in wilson(rate, len(solved))],
+                       "ends": Counter(one["status"] for one in some)}
+    return found
 
 
-def rates_in_words(outcomes: Iterable[AttemptOutcome]) -> str:
-    """Return rates_by_kind() as a text."""
-    return "; ".join(
-        "{} {:.0%} solved ({:.0%} to {:.0%}), the mean of {}".format(
-            name, one["rate"], *one["interval"], plural(one["tasks"], "task"))
-        for name, one in rates_by_kind(outcomes).items())
+def rates_in_words(outcomes: Iterable[AttemptOutcome]) -> list[str]:
+    """Return a line for each of rates_by_kind()."""
+    return ["{} {:.0%} solved ({:.0%} to {:.0%}), the mean of {}: {}".format(
+        name, one["rate"], *one["interval"], plural(one["tasks"], "task"),
+        ", ".join(f"{status} {n}" for status, n in one["ends"].most_common()))
+        for name, one in rates_by_kind(outcomes).items()]

@@ -195,7 +195,7 @@ def test_a_night_counts_what_it_adds(tmp_path):
     write_json(tmp_path / "attempt/_ledger.jsonl", {"calls": [{"cost_usd": 0.5}, {}]})
     line = json.loads(night.line(1, ["solve"]))
     assert (line["attempts"], line["solved"], line["failures"]) == (2, 1, {"wrong": 1})
-    rates = line["rates"]["datapoint m"]
+    rates = line["rates"]["datapoint own-m-012345"]
     assert (rates["tasks"], rates["rate"]) == (2, 0.5)
     assert line["cost_usd"] is None and line["stopped"] == "budget"   # a cost is unknown
 

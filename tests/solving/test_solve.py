@@ -131,7 +131,7 @@ def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there
     table = run_script("status.py", tmp_path).stdout
     assert table.index("\nsolve ") < table.index("\nexport ")
     write_attempt(tmp_path, "other", status="wrong")
-    assert ("own-m-012345: wrong 2, solved 1; datapoint m 25% solved (3% to 80%), the mean of 2"
+    assert ("datapoint own-m-012345 25% solved (3% to 80%), the mean of 2 tasks: wrong 2, solved 1"
             in run_script("status.py", tmp_path, "--summary").stdout)
     gone = run_script("solve.py", tmp_path, "--tasks", tmp_path / "gone", "--dry-run")
     assert gone.returncode == 2 and "gone is not a folder" in gone.stderr
