@@ -296,7 +296,7 @@ def single_calls(messages: list[Message]) -> tuple[int, ...]:
 
 
 def _each_call(turns: list[ExportTurn]) -> list[Piece]:
-    return [(turn, str(at)) for turn in turns for at in turn.calls]
+    return [(turn, str(at)) for turn, _ in _not_spare(turns) for at in turn.calls]
 
 
 def _pivot(turn: ExportTurn, at: str, record: Sample) -> dict:
