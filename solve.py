@@ -43,7 +43,6 @@ from codedata.terminal import say
 from codedata.texts import terminal_safe
 
 SHOWN = 10   # gained, and lost, tasks in the terminal
-NOT_FOR_COMPARE = ("limit", "shard", "force", "refresh", "prune", "compact", "budget", "budget_run")
 
 
 def main(argv=None) -> int:
@@ -86,7 +85,6 @@ def main(argv=None) -> int:
 def compared(args) -> int:
     """Compare two agents, print the result, and write it if it is of all tasks."""
     settings, options = cli.read(args)
-    options.refuse(NOT_FOR_COMPARE, "compare")
     start.check_root(settings.root)
     found = compare(settings.root, args.names, options.selection.matches)
     file = f"{Attempt.directory}/{COMPARE}/{'_vs_'.join(found['agents'])}.json"

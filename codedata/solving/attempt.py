@@ -191,11 +191,9 @@ def write_rates(root: Path) -> list[str]:
         rates = rates_by_agent(attempts)
         write_atomic(root / Attempt.directory / RATES / f"{task}.{content[:8]}.json",
                      to_json({"content": content, "rates": rates}))
-        for agent, one in rates.items():
-            low, high = one["interval"]
-            cut = ", ended by [solve] until" if one["is_cut"] else ""
-            lines.append((not 0 < one["rate"] < 1, f"      {task}: {agent} solved {one['solved']} "
-                          f"of {one['attempts']} ({low:.2f}–{high:.2f}{cut})"))
+        lines += [(one["rate"] in (0, 1), "      {}: {} solved {} of {} ({:.2f}–{:.2f})".format(
+            task, agent, one["solved"], one["attempts"], *one["interval"]))
+            for agent, one in rates.items()]
     shown = [line for _, line in sorted(lines)[:MAX_LINES]]
     left = len(lines) - len(shown)
     return [*shown, f"      {left:,} more: status.py --html"] if left else shown

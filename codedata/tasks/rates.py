@@ -64,8 +64,7 @@ def agent_named(name: str, attempts: dict[tuple[str, str], Attempts], where: str
     agents = sorted(agent for agent, model in models.items() if name in (agent, model))
     if len(agents) == 1:
         return agents[0]
-    problem = "a model of several agents" if agents else "which has no attempts of a model"
-    raise Trouble(f"names {printable(name)}, {problem}.", where,
+    raise Trouble(f"names {printable(name)}, which is not one agent with a model.", where,
                   f"Name one of them: {', '.join(agents or sorted(models)) or 'there are none'}.")
 
 
