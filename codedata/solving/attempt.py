@@ -188,7 +188,7 @@ def write_rates(root: Path) -> list[str]:
     up to MAX_LINES lines for a task and agent, first for tasks that are solved sometimes."""
     lines = []
     for (task, content), attempts in attempts_in(root).items():
-        rates = rates_by_agent(attempts)
+        rates = rates_by_agent(attempts, of_models=False)
         write_atomic(root / Attempt.directory / RATES / f"{task}.{content[:8]}.json",
                      to_json({"content": content, "rates": rates}))
         lines += [(one["rate"] in (0, 1), "      {}: {} solved {} of {} ({:.2f}–{:.2f})".format(

@@ -15,9 +15,9 @@ from statistics import fmean
 from codedata.checks.resampling import mean_interval
 from codedata.disk.store import known_in
 from codedata.errors import Trouble
-from codedata.records import SOLVED, Object, Task
+from codedata.records import Object, Task
 from codedata.tasks.folder.task_folder import audited_digest
-from codedata.tasks.rates import Attempts, agent_named, attempts_in, counted
+from codedata.tasks.rates import Attempts, agent_named, attempts_in, counted, n_solved
 from codedata.terminal import aligned, named, plural
 
 COMPARE = "_compare"
@@ -62,7 +62,7 @@ def _task(task: Task, agents: list[str], found: Attempts) -> Object:
     costs = [[one["cost_usd"] for one in some] for some in usage]
     return {"task": task.instance_id, "kind": task.kind, "tier": str(task.about.get("tier") or ""),
             "attempts": [*map(len, outcomes)],
-            "solved": [sum(one["status"] == SOLVED for one in some) for some in outcomes],
+            "solved": [*map(n_solved, outcomes)],
             "counted": [*map(counted, outcomes)],
             "steps": [sum(one["calls"] for one in some) for some in usage],
             "cost_usd": [None if None in some else sum(some) for some in costs]}

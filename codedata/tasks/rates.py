@@ -34,7 +34,7 @@ def rates_of(outcomes: list[AttemptOutcome]) -> Object:
     """Return {model, attempts, solved, rate, interval, is_cut} of an agent's attempts at a task.
     `interval` is the 95 % interval of the rate. `is_cut`: the attempts have reached [solve] until,
     so by_both() computes `interval`, not wilson(), and `rate` is biased: compare uses counted()."""
-    n, solved = len(outcomes), sum(one["status"] == SOLVED for one in outcomes)
+    n, solved = len(outcomes), n_solved(outcomes)
     is_cut = has_enough(outcomes, outcomes[-1]["until"])
     interval = by_both(solved, n - solved, *outcomes[-1]["until"]) if is_cut else wilson(
         solved / n, n)
@@ -43,10 +43,15 @@ def rates_of(outcomes: list[AttemptOutcome]) -> Object:
             "interval": [round(end, 4) for end in interval], "is_cut": is_cut}
 
 
+def n_solved(outcomes: list[AttemptOutcome]) -> int:
+    """Return the number of solved attempts."""
+    return sum(one["status"] == SOLVED for one in outcomes)
+
+
 def counted(outcomes: list[AttemptOutcome]) -> tuple[int, int]:
     """Return (attempts, solved ones) for an unbiased rate of an agent at a task. If [solve] until
     ended the attempts, leave the last one out if only its outcome could end them."""
-    n, solved = len(outcomes), sum(one["status"] == SOLVED for one in outcomes)
+    n, solved = len(outcomes), n_solved(outcomes)
     until = outcomes[-1]["until"]
     if has_enough(outcomes, until) and n > sum(until):
         if solved == until[0]:
@@ -60,7 +65,7 @@ def agent_named(name: str, attempts: dict[tuple[str, str], Attempts], where: str
     """Return the agent of this name, or the only agent whose model has this name; each must have a
     model. Raise Trouble about `where` if there is none, or if there are several."""
     models = {agent: one["model"] for found in attempts.values()
-              for agent, one in rates_of_models(found).items()}
+              for agent, one in rates_by_agent(found).items()}
     agents = sorted(agent for agent, model in models.items() if name in (agent, model))
     if len(agents) == 1:
         return agents[0]
@@ -70,23 +75,19 @@ def agent_named(name: str, attempts: dict[tuple[str, str], Attempts], where: str
 
 def has_enough(outcomes: list[AttemptOutcome], until: list[int]) -> bool:
     """Return whether the numbers of solved and unsolved attempts reach `until`; False for []."""
-    solved = sum(one["status"] == SOLVED for one in outcomes)
+    solved = n_solved(outcomes)
     return bool(until) and solved >= until[0] and len(outcomes) - solved >= until[1]
 
 
 def is_saturated(outcomes: list[AttemptOutcome]) -> bool:
     """Return whether SATURATED or more attempts all solved a task: further ones teach nothing."""
-    return len(outcomes) >= SATURATED and all(one["status"] == SOLVED for one in outcomes)
+    return n_solved(outcomes) == len(outcomes) >= SATURATED
 
 
-def rates_by_agent(attempts: Attempts) -> dict[str, Object]:
-    """Return {agent: rates_of(its attempts)}."""
-    return {agent: rates_of([*found.values()]) for agent, found in sorted(attempts.items())}
-
-
-def rates_of_models(attempts: Attempts) -> dict[str, Object]:
-    """Return rates_by_agent() of the agents that use a model."""
-    return {agent: one for agent, one in rates_by_agent(attempts).items() if one["model"]}
+def rates_by_agent(attempts: Attempts, of_models: bool = True) -> dict[str, Object]:
+    """Return {agent: rates_of(its attempts)}, by default of the agents that use a model."""
+    rates = {agent: rates_of([*found.values()]) for agent, found in sorted(attempts.items())}
+    return {agent: one for agent, one in rates.items() if one["model"] or not of_models}
 
 
 def rates_by_kind(outcomes: Iterable[AttemptOutcome]) -> dict[str, Object]:
