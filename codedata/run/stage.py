@@ -153,7 +153,7 @@ class Stage:
     finish: Callable[[], list[str]] = list   # called once at the end; returns lines to print
     # prune(store, selection, read_only) is called by --prune, after orphans are moved, and returns
     # lines to print
-    prune: Callable[[Store, Selection, bool], list[str]] = lambda store, selection, read_only: []
+    prune: Callable[[Store, Selection, bool], list[str]] = lambda *_: []
     # called before the first item, with the names of the items to make
     planned: Callable[[set[str]], object] = bool
     # whether make() reads files of this machine, such as the root: then it runs in this process

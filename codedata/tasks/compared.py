@@ -6,7 +6,7 @@ They are too narrow if the tasks resemble each other, for instance if all are of
 """
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from math import comb
 from pathlib import Path
@@ -26,20 +26,18 @@ HEAD = ["", "tasks", "pass@", "A", "B", "B - A", "95 % interval", "steps A", "B"
 
 
 def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) -> Object:
-    """Return {agents, alone, rows, tasks}: the comparison of two agents of a root, each given by
-    its own name or its model's, on the tasks of task/, as they are now, whose name is `chosen`.
-    Pairs are of A and B. `alone` counts tasks that only one attempted. Raise Trouble if a name is
-    not one agent's, or if they share no task.
+    """Return {agents, rows, tasks}: the comparison of two agents of a root, each given by its own
+    name or its model's, on the tasks of task/, as they are now, whose name is `chosen`. Pairs are
+    of A and B. Raise Trouble if a name is not one agent's, or if they share no task.
     """
     everything = attempts_in(root)
     agents = [agent_named(name, everything, "compare") for name in names]
     if agents[0] == agents[1]:
         raise Trouble("is one agent: name two.", agents[0])
-    tried, tasks = Counter(), []
+    tasks = []
     for name in {name: None for name, _ in everything if chosen(name)}:
         task = known_in(root, Task, name)
         found = everything.get((name, audited_digest(task)), {}) if task else {}
-        tried.update(found.keys())
         if found.keys() >= {*agents}:
             tasks.append(_task(task, agents, found))
     if not tasks:
@@ -49,21 +47,18 @@ def compare(root: Path, names: list[str], chosen: Callable[[str], bool] = bool) 
         groups[f"kind: {one['kind'] or 'other'}"].append(one)
         groups[f"tier: {one['tier'] or 'none'}"].append(one)
     k = min(n for one in tasks for n, _ in one["counted"])
-    return {"agents": agents, "alone": [tried[agent] - len(tasks) for agent in agents],
-            "tasks": tasks, "rows": [row_of(name, groups[name], j) for name in sorted(groups)
-                                     for j in sorted({1, k})]}
+    return {"agents": agents, "tasks": tasks, "rows": [
+        row_of(name, groups[name], j) for name in sorted(groups) for j in sorted({1, k})]}
 
 
 def _task(task: Task, agents: list[str], found: Attempts) -> Object:
-    """Return a task with the attempts of A and B: their numbers, `counted` for the rates, and their
-    steps and cost together (None: a cost is unknown)."""
+    """Return a task with the attempts of A and B: `counted` for the rates, and their steps and cost
+    together (None: a cost is unknown)."""
     outcomes = [[*found[agent].values()] for agent in agents]
     usage = [[one["usage"] for one in some] for some in outcomes]
     costs = [[one["cost_usd"] for one in some] for some in usage]
     return {"task": task.instance_id, "kind": task.kind, "tier": str(task.about.get("tier") or ""),
-            "attempts": [*map(len, outcomes)],
-            "solved": [*map(n_solved, outcomes)],
-            "counted": [*map(counted, outcomes)],
+            "solved": [*map(n_solved, outcomes)], "counted": [*map(counted, outcomes)],
             "steps": [sum(one["calls"] for one in some) for some in usage],
             "cost_usd": [None if None in some else sum(some) for some in costs]}
 
@@ -93,8 +88,7 @@ def in_words(found: Object, at_most: int) -> list[str]:
     gained, lost = ([one["task"] for one in found["tasks"]
                      if one["solved"][b] and not one["solved"][1 - b]] for b in (1, 0))
     return [*map(" = ".join, zip("AB", found["agents"], strict=True)),
-            "{} attempted by both; not used: {} only by A, {} only by B".format(
-                plural(len(found["tasks"]), "task"), *found["alone"]),
+            f"{plural(len(found['tasks']), 'task')} attempted by both",
             "B - A in pass@1: {5} points, 95 % interval: {6}".format(*rows[0]), "",
             *aligned([HEAD, *rows]),
             "(steps and cost: for each solved attempt, unsolved ones included)", "",
