@@ -356,14 +356,12 @@ def _openai_message(message: Message) -> Message:
 
 def _sharegpt(turn: ExportTurn, side: str, record: Sample) -> dict:
     whole = whole_messages(record)
-    has_system = whole[0]["role"] == "system"
     found = [_sharegpt_message([*some]) for _, some in itertools.groupby(
-        whole[has_system:], lambda one: one["role"] == "assistant")]
+        whole, lambda one: one["role"] if one["role"] in ("system", "assistant") else "")]
     tools = [{**one, "parameters": {"type": "object", "properties": {},
                                     **(one.get("parameters") or {})}}
              for one in map(function_of, record.tools or ())]
     return {"whole": whole, "conversations": found,
-            "system": whole[0]["content"] if has_system else "",
             "tools": json.dumps(tools, ensure_ascii=False) if tools else ""}
 
 
@@ -374,7 +372,8 @@ def _sharegpt_message(some: list[Message]) -> dict:
     texts = [f"<think>\n{text}\n</think>" for text in thoughts]
     texts += ["\n</tool_response>\n<tool_response>\n".join(results),
               *(one["content"] for one in some if one["role"] != "tool")]
-    role = {"assistant": "gpt", "tool": "observation"}.get(some[0]["role"], "human")
+    role = {"system": "system", "assistant": "gpt", "tool": "observation"}.get(
+        some[0]["role"], "human")
     if calls := some[-1].get("tool_calls"):
         parts = [dict(zip(("name", "arguments"), parts_of(call), strict=True)) for call in calls]
         # escaped, so that no argument ends the calls
@@ -420,7 +419,7 @@ WHOLE = {form.name: form for form in (   # made only if [export] formats names t
            ("messages",), takes="trajectories with an outcome"),
     _Whole("openai", {"messages": JSON_LIST, "tools": JSON_LIST}, _not_spare, _openai, ("whole",),
            for_trainers=False, is_sparse=True),
-    _Whole(SHAREGPT, {"conversations": TURNS, "system": TEXT, "tools": TEXT, **ORIGIN},
+    _Whole(SHAREGPT, {"conversations": TURNS, "tools": TEXT, **ORIGIN},
            _not_spare, _sharegpt, ("whole",), for_trainers=False),
     _Whole(DPO, {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,
                  **OF_WHOLE, "rejected_source": TEXT}, _decided, _whole_pair,
