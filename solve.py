@@ -27,15 +27,12 @@ from pathlib import Path
 
 from codedata.audit.others import copy_tasks
 from codedata.bounded import inside
-from codedata.conversation.recorded_steps import check_problem
 from codedata.disk.layouts import to_json, write_atomic
-from codedata.errors import Trouble
 from codedata.llm import Models
 from codedata.records import Attempt
 from codedata.run import cli, start
 from codedata.run.stage import Stage
 from codedata.run.status import is_gathering
-from codedata.sampling.readers import forms
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.solving.agents import AGENTS, Own
@@ -46,7 +43,6 @@ from codedata.terminal import say
 from codedata.texts import terminal_safe
 
 SHOWN = 10   # gained, and lost, tasks in the terminal
-NOT_FOR_COMPARE = ("limit", "shard", "force", "refresh", "prune", "compact", "budget", "budget_run")
 
 
 def main(argv=None) -> int:
@@ -89,7 +85,6 @@ def main(argv=None) -> int:
 def compared(args) -> int:
     """Compare two agents, print the result, and write it if it is of all tasks."""
     settings, options = cli.read(args)
-    options.refuse(NOT_FOR_COMPARE, "compare")
     start.check_root(settings.root)
     found = compare(settings.root, args.names, options.selection.matches)
     file = f"{Attempt.directory}/{COMPARE}/{'_vs_'.join(found['agents'])}.json"
@@ -112,16 +107,7 @@ def attempts(args, settings: Settings, models: Models) -> Stage:
     as_begun = is_gathering() and "solve.n" not in settings.given
     stage = solve_stage(settings, host, models.stop, agent(*asked, *more),
                         0 if as_begun else solve.n)
-    return replace(stage, prune=partial(prune_saturated, settings.root, solve.keep, is_checked))
-
-
-def is_checked(attempt: Attempt) -> bool:
-    """Return whether an attempt ends in a check."""
-    try:
-        row = forms.read(attempt.trajectory, attempt.instance_id)
-    except Trouble:   # earlier calls were rewritten as texts: no set takes it
-        return False
-    return not check_problem(row["messages"], row["tools"])
+    return replace(stage, prune=partial(prune_saturated, settings.root, solve.keep))
 
 
 if __name__ == "__main__":

@@ -42,8 +42,15 @@ def cluster_means(deltas: Sequence[float], clusters: Sequence, resamples: int,
     The clusters are ordered by their first turn.
     """
     totals, counts = cluster_sums(clusters, deltas, np.ones(len(deltas)))
-    generator = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed)))
-    return resampled_means(generator, totals, counts, resamples) if len(totals) else totals
+    n = len(totals)
+    if not n:
+        return totals
+    generator = np.random.Generator(np.random.PCG64DXSM(seed))
+    rows = max(1, BLOCK_CELLS // n)   # drawn at a time, which bounds the memory
+    draws = (generator.integers(0, n, (min(rows, resamples - first), n))
+             for first in range(0, resamples, rows))   # the block size changes no mean
+    return np.concatenate([totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+                           for drawn in draws])
 
 
 def cluster_sums(clusters: Sequence, *columns: Sequence[float]) -> list[np.ndarray]:
@@ -52,14 +59,3 @@ def cluster_sums(clusters: Sequence, *columns: Sequence[float]) -> list[np.ndarr
     positions: dict = {}
     where = [positions.setdefault(cluster, len(positions)) for cluster in clusters]
     return [np.bincount(where, column) for column in columns]
-
-
-def resampled_means(generator: np.random.Generator, totals: np.ndarray, counts: np.ndarray,
-                    resamples: int) -> np.ndarray:
-    """Return the means of bootstrap resamples, which do not depend on the block size."""
-    n = len(totals)
-    rows = max(1, BLOCK_CELLS // n)   # drawn at a time, which bounds the memory
-    draws = (generator.integers(0, n, (min(rows, resamples - first), n))
-             for first in range(0, resamples, rows))
-    return np.concatenate([totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-                           for drawn in draws])

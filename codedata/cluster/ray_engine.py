@@ -103,7 +103,9 @@ class RayEngine:
                      if node["Alive"] and (SLOT in node["Resources"] or not needs)]
             self._slots = [Slot(NodeAffinitySchedulingStrategy(node, soft=False))   # True: any node
                            for node in sorted(nodes, key=own_node.__ne__)[:self.n_workers]]
-            self._at_a_time = -(-self.n_workers // (len(self._slots) or _room(needs)))
+            if not self._slots:
+                _room(needs)   # raises the reason
+            self._at_a_time = -(-self.n_workers // len(self._slots))
         job = Job(stage.make, stage.close, settings.root.resolve(), host)
         self._job = ray.put(parcels.pack(job))
         self._code = package_digest()

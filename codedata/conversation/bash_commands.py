@@ -48,9 +48,7 @@ QUERY = """
     (heredoc_body) @script
 """
 # agents tidy up with these after their last check; a removal of source is not seen
-TIDIES = re.compile(r"(?:rm|rmdir|mkdir|git (?:-\w \S+ )?(?:add|commit|diff))\b|"
-                    r"(?:cp|touch|chmod)\b.* [\"']?/tmp/\S*\Z")
-INTO_TMP = re.compile(r">[>|]?\s*[\"']?/tmp/[\w./-]+[\"']?")
+TIDIES = re.compile(r"(?:rm|rmdir|mkdir|git (?:-\w \S+ )?(?:add|commit|diff))\b")
 # its group is a script in an argument of a shell
 SHELL = re.compile(r"(?s)(?:(?:sudo|timeout|env|docker) .*? )?(?:\S*/)?(?:ba|da|z)?sh -\w*c (.*)")
 IDLE = {"true", ":", "sleep", "wait", "pwd", "cd", "echo", "printf", "clear", "date", "whoami"}
@@ -72,14 +70,14 @@ def action_style(command: str) -> str:
 
 def last_act(command: str) -> str:
     """Return the style of the last part of a bash command that edits or runs code: EDIT, TEST, or
-    "" if there is none. Removing files, `git add`, `git commit`, `git diff`, and copies and
-    redirections into /tmp do not count, since agents tidy up and write patches at the end.
+    "" if there is none. Removing files, `git add`, `git commit` and `git diff` do not count, since
+    agents tidy up and write patches at the end.
 
     Return UNKNOWN if the extra `code` is not installed.
     """
     if not _grammar():
         return UNKNOWN
-    acts = [style for style, words in _pipelines(INTO_TMP.sub(">/dev/null", command))
+    acts = [style for style, words in _pipelines(command)
             if style in (EDIT, TEST) and not TIDIES.match(" ".join(words))]
     return acts[-1] if acts else ""
 

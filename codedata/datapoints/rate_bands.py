@@ -8,7 +8,7 @@ from codedata.datapoints.approval import PROFILES, is_as_proven
 from codedata.datapoints.datapoint_folder import folder_of, labels_of, readable
 from codedata.records import Object, Task
 from codedata.tasks.folder.task_folder import audited_digest
-from codedata.tasks.rates import attempts_in, rates_of_models
+from codedata.tasks.rates import attempts_in, rates_by_agent
 
 
 def outside_band(root: Path, profile: str) -> Iterator[tuple[Task, Object, list[str]]]:
@@ -18,7 +18,7 @@ def outside_band(root: Path, profile: str) -> Iterator[tuple[Task, Object, list[
     attempts = attempts_in(root)
     for task in readable(root) if attempts else ():
         found = attempts.get((task.instance_id, audited_digest(task)), {})
-        rates = rates_of_models(found)
+        rates = rates_by_agent(found)
         named = str(labels_of(task).lineage.get("profile"))
         band = named if named in PROFILES else profile
         outside = [agent for agent, one in rates.items() if is_outside(one, band)]

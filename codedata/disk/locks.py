@@ -102,5 +102,5 @@ def _refuse_held(path: Path) -> None:
         with open_regular(path) as file:
             holder = printable(file.read(300).decode(errors="replace").strip())
         raise Trouble(f"is in use by {holder or 'another process'}.", str(path.parent),
-                      "Wait for it to end, stop it, or give each process its own --shard i/n."
+                      "Wait for it to end, or stop it. Stages can share it by --shard i/n."
                       ) from None

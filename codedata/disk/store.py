@@ -458,9 +458,12 @@ class Derived(StaysInDriver):
 
 
 def all_readable(root: Path, cls: type, kind: str = "") -> list:
-    """Return all readable records of a class, or of one kind in it."""
-    store = Store(root, cls, kind=kind).open()
-    return [record for name in store.names() if (record := known(store, name))]
+    """Return all readable records of a class without shards, or of one kind in it."""
+    files = (root / cls.directory).glob("[!_.]*")
+    # do not open() the store, which takes half the time of reading
+    records = (known_in(root, cls, name.removesuffix(".json"))
+               for name in sorted((file.name for file in files), key=natural))
+    return [record for record in records if record and (not kind or record.kind == kind)]
 
 
 def known(view: Derived | Store, name: str) -> Any:

@@ -16,19 +16,21 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from codedata.conversation.atif_writer import atif_of
 from codedata.conversation.tool_calls import function_of, parts_of
 from codedata.conversation.turn import clean, form_of
-from codedata.disk.layouts import to_json
 from codedata.export.collect import REFERENCE_AND_SIDES, SIDES, ExportTurn, ExportTurns, Problem
 from codedata.export.exports import SPLITS, TRAIN, Export, splits
 from codedata.messages import calls_text, result_problem
-from codedata.records import METRICS, Final, Message, Object, Sample
+from codedata.records import METRICS, Final, Message, Sample
+from codedata.texts import text_of
 
 TEXT, NUMBER, BOOLEAN, JSON, JSON_LIST = "VARCHAR", "DOUBLE", "BOOLEAN", "JSON", "JSON[]"
 INTEGER = "BIGINT"
-ATTEMPTS, DPO = "attempts", "dpo_trajectories"
+ATTEMPTS, DPO, SHAREGPT = "attempts", "dpo_trajectories", "sharegpt"
+SETS = "dataset_info.json"
 MESSAGES = "STRUCT(role VARCHAR, content VARCHAR)[]"
 REASONS = 'STRUCT(judge VARCHAR, "order" VARCHAR, reason VARCHAR)[]'
 FINDINGS = "STRUCT(side VARCHAR, kind VARCHAR, text VARCHAR)[]"
@@ -71,7 +73,6 @@ class Format:
     takes: str = "turns that one side won"   # the turns that it takes, in words
     whole: bool = False             # rows are whole trajectories: an answer is many messages
     is_sparse: bool = False         # rows have no keys that are null
-    info: Object | None = None      # the entry on a set in dataset_info.json
 
     @property
     def has_calls(self) -> bool:
@@ -123,10 +124,8 @@ class Format:
                     if not (self.is_sparse and made[column] is None)}
 
         export.write_tables(make, self.columns, self.for_trainers, [TRAIN])
-        if self.info:
-            sets = {f"codedata_{split}": {"file_name": f"{split}.jsonl", **self.info}
-                    for split, n in export.n_rows.items() if n}
-            (export.new / "dataset_info.json").write_bytes(to_json(sets))
+        if self.name == SHAREGPT:   # what LLaMA-Factory reads first
+            (export.new / SETS).write_text(text_of(__package__, SETS))
 
     def make(self, turn: ExportTurn, side: str, record: Sample) -> dict:
         """Return the columns of a row, and the additional fields that its checks read and write()
@@ -296,7 +295,7 @@ def single_calls(messages: list[Message]) -> tuple[int, ...]:
 
 
 def _each_call(turns: list[ExportTurn]) -> list[Piece]:
-    return [(turn, str(at)) for turn in turns for at in turn.calls]
+    return [(turn, str(at)) for turn, _ in _not_spare(turns) for at in turn.calls]
 
 
 def _pivot(turn: ExportTurn, at: str, record: Sample) -> dict:
@@ -323,9 +322,13 @@ def _items(message: Message) -> Iterator[dict]:
     elif text:
         yield {"role": role, "content": text}
     for call in message.get("tool_calls") or ():
-        name, arguments = parts_of(call)
-        yield {"type": "function_call", "call_id": call["id"], "name": name,
-               "arguments": json.dumps(arguments, ensure_ascii=False)}
+        yield {"type": "function_call", "call_id": call["id"], **_in_text(call)}
+
+
+def _in_text(call: dict) -> dict:
+    """Return {name, arguments: JSON text} of a call."""
+    name, arguments = parts_of(call)
+    return {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
 
 
 def _openai(turn: ExportTurn, side: str, record: Sample) -> dict:
@@ -343,10 +346,8 @@ def _openai_message(message: Message) -> Message:
     if message["role"] == "assistant":
         kept["weight"] = 1
     if calls := message.get("tool_calls"):
-        kept["tool_calls"] = [
-            {"id": call["id"], "type": "function", "function": {
-                "name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}}
-            for call in calls for name, arguments in [parts_of(call)]]
+        kept["tool_calls"] = [{"id": call["id"], "type": "function", "function": _in_text(call)}
+                              for call in calls]
     return kept
 
 
@@ -355,14 +356,12 @@ def _openai_message(message: Message) -> Message:
 
 def _sharegpt(turn: ExportTurn, side: str, record: Sample) -> dict:
     whole = whole_messages(record)
-    has_system = whole[0]["role"] == "system"
     found = [_sharegpt_message([*some]) for _, some in itertools.groupby(
-        whole[has_system:], lambda one: one["role"] == "assistant")]
+        whole, lambda one: one["role"] if one["role"] in ("system", "assistant") else "")]
     tools = [{**one, "parameters": {"type": "object", "properties": {},
                                     **(one.get("parameters") or {})}}
              for one in map(function_of, record.tools or ())]
     return {"whole": whole, "conversations": found,
-            "system": whole[0]["content"] if has_system else "",
             "tools": json.dumps(tools, ensure_ascii=False) if tools else ""}
 
 
@@ -373,7 +372,8 @@ def _sharegpt_message(some: list[Message]) -> dict:
     texts = [f"<think>\n{text}\n</think>" for text in thoughts]
     texts += ["\n</tool_response>\n<tool_response>\n".join(results),
               *(one["content"] for one in some if one["role"] != "tool")]
-    role = {"assistant": "gpt", "tool": "observation"}.get(some[0]["role"], "human")
+    role = {"system": "system", "assistant": "gpt", "tool": "observation"}.get(
+        some[0]["role"], "human")
     if calls := some[-1].get("tool_calls"):
         parts = [dict(zip(("name", "arguments"), parts_of(call), strict=True)) for call in calls]
         # escaped, so that no argument ends the calls
@@ -393,8 +393,6 @@ def _atif(turn: ExportTurn, side: str, record: Sample) -> dict:
 SOLVING = "trajectories that solved their task"
 WON = f"turns of {Final.directory}/ that the challenger won"
 PROMPT = {"prompt": MESSAGES, "completion": MESSAGES}
-SHAREGPT = {"formatting": "sharegpt", "columns": {
-    "messages": "conversations", "system": "system", "tools": "tools"}}
 TURNS = 'STRUCT("from" VARCHAR, value VARCHAR)[]'
 OF_ATTEMPT = {"label": BOOLEAN, "checked": BOOLEAN, "steps": INTEGER, "tokens_in": INTEGER,
               "tokens_out": INTEGER, "model": TEXT, "attempt": INTEGER, "attempts": INTEGER,
@@ -413,23 +411,21 @@ FORMATS = {form.name: form for form in (
                      "challenger": TEXT, "assistant": TEXT, "reasons": REASONS,
                      "injections": FINDINGS, "leaks": LEAKS},
            _every_turn, _plain, for_trainers=False, takes="turns of all buckets"))}
+_Whole = partial(Format, takes=SOLVING, whole=True)
 WHOLE = {form.name: form for form in (   # made only if [export] formats names them
-    Format("sft_trajectories", {"messages": JSON_LIST, **OF_WHOLE}, _not_spare, _whole,
-           ("messages",), takes=SOLVING, whole=True),
-    Format(ATTEMPTS, {"messages": JSON_LIST, **OF_WHOLE, **OF_ATTEMPT}, _every_turn, _whole,
-           ("messages",), takes="trajectories with an outcome", whole=True),
-    Format("openai", {"messages": JSON_LIST, "tools": JSON_LIST}, _not_spare, _openai, ("whole",),
-           for_trainers=False, takes=SOLVING, whole=True, is_sparse=True),
-    Format("sharegpt", {"conversations": TURNS, "system": TEXT, "tools": TEXT, **ORIGIN},
-           _not_spare, _sharegpt, ("whole",), for_trainers=False, takes=SOLVING, whole=True,
-           info=SHAREGPT),
-    Format(DPO, {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,
+    _Whole("sft_trajectories", {"messages": JSON_LIST, **OF_WHOLE}, _not_spare, _whole,
+           ("messages",)),
+    _Whole(ATTEMPTS, {"messages": JSON_LIST, **OF_WHOLE, **OF_ATTEMPT}, _every_turn, _whole,
+           ("messages",), takes="trajectories with an outcome"),
+    _Whole("openai", {"messages": JSON_LIST, "tools": JSON_LIST}, _not_spare, _openai, ("whole",),
+           for_trainers=False, is_sparse=True),
+    _Whole(SHAREGPT, {"conversations": TURNS, "tools": TEXT, **ORIGIN},
+           _not_spare, _sharegpt, ("whole",), for_trainers=False),
+    _Whole(DPO, {"prompt": JSON_LIST, "chosen": JSON_LIST, "rejected": JSON_LIST,
                  **OF_WHOLE, "rejected_source": TEXT}, _decided, _whole_pair,
-           ("chosen", "rejected"), takes="tasks that one trajectory solved and another did not",
-           whole=True),
-    Format("atif", {"trajectory": JSON, **OF_WHOLE}, _not_spare, _atif, ("messages",),
-           for_trainers=False, takes=SOLVING, whole=True),
-    Format("nemo_gym", {"uuid": TEXT, "responses_create_params": JSON, "expected_action": JSON,
+           ("chosen", "rejected"), takes="tasks that one trajectory solved and another did not"),
+    _Whole("atif", {"trajectory": JSON, **OF_WHOLE}, _not_spare, _atif, ("messages",),
+           for_trainers=False),
+    _Whole("nemo_gym", {"uuid": TEXT, "responses_create_params": JSON, "expected_action": JSON,
                         **ORIGIN}, _each_call, _pivot, ("completion",), for_trainers=False,
-           takes="single calls of trajectories that solved their task",
-           whole=True))}
+           takes="single calls of trajectories that solved their task"))}

@@ -18,7 +18,7 @@ from codedata.export.provenance import Provenance
 from codedata.llm.embedded import NOISE
 from codedata.records import DUEL, Duel, Score
 from codedata.settings import EMBEDDED_MODEL, ExportSettings, ReportSettings
-from codedata.terminal import named, plural
+from codedata.terminal import named
 
 
 def read_duel(root: Path) -> Duel | None:
@@ -110,7 +110,8 @@ class TurnOrigins:
         training on the sets.
         """
         n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in self.turns.in_bucket.items())
-        head = f"{n_in} → {self.directory.name}/   {plural(len(self.turns.turns), 'turn')}"
+        noun = "trajectories" if exports[0].form.whole else "turns"
+        head = f"{n_in} → {self.directory.name}/   {len(self.turns.turns):,} {noun}"
         return head, self.masked(), [*self._warnings(exports)]
 
     def _warnings(self, exports: Sequence[Export]) -> Iterator[str]:

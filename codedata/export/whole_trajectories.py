@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
-from itertools import chain, zip_longest
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
 from codedata.checks.duplicates import near_duplicates
+from codedata.conversation.bash_commands import INSTALL
 from codedata.conversation.recorded_steps import check_problem
-from codedata.disk.store import Store, digest, known_in
+from codedata.disk.store import Store, digest
 from codedata.errors import Trouble
-from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOutLog
+from codedata.export.collect import ExportRules, ExportTurn, ExportTurns, LeftOutLog, Problem
 from codedata.export.formats import (
     ATTEMPTS,
     DPO,
@@ -34,9 +35,6 @@ from codedata.leak.forbidden import actions_of, forbidden_in
 from codedata.messages import content_text
 from codedata.records import (
     CHEATED,
-    PRUNED,
-    PRUNED_STEPS,
-    Attempt,
     Message,
     Object,
     Sample,
@@ -45,12 +43,13 @@ from codedata.records import (
 from codedata.settings import ExportSettings
 from codedata.suites.repo_names import parts_of
 from codedata.tasks.rates import attempts_in, rates_of
+from codedata.terminal import say
 from codedata.texts import natural
 
 PLACE = attrgetter("source", "config", "split", "row")   # sort key: opens each source once
 SMITH = re.compile(r"(.+)__(.+)\.[0-9a-f]{8}\..+")   # an id of SWE-smith
 SOLVED_REWARD = 1.0   # minimum reward of a solved trajectory without `resolved`
-NOT_SOLVED = "not solved"   # a reason that dpo_trajectories does not have
+NOT_RECORDED = "pruned, or not in prompt/_trajectories/"
 SOLVED, FAILED = 100.0, 0.0   # the scores of whole trajectories
 KEPT_SETTINGS = ("checked_only", "duplicate_similarity", "licence", "licences", "max_chars",
                  "tool_calls", "trajectories_per_task", "validation")
@@ -113,27 +112,71 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     for name in sorted(records, key=lambda name: PLACE(records[name])):
         turns.take(name, partial(sample, name))
     _choose(turns, records, actions, unchecked, formats)
+    if INSTALL in unchecked.values():
+        say(f"export.py: no trajectory can be checked: {INSTALL}")
     return turns
 
 
 def _choose(turns: ExportTurns, records: dict[str, SourceTrajectory], actions: dict[str, str],
             unchecked: dict[str, str], formats: Collection[str]) -> None:
-    """Remove the turns that none of `formats` takes, and log the reasons."""
+    """Pair the turns, remove those that none of `formats` takes, and log the reasons."""
     found = [replace(one, repo=records[one.name].repo) for one in sorted(
         turns.turns, key=lambda one: (one.name in unchecked, records[one.name].n_turns,
                                       natural(one.name)))]
+    spare = _spare(turns.settings, found, actions, unchecked)
+    groups = defaultdict(lambda: {SOLVED: [], FAILED: []})
+    calls = {}
+    for one in found:
+        if one.name not in spare:
+            record = turns.record(one)
+            messages = whole_messages(record)
+            calls[one.name] = single_calls(messages)
+            beginning = [one.instance_id, record.tools, messages[:first_turn(messages)]]
+            groups[digest(beginning)][one.score].append(one)
+    rivals = {one.name: other for group in groups.values()
+              for one, other in zip(group[SOLVED], group[FAILED], strict=False)}
+    paired = {*rivals, *(other.name for other in rivals.values())}
     turns.turns = []
-    solved, failed = ([*_kept(turns, [one for one in found if one.score == score], actions,
-                              unchecked)] for score in (SOLVED, FAILED))
-    for one in (*solved, *failed):
-        reason = one.spare or (() if one.score == SOLVED else (NOT_SOLVED,))
-        for form in formats if reason else ():
-            if form == ATTEMPTS:
-                turns.turns.append(replace(one, winner="", spare=reason))
-            elif (*reason, form) != (NOT_SOLVED, DPO):
-                turns.left_out.add(one.name, *reason, format=form)
-    _pair(turns, solved, failed, formats)
-    turns.turns.sort(key=lambda one: natural(one.name))
+    for one in sorted(found, key=lambda one: natural(one.name)):
+        reason = spare.get(one.name, ())
+        alone = () if one.name in paired else ("nothing to pair it with",)
+        not_solved = ("not solved",) if one.score == FAILED else ()
+        reasons = {ATTEMPTS: (), DPO: reason or alone}
+        for form in formats:
+            if why := reasons.get(form, reason or not_solved):
+                turns.left_out.add(one.name, *why, format=form)
+        turn = replace(one, winner="", calls=calls.get(one.name, ()), spare=reason or not_solved)
+        if one.name in rivals:
+            record, other = turns.record(one), rivals[one.name]
+            pair = {"rejected": whole_messages(turns.record(other)), "rejected_source": other.name}
+            record = replace(record, metrics={**record.metrics, **pair})
+            turn = replace(turn, winner="challenger", rejected=other.digest, at=turns.put(record))
+        if ATTEMPTS in formats or not turn.spare:
+            turns.turns.append(turn)
+
+
+def _spare(settings: ExportSettings, found: list[ExportTurn], actions: dict[str, str],
+           unchecked: dict[str, str]) -> dict[str, Problem]:
+    """Return {name: why only `attempts` takes it}: a turn is over the cap of its task or in
+    `unchecked`, or an earlier turn at its task with the same outcome has nearly the same actions.
+    """
+    threshold = settings.duplicate_similarity
+    n_of, texts = Counter(), defaultdict(list)
+    for one in found if threshold else ():
+        texts[one.instance_id, one.score].append((one.name, actions[one.name]))
+    spare = {one.name: ("near-duplicate", one.of) for some in texts.values()
+             for one in near_duplicates(some, threshold)}
+    for one in found:
+        key = one.instance_id, one.score
+        if one.name in spare:
+            continue
+        if one.name in unchecked:
+            spare[one.name] = "not checked", unchecked[one.name]
+        elif 0 < settings.trajectories_per_task <= n_of[key]:
+            spare[one.name] = "over a cap", one.instance_id
+        else:
+            n_of[key] += 1
+    return spare
 
 
 def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str, Object]:
@@ -147,10 +190,8 @@ def _attempts(root: Path, recorded: set[str], left_out: LeftOutLog) -> dict[str,
                 values = {**one, **one["usage"], **rates}
                 found[name] = {key: values.get(key) for key in OF_ATTEMPT}
             elif one["model"]:
-                attempt = known_in(root, Attempt, name)   # None: it cannot be read
-                is_pruned = attempt and attempt.trajectory["steps"] == PRUNED_STEPS
-                reason = PRUNED if is_pruned else "not recorded"
-                left_out.add(name, CHEATED if one["status"] == CHEATED else reason, format=ATTEMPTS)
+                reason = CHEATED if one["status"] == CHEATED else NOT_RECORDED
+                left_out.add(name, reason, format=ATTEMPTS)
     return found
 
 
@@ -160,51 +201,3 @@ def _is_solved(record: SourceTrajectory) -> bool | None:
     if record.resolved is None and record.reward is not None:
         return record.reward >= SOLVED_REWARD
     return record.resolved
-
-
-def _kept(turns: ExportTurns, some: list[ExportTurn], actions: dict[str, str],
-          unchecked: dict[str, str]) -> Iterator[ExportTurn]:
-    """Yield turns. A turn is spare if it is over the cap of its task or in `unchecked`, or if an
-    earlier turn at its task has nearly the same actions."""
-    settings = turns.settings
-    threshold = settings.duplicate_similarity
-    n_of, texts = Counter(), defaultdict(list)
-    for one in some if threshold else ():
-        texts[one.instance_id].append((one.name, actions[one.name]))
-    twins = {one.name: one.of for of_task in texts.values()
-             for one in near_duplicates(of_task, threshold)}
-    for one in some:
-        if one.name in twins:
-            yield replace(one, spare=("near-duplicate", twins[one.name]))
-        elif one.name in unchecked:
-            yield replace(one, spare=("not checked", unchecked[one.name]))
-        elif 0 < settings.trajectories_per_task <= n_of[one.instance_id]:
-            yield replace(one, spare=("over a cap", one.instance_id))
-        else:
-            n_of[one.instance_id] += 1
-            yield one
-
-
-def _pair(turns: ExportTurns, solved: list[ExportTurn], failed: list[ExportTurn],
-          formats: Collection[str]) -> None:
-    """Add the solved ones to `turns`, each with a failed one of the same beginning, if there is
-    one. Leave out spare ones."""
-    groups = defaultdict(lambda: ([], []))
-    for of_group, some in enumerate((solved, failed)):
-        for one in (one for one in some if not one.spare):
-            record = turns.record(one)
-            messages = whole_messages(record)
-            beginning = [one.instance_id, record.tools, messages[:first_turn(messages)]]
-            groups[digest(beginning)][of_group].append(
-                replace(one, calls=single_calls(messages)))
-    for one, other in chain.from_iterable(zip_longest(*group) for group in groups.values()):
-        if one and other:
-            record = turns.record(one)
-            pair = {"rejected": whole_messages(turns.record(other)), "rejected_source": other.name}
-            record = replace(record, metrics={**record.metrics, **pair})
-            turns.turns.append(replace(one, winner="challenger", rejected=other.digest,
-                                       at=turns.put(record)))
-            continue
-        if DPO in formats:
-            turns.left_out.add((one or other).name, "nothing to pair it with", format=DPO)
-        turns.turns += [replace(one, winner="")] if one else []

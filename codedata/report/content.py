@@ -11,7 +11,7 @@ from codedata.conversation.bash_commands import INSTALL, UNKNOWN
 from codedata.duel.judge_stats import doubts, share
 from codedata.export.folders import read_manifest
 from codedata.export.make_exports import ALL_FORMATS
-from codedata.llm.costs import Cost, attempts_under
+from codedata.llm.costs import Cost, spending
 from codedata.llm.embedded import NOISE
 from codedata.records import METRICS, Duel, JudgeStatistics, Share
 from codedata.report.buckets import score_ranges
@@ -53,10 +53,7 @@ def made(root: Path, path: str) -> str:
     rows = {name: read_manifest(root / "export" / name).get("rows") for name in ALL_FORMATS}
     sets = [f"[{name}]({path}/export/{name}/README.md) {' + '.join(map(str, n.values()))}"
             for name, n in rows.items() if isinstance(n, dict)]
-    total = Spending()
-    for *_, calls in attempts_under(root):
-        for call in calls:
-            total.add(call)
+    total = spending(root)
     return (f"Sets in export/ (rows for training + validation): {', '.join(sets) or 'none'}. "
             f"All {plural(total.n_calls, 'call')} of this root: {total}.")
 

@@ -56,7 +56,6 @@ from codedata.tasks.folder.task_folder import (
     part_faults,
     verifier_config,
 )
-from codedata.tasks.rates import attempts_in, rates_by_agent
 from codedata.terminal import plural
 from codedata.texts import printable
 
@@ -115,8 +114,7 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
             f"{plural(len(broken), 'record')} cannot be read": broken and tag(
                 "pre", "\n".join(printable(str(e)) for e in broken[:MAX_BROKEN])),
             **{f"Challenger against {turns.duel.mode}": _duel(turns) for turns in duels},
-            "Attempts by task": _rates(root),
-            **_comparisons(root),
+            **_attempts(root),
             "Costs": costs and table(*costs_table(costs)),
             "Stages": tag("pre", status.table(stages) if stages else "see status.py --html"),
             "Items": [table(["kind", "result", "items"], [
@@ -172,22 +170,22 @@ def _duel(turns: ReportTurns) -> list[Html]:
           for heading, items in figures(turns, []))]
 
 
-def _rates(root: Path) -> Html | list:
-    """Return a table of how often each agent solved each task, up to MAX_ITEMS lines."""
-    rows = [[task, agent, f"{one['solved']} of {one['attempts']}",
-             "{:.2f} to {:.2f}".format(*one["interval"])]
-            for (task, _), attempts in attempts_in(root).items()
-            for agent, one in rates_by_agent(attempts).items()]
-    return rows and table(["task", "agent", "solved", "95 % interval"], rows[:MAX_ITEMS], "llrr")
-
-
-def _comparisons(root: Path) -> dict[str, Html]:
-    """Return the comparisons of two agents by heading."""
-    found = {}
-    for path in sorted(root.glob(f"{Attempt.directory}/{COMPARE}/*.json")):
+def _attempts(root: Path) -> dict[str, object]:
+    """Return by heading how often each agent solved each task, up to MAX_ITEMS lines, and the
+    comparisons of two agents, as solve.py wrote them."""
+    rows, found = [], {}
+    for path in sorted(root.glob(f"{Attempt.directory}/_*/*.json")):
         with suppress(BrokenRecord, LookupError, ValueError, TypeError):   # leave out an edited one
-            found[path.stem] = tag("pre", "\n".join(in_words(load(path))))
-    return found
+            data = load(path)
+            if path.parent.name == COMPARE:
+                found[path.stem] = tag("pre", "\n".join(in_words(data, MAX_ITEMS)))
+            else:
+                rows += [[path.stem.rpartition(".")[0], agent,
+                          f"{one['solved']} of {one['attempts']}",
+                          "{:.2f} to {:.2f}".format(*one["interval"])]
+                         for agent, one in data["rates"].items()]
+    heads = ["task", "agent", "solved", "95 % interval"]
+    return {"Attempts by task": rows and table(heads, rows[:MAX_ITEMS], "llrr"), **found}
 
 
 # items -------------------------------------------------------------------------------------------

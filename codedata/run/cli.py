@@ -89,12 +89,6 @@ class RunOptions:
             raise Trouble(f"does not go with this script: it {why}.", f"--engine {self.engine}",
                           "Leave the flag out.")
 
-    def refuse(self, flags: Iterable[str], script: str) -> None:
-        """Raise Trouble if one of the flags is given."""
-        if given := ["--" + flag.replace("_", "-") for flag in self.given if flag in flags]:
-            raise Trouble(f"{', '.join(given)} does not go with {script}, which treats all items "
-                          "at once.")
-
     def with_steps(self, steps: Iterable[str]) -> RunOptions:
         """Return these flags with `steps` as the value of --steps; if `steps` is empty, without the
         flag --steps."""

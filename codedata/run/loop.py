@@ -202,4 +202,4 @@ class StageRun:
         steps = {name: attempt.step for name, attempt in in_flight.items()}
         n_replies = sum(len(attempt.calls.unbilled) for attempt in in_flight.values())
         self.bar.update(self.totals, len(in_flight), steps, n_replies, self.engine.where(),
-                        self.money.against_budget())
+                        [self.money.against_budget, self.stage.so_far])

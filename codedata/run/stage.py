@@ -153,7 +153,7 @@ class Stage:
     finish: Callable[[], list[str]] = list   # called once at the end; returns lines to print
     # prune(store, selection, read_only) is called by --prune, after orphans are moved, and returns
     # lines to print
-    prune: Callable[[Store, Selection, bool], list[str]] = lambda store, selection, read_only: []
+    prune: Callable[[Store, Selection, bool], list[str]] = lambda *_: []
     # called before the first item, with the names of the items to make
     planned: Callable[[set[str]], object] = bool
     # whether make() reads files of this machine, such as the root: then it runs in this process
@@ -161,8 +161,9 @@ class Stage:
     is_local: bool = False
     # whether an item waits for its model nearly all the time: a cluster's worker makes many
     waits: bool = False
-    # tally(record) counts a record that was made, and returns a text about all so far
-    tally: Callable[[object], str] = lambda record: ""
+    # tally(record) counts a record that was made; so_far() returns a text about all
+    tally: Callable[[object], object] = bool
+    so_far: Callable[[], str] = str
     after: str = ""                    # the script before this one
     # after_same(item) returns the item's group; an item waits until all earlier items of its group
     # are on disk or have failed

@@ -157,7 +157,9 @@ def whole_run(name: str, directory: Path, options: RunOptions, *, refuses: tuple
         n = counts() if counts else {"done": len([*directory.glob("[!_.]*")])}
         return StageStatus(name, f"{directory.name}/", n, n.get("missing", 0))
 
-    options.refuse(refuses, f"{name}.py")
+    if given := [flag for flag in options.given if flag in refuses]:
+        flags = ", ".join("--" + flag.replace("_", "-") for flag in given)
+        raise Trouble(f"{flags} does not go with {name}.py, which treats all items at once.")
     options.refuse_cluster("works only in this process")
     check_directories([directory])
     if options.status and hand_over(status):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -75,7 +75,6 @@ class RunTotals:
     excluded: Counter[str] = field(default_factory=Counter)   # by rule of the item function
     asked_again: int = 0               # items whose answer was refused and requested again
     again_calls: int = 0               # number of these further requests
-    so_far: str = ""                   # the last text of the stage's tally()
 
     def add(self, paid: list[dict], log) -> None:
         """Add the calls of a finished item; `log` is its reply log."""
@@ -224,8 +223,8 @@ class Bar:
 
     def update(self, totals: RunTotals, n_in_flight: int, steps: Mapping[str, Step] | None = None,
                n_replies: int = 0, where: Mapping[str, int] = MappingProxyType({}),
-               budget: str = "") -> None:
-        """Show the totals, the current steps of items, and the spending against a budget.
+               more: Iterable[Callable[[], str]] = ()) -> None:
+        """Show the totals, the current steps of items, and the texts that `more` return.
         `n_replies` is the number of replies for items in flight, `where` the number of items by
         machine."""
         now = time.monotonic()
@@ -239,7 +238,7 @@ class Bar:
             (totals.spent.n_calls, str(totals.spent)),
             (n_replies, f"{plural(n_replies, 'answer')} for these"),
             (where, ", ".join(f"{machine} {n}" for machine, n in sorted(where.items()))),
-            (budget, budget), (totals.so_far, totals.so_far)) if is_shown]
+        ) if is_shown] + [*filter(None, (text() for text in more))]
         shown = totals.finished, notes, {name: str(step) for name, step in steps.items()}
         if not self._rich and shown == self._last and now - self._updated < SILENT_S:
             return

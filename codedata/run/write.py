@@ -78,8 +78,7 @@ class Journal:
         """Put a record in its place after its ledger line was written, and count its calls."""
         attempt.change.place()
         self._count(attempt)
-        with self.lock:
-            self.totals.so_far = self.stage.tally(attempt.record)
+        self.stage.tally(attempt.record)
         if self.stage.in_words and len(self.made) < MAX_IN_WORDS:
             self.made[attempt.item.name] = attempt.record
 

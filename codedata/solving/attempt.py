@@ -18,6 +18,7 @@ from codedata.agent import AgentResult
 from codedata.agent.react_loop import DIED, FAILED
 from codedata.audit.audit_stage import check_builds_images
 from codedata.conversation.atif_writer import atif_of
+from codedata.conversation.recorded_steps import check_problem
 from codedata.disk.layouts import load_folder, to_json, write_atomic
 from codedata.disk.store import Store
 from codedata.errors import ItemFailed, Trouble
@@ -48,7 +49,13 @@ from codedata.suites.environments import labelled
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.gold import commit_of
 from codedata.tasks.prove.grader import Grade, grader_of
-from codedata.tasks.rates import SATURATED, Summary, attempts_in, rates_by_agent, summaries_in
+from codedata.tasks.rates import (
+    SATURATED,
+    attempts_in,
+    outcomes_in,
+    rates_by_agent,
+    rates_in_words,
+)
 from codedata.terminal import plural
 
 RATES = "_rates"
@@ -64,31 +71,30 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
     root, solve = settings.root, settings.solve
     check_builds_images(host)
     slug = agent_id(agent.name, agent.settings)
-    kept = [one for found in attempts_in(root).values() for one in found.get(slug, {}).values()]
+    outcomes = outcomes_in(root).values()
+    kept = [one for one in outcomes if one["agent"] == slug]
     n = n or max((one.get("planned", 0) for one in kept), default=0)
     trials = trials_in(root, slug, n, solve.first)
-    waits = isinstance(agent, Own)
+    waits, made = isinstance(agent, Own), []
     room = Room(settings.sandbox.memory_request,
                 [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
-    in_turn = [name for name, is_set in {
-        "until": solve.until, "max_task_usd": solve.max_task_usd,
-        "first": solve.first == UNCERTAIN and n > SATURATED}.items() if is_set]
+    in_turn = solve.until or solve.max_task_usd or (solve.first == UNCERTAIN and n > SATURATED)
     if in_turn and settings.shard:
-        raise Trouble("cannot go with --shard, which has only some attempts at a task.",
-                      f"[solve] {', '.join(in_turn)}", "Leave one of the two out.")
+        raise Trouble("(until, max_task_usd, or uncertain and n over 8) cannot go with --shard, "
+                      "which has only some attempts at a task.", "[solve]")
     return Stage(
         "solve", make=partial(attempted, host, room, agent, slug, [*solve.until]), waits=waits,
         reads=Reads(trials, (), leaves_out=skip_rule(root, trials, solve)),
         writes=Writes(Store(root, Attempt), (*Attempt.places,), optional=("patch",)),
         identity=agent.settings,
         after_same=(lambda name: name.rpartition(".")[0]) if in_turn else None,
-        tally=Summary().count,
+        tally=lambda attempt: made.append({**attempt.outcome, "verifier": ""}),
+        so_far=lambda: "; ".join(rates_in_words(made)),
         cost_note=partial(price_of, kept, room, settings.llm.workers) if waits else "",
-        doubts=lambda: [
-            f"does not go on with {other}, of another model, prompt or limit: {words}"
-            for other, words in rates_in_words(root).items()
-            if other != slug and other.startswith(f"{agent.name}-")],
-        sum_up=lambda: [*map(": ".join, rates_in_words(root).items())],
+        doubts=lambda: [f"does not go on with {other}, of another model, prompt or limit"
+                        for other in sorted({one["agent"] for one in outcomes} - {slug})
+                        if other.startswith(f"{agent.name}-")],
+        sum_up=lambda: rates_in_words(outcomes_in(root).values()),
         finish=lambda: write_rates(root),
         then="status.py --html; prompt.py --source attempt")
 
@@ -122,7 +128,8 @@ def attempted(host: SandboxFactory, room: Room, agent: Nop | Own, slug: str, unt
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
         model=agent.settings.get("model", ""), settings=agent.settings, attempt=trial.attempt,
         planned=trial.planned, until=until, **_graded(task, done, grade), verifier=grade.log,
-        replayed=log.served, memory_bytes=done.memory_bytes,
+        checked=not check_problem(result.messages, result.tools), replayed=log.served,
+        memory_bytes=done.memory_bytes,
         usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})
@@ -176,26 +183,17 @@ def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> st
             f"{plural(len(kept), 'attempt')}; {at_once}")
 
 
-def rates_in_words(root: Path) -> dict[str, str]:
-    """Return {agent: how its attempts ended, and its mean solve rates}."""
-    summaries = summaries_in(root)
-    return {agent: f"{', '.join(f'{status} {n}' for status, n in one.ends.most_common())}; {one}"
-            for agent, one in sorted(summaries.items())}
-
-
 def write_rates(root: Path) -> list[str]:
     """Write the agents' solve rates for each task to attempt/_rates/<task>.<content 8>.json. Return
     up to MAX_LINES lines for a task and agent, first for tasks that are solved sometimes."""
     lines = []
     for (task, content), attempts in attempts_in(root).items():
-        rates = rates_by_agent(attempts)
+        rates = rates_by_agent(attempts, of_models=False)
         write_atomic(root / Attempt.directory / RATES / f"{task}.{content[:8]}.json",
                      to_json({"content": content, "rates": rates}))
-        for agent, one in rates.items():
-            low, high = one["interval"]
-            cut = ", ended by [solve] until" if one["is_cut"] else ""
-            lines.append((not 0 < one["rate"] < 1, f"      {task}: {agent} solved {one['solved']} "
-                          f"of {one['attempts']} ({low:.2f}–{high:.2f}{cut})"))
+        lines += [(one["rate"] in (0, 1), "      {}: {} solved {} of {} ({:.2f}–{:.2f})".format(
+            task, agent, one["solved"], one["attempts"], *one["interval"]))
+            for agent, one in rates.items()]
     shown = [line for _, line in sorted(lines)[:MAX_LINES]]
     left = len(lines) - len(shown)
-    return shown + [f"      {left:,} more: status.py --html"] * bool(left)
+    return [*shown, f"      {left:,} more: status.py --html"] if left else shown

@@ -6,6 +6,7 @@ import json
 import time
 from argparse import ArgumentTypeError
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,39 +15,30 @@ from codedata.llm.costs import spending
 from codedata.llm.http import EndpointState, Http
 from codedata.records import SOLVED
 from codedata.settings import LLM
-from codedata.tasks.rates import summaries_in
+from codedata.tasks.rates import outcomes_in, rates_by_kind
 from codedata.texts import printable
 
 POST_S = 30.0   # time limit of a try to post, and of HTTP 429
 
 
-class Night:
-    """Count what is added to a root from now on."""
+def begin_night(root: Path) -> Callable[[int, list[str]], str]:
+    """Return a function of the exit code and the stages with another one than 0 that returns the
+    JSON about what was added to a root since now. `rates` are over the new attempts; `cost_usd` is
+    null if a cost is unknown."""
+    spent, before, started = spending(root), {*outcomes_in(root)}, time.monotonic()
 
-    def __init__(self, root: Path, budget_usd: float | None = None):
-        self._root, self._budget_usd = root, budget_usd
-        self._spent, self._before = spending(root), summaries_in(root)
-        self._started = time.monotonic()
-
-    def line(self, exit_code: int, unfinished: list[str]) -> str:
-        """Return the JSON. `unfinished` lists the stages with an exit code other than 0. `rates`
-        are of agents with new attempts, over all their tasks and attempts; `cost_usd` is null if a
-        cost is unknown; `stopped` is "budget" if --budget-run is used up."""
-        now, statuses, rates = spending(self._root), Counter(), {}
-        for agent, one in sorted(summaries_in(self._root).items()):
-            if new := one.ends - self._before[agent].ends:
-                statuses += new
-                rates[agent] = one.rates()
-        is_known = now.n_unpriced == self._spent.n_unpriced
-        cost = now.cost_usd - self._spent.cost_usd
-        is_used_up = self._budget_usd is not None and cost >= self._budget_usd
+    def line(exit_code: int, unfinished: list[str]) -> str:
+        now = spending(root)
+        new = [one for name, one in outcomes_in(root).items() if name not in before]
+        statuses = Counter(one["status"] for one in new)
+        is_known = now.n_unpriced == spent.n_unpriced
         return json.dumps({
             "exit_code": exit_code, "unfinished": unfinished,
-            "hours": round((time.monotonic() - self._started) / 3600, 4),
-            "cost_usd": round(cost, 6) if is_known else None,
-            "stopped": "budget" if is_used_up else "",
-            "attempts": statuses.total(), "solved": statuses.pop(SOLVED, 0),
-            "failures": dict(statuses.most_common()), "rates": rates})
+            "hours": round((time.monotonic() - started) / 3600, 4),
+            "cost_usd": round(now.cost_usd - spent.cost_usd, 6) if is_known else None,
+            "attempts": len(new), "solved": statuses.pop(SOLVED, 0),
+            "failures": dict(statuses.most_common()), "rates": rates_by_kind(new)})
+    return line
 
 
 def https_url(text: str) -> str:

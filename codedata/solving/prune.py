@@ -6,47 +6,39 @@ so that no run makes them again.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
-from codedata.disk.store import Store, known_in
-from codedata.records import PRUNED_STEPS, Attempt
+from codedata.disk.store import Store, known
+from codedata.records import PRUNED_STEPS
 from codedata.run.states import Selection
 from codedata.tasks.rates import attempts_in, is_saturated
 from codedata.terminal import plural
-from codedata.texts import natural
 
 
-def prune_saturated(root: Path, keep: int, is_checked: Callable[[Attempt], bool], store: Store,
-                    selection: Selection, read_only: bool) -> list[str]:
+def prune_saturated(root: Path, keep: int, store: Store, selection: Selection, read_only: bool
+                    ) -> list[str]:
     """Replace the messages of saturated attempts of all agents, except edited ones; return a line
     to print. With `keep` 0, replace none; with `read_only`, only count them. The caller has opened
-    and locked `store`. `is_checked` returns whether an attempt ends in a check."""
+    and locked `store`."""
+    surplus = []
+    for found in chain.from_iterable(one.values() for one in attempts_in(root).values()):
+        if keep and is_saturated([*found.values()]):
+            surplus += sorted(found, key=lambda name, found=found: (
+                not found[name].get("checked"), found[name]["usage"]["calls"]))[keep:]
     n_pruned = 0
-    for name in filter(selection.in_shard, _surplus(root, keep, is_checked) if keep else ()):
-        made, record = store.placed("solve", name), store.read(name)
-        trajectory, task = record.trajectory, record.outcome["task"]
-        if made and trajectory["steps"] != PRUNED_STEPS and selection.matches(name, task):
+    for name in filter(selection.in_shard, surplus):
+        record = known(store, name)
+        made = record and store.placed("solve", name)
+        if (made and record.trajectory["steps"] != PRUNED_STEPS
+                and selection.matches(name, record.outcome["task"])):
             n_pruned += 1
             if read_only:
                 continue
-            trajectory["steps"] = PRUNED_STEPS
-            change = store.begin(name, record, ("trajectory",))
-            # written before the record is put in place, as in run/write.py
+            record.trajectory["steps"] = PRUNED_STEPS
+            state = store.put(name, record, ("trajectory",))
+            # a kill before this line leaves an edited attempt, which no run makes again
             store.note(name, stage="solve", state="adopted", read=made.read,
-                       settings=made.settings, **store.sync(change).line())
-            change.place()
+                       settings=made.settings, **state.line())
     return [f"      {'would remove' if read_only else 'removed'} the messages of "
             f"{plural(n_pruned, 'attempt')} at tasks that an agent always solves ([solve] keep)"]
-
-
-def _surplus(root: Path, keep: int, is_checked: Callable[[Attempt], bool]) -> Iterator[str]:
-    """Yield the names of saturated attempts, except unreadable ones and the `keep` best of each
-    agent at each task."""
-    for by_agent in attempts_in(root).values():
-        for found in by_agent.values():
-            if is_saturated([*found.values()]):
-                records = {name: known_in(root, Attempt, name) for name in found}
-                yield from sorted(filter(records.get, records), key=lambda name: (
-                    not is_checked(records[name]), found[name]["usage"]["calls"], natural(name)
-                ))[keep:]

@@ -34,8 +34,7 @@ class Room:
 
     def __init__(self, memory_request: str, in_use: list[int], stop: threading.Event):
         self._margin = bytes_of(memory_request)
-        # bytes that idle attempts were measured to use, by records that may be edited
-        self.in_use = [min(one, self._margin) for one in in_use]
+        self.in_use = in_use       # bytes that idle attempts were measured to use
         self._most = 0             # the most bytes that were available
         self._stop = stop
         self._lock = threading.Lock()
@@ -60,12 +59,10 @@ class Room:
     def place(self, what: str) -> Iterator[None]:
         """Wait for MEMORY for another attempt, or a CORE, and hold it in the block. Raise
         Interrupted if the run ends first."""
-        if not (is_taken := self._take(what)):
-            begin_step(f"waiting for {what}")
-        while not is_taken:
+        begin_step(f"waiting for {what}")
+        while not self._take(what):
             if self._stop.wait(LOOK_S):
                 raise Interrupted()
-            is_taken = self._take(what)
         try:
             yield
         finally:
@@ -74,9 +71,10 @@ class Room:
 
     def _take(self, what: str) -> bool:
         with self._lock:
-            is_free = not self._stop.is_set() and self._taken[what] < self.limit(what)
-            self._taken[what] += is_free
-        return is_free
+            if self._stop.is_set() or self._taken[what] >= self.limit(what):
+                return False
+            self._taken[what] += 1
+        return True
 
 
 def available_bytes() -> int:

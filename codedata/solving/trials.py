@@ -6,26 +6,20 @@ order of tasks or attempts, and further attempts replace none.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 
 from codedata.audit.others import COMPOSE
 from codedata.checks.intervals import wilson
-from codedata.disk.store import Derived, Store, digest
-from codedata.errors import BrokenRecord
-from codedata.records import Graded, Object, Task
+from codedata.disk.store import Derived, Store, digest, known_in
+from codedata.records import SOLVED, Graded, Object, Task
 from codedata.settings import SolveSettings
 from codedata.tasks.folder.task_folder import audited_digest, edited_parts
-from codedata.tasks.rates import (
-    SATURATED,
-    attempts_in,
-    has_enough,
-    is_saturated,
-    rates_of,
-)
+from codedata.tasks.rates import SATURATED, has_enough, is_saturated, outcomes_in
 from codedata.texts import safe_name
 
 UNCERTAIN = "uncertain"   # a value of [solve] first
@@ -62,15 +56,15 @@ def trials_in(root: Path, agent: str, n: int, first: str = "spread") -> Derived:
         return {f"{name}.{content[:8]}.{agent}.{k}": Trial(
             name, str(tasks.path(name)), content, k, n, problem) for k in range(1, n + 1)}
 
-    attempts = attempts_in(root) if first == UNCERTAIN else {}
-    rates = {f"{task}.{content[:8]}.{agent}": rates_of([*found[agent].values()])["rate"]
-             for (task, content), found in attempts.items() if agent in found}
+    tried = defaultdict(list)
+    for name, one in outcomes_in(root).items() if first == UNCERTAIN else ():
+        tried[name.rpartition(".")[0]].append(one["status"] == SOLVED)
 
     def certainty(name: str) -> float:
         """Return less for a wider interval after this attempt; less for a lower number, if all
         rates are 0.5."""
         item, _, k = name.rpartition(".")
-        low, high = wilson(rates.get(item, 0.5), int(k))
+        low, high = wilson(fmean(tried.get(item, [0.5])), int(k))
         return low - high
 
     return Derived(tasks, of, keeps=lambda name: True,
@@ -95,16 +89,15 @@ def problem_of(task: Task) -> str:
 def skip_rule(root: Path, trials: Derived, solve: SolveSettings) -> Callable[[str, str], str]:
     """Return a function that explains why a trial is skipped: for its task, because earlier ones
     suffice, or because the task's attempts have cost [solve] max_task_usd."""
-    store, max_usd = Store(root, Graded), solve.max_task_usd
+    max_usd = solve.max_task_usd
     problem_at = cache(lambda item: trials.read(f"{item}.1").problem)   # slow: reads the folder
 
     def rule(name: str, instance_id: str) -> str:
         item, _, attempt = name.rpartition(".")
         is_late = solve.first == UNCERTAIN and int(attempt) > SATURATED
-        before = []
-        for k in range(1, int(attempt)) if solve.until or max_usd or is_late else ():
-            with suppress(BrokenRecord):   # missing, or not readable
-                before.append(store.read(f"{item}.{k}").outcome)
+        numbers = range(1, int(attempt)) if solve.until or max_usd or is_late else ()
+        earlier = (known_in(root, Graded, f"{item}.{k}") for k in numbers)
+        before = [one.outcome for one in earlier if one]
         if problem := problem_at(item):
             return problem
         if has_enough(before, solve.until):

@@ -32,7 +32,6 @@ write_file | | I write. | done | no code was run after the edit in turn 1
 str_replace_based_edit_tool | insert | I edit. | done | no code was run after the edit in turn 1
 bash | bash -lc "cd a && sed -i s/a/b/ a" | So. | done | no code was run after the edit in turn 1
 bash | git stash | I stash. | done | no code was run after the edit in turn 1
-bash | pytest; cp a.log /tmp/a; echo done > /tmp/b | I test. | done |
 bash | pytest | I test. | a\n=== 3 failed, 2 passed in 1s === | turn 1 shows: 3 failed
 bash | pytest | I test. | bash: pytest: command not found | turn 1 shows: command not found
 bash | pytest | I test. | 3 failed before\n\n\n\n\n0 failed, 2 xfailed, 0 errors |

@@ -24,6 +24,7 @@ from codedata.datapoints.datapoint_folder import read_datapoint
 from codedata.page.elements import CUT, escaped
 from codedata.records import DATAPOINT, AuditCheck, TaskAudit
 from codedata.report.index_page import write_index
+from codedata.solving.attempt import write_rates
 from codedata.tasks.folder.task_folder import audited_digest
 
 HOSTILE = ("</pre></script><script>hacked(1)</script><!--<img src=x onerror=hacked(2)>\"'>"
@@ -55,6 +56,7 @@ def root(tmp_path, fake_llm):
     write_foreign(root, "theirs", {"tests/config.json": '{"FAIL_TO_PASS": 3}'})
     root.with_env(an_environment(install_script=HOSTILE, summary=HOSTILE))
     write_attempt(root, why=HOSTILE, model=HOSTILE)
+    write_rates(root)
     (root / "env/torn.json").write_text("{" + HOSTILE)
     (root / "env/outside.json").symlink_to("/etc/passwd")
     return root

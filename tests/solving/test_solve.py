@@ -18,7 +18,7 @@ from root import read_json
 from codedata.checks.intervals import by_both
 from codedata.conversation.atif_writer import atif_of
 from codedata.disk.ledger import read_lines
-from codedata.disk.store import Store
+from codedata.disk.store import Store, known_in
 from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.leak.forbidden import forbidden_in
 from codedata.records import Attempt, Commit, Task, about_in
@@ -32,7 +32,7 @@ from codedata.solving.attempt import attempted, write_rates
 from codedata.solving.room import CORE, LOOK_S, MEMORY, OVERHEAD, Room
 from codedata.solving.trials import agent_id, problem_of, skip_rule, trials_in
 from codedata.tasks.folder.task_folder import audited_digest
-from codedata.tasks.rates import attempts_in, rates_of
+from codedata.tasks.rates import attempts_in, outcomes_in, rates_of
 
 CHAIN = """[llm]
 model = "m"
@@ -83,9 +83,7 @@ def write_tasks(root, *names: str) -> None:
 
 def outcomes(root) -> dict[str, dict]:
     """Return the outcomes of a root's attempts by the name of the task and the attempt."""
-    store = Store(root, Attempt).open()
-    found = [store.read(name).outcome for name in store.names()]
-    return {f"{one['task']} {one['attempt']}": one for one in found}
+    return {f"{one['task']} {one['attempt']}": one for one in outcomes_in(root).values()}
 
 
 @pytest.mark.docker
@@ -104,9 +102,8 @@ def test_each_attempt_has_its_cause_and_more_attempts_replace_none(tmp_path, fak
     assert [found[f"{name} 1"]["reward"] for name in ("solved", "wrong", "cheated")] == [1, 0, 1]
     usage = found["solved 1"]["usage"]
     assert usage == {"calls": 2, "tokens_in": 200, "tokens_out": 40, "cost_usd": 2.0}
-    store = Store(tmp_path, Attempt).open()
-    names = {store.read(name).outcome["task"]: name for name in store.names()}
-    solved = store.read(names["solved"])
+    solved, = (known_in(tmp_path, Attempt, name) for name, one in outcomes_in(tmp_path).items()
+               if one["task"] == "solved")
     assert solved.patch is None   # there is no repository
     assert solved.trajectory["steps"][-1]["tool_calls"][0]["function_name"] == "submit"
     paid = fake_llm.n_requests
@@ -131,7 +128,7 @@ def test_a_look_tells_of_other_settings_of_rates_and_of_tasks_that_are_not_there
     table = run_script("status.py", tmp_path).stdout
     assert table.index("\nsolve ") < table.index("\nexport ")
     write_attempt(tmp_path, "other", status="wrong")
-    assert ("own-m-012345: wrong 2, solved 1; datapoint m 25% solved (3% to 80%), the mean of 2"
+    assert ("datapoint own-m-012345 25% solved (3% to 80%), the mean of 2 tasks: wrong 2, solved 1"
             in run_script("status.py", tmp_path, "--summary").stdout)
     gone = run_script("solve.py", tmp_path, "--tasks", tmp_path / "gone", "--dry-run")
     assert gone.returncode == 2 and "gone is not a folder" in gone.stderr
@@ -173,13 +170,8 @@ def test_gold_and_nop_show_whether_the_tasks_of_others_are_sound(tmp_path):
         done = run_script("solve.py", tmp_path, "--tasks", theirs / "task", "--agent", agent,
                           "--n", 1, timeout_s=200)
         assert done.returncode == 0, done.stderr
-        found = [one for one in outcomes_by_agent(tmp_path) if one["agent"].startswith(agent)]
-        assert [one["reward"] for one in found] == [reward]
-
-
-def outcomes_by_agent(root) -> list[dict]:
-    return [one for by_agent in attempts_in(root).values() for found in by_agent.values()
-            for one in found.values()]
+        assert [one["reward"] for one in outcomes_in(tmp_path).values()
+                if one["agent"].startswith(agent)] == [reward]
 
 
 def test_names_come_from_content_and_settings_and_first_attempts_come_first(tmp_path):
@@ -325,15 +317,8 @@ def test_uncertain_tasks_come_first_and_saturated_ones_are_left(tmp_path):
     assert todo == ["c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "b9", "c9", "a9"]
     said = run_script("solve.py", tmp_path, "--status", "--n", 9).stderr
     assert "excluded 1" in said and "left for the next checkpoint" in said
-    (tmp_path / "chain.toml").write_text('[solve]\nagent = "gold"\n')
-    assert "excluded" not in run_script("solve.py", tmp_path, "--status", "--n", 9).stderr
-
-
-def test_a_setting_about_all_attempts_at_a_task_allows_no_shard(tmp_path):
-    write_tasks(tmp_path, "sums")
-    (tmp_path / "chain.toml").write_text('[solve]\nuntil = [1, 1]\nfirst = "uncertain"\n')
-    said = run_script("solve.py", tmp_path, "--status", "--shard", "0/2", "--n", 9).stderr
-    assert "[solve] until, first cannot go with --shard" in said
+    said = run_script("solve.py", tmp_path, "--status", "--n", 9, "--shard", "0/2").stderr
+    assert "cannot go with --shard" in said
 
 
 def test_a_task_about_git_may_look_at_its_history():
@@ -348,7 +333,6 @@ def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_c
     room.limit()   # looks at the memory, once
     each = room._most * 2 // (2 * n + 3) - OVERHEAD   # n + 1.5 fit
     room.in_use += [each, 1 << 50, each]   # one record is wrong
-    assert Room("5Gi", [1 << 50], stop).bytes_each == OVERHEAD + (5 << 30)
 
     def hold(what) -> None:
         try:

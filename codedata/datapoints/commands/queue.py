@@ -105,7 +105,7 @@ class QueueCommands(Desk):
                 counts[key][getattr(labels, key)] += 1
             counts["language"].update(labels.languages)
             if tried := attempts.get((task.instance_id, audited_digest(task))):
-                rates[task.instance_id] = rates_by_agent(tried)
+                rates[task.instance_id] = rates_by_agent(tried, of_models=False)
         return {"tasks": self.manager.counts(), "oldest_lease_s": self.manager.oldest_lease_s(),
                 "datapoints": counts, "rates": rates}
 

@@ -78,27 +78,23 @@ def _files_of(folder: Path) -> Files:
             if path.partition("/")[0] not in NOT_EXPORTED}
 
 
-def write_harbor(export: Export) -> None:
-    """Write a folder for each task."""
-    _write_tasks(export, export.new, export.origins.settings.harbor_network)
+def write_harbor(export: Export, place: str = ".", network: str = "") -> None:
+    """Write a folder for each task, with [export] harbor_network or another network."""
+    network = network or export.origins.settings.harbor_network
+    for row in export.rows:
+        name = row.task.instance_id
+        files = exported_files(row, _files_of(export.origins.store.path(name)), network)
+        write_task(inside(export.new / place, name), files)
 
 
 def write_verifiers(export: Export) -> None:
     """Write a package with a folder for each task and a taskset of verifiers, which needs no
     compose file to cut the network."""
-    network = export.origins.settings.harbor_network
-    package = export.new / "codedata_tasks"
-    (package / "tasks").mkdir(parents=True)
-    _write_tasks(export, package / "tasks", "no-network" if network == "compose" else network)
-    (package / "__init__.py").write_text(text_of(__package__, "verifiers_taskset.txt"))
-    (export.new / "pyproject.toml").write_text(text_of(__package__, "verifiers_pyproject.toml"))
-
-
-def _write_tasks(export: Export, place: Path, network: str) -> None:
-    for row in export.rows:
-        name = row.task.instance_id
-        files = exported_files(row, _files_of(export.origins.store.path(name)), network)
-        write_task(inside(place, name), files)
+    is_compose = export.origins.settings.harbor_network == "compose"
+    write_harbor(export, "codedata_tasks/tasks", "no-network" if is_compose else "")
+    write_files(export.new, {
+        "codedata_tasks/__init__.py": text_of(__package__, "verifiers_taskset.txt").encode(),
+        "pyproject.toml": text_of(__package__, "verifiers_pyproject.toml").encode()})
 
 
 def exported_files(row: ExportTask, files: Files, network: str) -> Files:

@@ -42,7 +42,7 @@ from codedata.tasks.folder.task_folder import (
     task_problem,
     text_in,
 )
-from codedata.tasks.rates import agent_named, attempts_in, rates_of_models
+from codedata.tasks.rates import agent_named, attempts_in, rates_by_agent
 from codedata.terminal import plural, say
 
 HARBOR, VERIFIERS = "harbor", "verifiers"   # names of formats
@@ -186,7 +186,7 @@ def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
             task = store.read(name)
             problem = _problem(rules, task, settings)
             audit = None if problem else audits.of(task)
-            rates = rates_of_models(attempts.get((name, audited_digest(task)), {}))
+            rates = rates_by_agent(attempts.get((name, audited_digest(task)), {}))
             problem = problem or audit_problem(settings.audited_only, audit) or rate_problem(
                 settings.pass_rate, agent, rates)
         except BrokenRecord as e:
