@@ -1,4 +1,5 @@
-"""Find the possible values of expressions, and so which functions call each other.
+"""Find the possible values of the expressions in Python files, and so which functions call each
+other.
 
 A value is a kind and an object of that kind:
 
@@ -8,41 +9,203 @@ A value is a kind and an object of that kind:
                                     method of that name in an unknown class
     property · static · classmethod   a function in a class, by its decorator
     super                           a class; its attributes are looked up in its bases only
-    external                        a dotted name that the repository does not define
+    external                        something that the repository does not define
 
-An expression without values is unknown. Each expression is evaluated once a round; a cycle uses the
-values of the previous round. The arguments of a call become values of the parameters.
+An expression without values is unknown. The order of statements does not matter. Each expression
+is evaluated once a round; a cycle uses the values of the previous round. The arguments of a call
+become values of the parameters. A file that Python's parser refuses has no calls.
 """
 from __future__ import annotations
 
+import ast
 import builtins
 import os
 import sys
+from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from codedata.code.call_scopes import TABLES, Expr, Scope, Value
+from codedata.code.entities import Entity, SourceFile
+from codedata.code.operators.syntax import compiling
 
-Values = tuple[Value, ...]
+Values = tuple[tuple[str, object], ...]
 N_ROUNDS = 2
+MAX_BOUND = 60       # expressions to keep for one variable
 MAX_VALUES = 40      # values of one expression
 MAX_DEPTH = 60       # length of a chain of dependent expressions, or of base classes
 MAX_OVERRIDES = 8    # overrides of a method
 MAX_SUBCLASSES = 200
 MAX_GUESSES = 6      # methods of one name
-MAX_DOTTED = 80      # characters of a name from outside of the repository
 
+DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+# fields of the names and of the value that a node binds to them
+BINDINGS = {ast.Assign: ("targets", "value"), ast.AnnAssign: ("target", "value"),
+            ast.NamedExpr: ("target", "value"), ast.For: ("target", "iter"),
+            ast.AsyncFor: ("target", "iter"), ast.comprehension: ("target", "iter"),
+            ast.withitem: ("optional_vars", "context_expr")}
 BUILT_IN = frozenset(dir(builtins))
 # methods of Python's own types: their names do not identify a class
 COMMON_METHODS = frozenset(name for kind in (str, bytes, list, dict, set, int, type(sys.stdout))
                            for name in dir(kind))
-# functions that do not call their arguments: most built-ins, and two of functools
-KEEPS = BUILT_IN - {"map", "filter", "sorted", "min", "max"} | {
-    "functools.wraps", "functools.update_wrapper"}
-# built-in functions whose results have the values of their first argument; a list has the values
-# of its entries
+# built-in functions whose results have the values of their arguments; a list has the values of its
+# entries
 HANDS_ON = {"iter", "list", "max", "min", "next", "reversed", "set", "sorted", "tuple"}
 CALLABLE = ("function", "method", "override", "static", "classmethod", "guess")
+# {decorator of a function in a class: the kind of its value}
+DECORATED = {"classmethod": "classmethod", "cached_property": "property", "property": "property",
+             "staticmethod": "static", "overload": "overload"}
+EXTERNAL = ("external", None)
 
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """Hold the scope of a module, a class or a function. A lambda is a function, too."""
+
+    kind: str                # module | class | function
+    id: str                  # id of the entity; "" for a lambda
+    owner: str               # caller in this scope's calls; a class or lambda has its parent's
+    path: str
+    parent: Scope | None
+    names: dict[str, list[ast.AST]] = field(default_factory=dict)   # variables and attributes; "*":
+                                                                    # modules of `import *`
+    params: list[str] = field(default_factory=list)
+    returns: list[ast.AST] = field(default_factory=list)
+    bases: list[ast.AST] = field(default_factory=list)
+    nodes: list[ast.AST] = field(default_factory=list)   # calls and attributes
+
+    @property
+    def name(self) -> str:
+        """Return the last part of the id."""
+        return self.id.rpartition("::")[2].rpartition(".")[2].partition("@")[0]
+
+    def bind(self, name: str, *nodes: ast.AST) -> None:
+        """Add possible expressions for a variable, up to MAX_BOUND."""
+        bound = self.names.setdefault(name, [])
+        bound += [one for one in nodes if one not in bound][:MAX_BOUND - len(bound)]
+
+
+@dataclass(eq=False)
+class Known:
+    """Hold the values of an expression that is not in the source."""
+
+    values: Values
+
+
+@dataclass(eq=False)
+class InstanceOf:
+    """Be an expression whose values are instances of the classes in an annotation."""
+
+    annotation: ast.AST
+
+
+def call_in(scope: Scope, kind: str, function: ast.AST, *args: ast.AST) -> ast.Call:
+    """Return a call that is not in the source, and add it to a scope."""
+    call = ast.Call(function, [*args], [])
+    call.scope, call.edge = scope, kind
+    scope.nodes.append(call)
+    return call
+
+
+# reading -----------------------------------------------------------------------------------------
+
+def scopes_of(file: SourceFile, entities: list[Entity]) -> list[Scope]:
+    """Return the scopes of a file; the first is its module."""
+    ids = {entity.line: entity.id for entity in entities}
+    name = f"{file.path}::<module>"
+    scopes = [Scope("module", name, name, file.path, None)]
+    try:
+        with compiling():
+            tree = ast.parse(file.text)
+    except SyntaxError:
+        return scopes
+    todo = deque([(tree, scopes[0])])
+    while todo:
+        node, scope = todo.popleft()
+        node.scope = scope
+        if isinstance(node, DEFINITION):
+            inner = _define(node, scope, ids.get(node.lineno, ""))
+            scopes.append(inner)
+            body = node.body if isinstance(node.body, list) else [node.body]
+            todo += [(one, inner) for one in body]
+            todo += [(one, scope) for one in ast.iter_child_nodes(node) if one not in body]
+        elif not (isinstance(node, ast.If) and _is_main(node.test)):
+            _bind(node, scope)
+            todo += [(one, scope) for one in ast.iter_child_nodes(node)]
+    return scopes
+
+
+def _is_main(test: ast.expr) -> bool:
+    return getattr(getattr(test, "left", None), "id", "") == "__name__"
+
+
+def _define(node: ast.AST, scope: Scope, ident: str) -> Scope:
+    """Bind the name of a class or function; return its scope."""
+    kind = "class" if isinstance(node, ast.ClassDef) else "function"
+    inner = Scope(kind, ident, ident if kind == "function" and ident else scope.owner, scope.path,
+                  scope)
+    value = Known(((kind, inner),))
+    if isinstance(node, ast.Lambda):
+        inner.returns.append(node.body)
+        node.known = value
+    if kind == "class":
+        inner.bases = node.bases
+    else:
+        _parameters(node, scope, inner)
+    for decorator in reversed(getattr(node, "decorator_list", ())):
+        word = getattr(decorator, "attr", getattr(decorator, "id", ""))
+        if word in DECORATED and kind == "function":
+            value = Known(((DECORATED[word], inner),))
+        else:
+            value = call_in(scope, "decorator", decorator, value)
+    if not isinstance(node, ast.Lambda):
+        scope.bind(node.name, value)
+    return inner
+
+
+def _parameters(node: ast.AST, scope: Scope, inner: Scope) -> None:
+    """Bind the parameters of a function in `scope`. The first one of a method is its object."""
+    args, words = node.args, {getattr(one, "id", "") for one in getattr(node, "decorator_list", ())}
+    plain = args.posonlyargs + args.args
+    if plain and scope.kind == "class" and "staticmethod" not in words:
+        kind = "class" if "classmethod" in words else "instance"
+        inner.bind(plain[0].arg, Known(((kind, scope),)))
+    for one in filter(None, [*plain, *args.kwonlyargs, args.vararg, args.kwarg]):
+        inner.bind(one.arg, *[InstanceOf(one.annotation)] if one.annotation else [])
+    with_default = plain[len(plain) - len(args.defaults):] + args.kwonlyargs
+    for one, default in zip(with_default, args.defaults + args.kw_defaults, strict=True):
+        inner.bind(one.arg, *[default] if default else [])
+    inner.params = [one.arg for one in [*plain, *args.kwonlyargs]]
+
+
+def _bind(node: ast.AST, scope: Scope) -> None:
+    """Bind the names that a node binds, and note calls and attributes."""
+    if isinstance(node, ast.Call | ast.Attribute):
+        scope.nodes.append(node)
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        scope.names.setdefault(node.id, [])
+    if isinstance(node, ast.Return | ast.Yield | ast.YieldFrom) and node.value:
+        scope.returns.append(node.value)
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        source = "." * getattr(node, "level", 0) + (getattr(node, "module", "") or "")
+        for one in node.names:
+            one.scope, one.source = scope, source
+            word = one.asname or (one.name if source else one.name.partition(".")[0])
+            if not (source or one.asname):
+                one.name = word   # `import a.b` binds a
+            scope.bind(word, one)
+    if fields := BINDINGS.get(type(node)):
+        targets, value = (getattr(node, name) for name in fields)
+        bound = [value] if value else []
+        if isinstance(node, ast.AnnAssign):
+            bound.append(InstanceOf(node.annotation))
+        for target in targets if isinstance(targets, list) else [targets]:
+            if isinstance(target, ast.Name):
+                scope.bind(target.id, *bound)
+            elif isinstance(target, ast.Attribute):
+                target.bound = bound
+
+
+# resolving ---------------------------------------------------------------------------------------
 
 class Resolver:
     """Find the values of all expressions, round by round."""
@@ -51,7 +214,9 @@ class Resolver:
         self.scopes = scopes
         self.modules = {_place(scope.path): scope for scope in scopes if scope.kind == "module"}
         self.edges: dict[tuple[str, str, str], str] = {}
-        self.round = self.depth = 0
+        self.depth = 0
+        self.found: dict[ast.AST, Values] = {}    # in this round
+        self.before: dict[ast.AST, Values] = {}   # in the previous round
         self.orders: dict[Scope, list[Scope]] = {}
         self.subclasses: dict[Scope, list[Scope]] = {}
         self.by_end = {}   # {last parts of a path: its module}
@@ -67,7 +232,8 @@ class Resolver:
 
     def run(self) -> dict[tuple[str, str, str], str]:
         """Run all rounds; return {(caller, callee, kind): certainty} from the last one."""
-        for self.round in range(1, N_ROUNDS + 1):
+        for _ in range(N_ROUNDS):
+            self.before, self.found = self.found, {}
             self.edges.clear()
             self.orders.clear()
             self.subclasses.clear()
@@ -76,31 +242,37 @@ class Resolver:
                     below = self.subclasses.setdefault(base, [])
                     below += [scope] if len(below) < MAX_SUBCLASSES else []
             for scope in self.scopes:
-                for expr in scope.exprs.values():
-                    self.values(expr)
+                self.union(scope.nodes)
         return self.edges
 
-    def emit(self, expr: Expr, callee: Scope, kind: str, certainty: str = "resolved") -> None:
+    def emit(self, caller: Scope, callee: Scope, kind: str, certainty: str = "resolved") -> None:
         """Record an edge from the function around an expression to a callee."""
-        key = expr.scope.owner, callee.id, kind
+        key = caller.owner, callee.id, kind
         if callee.id and self.edges.get(key) != "resolved":
             self.edges[key] = certainty
 
-    def values(self, expr: Expr) -> Values:
+    def values(self, node: ast.AST) -> Values:
         """Return the possible values of an expression."""
-        if expr.round != self.round and self.depth < MAX_DEPTH:
-            expr.round = self.round
+        if node not in self.found and self.depth < MAX_DEPTH:
+            self.found[node] = self.before.get(node, ())   # for cycles
             self.depth += 1
-            found = list(dict.fromkeys(OPERATIONS[expr.op](self, expr)))
+            read = READERS.get(type(node), Resolver.parts)
+            self.found[node] = tuple(dict.fromkeys(read(self, node)))[:MAX_VALUES]
             self.depth -= 1
-            if len(found) > MAX_VALUES:
-                found.sort(key=lambda one: one[0] == "external")
-            expr.values = tuple(found[:MAX_VALUES])
-        return expr.values
+        return self.found.get(node, ())
 
-    def union(self, exprs: Iterable[Expr]) -> Values:
+    def union(self, nodes: Iterable[ast.AST]) -> Values:
         """Return the union of the possible values of several expressions."""
-        return tuple(dict.fromkeys(value for expr in exprs for value in self.values(expr)))
+        return tuple(dict.fromkeys(value for node in nodes for value in self.values(node)))
+
+    def instances(self, node: InstanceOf) -> Values:
+        """Return instances of the classes in an annotation."""
+        return tuple(("instance", at) for kind, at in self.values(node.annotation)
+                     if kind == "class")
+
+    def parts(self, node: ast.AST) -> Values:
+        """Return the values of all parts: a container's entries, an operator's operands."""
+        return self.union(ast.iter_child_nodes(node))
 
     # names
 
@@ -122,13 +294,12 @@ class Resolver:
                 return found
         return self.by_end.get(place)
 
-    def do_import(self, expr: Expr) -> Values:
+    def imported(self, node: ast.alias) -> Values:
         """Return the values of an imported name or module."""
-        source, name = expr.parts
-        module = self.module(expr.scope.path, source)
+        module = self.module(node.scope.path, node.source or node.name)
         if not module:
-            return (("external", f"{source}.{name}".strip(".")),)
-        return self.in_module(module, name, set()) if name else (("module", module),)
+            return (EXTERNAL,)
+        return self.in_module(module, node.name, set()) if node.source else (("module", module),)
 
     def in_module(self, module: Scope, name: str, seen: set[Scope]) -> Values:
         """Return the values of a name in a module: a variable, a submodule, or from `import *`."""
@@ -137,22 +308,21 @@ class Resolver:
         if found or inner or module in seen or len(seen) > MAX_DEPTH:
             return found or ((("module", inner),) if inner else ())
         seen.add(module)
-        for kind, other in self.union(module.names.get("*", ())):
-            if kind == "module":
-                listed = [one.parts for bound in other.names.get("__all__", ())
-                          for items in bound.parts if items.op == "any" for one in items.parts]
-                if (name,) in listed or (not listed and name[0] != "_"):
-                    found += self.in_module(other, name, seen)
+        for node in module.names.get("*", ()):
+            if other := self.module(module.path, node.source):
+                found += self.in_module(other, name, seen)
         return found
 
-    def do_name(self, expr: Expr) -> Values:
+    def named(self, node: ast.Name) -> Values:
         """Return the values of a name at its use."""
-        name, = expr.parts
-        scope = expr.scope.finding(name)
-        if scope and scope.kind != "module":
-            return self.union(scope.names[name])
-        found = self.in_module(self.modules[_place(expr.scope.path)], name, set())
-        return found or ((("external", name),) if name in BUILT_IN and not scope else ())
+        scope = node.scope
+        while scope.kind != "module" and (
+                node.id not in scope.names or (scope.kind == "class" and scope is not node.scope)):
+            scope = scope.parent
+        if scope.kind != "module":
+            return self.union(scope.names[node.id])
+        found = self.in_module(scope, node.id, set())
+        return found or ((EXTERNAL,) if node.id in BUILT_IN else ())
 
     # classes
 
@@ -174,7 +344,7 @@ class Resolver:
         """Return the values of a name in the first class that has it."""
         return next((self.union(scope.names[name]) for scope in classes if name in scope.names), ())
 
-    def found_in(self, scope: Scope, name: str) -> list[tuple[str, Value]]:
+    def found_in(self, scope: Scope, name: str) -> list[tuple[str, tuple]]:
         """Return (kind, value) for each value of an instance's attribute. The kind is "method" for
         a value from its class or a base, "override" for one from a subclass."""
         own = self.lookup(self.order(scope), name)
@@ -184,27 +354,30 @@ class Resolver:
         return [*[("method", one) for one in own],
                 *[("override", one) for one in below if len(below) <= MAX_OVERRIDES]]
 
-    def do_attr(self, expr: Expr) -> Values:
-        """Return the values of an attribute."""
-        base, name = expr.parts
-        return tuple(one for value in self.values(base) for one in self.member(value, name, expr))
+    def attribute(self, node: ast.Attribute) -> Values:
+        """Return the values of an attribute; bind the values that are assigned to it."""
+        bases = self.values(node.value)
+        for kind, at in bases if hasattr(node, "bound") else ():
+            if kind in ("instance", "class", "module"):
+                at.bind(node.attr, *node.bound)
+        return tuple(one for base in bases for one in self.member(base, node))
 
-    def member(self, value: Value, name: str, expr: Expr) -> Values:
+    def member(self, value: tuple[str, object], node: ast.Attribute) -> Values:
         """Return the values of a value's attribute; record calls of properties."""
         kind, at = value
         if kind == "module":
-            return self.in_module(at, name, set())
+            return self.in_module(at, node.attr, set())
         if kind not in ("instance", "super", "class"):
-            return (("external", f"{at}.{name}"[-MAX_DOTTED:]),) if kind == "external" else ()
+            return (EXTERNAL,) if kind == "external" else ()
         if kind == "instance":
-            found = self.found_in(at, name)
+            found = self.found_in(at, node.attr)
         else:
             order = self.order(at)[1:] if kind == "super" else self.order(at)
-            found = [("method", one) for one in self.lookup(order, name)]
+            found = [("method", one) for one in self.lookup(order, node.attr)]
         out = []
         for how, (what, inner) in found:
             if what == "property" and kind != "class":
-                self.emit(expr, inner, what)
+                self.emit(node.scope, inner, what)
                 out += self.union(inner.returns)
             elif what == "classmethod" or (what == "function" and kind != "class"):
                 out.append((how, inner))
@@ -214,94 +387,56 @@ class Resolver:
 
     # calls
 
-    def do_call(self, expr: Expr) -> Values:
+    def call(self, node: ast.Call) -> Values:
         """Return the results of a call, and record it. A decorator without known results returns
         the decorated function."""
-        function, args, _ = expr.parts
+        function, is_decorator = node.func, getattr(node, "edge", "") == "decorator"
+        if isinstance(function, ast.Name) and function.id == "super":
+            return (("super", node.scope.parent or node.scope),)
         callees = self.values(function)
-        if not callees and function.op == "attr" and not self.values(function.parts[0]):
-            name = function.parts[1]
-            methods = self.by_name.get(name, ())
-            if len(methods) <= MAX_GUESSES and name not in COMMON_METHODS:
+        if not callees and isinstance(function, ast.Attribute) and not self.values(function.value):
+            methods = self.by_name.get(function.attr, ())
+            if len(methods) <= MAX_GUESSES and function.attr not in COMMON_METHODS:
                 callees = tuple(("guess", method) for method in methods)
-        found = tuple(one for callee in callees for one in self.invoke(callee, expr))
-        if expr.op == "decorator" and not [one for one in found if one[0] != "external"]:
-            return self.union(args)
-        return found
+        found = tuple(one for callee in callees for one in self.invoke(callee, node))
+        known = [one for one in found if one != EXTERNAL]
+        return self.union(node.args) if is_decorator and not known else found
 
-    def invoke(self, callee: Value, expr: Expr) -> Values:
+    def invoke(self, callee: tuple[str, object], node: ast.Call) -> Values:
         """Return the results of calling a value, and record the call."""
         kind, at = callee
-        _, args, keywords = expr.parts
+        edge = getattr(node, "edge", "call")
         if kind in CALLABLE:
-            self.emit(expr, at, kind if kind == "override" else expr.op,
+            self.emit(node.scope, at, kind if kind == "override" else edge,
                       "guessed" if kind == "guess" else "resolved")
             params = at.params if kind in ("function", "static") else at.params[1:]
-            given = dict(zip(params, args, strict=False))
-            for name, arg in (*given.items(), *keywords):
-                if name in at.params and arg.op != "const":
+            given = dict(zip(params, node.args, strict=False))
+            given.update((one.arg, one.value) for one in node.keywords if one.arg in at.params)
+            for name, arg in given.items():
+                if not isinstance(arg, ast.Constant):
                     at.bind(name, arg)
             return self.union([     # for a returned parameter, use this call's argument
-                given.get(one.parts[0], one) if one.op == "name" and one.scope is at else one
+                given.get(one.id, one) if isinstance(one, ast.Name) and one.scope is at else one
                 for one in at.returns])
         if kind == "class":
             methods = [("method", method) for name in ("__new__", "__init__", "__post_init__")
                        for is_a, method in self.lookup(self.order(at), name) if is_a == "function"]
             for method in methods:
-                self.invoke(method, expr)
+                self.invoke(method, node)
             if not methods:
-                self.emit(expr, at, expr.op)
+                self.emit(node.scope, at, edge)
             return (("instance", at),)
         if kind == "instance":
             return tuple(one for how, (what, method) in self.found_in(at, "__call__")
-                         if what == "function" for one in self.invoke((how, method), expr))
+                         if what == "function" for one in self.invoke((how, method), node))
         if kind == "external":
-            return self.external(at, expr)
+            given = self.union([*node.args, *(one.value for one in node.keywords)])
+            for what, function in given if edge == "call" else ():
+                if what in CALLABLE:
+                    self.emit(node.scope, function, "ref")
+            is_handed_on = isinstance(node.func, ast.Name) and node.func.id in HANDS_ON
+            return *(given if is_handed_on else ()), EXTERNAL
         return ()
-
-    # functions outside of the repository
-
-    def external(self, name: str, expr: Expr) -> Values:
-        """Return the known results of calling an external function."""
-        _, args, keywords = expr.parts
-        values = self.union(args[:1])
-        if became := TABLES["decorators"].get(name):
-            return tuple((became, at) for kind, at in values if kind == "function")
-        if name not in KEEPS and expr.op == "call":
-            for kind, at in self.union([*args, *(arg for _, arg in keywords)]):
-                if kind in CALLABLE:
-                    self.emit(expr, at, "ref")
-        return values if name in HANDS_ON else (("external", f"{name}()"),)
-
-    # other operations
-
-    def do_some(self, expr: Expr) -> Values:
-        """Return instances of a class."""
-        return tuple(("instance", at) for kind, at in self.union(expr.parts) if kind == "class")
-
-    def do_store(self, expr: Expr) -> Values:
-        """Bind an assigned value to its attribute."""
-        base, name, value = expr.parts
-        for kind, at in self.values(base):
-            if kind in ("instance", "class", "module"):
-                at.bind(name, value)
-        return ()
-
-    def do_const(self, expr: Expr) -> Values:
-        """Return an object of a built-in type."""
-        return (("external", ""),)
-
-    def do_any(self, expr: Expr) -> Values:
-        """Return the values of all parts."""
-        return self.union(expr.parts)
-
-    def do_super(self, expr: Expr) -> Values:
-        """Return the value (kind, *parts) of an expression that is a value itself. The kind is the
-        operation's name: function, class, instance or super."""
-        return ((expr.op, *expr.parts),)
-
-    do_function = do_instance = do_class = do_super
-    do_decorator = do_fixture = do_call
 
 
 def _place(path: str) -> str:
@@ -309,4 +444,8 @@ def _place(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__")
 
 
-OPERATIONS = {name[3:]: do for name, do in vars(Resolver).items() if name.startswith("do_")}
+READERS = {ast.Name: Resolver.named, ast.Attribute: Resolver.attribute, ast.Call: Resolver.call,
+           ast.alias: Resolver.imported, ast.Constant: lambda resolver, node: (EXTERNAL,),
+           ast.JoinedStr: lambda resolver, node: (EXTERNAL,),
+           ast.Lambda: lambda resolver, node: node.known.values,
+           Known: lambda resolver, node: node.values, InstanceOf: Resolver.instances}

@@ -1,23 +1,25 @@
 """Build the call graph of a repository's Python files, without running them.
 
 An edge is `resolved` if names, types and imports identify the callee, and `guessed` if only a
-method's name does. Functions built at run time are not found. `call_scopes.py` reads the files,
-`call_values.py` finds the values of expressions; other packages use this module.
+method's name does. Functions built at run time are not found. `call_values.py` reads the files and
+finds the values of expressions; other packages use this module.
 """
 from __future__ import annotations
 
+import ast
 import gc
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codedata.code.call_scopes import TABLES, Expr, FileReader, Scope
-from codedata.code.call_values import Resolver
+from codedata.code.call_values import Known, Resolver, Scope, call_in, scopes_of
 from codedata.code.entities import Entity, SourceFile
 
 LANGUAGE = "python"   # calls are found in this language only
 DAMPING = 0.8     # factor of a test's weight for each function on the way to a reached one
+SET_UP = ("asyncSetUp", "asyncTearDown", "setUp", "setUpClass", "setup_class", "setup_method",
+          "tearDown", "tearDownClass", "teardown_class", "teardown_method")
 FIXTURE = re.compile(r"([\w.]+\.)?fixture\b")
 
 
@@ -39,7 +41,7 @@ def call_graph(files: list[SourceFile], entities: dict[str, list[Entity]]) -> li
     gc.disable()
     try:
         scopes = [scope for file in files if file.language == LANGUAGE
-                  for scope in FileReader(file, entities.get(file.path, [])).scopes]
+                  for scope in scopes_of(file, entities.get(file.path, []))]
         _prepare_tests(scopes, [entity for several in entities.values() for entity in several])
         found = Resolver(scopes).run()
     finally:
@@ -98,14 +100,11 @@ def _prepare_tests(scopes: list[Scope], entities: list[Entity]) -> None:
             near = [one for one in fixtures[param]
                     if one is not scope and scope.id.startswith(_reach(one))]
             for fixture in sorted(near, key=lambda one: len(_reach(one)))[-1:]:
-                scope.bind(param, _call(scope, Expr("function", (fixture,), scope)))
-        for name in TABLES["tests"]["set_up"] if scope.parent.kind == "class" else ():
-            _call(scope, Expr("attr", (Expr("instance", (scope.parent,), scope), name), scope))
-
-
-def _call(scope: Scope, function: Expr) -> Expr:
-    """Return the expression in a scope that calls a fixture or method without arguments."""
-    return scope.exprs.setdefault(("fixture", function), Expr("fixture", (function, (), ()), scope))
+                scope.bind(param, call_in(scope, "fixture", Known((("function", fixture),))))
+        for name in SET_UP if scope.parent.kind == "class" else ():
+            around = ast.Attribute(Known((("instance", scope.parent),)), name)
+            around.scope = scope
+            call_in(scope, "fixture", around)
 
 
 def _reach(fixture: Scope) -> str:

@@ -37,16 +37,14 @@ def test_what_the_same_tests_reach_belongs_together_and_what_most_reach_to_nothi
     assert sum(sets.values()) == len(TESTS) and len(sets) == 24   # tests of one set are one
 
 
-def test_functions_of_a_module_that_call_each_other_belong_together_without_a_common_test():
+def test_functions_that_call_each_other_belong_together_without_a_common_test():
     places = "m.py::a", "n.py::b"
     sets = Counter((f"{place}{i}",) for place in places for i in range(4))
     assert len(communities(sets, 40)) == 8
-    edges = [{"caller": f"{place}0", "callee": f"{place}{i}", "certainty": "resolved"}
-             for place in places for i in (1, 2, 3)]
+    edges = [{"caller": f"{place}{i}", "callee": f"{place}{k}", "certainty": "resolved"}
+             for place in places for i in range(4) for k in range(i)]
     guessed = [{"caller": "m.py::a0", "callee": "n.py::b3", "certainty": "guessed"}] * 9
     assert teams(communities(with_calls(sets, edges + guessed), 40)) == ["a", "b"]
-    apart = communities(with_calls(found_with()[1], edges), 40)
-    assert teams(apart) == ["a", "b", "c", "d"]   # one module: tests divide it as before
 
 
 def test_a_large_community_is_divided_again_or_cut():
