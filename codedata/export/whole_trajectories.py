@@ -119,7 +119,7 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
 
 def _choose(turns: ExportTurns, records: dict[str, SourceTrajectory], actions: dict[str, str],
             unchecked: dict[str, str], formats: Collection[str]) -> None:
-    """Pair the turns, remove those that none of `formats` takes, and log the reasons."""
+    """Pair the turns, remove turns that none of `formats` takes, and log the reasons."""
     found = [replace(one, repo=records[one.name].repo) for one in sorted(
         turns.turns, key=lambda one: (one.name in unchecked, records[one.name].n_turns,
                                       natural(one.name)))]

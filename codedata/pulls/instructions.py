@@ -125,7 +125,7 @@ class TextWriter:
 
     def _with_script(self, task: Task, commit: Commit, text: str) -> str:
         """Return a request's own text. Add a script of a failing test with both outputs, unless the
-        text has more than a title, keeps the rules, and has code with a name that the tests use."""
+        text is more than a title, keeps the rules, and has code with a name of the tests."""
         code = "\n".join(CODE.findall(text))
         names = [{*LONG_NAME.findall(one)} - LANGUAGE_WORDS for one in (
             code, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
