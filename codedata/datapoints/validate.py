@@ -51,7 +51,7 @@ from codedata.tasks.folder.task_folder import (
     workdir_of,
 )
 from codedata.tasks.folder.tests_folder import KEPT, MAX_KEPT
-from codedata.tasks.image.hidden_text import Search
+from codedata.tasks.image.hidden_text import IMPORTS, Search
 from codedata.tasks.image.image_search import LAYER, ImageSearch
 from codedata.tasks.prove.gold_grades import (
     NotRewarded,
@@ -69,7 +69,6 @@ ASSERTIONS = ("AssertionError", "Failed")   # exceptions raised by a failed asse
 # names at the top of environment/ that a datapoint may not use, since exporters need them
 TAKEN = {"dockerfile", "docker-compose.yaml", ".dockerignore", "task.yaml", "run-tests.sh",
          "solution.sh", "solution.yaml", "tests", "manifest.toml"}
-IMPORTS = re.compile(r"^[ \t]*(?:from|import) .*", re.MULTILINE)
 # the end of a sentence, or of a list item
 SENTENCE = re.compile(r"[.!?](?=\s|$)|(?<![.!?])\n[ \t]*(?=[-*+] )")
 PLACE = re.compile(r"(?<![\w.])/[\w.-]+(?:/[\w.-]+)*")

@@ -208,12 +208,18 @@ def test_of_a_hidden_file_only_long_runs_count():
     for data, is_found in ((text[9:209], True), (text[:199] + "-" + text[200:300], False),
                            (text[-200:], True), (text[:150] * 9, False)):
         for n in (0, 7, (1 << 20) - 100):
-            search = Search([], hidden=[text])
+            search = Search([], hidden=[text, "-", "\n"])   # no part of the texts around them
             search.look("file", io.BytesIO(b"-" * n + data.encode() + b"-" * 300))
             assert bool(search.traces) is is_found, (n, data)
-    search = Search([], hidden=["short, but longer than forty bytes: all of it"])
-    search.look("file", io.BytesIO(b"- short, but longer than forty bytes: all of it"))
-    assert search.traces
+    line = "short, but longer than forty bytes: all of it"
+    for imported in ("import { fileURLToPath } from 'node:url';",
+                     "from wading import deep_pools, shoals",
+                     "const { fileURLToPath } = require('node:url');"):
+        search = Search([], hidden=[f"{imported}\n", f"{imported}\n{line}"])
+        search.look("other program", io.BytesIO(f"{imported}\nhop(1)\n".encode()))
+        assert not search.traces
+        search.look("file", io.BytesIO(f"-\n{line}".encode()))
+        assert search.traces
 
 
 def test_what_the_source_has_anyway_blanks_and_line_ends():

@@ -41,6 +41,8 @@ NAME = re.compile(rb"[A-Za-z_]\w{3,}")
 # 200 files compiled to bytecode, which has no comments, 9 have a share below 0.5, 3 one below 0.4.
 NAMES_SHARE = 0.4
 LONG_RUN = 200             # consecutive bytes that reveal a whole file
+# matches a line that many programs share
+IMPORTS = re.compile(r"^[ \t]*(?:from |import |(?:const|let|var) .+ = require\().*", re.MULTILINE)
 STEP = 32                  # bytes between two windows of a text if only long runs count
 WORD, STRIDE = 8, 16       # bytes of a word of data, and from one word to the next
 SPOOL_BYTES = 32_000_000   # bytes of a file that are kept in memory
@@ -63,8 +65,8 @@ class Windows:
 
     def __init__(self, texts: Iterable[str], min_run: int = WINDOW):
         unix = [text.replace("\r\n", "\n") for text in texts]
-        data = [form.encode(errors="replace") for text in unix
-                for form in {text, text.replace("\n", "\r\n")}]
+        data = [one for text in unix for form in {text, text.replace("\n", "\r\n")}
+                if len(one := form.encode(errors="replace")) >= WINDOW]
         self._runs = [(text, min(min_run, len(text))) for text in data] if min_run > WINDOW else []
         step = STEP if self._runs else 1   # a long run holds several windows of every step
         windows = {line[i:i + WINDOW] for line in data
@@ -127,14 +129,15 @@ class Search:
     `traces` gets a line for each file that contains some of the texts, and for bytecode in the
     folder `source` or of its files `paths`. `unread` has {place of an archive: its unread part},
     except for archives of packages. The texts `hidden` are whole files: only long runs of them
-    count, since any project may have the same single lines. After know(), lines of `texts` count
-    only in copies of the project's files."""
+    without imports count, since any project may have the same single lines. After know(), lines of
+    `texts` count only in copies of the project's files."""
 
     def __init__(self, texts: Iterable[str], source: str = "", paths: Iterable[str] = (),
                  hidden: Iterable[str] = ()):
         self.traces: list[str] = []
         self.unread: dict[str, str] = {}
-        self.all_windows = [Windows(texts), Windows(hidden, LONG_RUN)]
+        parts = (part for text in hidden for part in IMPORTS.split(text))
+        self.all_windows = [Windows(texts), Windows(parts, LONG_RUN)]
         self.know(())
         self._line = ""            # a trace in the current file that counts if the file is a copy
         self._source = f"{source}/"
