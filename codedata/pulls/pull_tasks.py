@@ -30,6 +30,9 @@ CATEGORY = "software-engineering"   # one of Harbor's categories of tasks
 UNTESTED = re.compile(r"""(?:\A|/)\. | \.lockb?\Z | -lock\.(?:json|yaml)\Z
     | \A(?:appveyor\.yml|tox\.ini|tasks\.py|noxfile\.py)\Z
     | (?:\A|/)(?:[\w-]*requirements[\w-]*\.(?:txt|in)|requirements/.+)\Z""", re.VERBOSE)
+# paths that are no code on their own; beside code, they belong to the gold
+METADATA = re.compile(
+    r"setup\.(?:py|cfg)|pyproject\.toml|package\.json|MANIFEST\.in|flake\.nix|LICEN[CS]E.*")
 # the value of `told` if no program finds a giveaway; a model reads the text only after the proof
 NOT_READ = "not read by a model before the proof"
 
@@ -51,7 +54,7 @@ def pull_request(commit: Commit) -> tuple[Candidate, str]:
     refusals = {"a patch lacks heads of git, diff --git a/FILE b/FILE": not has_heads,
                 "the tests that it changes are not UTF-8": not_text and is_binary,
                 "it changes no tests": not_text,
-                "it changes no code": not code,
+                "it changes no code": all(map(METADATA.fullmatch, code)),
                 f"it changes more than {MAX_FILES} files of code": len(code) > MAX_FILES,
                 f"it changes more than {MAX_LINES} lines of code":
                     n_changed_lines(change) > MAX_LINES}

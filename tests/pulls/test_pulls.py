@@ -78,6 +78,16 @@ def test_a_request_that_can_be_no_task_is_refused_by_name(n_files, n_lines, n_te
     assert pull_request(parse(Commit, record(files), ""))[1] == reason
 
 
+# the files that change beside tests, and whether they are code
+@pytest.mark.parametrize(("paths", "is_code"), [
+    ("setup.py setup.cfg pyproject.toml CHANGELOG .github/ci.yml", False),
+    ("package.json LICENSE.txt", False), ("package.json a.js", True), ("a/package.json", True),
+    ("pyproject.toml a/rules.toml", True), ("a/query.scm", True)])
+def test_metadata_alone_are_no_code_but_data_are(paths, is_code):
+    files = dict.fromkeys([*paths.split(), "tests/test_a.py"], ("a\n", "b\n"))
+    assert pull_request(parse(Commit, record(files), ""))[1] == "it changes no code" * (not is_code)
+
+
 def test_what_changes_nothing_that_runs_is_no_candidate(tmp_path):
     def written(spec: object) -> tuple[int, str]:
         printed = run_main(pr_tasks.main, tmp_path, "--prs", spec, "--steps", "records,candidates")
