@@ -213,7 +213,6 @@ def test_of_a_hidden_file_only_long_runs_count():
             assert bool(search.traces) is is_found, (n, data)
     line = "short, but longer than forty bytes: all of it"
     for imported in ("import { fileURLToPath } from 'node:url';",
-                     "from wading import deep_pools, shoals",
                      "const { fileURLToPath } = require('node:url');"):
         search = Search([], hidden=[f"{imported}\n", f"{imported}\n{line}"])
         search.look("other program", io.BytesIO(f"{imported}\nhop(1)\n".encode()))
