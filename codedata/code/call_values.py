@@ -123,7 +123,8 @@ def scopes_of(file: SourceFile, entities: list[Entity]) -> list[Scope]:
         node, scope = todo.popleft()
         node.scope = scope
         if isinstance(node, DEFINITION):
-            inner = _define(node, scope, ids.get(node.lineno, ""))
+            # pop(): a lambda in the line of a `def` is another function
+            inner = _define(node, scope, ids.pop(node.lineno, ""))
             scopes.append(inner)
             body = node.body if isinstance(node.body, list) else [node.body]
             todo += [(one, inner) for one in body]
