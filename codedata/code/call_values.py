@@ -121,7 +121,8 @@ def scopes_of(file: SourceFile, entities: list[Entity]) -> list[Scope]:
     todo = deque([(tree, scopes[0])])
     while todo:
         node, scope = todo.popleft()
-        node.scope = scope
+        if hasattr(node, "lineno"):   # others, as operators, are shared by the trees of all files
+            node.scope = scope
         if isinstance(node, DEFINITION):
             # pop(): a lambda in the line of a `def` is another function
             inner = _define(node, scope, ids.pop(node.lineno, ""))

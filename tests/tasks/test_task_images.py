@@ -219,7 +219,7 @@ def test_of_a_hidden_file_only_long_runs_count():
         assert not search.traces
         search.look("file", io.BytesIO(f"-\n{line}".encode()))
         assert search.traces
-    tried = "try:\n    import heron\nexcept ImportError:  # it does not wade\n    pass\nimport mud\n"
+    tried = "try:\n    import heron\nexcept ImportError:  # cannot wade\n    pass\nimport mud\n"
     search = Search([], hidden=[f"{tried}{text}"])
     search.look("other program", io.BytesIO(tried.encode()))
     assert not search.traces
