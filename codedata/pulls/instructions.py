@@ -36,7 +36,7 @@ READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
 # matches code in a text: in backticks, indented, an example of doctest, or a call
-CODE = re.compile(r"`+[^`]+`|^(?: {4}|\t| *>>> ).*|\b\w+(?=\()", re.MULTILINE)
+CODE = re.compile(r"(?<!`)`+[^`]+`|^(?: {4}|\t| *>>> ).*|\b\w+(?=\()", re.MULTILINE)
 LONG_NAME = re.compile(r"[^\W\d]\w{3,}")   # shorter names may be words like "the"
 PARAGRAPH = "\n\n"
 MAX_CHARS = 40_000       # limit of each patch in a request to the model
