@@ -381,10 +381,9 @@ class Resolver:
             if what == "property" and kind != "class":
                 self.emit(node.scope, inner, what)
                 out += self.union(inner.returns)
-            elif what == "classmethod" or (what == "function" and kind != "class"):
-                out.append((how, inner))
             else:
-                out.append((what, inner))
+                is_bound = what == "classmethod" or (what == "function" and kind != "class")
+                out.append((how if is_bound else what, inner))
         return tuple(out)
 
     # calls
@@ -447,7 +446,7 @@ def _place(path: str) -> str:
 
 
 READERS = {ast.Name: Resolver.named, ast.Attribute: Resolver.attribute, ast.Call: Resolver.call,
-           ast.alias: Resolver.imported, ast.Constant: lambda resolver, node: (EXTERNAL,),
-           ast.JoinedStr: lambda resolver, node: (EXTERNAL,),
+           ast.alias: Resolver.imported,
+           **dict.fromkeys((ast.Constant, ast.JoinedStr), lambda resolver, node: (EXTERNAL,)),
            ast.Lambda: lambda resolver, node: node.known.values,
            Known: lambda resolver, node: node.values, InstanceOf: Resolver.instances}
