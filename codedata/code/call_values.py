@@ -121,9 +121,11 @@ def scopes_of(file: SourceFile, entities: list[Entity]) -> list[Scope]:
     todo = deque([(tree, scopes[0])])
     while todo:
         node, scope = todo.popleft()
-        node.scope = scope
+        if hasattr(node, "lineno"):   # others, as operators, are shared by the trees of all files
+            node.scope = scope
         if isinstance(node, DEFINITION):
-            inner = _define(node, scope, ids.get(node.lineno, ""))
+            # pop(): a lambda in the line of a `def` is another function
+            inner = _define(node, scope, ids.pop(node.lineno, ""))
             scopes.append(inner)
             body = node.body if isinstance(node.body, list) else [node.body]
             todo += [(one, inner) for one in body]
@@ -379,10 +381,9 @@ class Resolver:
             if what == "property" and kind != "class":
                 self.emit(node.scope, inner, what)
                 out += self.union(inner.returns)
-            elif what == "classmethod" or (what == "function" and kind != "class"):
-                out.append((how, inner))
             else:
-                out.append((what, inner))
+                is_bound = what == "classmethod" or (what == "function" and kind != "class")
+                out.append((how if is_bound else what, inner))
         return tuple(out)
 
     # calls
@@ -445,7 +446,7 @@ def _place(path: str) -> str:
 
 
 READERS = {ast.Name: Resolver.named, ast.Attribute: Resolver.attribute, ast.Call: Resolver.call,
-           ast.alias: Resolver.imported, ast.Constant: lambda resolver, node: (EXTERNAL,),
-           ast.JoinedStr: lambda resolver, node: (EXTERNAL,),
+           ast.alias: Resolver.imported,
+           **dict.fromkeys((ast.Constant, ast.JoinedStr), lambda resolver, node: (EXTERNAL,)),
            ast.Lambda: lambda resolver, node: node.known.values,
            Known: lambda resolver, node: node.values, InstanceOf: Resolver.instances}

@@ -29,20 +29,20 @@ from codedata.records import Commit, Task
 from codedata.run.talk import begin_step
 from codedata.settings import Settings
 from codedata.tasks.folder.task_folder import GOLD, TEST_PATCH, text_in, verifier_config
+from codedata.terminal import named
 from codedata.texts import fill, printable, squeezed, text_of
 
 READ, WRITE, AGAIN, SCHEMA = "read_text.md", "write_text.md", "again.md", "read_text.json"
 FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"}],
         "tells": [{"quote": "…", "why": "…"}]}
 # matches code in a text: in backticks, indented, an example of doctest, or a call
-CODE = re.compile(r"`+[^`]+`|^(?: {4}|\t| *>>> ).*|\b\w+(?=\()", re.MULTILINE)
+CODE = re.compile(r"(?<!`)`+[^`]+`|^(?: {4}|\t| *>>> ).*|\b\w+(?=\()", re.MULTILINE)
 LONG_NAME = re.compile(r"[^\W\d]\w{3,}")   # shorter names may be words like "the"
 PARAGRAPH = "\n\n"
 MAX_CHARS = 40_000       # limit of each patch in a request to the model
 # a request is left out if this many values of its tests are in no text: 30 requests had at most 3,
 # three new languages of num2words 42 to 107
 MIN_UNSAID = 10
-MAX_EXAMPLES = 5         # values to show in the reason
 MAX_LISTED = 40          # maximum of failing tests in a request to the model
 _packaged = partial(text_of, __package__)
 
@@ -92,14 +92,15 @@ class TextWriter:
         own = own_text(commit)
         text, problems = self._with_script(task, commit, own), ["needs a text: it says nothing"]
         if not self._client:
-            too_short = request_problems(own, (), self._min_words)   # names are listed later
-            rule, _ = next(too_short, ("" if text else problems[0], ""))
+            rule, _ = next(request_problems(own, (), self._min_words),
+                           ("" if text else problems[0], ""))
             if rule and text == own:   # no script was added
                 raise Excluded(rule)
-            unsaid = [one for one in task.about.get("new_values", ()) if one not in text]
+            said = text + "\n".join(task.new_names)   # names are listed later
+            unsaid = [one for one in task.about.get("new_values", ()) if one not in said]
             if len(unsaid) >= MIN_UNSAID:
                 raise Excluded(f"its tests demand {len(unsaid)} words that neither the code nor "
-                               f"its text has: {', '.join(unsaid[:MAX_EXAMPLES])} …")
+                               f"its text has: {named(unsaid)}")
             return text
         begin_step("reading what the request says")
         if text:

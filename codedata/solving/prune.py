@@ -6,7 +6,6 @@ so that no run makes them again.
 """
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 
 from codedata.disk.store import Store, known
@@ -22,16 +21,17 @@ def prune_saturated(root: Path, keep: int, store: Store, selection: Selection, r
     to print. With `keep` 0, replace none; with `read_only`, only count them. The caller has opened
     and locked `store`."""
     surplus = []
-    for found in chain.from_iterable(one.values() for one in attempts_in(root).values()):
-        if keep and is_saturated([*found.values()]):
-            surplus += sorted(found, key=lambda name, found=found: (
-                not found[name].get("checked"), found[name]["usage"]["calls"]))[keep:]
+    for by_agent in attempts_in(root).values():
+        for found in by_agent.values():
+            if keep and is_saturated([*found.values()]):
+                whole = [name for name in found if (record := known(store, name))
+                         and record.trajectory["steps"] != PRUNED_STEPS]
+                surplus += sorted(whole, key=lambda name, found=found: (
+                    not found[name].get("checked"), found[name]["usage"]["calls"]))[keep:]
     n_pruned = 0
     for name in filter(selection.in_shard, surplus):
-        record = known(store, name)
-        made = record and store.placed("solve", name)
-        if (made and record.trajectory["steps"] != PRUNED_STEPS
-                and selection.matches(name, record.outcome["task"])):
+        made, record = store.placed("solve", name), store.read(name)
+        if made and selection.matches(name, record.outcome["task"]):
             n_pruned += 1
             if read_only:
                 continue

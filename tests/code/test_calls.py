@@ -1,6 +1,7 @@
 """Find the callers of functions: small repositories (call_cases.toml) with all their edges, the
 reach of tests, and sources that were written to take forever.
 """
+import ast
 
 import pytest
 from line_tables import toml_beside
@@ -49,6 +50,11 @@ def test_what_runs_at_import_is_what_modules_call_not_what_they_hand_on():
                            "def main(): pass\nf()\natexit.register(h)\n"
                            "if __name__ == '__main__':\n    main()\n"})
     assert import_closure(edges) == {"m.py::f", "m.py::g"}
+
+
+def test_no_node_that_python_shares_keeps_a_project_in_memory():
+    graph({"m.py": "x = 1"})
+    assert not hasattr(ast.parse("x = 1").body[0].targets[0].ctx, "scope")
 
 
 def test_other_languages_have_no_edges():

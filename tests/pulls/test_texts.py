@@ -139,11 +139,13 @@ def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
 def test_a_request_with_ten_values_that_only_its_tests_know_is_excluded(tmp_path, fake_llm):
     values = [f"bird{letter}" for letter in "abcdefghij"]
     task = SimpleNamespace(**{**vars(TASK), "about": {"new_values": values}})
+    listed = SimpleNamespace(**{**vars(task), "new_names": ["a birdj"]})
     with pytest.raises(Excluded, match=r"demand 10 words .*: birda, birdb"):
         written(tmp_path, fake_llm, writer="own", task=task, make=reported)
     told = f"{COMMIT.description} birdj"
     assert told in written(tmp_path, fake_llm, writer="own", task=task, make=reported,
                            description=told)
+    assert written(tmp_path, fake_llm, writer="own", task=listed, make=reported)
 
 
 def test_a_text_is_written_until_nothing_is_unsaid_and_nothing_told(tmp_path, fake_llm):

@@ -165,6 +165,15 @@ def test_pruned_attempts_stay_done_and_no_reader_takes_them(tmp_path):
     assert f"{PRUNED} 5" in done.stderr
 
 
+def test_an_attempt_without_messages_takes_the_place_of_none_that_stays(tmp_path):
+    always_solved(tmp_path)
+    paths = sorted(tmp_path.glob("attempt/*/trajectory.json"))
+    for path in paths[1:3]:   # the two that would stay
+        path.write_text("{")
+    run_script("solve.py", tmp_path, "--prune")
+    assert [PRUNED in path.read_text() for path in paths] == [True, *[False] * 4, *[True] * 3]
+
+
 def test_a_night_ends_in_a_line_of_json_which_is_posted_and_has_the_root_to_itself(
         tmp_path, certificate):
     always_solved(tmp_path)

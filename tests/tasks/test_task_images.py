@@ -219,6 +219,10 @@ def test_of_a_hidden_file_only_long_runs_count():
         assert not search.traces
         search.look("file", io.BytesIO(f"-\n{line}".encode()))
         assert search.traces
+    tried = "try:\n    import heron\nexcept ImportError:  # cannot wade\n    pass\nimport mud\n"
+    search = Search([], hidden=[f"{tried}{text}"])
+    search.look("other program", io.BytesIO(tried.encode()))
+    assert not search.traces
 
 
 def test_what_the_source_has_anyway_blanks_and_line_ends():

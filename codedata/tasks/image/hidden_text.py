@@ -136,7 +136,9 @@ class Search:
                  hidden: Iterable[str] = ()):
         self.traces: list[str] = []
         self.unread: dict[str, str] = {}
-        parts = (part for text in hidden for part in IMPORTS.split(text))
+        # short parts between imports, as the end of an import of many lines, occur anywhere
+        parts = (part for some in map(IMPORTS.split, hidden) for part in some
+                 if len(part) >= min(LONG_RUN, max(map(len, some))))
         self.all_windows = [Windows(texts), Windows(parts, LONG_RUN)]
         self.know(())
         self._line = ""            # a trace in the current file that counts if the file is a copy
