@@ -175,7 +175,8 @@ def _attempts(root: Path) -> dict[str, object]:
     comparisons of two agents, as solve.py wrote them."""
     rows, found = [], {}
     for path in sorted(root.glob(f"{Attempt.directory}/_*/*.json")):
-        with suppress(BrokenRecord, LookupError, ValueError, TypeError):   # leave out an edited one
+        # leave out an edited one
+        with suppress(BrokenRecord, AttributeError, LookupError, ValueError, TypeError):
             data = load(path)
             if path.parent.name == COMPARE:
                 found[path.stem] = tag("pre", "\n".join(in_words(data, MAX_ITEMS)))

@@ -80,8 +80,8 @@ def solve_stage(settings: Settings, host: SandboxFactory, stop: Event, agent: No
                 [*filter(None, (one.get("memory_bytes") for one in kept))], stop)
     in_turn = solve.until or solve.max_task_usd or (solve.first == UNCERTAIN and n > SATURATED)
     if in_turn and settings.shard:
-        raise Trouble("(until, max_task_usd, or uncertain and n over 8) cannot go with --shard, "
-                      "which has only some attempts at a task.", "[solve]")
+        raise Trouble("(until, max_task_usd, or uncertain first, n over 8) cannot go with --shard, "
+                      "which has only some attempts at a task.", "[solve]", "Leave one out.")
     return Stage(
         "solve", make=partial(attempted, host, room, agent, slug, [*solve.until]), waits=waits,
         reads=Reads(trials, (), leaves_out=skip_rule(root, trials, solve)),
@@ -186,14 +186,18 @@ def price_of(kept: list[AttemptOutcome], room: Room, workers: int, n: int) -> st
 def write_rates(root: Path) -> list[str]:
     """Write the agents' solve rates for each task to attempt/_rates/<task>.<content 8>.json. Return
     up to MAX_LINES lines for a task and agent, first for tasks that are solved sometimes."""
-    lines = []
+    lines, folder = [], root / Attempt.directory / RATES
+    gone = {*folder.glob("*.json")}
     for (task, content), attempts in attempts_in(root).items():
         rates = rates_by_agent(attempts, of_models=False)
-        write_atomic(root / Attempt.directory / RATES / f"{task}.{content[:8]}.json",
-                     to_json({"content": content, "rates": rates}))
+        file = folder / f"{task}.{content[:8]}.json"
+        write_atomic(file, to_json({"content": content, "rates": rates}))
+        gone.discard(file)
         lines += [(one["rate"] in (0, 1), "      {}: {} solved {} of {} ({:.2f}–{:.2f})".format(
             task, agent, one["solved"], one["attempts"], *one["interval"]))
             for agent, one in rates.items()]
+    for file in gone:   # its attempts were deleted
+        file.unlink(missing_ok=True)
     shown = [line for _, line in sorted(lines)[:MAX_LINES]]
     left = len(lines) - len(shown)
     return [*shown, f"      {left:,} more: status.py --html"] if left else shown

@@ -92,8 +92,8 @@ def in_words(found: Object, at_most: int) -> list[str]:
             "B - A in pass@1: {5} points, 95 % interval: {6}".format(*rows[0]), "",
             *aligned([HEAD, *rows]),
             "(steps and cost: for each solved attempt, unsolved ones included)", "",
-            f"{len(gained):,} gained (B solved, A never): {named(gained, at_most)}",
-            f"{len(lost):,} lost (A solved, B never): {named(lost, at_most)}"]
+            f"{len(gained):,} gained (B solved, A never): {named(gained, at_most) or 'none'}",
+            f"{len(lost):,} lost (A solved, B never): {named(lost, at_most) or 'none'}"]
 
 
 def _cells(row: Object) -> list[str]:
