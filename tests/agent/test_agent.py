@@ -130,8 +130,7 @@ def test_a_tool_that_stops_ends_the_run_and_what_stood_behind_it_is_not_run(sand
 
 @pytest.mark.parametrize("limit, error",
                          [({"max_tokens": 300}, "max_tokens is reached: 360 of 300"),
-                          ({"max_usd": 0.005}, "max_usd is reached: 0.006 of 0.005")],
-                         ids=["tokens", "usd"])
+                          ({"max_usd": 0.005}, "max_usd is reached: 0.006 of 0.005")])
 def test_a_limit_is_a_tool_stop_that_names_it(tmp_path, sandbox, limit, error):
     tmp_path.with_settings(more=PRICE)
     result = play("endless", sandbox, **limit)
@@ -153,13 +152,7 @@ def test_a_limit_in_usd_cannot_be_kept_without_a_price(sandbox):
     assert (result.status, result.iterations) == ("error", 1) and "price" in result.error
 
 
-def test_an_endpoint_that_gives_up_on_a_request_is_an_error_that_names_it(sandbox):
-    result = play(scene(bash("true"), {"status": 418, "body": "teapot"}), sandbox)
-    check(result, status="error", iterations=1)
-    assert "HTTP 418: teapot" in result.error
-
-
-@pytest.mark.parametrize("reply", [Status(401, "no"), CUT], ids=["refused key", "nobody there"])
+@pytest.mark.parametrize("reply", [Status(401, "no"), CUT])
 def test_what_ends_more_than_a_run_is_raised_and_the_trajectory_says_running(
         tmp_path, sandbox, fake_llm, reply):
     fake_llm.always(reply)
@@ -189,8 +182,7 @@ def test_a_model_that_simply_answers_has_answered_once_it_was_told_how_to_hand_i
 
 @pytest.mark.parametrize(
     "act", [bash("ls"), {"calls": [["bsh", {}]]}, {"calls": [["bash", "{"]]}, "```bash\nls",
-            {"text": "I go on", "finish_reason": "length"}, {"text": ""}],
-    ids=["an action", "no such tool", "broken call", "open block", "cut", "empty"])
+            {"text": "I go on", "finish_reason": "length"}, {"text": ""}])
 def test_only_two_replies_in_prose_in_a_row_are_an_answer(sandbox, act):
     result = play(scene(PROSE, act, PROSE, act, SUBMIT), sandbox, protocol="native")
     check(result, status="success", answer="x", handed_in=True, iterations=5)
@@ -315,8 +307,7 @@ def test_text_where_the_endpoint_refuses_tools(sandbox):
 @pytest.mark.parametrize("refusal", [Status(400, '{"error": "tools are not supported"}'),
                                      Status(404, "No endpoints found that support tool use"),
                                      Status(422, "tools: extra fields not permitted"),
-                                     Status(500, "tools param requires --jinja flag")],
-                         ids=["400", "404", "422", "500"])
+                                     Status(500, "tools param requires --jinja flag")])
 def test_refusals_as_servers_put_them(sandbox, fake_llm, refusal):
     turn = "THOUGHT: done\n\n```bash\necho COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT\n```"
     fake_llm.always(lambda request: refusal if "tools" in request.body else turn)

@@ -4,7 +4,7 @@ import json
 from typing import Literal
 
 import pytest
-from conftest import KEY, item_calls, settings_for
+from conftest import KEY
 from line_tables import rows
 from test_agent import sandbox as sandbox  # a fixture
 
@@ -20,8 +20,6 @@ from codedata.agent import (
     view_file,
 )
 from codedata.errors import Trouble
-from codedata.llm import Models
-from codedata.llm.asking import read_reply
 from codedata.sandbox import Sandbox
 
 ASK = [{"role": "user", "content": "p"}]
@@ -304,15 +302,6 @@ def test_calls_in_the_forms_that_endpoints_give_them(fake_llm, found, calls):
     read = ["{name} {arguments}".format(**call["function"]).strip() for call in got]
     assert read == ([calls] if calls else [])
     assert all(call["id"] and call["type"] == "function" for call in got)
-
-
-def test_a_reply_of_calls_alone_is_not_empty_and_is_kept(tmp_path, fake_llm):
-    fake_llm.script(reply_with([CALL]))
-    for _ in range(2):
-        with Models(settings_for(fake_llm)) as models, item_calls(tmp_path):
-            reply = read_reply(models.client("king"), ASK, tools=[Tool.of(submit).schema])
-            assert reply.tool_calls == [CALL]
-    assert fake_llm.n_requests == 1
 
 
 # the client without a script ---------------------------------------------------------------------

@@ -173,6 +173,7 @@ def test_an_entry_says_what_the_judge_said_and_cost_and_counts_where_both_orders
     assert first == first | {"raw": said, "parse_ok": True, "truncated": False, "error": ""}
     assert first["usage"] == {"tokens_in": 100, "tokens_out": 20, "cost_usd": pytest.approx(0.003)}
     assert 0.1 <= first["seconds"] < 5 and f"a (king_first): {first['reason']}" in record["reason"]
+    assert (record["instance_id"], record["answer_file"]) == ("proj__repo-1", "t_1.json")
     # won, lost, drawn; a draw against a loss, and against a win
     assert record["metrics"] == dict(zip(METRICS, (100, 0, 50, 50, 50), strict=True))
     assert record["score"] == 50
@@ -321,14 +322,8 @@ def test_the_mode_reference_has_a_directory_and_words_of_its_own(tmp_path, fake_
     assert "king_score" not in said
     validated(tmp_path, "--mode=king")   # a flag is over the environment
     assert asked(fake_llm) == calls("a", 1, 2) and duel(tmp_path)["king_score"] == 50
-
-
-def test_what_the_reference_is_does_not_matter_to_the_king_s_duel(tmp_path, fake_llm):
-    set_up(tmp_path, fake_llm, 1, verdict(), "a")
-    for mode in ("king", "reference"):
-        validated(tmp_path, "--mode", mode)
-    fake_llm.requests.clear()
     edit(tmp_path / "answer/t_1.json", assistant=f"better {TEXTS['assistant']}")
-    asks(tmp_path, fake_llm)
-    validated(tmp_path, "--mode=reference")
+    validated(tmp_path, "--mode=king")
+    assert fake_llm.n_requests == 0
+    validated(tmp_path)
     assert asked(fake_llm) == calls("a", 1, orders=("challenger_first", "reference_first"))

@@ -208,7 +208,7 @@ def test_a_dry_run_counts_the_tools(root, fake_llm):
 
 
 def test_ids_of_calls_say_nothing(root, fake_llm):
-    said = asks(call("Bash", {"command": "ls"}, "the_fix_is_in_fields"))
+    said = asks(call("Bash", {"command": "ls"}, "the_fix_is_in_fields"), text="")
     fake_llm.always({"choices": [{"message": said}]})
     run_main(king.main, root, "--only=p_1")
     assert "the_fix" not in (root / "answer/p_1.json").read_text()

@@ -1,6 +1,5 @@
 """Test validate.py: the outcome, what is judged again, kept, named and left out, and its costs."""
 import json
-import re
 
 import pytest
 from conftest import edit, spent_usd
@@ -35,21 +34,6 @@ from fake_llm import Status
 import ch
 
 # the outcome -------------------------------------------------------------------------------------
-
-def test_three_answers_in_three_scores_and_the_duel_out(tmp_path, fake_llm):
-    tmp_path.with_answers(3).with_judges(fake_llm, "a", "b", duel="min_turns = 3")
-    fake_llm.always(by_model(a=prefers("onyx"), b=verdict(0)))
-    printed = validated(tmp_path)
-    assert scores(tmp_path) == ["t_1", "t_2", "t_3"]
-    record = score(tmp_path, "t_2")
-    assert record == record | {"instance_id": "proj__repo-2", "answer_file": "t_2.json",
-                               "mode": "king", "score": 75, "parse_ok": True}
-    outcome = duel(tmp_path)
-    assert outcome == outcome | {
-        "challenger_score": 75, "king_score": 25, "margin": 50, "accepted": True, "mode": "king",
-        "order": "both", "turns": 3, "turns_parsed": 3}
-    assert all(word in printed for word in ("accepted", "margin 50.00", "report.py"))
-
 
 def test_another_order_is_decided_on_without_a_call(root, fake_llm):
     assert duel(root)["challenger_score"] == 75
@@ -86,13 +70,6 @@ def test_what_makes_verdicts_doubtful_is_said_in_the_plan_the_outcome_and_the_re
     report = report_text(tmp_path).partition("## Buckets")[0]
     assert f"**Doubtful: {own}.**" in report and f"**Doubtful: {turned}.**" in report
     assert "self-judging, by" in (tmp_path / "index.html").read_text()
-
-
-def test_a_root_without_answers_is_said_and_decides_nothing(tmp_path, fake_llm):
-    tmp_path.with_judges(fake_llm, "a")
-    done = validated(tmp_path)
-    assert re.search(r"nothing: first run \S+ \S*ch.py", done)
-    assert (duel(tmp_path)["accepted"], duel(tmp_path)["turns"]) == (False, 0)
 
 
 @pytest.mark.parametrize("nothing", [None, ""])

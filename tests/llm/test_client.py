@@ -77,15 +77,6 @@ def partial(root):
 
 # what is in a reply ------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("key, header", [(KEY, f"Bearer {KEY}"), ("", None)])
-def test_a_request_carries_model_messages_sampling_and_the_key(tmp_path, fake_llm, key, header):
-    answered(fake_llm, tmp_path, key=key, model="some/model", temperature=0.3, max_tokens=77)
-    [request] = fake_llm.requests
-    assert request.path == "/v1/chat/completions" and request.headers.get("authorization") == header
-    assert request.body == {"model": "some/model", "messages": ASK, "temperature": 0.3,
-                            "max_tokens": 77}
-
-
 @pytest.mark.parametrize("message", json.loads("""[
     {"content": "I look", "reasoning": "hm"}, {"content": "I look", "reasoning_content": "hm"},
     {"content": [{"type": "text", "text": "I "}, {"type": "image_url"},
@@ -341,8 +332,7 @@ def echo(code):
 @pytest.mark.parametrize("reply", [*map(echo, [200, 400, 401, 500]),
                                    lambda request: Status(302, "", {
                                        "Location": request.headers["authorization"]}),
-                                   lambda request: {"error": request.headers["authorization"]}],
-                         ids=["200", "400", "401", "500", "302", "200 json"])
+                                   lambda request: {"error": request.headers["authorization"]}])
 def test_a_key_that_the_endpoint_says_back_is_nowhere(tmp_path, fake_llm, reply):
     tmp_path.with_prompts(2).with_settings({"retry_max": 1})
     fake_llm.script(OK)

@@ -1,5 +1,6 @@
 """Check solve.py compare, by the script, on attempts that are written as solve.py leaves them."""
-from itertools import product
+import random
+from statistics import fmean
 
 import pytest
 from a_task import a_bug, a_datapoint, write_task
@@ -7,11 +8,12 @@ from an_attempt import write_attempt
 from conftest import run_script
 from root import read_json
 
+from codedata.checks.intervals import by_both
 from codedata.disk.store import Store
 from codedata.records import Task
 from codedata.tasks.compared import compare
 from codedata.tasks.folder.task_folder import audited_digest
-from codedata.tasks.rates import counted
+from codedata.tasks.rates import counted, has_enough, n_solved
 
 
 @pytest.fixture
@@ -69,14 +71,15 @@ def test_no_task_is_left_out_of_a_rate_for_having_few_attempts(root):
     assert {row["k"] for row in compare(root, ["a", "b"])["rows"]} == {1}
 
 
-@pytest.mark.parametrize("until", [[1, 1], [2, 2], [1, 3]])
-def test_a_rate_is_unbiased_where_until_has_ended_the_attempts(until):
-    ended = {letters[:next((n for n in range(9) if letters[:n].count("s") >= until[0]
-                            and letters[:n].count("-") >= until[1]), 9)]
-             for letters in map("".join, product("s-", repeat=9))}
-    mean = 0.0
-    for letters in ended:
-        n, solved = counted([{"status": "solved" if one == "s" else "", "until": until}
-                             for one in letters])
-        mean += 0.3 ** letters.count("s") * 0.7 ** letters.count("-") * solved / n
-    assert mean == pytest.approx(0.3)
+@pytest.mark.parametrize(("rate", "until"), [(0.1, [2, 2]), (0.5, [1, 3]), (0.9, [1, 1])])
+def test_a_rate_is_unbiased_and_in_its_interval_where_until_has_ended_the_attempts(rate, until):
+    draw, rates, held = random.Random(1), [], []
+    for _ in range(1000):
+        ended = []
+        while not has_enough(ended, until):
+            ended.append({"status": "solved" if draw.random() < rate else "", "until": until})
+        low, high = by_both(n_solved(ended), len(ended) - n_solved(ended), *until)
+        held.append(low <= rate <= high)
+        n, solved = counted(ended)
+        rates.append(solved / n)
+    assert fmean(rates) == pytest.approx(rate, abs=0.015) and fmean(held) >= 0.935
