@@ -325,6 +325,14 @@ def test_as_many_are_open_as_fit_into_the_memory_and_as_many_work_as_there_are_c
     eventually(lambda: len(ends) == 3)
 
 
+def test_a_look_says_what_will_be_open(tmp_path):
+    write_tasks(tmp_path, *"abc")
+    settings = CHAIN.replace("[solve]", "workers = 2\n[solve]\nworkers = 7")
+    (tmp_path / "chain.toml").write_text(settings + '[endpoints.base_url]\nbase_url = "http://x"')
+    dry = run_script("solve.py", tmp_path, "--n", 9, "--dry-run").stderr
+    assert "7 open at once, about 1.9 GB of memory" in dry
+
+
 @pytest.mark.docker
 def test_attempts_are_open_together_while_they_wait_for_their_model(tmp_path, fake_llm):
     write_foreign(tmp_path, files={
