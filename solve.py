@@ -27,12 +27,15 @@ from pathlib import Path
 
 from codedata.audit.others import copy_tasks
 from codedata.bounded import inside
+from codedata.conversation.recorded_steps import check_problem
 from codedata.disk.layouts import to_json, write_atomic
+from codedata.errors import Trouble
 from codedata.llm import Models
 from codedata.records import Attempt
 from codedata.run import cli, start
 from codedata.run.stage import Stage
 from codedata.run.status import is_gathering
+from codedata.sampling.readers import forms
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.solving.agents import AGENTS, Own
@@ -107,7 +110,16 @@ def attempts(args, settings: Settings, models: Models) -> Stage:
     as_begun = is_gathering() and "solve.n" not in settings.given
     stage = solve_stage(settings, host, models.stop, agent(*asked, *more),
                         0 if as_begun else solve.n)
-    return replace(stage, prune=partial(prune_saturated, settings.root, solve.keep))
+    return replace(stage, prune=partial(prune_saturated, settings.root, solve.keep, is_checked))
+
+
+def is_checked(attempt: Attempt) -> bool:
+    """Return whether an attempt ends in a check."""
+    try:
+        row = forms.read(attempt.trajectory, attempt.instance_id)
+    except Trouble:   # earlier calls were rewritten as texts: no set takes it
+        return False
+    return not check_problem(row["messages"], row["tools"])
 
 
 if __name__ == "__main__":

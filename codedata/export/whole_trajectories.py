@@ -112,8 +112,6 @@ def read_trajectories(root: Path, settings: ExportSettings, rules: ExportRules,
     for name in sorted(records, key=lambda name: PLACE(records[name])):
         turns.take(name, partial(sample, name))
     _choose(turns, records, actions, unchecked, formats)
-    if INSTALL in unchecked.values():
-        say(f"export.py: no trajectory can be checked: {INSTALL}")
     return turns
 
 
@@ -123,6 +121,8 @@ def _choose(turns: ExportTurns, records: dict[str, SourceTrajectory], actions: d
     found = [replace(one, repo=records[one.name].repo) for one in sorted(
         turns.turns, key=lambda one: (one.name in unchecked, records[one.name].n_turns,
                                       natural(one.name)))]
+    if INSTALL in unchecked.values():
+        say(f"export.py: no trajectory can be checked: {INSTALL}")
     spare = _spare(turns.settings, found, actions, unchecked)
     groups = defaultdict(lambda: {SOLVED: [], FAILED: []})
     calls = {}

@@ -38,7 +38,6 @@ class AttemptOutcome(TypedDict):
     reward: float
     until: list[Integer]     # the setting [solve] until
     verifier: str            # the end of the verifier's output
-    checked: bool            # the trajectory ends in a check; without the extra `code`, false
     replayed: Integer        # replies reused from a killed run
     usage: Object            # calls, tokens_in, tokens_out, cost_usd
     memory_bytes: Integer    # used by the container when the agent had ended; 0: not measured

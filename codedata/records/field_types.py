@@ -21,7 +21,6 @@ METRICS = ("correctness", "grounding", "progress", "protocol", "efficiency")   #
 ORDERS = ("king_first", "reference_first", "challenger_first")   # the answer shown first
 ABSENT = None             # default of fields of a Duel that are missing in older files
 MAX_LINE = 2_000_000      # limit for line numbers, since a set of lines is a mask, one bit per line
-# keys that may be missing in TypedDicts
-MAY_LACK = ("calls", "planned", "data", "memory_bytes", "checked")
+MAY_LACK = ("calls", "planned", "data", "memory_bytes")   # keys that may be missing in TypedDicts
 # fields that are not written to disk if they are null
 OMITTED_IF_NULL = ("tools", "several", "choice", "matched")

@@ -18,7 +18,6 @@ from codedata.agent import AgentResult
 from codedata.agent.react_loop import DIED, FAILED
 from codedata.audit.audit_stage import check_builds_images
 from codedata.conversation.atif_writer import atif_of
-from codedata.conversation.recorded_steps import check_problem
 from codedata.disk.layouts import load_folder, to_json, write_atomic
 from codedata.disk.store import Store
 from codedata.errors import ItemFailed, Trouble
@@ -128,8 +127,7 @@ def attempted(host: SandboxFactory, room: Room, agent: Nop | Own, slug: str, unt
         task=trial.instance_id, kind=task.kind, content=trial.content, agent=slug,
         model=agent.settings.get("model", ""), settings=agent.settings, attempt=trial.attempt,
         planned=trial.planned, until=until, **_graded(task, done, grade), verifier=grade.log,
-        checked=not check_problem(result.messages, result.tools), replayed=log.served,
-        memory_bytes=done.memory_bytes,
+        replayed=log.served, memory_bytes=done.memory_bytes,
         usage={key: result.usage[key] for key in ("calls", "tokens_in", "tokens_out", "cost_usd")},
         seconds={"model": result.usage["model_seconds"], "verifier": round(grade.seconds, 1),
                  "agent": result.usage["seconds"], "all": round(time.monotonic() - started, 1)})

@@ -49,9 +49,9 @@ def attempt(root, *acts: tuple[str, dict, str], task: str = BUG_ID, **more) -> N
                   content=content, **more)
 
 
-def says(root, seed: str, status: str, **more) -> None:
+def says(root, seed: str, status: str, program: str = "pytest", **more) -> None:
     """Write an attempt of two commands."""
-    commands = [f"pytest {words(f'{seed} {k}')}" for k in range(2)]
+    commands = [f"{program} {words(f'{seed} {k}')}" for k in range(2)]
     attempt(root, *[("bash", {"command": command}, seed) for command in commands],
             status=status, **more)
 
@@ -125,12 +125,12 @@ def test_equal_attempts_each_have_a_record_and_one_by_an_earlier_version_keeps_i
 
 
 def always_solved(root) -> None:
-    """Write a datapoint and its eight attempts, all solved."""
+    """Write a datapoint and its eight attempts, all solved. The first does not end in a check."""
     (root / "chain.toml").write_text('[solve]\nagent = "gold"\nn = 8\nkeep = 2\n'
                                      '[export]\nformats = ["attempts", "dpo"]\n')
     a_task.write_task(root, a_task.a_datapoint())
     for k in range(1, 9):
-        says(root, f"way {k}", "solved", task=DATAPOINT_ID, k=k, checked=k > 1,
+        says(root, f"way {k}", "solved", "ls" if k == 1 else "pytest", task=DATAPOINT_ID, k=k,
              agent=agent_id("gold", {}),
              usage={"calls": k, "tokens_in": 1, "tokens_out": 1, "cost_usd": 0.0})
     prompted(root, "--trajectories")
