@@ -29,6 +29,7 @@ OF_BOTS = re.compile(r"""(?<=\n)(?:-{3,} | [A-Z][\w-]{0,60}-by:\ .+
 SQUASHED = re.compile(r"\* .+")   # a title in GitHub's list of squashed commits
 CHANGELOG = re.compile(r"(?i)\b(?:change|history|news)[^/]*(?:/[^/]+)?\Z")   # matches a changelog
 ENTRIES = re.compile(r"\n(?=\s*[-*+] |\s*\n)")   # matches the gap between entries of a changelog
+MAX_DOCUMENTED = 60    # lines
 MIN_ENTRY = 4          # words of an entry or a squashed title; shorter ones tell nothing
 
 
@@ -74,6 +75,17 @@ def changelog_entries(patch: str) -> str:
     return "\n".join(one for one in entries if n_words(one) >= MIN_ENTRY and not any(
         2 * len(words & old) >= len(words | old) for words in [{*WORD.findall(one)}]
         for old in removed))
+
+
+def added_documentation(patch: str, names: Iterable[str]) -> str:
+    """Return the lines that a patch adds to documents where they mention one of `names`; may be "".
+    Changelogs and hunks of more than MAX_DOCUMENTED lines do not count."""
+    names = [*names]
+    return "\n\n".join(
+        text for hunk in hunks_of(patch)
+        if is_document(hunk.path) and not CHANGELOG.search(hunk.path)
+        and len(hunk.added) <= MAX_DOCUMENTED
+        for text in ["\n".join(hunk.added).strip("\n")] if any(name in text for name in names))
 
 
 def n_words(text: str) -> int:

@@ -34,7 +34,7 @@ from codedata.suites.source import Files
 from codedata.tasks.folder.tests_folder import Case
 from codedata.verifier.suite import is_expected
 
-CASES = 5                  # version: increase it if a change of the code finds other cases
+CASES = 6                  # version: increase it if a change of the code finds other cases
 MAX_FIRST, MAX_TRIED = 100, 200   # scripts of failing tests; variants of them
 MAX_TESTS = 40             # failing tests that are read
 MAX_DRAWN = 20             # literals drawn from a line; values and words drawn for a literal
@@ -46,6 +46,8 @@ NO_OTHER = "no call with other values, as tests give them, shows the bug in time
 # Matches the innermost open call of a text that ends inside the call's arguments. Its groups are
 # the callee, the arguments before the last one, and the keyword of the last one.
 CALL = re.compile(r"(\w+)\(((?:[^()[{,]*,)*)\s*(\w+=(?!=))?[^()]*$")
+# matches a dict's key whose value, or a list of values, ends the text
+KEY = re.compile(r"'([^'\n]+)': (?:[\[(](?:[^][(){}]*, )?)?$")
 # matches a string, or brackets without inner brackets or strings
 CLOSED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[([{][^()[\]{}'"]*[)\]}]""")
 WRAPPED = re.compile(r"^(?:list|sorted)\((.*)\)$", re.MULTILINE)   # a call that a replay adds
@@ -113,9 +115,10 @@ class Differences:
                  replay: Callable = replayed_scripts.replay):
         self._trees, self._script, self._replay_in = (right, wrong), test_script, replay
 
-    def found(self, tests: Sequence[str], hidden: Files = NONE) -> list[Difference]:
-        """Return the differences that the given tests show, varied and recorded ones, sorted by
-        rank. `hidden` are files of tests that are not in the trees."""
+    def found(self, tests: Sequence[str], hidden: Files = NONE, varies: bool = True
+              ) -> list[Difference]:
+        """Return the differences that the given tests show, sorted by rank: recorded ones and, with
+        `varies`, varied ones. `hidden` are files of tests that are not in the trees."""
         tested, others = texts_of(sources_in(self._trees[0]))
         jobs = jobs_of_tests(tests[:MAX_TESTS], tested | hidden, others)[:MAX_JOBS]
         begin_step("running scripts of the tests")
@@ -124,8 +127,8 @@ class Differences:
         bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
         begin_step("shortening the scripts")
         pruned = self._pruned(bases)
-        if not pruned:
-            return []
+        if not (pruned and varies):
+            return pruned
         begin_step("running other cases")
         known = known_in(jobs)
         tried = [_job(one) for base in pruned
@@ -229,8 +232,11 @@ def known_in(jobs: Iterable[ReplayJob]) -> tuple[dict[str, dict], set[str]]:
 
 
 def _slot(code: str, start: int) -> str:
-    """Return the callee and the argument with the literal at a byte, as "f 1"; "" for none."""
+    """Return the place of the literal at a byte: the key in a dict, as "key:", or the callee and
+    the argument, as "f 1"; "" for none."""
     before, n_closed = code.encode()[:start].decode(errors="replace"), 1
+    if key := KEY.search(before):
+        return f"{key[1]}:"
     while n_closed:
         before, n_closed = CLOSED.subn("", before)
     match = CALL.search(before)
@@ -257,8 +263,7 @@ def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
                             if type(one) is type(value)], draw)
             scripts += [(slot, _replaced(code, (at, start), value, new))
                         for new in (*others, *_near(value, others, draw, edits))
-                        if (slot if edits else repr(new) != "0")
-                        and f"{new!r}:" not in line]   # no key of a dict occurs twice
+                        if (slot if edits else repr(new) != "0")]
     draw.shuffle(scripts)
     known = {*known, _code_of(base)}
     for slot, (*lines, last) in scripts:

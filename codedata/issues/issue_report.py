@@ -61,7 +61,7 @@ NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # facts shown in a request
-TEXTS = 9                  # version of the reports made without a model: increase it if they change
+TEXTS = 10                  # version of the reports made without a model: increase it if they change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -244,7 +244,9 @@ class Reporter:
             return []
         try:
             with trees.open(is_fixed=True) as right, trees.open() as wrong:
-                found = Differences(right, wrong, bug.test_script).found(bug.failing, bug.hidden)
+                varies = not self._tells_only_case or len(bug.FAIL_TO_PASS) == 1
+                found = Differences(right, wrong, bug.test_script).found(
+                    bug.failing, bug.hidden, varies)
         except ItemFailed:
             if self._client is None:
                 raise

@@ -96,11 +96,16 @@ def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
             filled = _Filled({nodes[at].targets[0].id: nodes[at].value})
             nodes[at:] = map(filled.visit, nodes[at + 1:])
     used = {name for node in nodes for name in _loaded(node)}
+    code = "\n".join(_text(node) for node in nodes if not isinstance(node, IMPORTS))
     if not used <= BUILT_IN.union(*map(_bound, nodes)):
         used.add("*")   # `from x import *` may define the other names
     for node in nodes:
         if isinstance(node, IMPORTS):
             node.names = [one for one in node.names if _imported(one) in used]
+        if isinstance(node, ast.Import):
+            for one in node.names:
+                if one.asname is None and one.name not in code:
+                    one.name = _imported(one)
     if nodes and isinstance(nodes[-1], ast.Assign):
         nodes[-1] = ast.Expr(nodes[-1].value)
     texts = [_text(node) for node in nodes if getattr(node, "names", True)]

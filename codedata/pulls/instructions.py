@@ -15,11 +15,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from codedata.checks.requests import changelog_entries, own_words, request_problems
+from codedata.checks.requests import (
+    added_documentation,
+    changelog_entries,
+    own_words,
+    request_problems,
+)
 from codedata.disk.store import digest
 from codedata.errors import Excluded
 from codedata.issues.issue_checks import LANGUAGE_WORDS
 from codedata.issues.issue_report import Reporter
+from codedata.issues.issue_texts import indented
 from codedata.leak.hidden import parts_of_test
 from codedata.leak.leaked_facts import given_away, in_words
 from codedata.llm import Models, Reply
@@ -39,6 +45,7 @@ FORM = {"unsaid": [{"test": "…", "demand": "what it wants that he cannot know"
 CODE = re.compile(r"(?<!`)`+[^`]+`|^(?: {4}|\t| *>>> ).*|\b\w+(?=\()", re.MULTILINE)
 LONG_NAME = re.compile(r"[^\W\d]\w{3,}")   # shorter names may be words like "the"
 PARAGRAPH = "\n\n"
+DOCUMENTED = "The documentation is to say:"
 MAX_CHARS = 40_000       # limit of each patch in a request to the model
 # a request is left out if this many values of its tests are in no text: of 50 requests of num2words
 # three new languages had 11, 41 and 76, all others fewer
@@ -90,6 +97,9 @@ class TextWriter:
         """Return the instruction of a task. Raise ItemFailed if no text by the model is accepted,
         and Excluded if there is no model and a rule is against the text."""
         own = own_text(commit)
+        documentation = added_documentation(commit.patch, task.new_names)
+        if own and documentation and not tells(commit, documentation):
+            own += f"\n{DOCUMENTED}\n\n{indented(documentation)}\n"
         text, problems = self._with_script(task, commit, own), ["needs a text: it says nothing"]
         if not self._client:
             rule, _ = next(request_problems(own, (), self._min_words),

@@ -69,13 +69,24 @@ def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None 
                 own_key = next(filter(wanted.__contains__, keys), None)
                 for key in {own_key, f"{prefix}-{BASE}{base[:8]}"} & wanted.keys() if base else ():
                     yield {"instance_id": wanted.pop(key), "repo": repo, "created_at": time,
-                           "pr_description": message[:MAX_MESSAGE].strip(), "license": licence,
+                           "pr_description": _description(folder, parents, message),
+                           "license": licence,
                            "number": int(numbers[0]) if numbers else 0,
                            **(UNDONE if is_undone else patches_between(folder, base, commit))}
     except UnsafeArchive as e:
         raise Trouble(f"cannot be read: {e.what}", path, "Give git:PATH of a clone, git:PATH@A..B "
                       "or git:PATH@COMMIT,COMMIT. For commits newer than a clone in env/_sources/, "
                       "delete it.") from e
+
+
+def _description(folder: Path, parents: str, message: str) -> str:
+    """Return a commit's message. If a merge has no words of its own, add the messages of the
+    commits that it merges, oldest first."""
+    first, *merged = parents.split()
+    if merged and not own_words(message):
+        message += "\n\n" + run_git(folder, "log", "--reverse", "--no-merges", "--format=%B",
+                                    f"{first}..{merged[0]}")
+    return message[:MAX_MESSAGE].strip()
 
 
 def repo_of(own: Path, path: Path) -> str:

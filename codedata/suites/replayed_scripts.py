@@ -131,17 +131,20 @@ def _outcome(answer: dict | None) -> Outcome | None:
 
 
 def literals(code: str) -> list[tuple[int, int, object]]:
-    """Return (start, end, value) of each number and string in code; offsets are in bytes."""
+    """Return (start, end, value) of each number and string in code, except keys of dicts, which may
+    be names of options; offsets are in bytes."""
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError):
         return []
-    inside = {id(one) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
+    nodes = [*ast.walk(tree)]
+    inside = {id(one) for node in nodes if isinstance(node, ast.JoinedStr)
               for one in ast.walk(node)}
+    inside.update(id(key) for node in nodes if isinstance(node, ast.Dict) for key in node.keys)
     starts = [0, *(match.end() for match in re.finditer(b"\n", code.encode()))]
     return [(starts[node.lineno - 1] + node.col_offset,
              starts[node.end_lineno - 1] + node.end_col_offset, node.value)
-            for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(
+            for node in nodes if isinstance(node, ast.Constant) and isinstance(
                 node.value, int | float | str) and id(node) not in inside]
 
 
