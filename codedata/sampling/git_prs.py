@@ -84,8 +84,9 @@ def _description(folder: Path, parents: str, message: str) -> str:
     commits that it merges, oldest first."""
     first, *merged = parents.split()
     if merged and not own_words(message):
-        message += "\n\n" + run_git(folder, "log", "--reverse", "--no-merges", "--format=%B",
-                                    f"{first}..{merged[0]}")
+        added = run_git(folder, "log", "--reverse", "--no-merges", "--format=%B",
+                        f"{first}..{merged[0]}")
+        message = f"{message.strip()}\n\n{added}"
     return message[:MAX_MESSAGE].strip()
 
 

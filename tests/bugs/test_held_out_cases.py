@@ -69,7 +69,8 @@ m.each(7)
 m.Nest(6).count(1)
 r1 = m.Nest('r1', 5); r1.count(1)
 list(m.each(8))
-m.sizes([20], 0)"""
+m.sizes([20], 0)
+d = {'Mon': 70, 'Noon': 80, 'day': ['x', 'y']}; m.week(d)"""
 NEAR = """a number keeps the sign before it and is near
 m.move(None, 'k', -2)
 + m.move(None, 'k', -1)
@@ -131,11 +132,12 @@ m.names('A heron')
 + m.names('A HERON')
 - m.names('a heron')
 
-no key of a dictionary comes twice
-m.week({'Mon': 1, 'Noon': 2})
-+ m.week({'maple': 1, 'Noon': 2})
-- m.week({'onM': 1, 'Noon': 2})
-- m.week({'Mon': 1, 'Mon': 2})
+keys of a dictionary stay, and its values are of their keys
+m.week({'Mon': 4, 'day': ['b', 'c']})
++ m.week({'Mon': 70, 'day': ['b', 'c']})
++ m.week({'Mon': 4, 'day': ['b', 'x']})
+- m.week({'maple': 4, 'day': ['b', 'c']})
+- m.week({'Mon': 80, 'day': ['b', 'c']})
 
 a tested call is left out as a replay shows it
 list(m.each(6))

@@ -1,7 +1,7 @@
 """Check which texts of pull requests are left out, and which entries of changelogs are found."""
 import pytest
 
-from codedata.checks.requests import changelog_entries, request_problems
+from codedata.checks.requests import added_documentation, changelog_entries, request_problems
 from codedata.code.patches import diff_of
 
 
@@ -26,3 +26,5 @@ def test_the_entries_that_a_patch_adds_to_changelogs_are_found_without_headings_
         "mud.py": b"'Herons wade in changelogs.'\n", "docs/mud.md": b"Herons wade in the mud.\n"})
     assert changelog_entries(patch) == (
         "* Herons no longer sink\n  in mud.\nHerons fly over the mud.")
+    assert added_documentation(patch, ["reeds", "in the mud"]) == "Herons wade in the mud."
+    assert added_documentation(patch, ["changelogs"]) == added_documentation(patch, []) == ""

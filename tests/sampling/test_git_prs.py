@@ -92,6 +92,17 @@ def test_both_patches_lead_from_the_base_to_the_commit_exactly(clone):
         assert git(clone, "write-tree") == after.split("\n")[-1].split()[0]
 
 
+def test_a_merge_without_words_has_those_of_its_commits(clone):
+    git(clone, "checkout", "-qb", "more", "HEAD~2")
+    commit(clone, "Herons sink\n\nDeeply.", {"pkg/b.go": b"package b\n"})
+    commit(clone, "Storks, too", {"pkg/b_test.go": b"package b\n"})
+    git(clone, "checkout", "-q", "main")
+    git(clone, "merge", "-q", "--no-ff", "more", "-m", "Merge branch 'more'")
+    row = next(cut_rows(str(clone)))
+    assert row["pr_description"] == (
+        "Merge branch 'more'\n\nHerons sink\n\nDeeply.\n\nStorks, too")
+
+
 def test_a_range_or_a_list_takes_direct_commits_too(clone):
     direct, last = (git(clone, "rev-parse", f"HEAD~{n}")[:8] for n in (3, 0))
     assert ids(f"git:{clone}@HEAD~4..HEAD~2", direct) == ["Own__repo-12", f"Own__repo-{direct}"]
