@@ -110,7 +110,8 @@ def test_entries_in_a_changelog_are_words_of_a_request_that_solves_no_issue():
 def test_added_documentation_tells_what_the_tests_use(tmp_path, fake_llm):
     patch = diff_of({}, {"docs/mud.md": b"wade_slowly keeps out of mud.\n"})
     commit = replace(COMMIT, patch=GOLD + patch)
-    text = f"{COMMIT.description}\n\nThe documentation is to say:\n\n    wade_slowly keeps out of mud.\n"
+    text = (f"{COMMIT.description}\n\nThe documentation is to say:\n\n"
+            "    wade_slowly keeps out of mud.\n")
     assert written(tmp_path, fake_llm, writer="own", task=NAMED, commit=commit) == text
     assert written(tmp_path, fake_llm, writer="own", commit=commit) == f"{COMMIT.description}\n"
 
