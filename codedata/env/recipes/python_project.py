@@ -156,8 +156,11 @@ def _doctest_paths(source: RepositoryFiles, files: Paths, tops: set[str], comman
 def _test_paths(files: Paths) -> Strings:
     """Return the paths for pytest's command line if its configuration names none. They are the test
     folders at the top and inside packages. Without a test folder at the top, they are the folders
-    that contain tests, or () if test files lie at the top."""
+    that contain tests, or () if test files lie at the top. Files named tests.py, which pytest does
+    not look for, are the paths if there are no other test files."""
     tests = _tests(files)
+    if not tests:
+        return tuple(sorted("/".join(path) for path in files if path[-1] == "tests.py"))
     not_modules = table("skip")["python"]["not_modules"]
     if at_top := {path[0] for path in tests if path[0] in TEST_FOLDERS and len(path) > 1}:
         inside = {"/".join(path[:i + 1]) for path in tests
