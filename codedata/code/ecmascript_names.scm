@@ -11,7 +11,7 @@
 (class_declaration name: (_) @given @own)
 (method_definition name: (_) @given @own)
 (export_specifier name: (_) @given)
-(export_statement (lexical_declaration (variable_declarator name: (identifier) @given)))
-(variable_declarator name: (identifier) @own)
+(generator_function_declaration name: (_) @given @own)
+(variable_declarator name: (identifier) @given @own)
 (assignment_expression left: (member_expression property: (_) @given))
 (string_fragment) @text

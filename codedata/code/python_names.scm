@@ -18,6 +18,6 @@
 (aliased_import alias: (identifier) @given)
 (parameters [(identifier) @given (_ . (identifier) @given)])
 (assignment left: (attribute attribute: (_) @given))
-(assignment left: (pattern_list (identifier) @given))
+(assignment left: (pattern_list [(identifier) @given (attribute attribute: (_) @given)]))
 (string (string_content) @text)
 (expression_statement (string (string_content) @own))

@@ -160,9 +160,12 @@ def test_names_that_the_code_had_before_are_no_demands():
 def test_a_name_that_the_code_only_uses_is_still_a_demand():
     gold = diff_of({}, {"heron.py": b"def wade(): pass\ndef fly(): pass\ndef dive(): pass\n"})
     tests = diff_of({}, {"test_heron.py": b"h.wade(h.fly(h.dive()))"})
-    had = b"from birds import f as fly\nfile.wade()  # wade\nbird.dive = 'a'\n"
+    had = b"from birds import f as fly\nfile.wade()  # wade\nbird.n, bird.dive = 'a', 1\n"
     assert lacking(names_brought(gold, tests),
                    [SourceFile("bird.py", "python", had, False)]) == ["wade"]
+    had = b"const fly = () => 2\nfunction* dive() {}\nwade()\n"
+    assert lacking(["dive", "fly", "wade"],
+                   [SourceFile("bird.js", "javascript", had, False)]) == ["wade"]
 
 
 def test_words_that_the_gold_and_the_tests_share_are_values():
