@@ -78,8 +78,8 @@ def changelog_entries(patch: str) -> str:
 
 
 def added_documentation(patch: str, names: Iterable[str]) -> str:
-    """Return the lines that a patch adds to documents where they mention one of `names`; may be "".
-    Changelogs and hunks of more than MAX_DOCUMENTED lines do not count."""
+    """Return the lines that a patch adds to documents, from hunks that add one of `names`; may be
+    "". Changelogs and hunks of more than MAX_DOCUMENTED lines do not count."""
     names = [*names]
     return "\n\n".join(
         text for hunk in hunks_of(patch)
