@@ -73,7 +73,7 @@ def main(argv=None) -> int:
                            title="pr_tasks.setup", then="pr_tasks.py")
 
     def instruct(models: Models) -> Stage:
-        reporter = Reporter(sandboxes(models), "pr_tasks.py --steps prove", tells_only_case=True)
+        reporter = Reporter(sandboxes(models), "pr_tasks.py --steps prove", is_of_requests=True)
         writer = TextWriter(settings, models, reporter)
         return Maker(root, PULL_REQUEST).instruct_stage(
             "pr_tasks.instruct", Reads(Store(root, Commit), ("issue", "description")),

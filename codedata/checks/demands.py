@@ -122,7 +122,9 @@ def _uses_in(tests: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
             name = node.text.decode()
             while node.parent.type in PARTS and node.type not in WHOLES:
                 node = node.parent
-            yield name, squeezed(LITERAL.sub("…", node.text.decode()))
+            module = node.child_by_field_name("module_name")   # of Python's `from … import …`
+            code = f"from {module.text.decode()} import {name}" if module else node.text.decode()
+            yield name, squeezed(LITERAL.sub("…", code))
 
 
 def _code(lines: Iterable[str]) -> str:

@@ -124,7 +124,9 @@ class Differences:
         begin_step("running scripts of the tests")
         # a NameError means that a definition is missing from the script
         shown = [one for one in self._differing(jobs, RECORDED) if one.right.type != "NameError"]
-        bases = sorted(shown, key=lambda one: one.rank)[:MAX_BASES]
+        shown.sort(key=lambda one: one.rank, reverse=True)
+        first = {one.right.shown: one for one in shown}.values()   # the first of each outcome
+        bases = sorted(first, key=lambda one: one.rank)[:MAX_BASES]
         begin_step("shortening the scripts")
         pruned = self._pruned(bases)
         if not (pruned and varies):

@@ -26,7 +26,7 @@ from codedata.issues.blame import blamed
 from codedata.issues.failing_test import Messages, failure_report, messages_in
 from codedata.issues.issue_checks import Hidden, shown_output
 from codedata.issues.issue_facts import RECORDED, Difference, Differences
-from codedata.issues.issue_texts import report_text
+from codedata.issues.issue_texts import more_text, report_text
 from codedata.issues.proven_bug import ProvenBug
 from codedata.leak.hidden import NAME
 from codedata.llm import Client, Reply
@@ -46,6 +46,7 @@ RUN_S = 60                 # seconds for a reproduction, unless [sandbox] run_ti
 MAX_OUTPUT_BYTES = 10_000  # bytes printed by a reproduction
 MAX_SHOWN_CHARS = 20_000   # characters of each text in a request
 MAX_SCRIPT_LINES = 12      # lines of the script in a report without a model, imports not counted
+MAX_CASES = 3              # cases in a request's report
 MAX_CALLERS = 3            # callers of changed functions that are shown
 PYTHON = "python"
 FILES = {PYTHON: "reproduce.py", "bash": "reproduce.sh"}
@@ -173,13 +174,13 @@ class Trees:
 
 
 class Reporter:
-    """Write the reports of bugs that the command `maker` proves; make() is the item function.
-    `tells_only_case`: a report may show the case of the only failing test."""
+    """Write the reports of bugs that the command `maker` proves; make() is the item function. With
+    `is_of_requests`, a report may show several cases, and that of the only failing test."""
 
     def __init__(self, host: SandboxFactory, maker: str, client: Client | None = None,
-                 tells_only_case: bool = False):
+                 is_of_requests: bool = False):
         self._host, self._maker, self._client = host, maker, client
-        self._tells_only_case = tells_only_case
+        self._is_of_requests = is_of_requests
         self._profiles = toml_of("codedata.issues", "profiles.toml")["profiles"]
 
     def identity(self) -> dict:
@@ -219,10 +220,11 @@ class Reporter:
         differences = self._differences(trees, hidden)
         title, project = "(none)", {"project": bug.repo.rpartition("/")[2]}
         try:
-            found, reproduction = _first_shown(differences, trees, self._tells_only_case)
+            (found, reproduction), *others = _first_shown(differences, trees, self._is_of_requests)
             with trees.open(is_fixed=True) as right, trees.open() as wrong:
                 run = Differences(right, wrong, bug.test_script).run
                 form, text = report_text(found, draw, project | known, blamed(found.right, run))
+            text += "".join(more_text(one) for one, _ in others)
             about = {"writer": "template", "form": form, "kind": found.kind, "case": found.case}
             title = text.partition("\n")[0]
         except Excluded:
@@ -244,7 +246,7 @@ class Reporter:
             return []
         try:
             with trees.open(is_fixed=True) as right, trees.open() as wrong:
-                varies = not self._tells_only_case or len(bug.FAIL_TO_PASS) == 1
+                varies = not self._is_of_requests or len(bug.FAIL_TO_PASS) == 1
                 found = Differences(right, wrong, bug.test_script).found(
                     bug.failing, bug.hidden, varies)
         except ItemFailed:
@@ -289,19 +291,22 @@ class Reporter:
             _packaged(AGAIN))
 
 
-def _first_shown(differences: list[Difference], trees: Trees, tells_only_case: bool
-                 ) -> tuple[Difference, Reproduction]:
-    """Return the first difference that fresh containers reproduce exactly, with its reproduction.
-    Raise Excluded if there is none. The case of the only failing test does not count without
-    `tells_only_case`: knowing it is enough to pass the test."""
-    bug, reason = trees.bug, NO_FACT
+def _first_shown(differences: list[Difference], trees: Trees, is_request: bool
+                 ) -> list[tuple[Difference, Reproduction]]:
+    """Return the first difference that fresh containers reproduce exactly, with its reproduction;
+    for a request with several failing tests, up to MAX_CASES with different outcomes, since they
+    may demand several things. Raise Excluded if there is none. The case of a bug's only failing test does not count:
+    knowing it is enough to pass the test."""
+    bug, reason, found = trees.bug, NO_FACT, []
+    is_one = len(bug.FAIL_TO_PASS) == 1
     for one in differences:
-        if one.case == RECORDED and len(bug.FAIL_TO_PASS) == 1 and not tells_only_case:
+        if one.case == RECORDED and is_one and not is_request:
             reason = ONE_CASE
             continue
         reason = NOT_SHOWN
         script = one.right.program
-        if len(LINE.findall(script)) > MAX_SCRIPT_LINES:
+        if (len(LINE.findall(script)) > MAX_SCRIPT_LINES
+                or one.right.shown in [other.right.shown for other, _ in found]):
             continue
         try:
             reproduction = trees.show(PYTHON, script)
@@ -309,9 +314,13 @@ def _first_shown(differences: list[Difference], trees: Trees, tells_only_case: b
             continue
         runs = (reproduction.fixed, one.right), (reproduction.bugged, one.wrong)
         if all(_ends_in(run, outcome) for run, outcome in runs):
-            return one, reproduction
-    raise Excluded(f"no report: {reason}. --steps issue --issue-writer llm --refresh lets a model "
-                   "write it", bug.instance_id)
+            found.append((one, reproduction))
+        if len(found) == (MAX_CASES if is_request and not is_one else 1):
+            break
+    if not found:
+        raise Excluded(f"no report: {reason}. --steps issue --issue-writer llm --refresh lets a "
+                       "model write it", bug.instance_id)
+    return found
 
 
 def _ends_in(run: ReproductionRun, outcome: Outcome) -> bool:

@@ -39,6 +39,16 @@ def report_text(found: Difference, draw: random.Random, known: Mapping[str, str]
     return name, f"{fill(text, **parts).strip()}\n"
 
 
+def more_text(found: Difference) -> str:
+    """Return a further case of a report, with both outcomes."""
+    was, should = found.wrong.shown, found.right.shown
+    parts = {**_outcome_parts("was", was, should, found.kind),
+             **_outcome_parts("should", should, was, found.kind)}
+    was, should = (parts.get(f"{side}_block") or parts[side] for side in ("was", "should"))
+    return (f"\nAnother case:\n\n```python\n{found.right.program}```\n\nIt gives\n\n{was}\n\n"
+            f"and should give\n\n{should}\n")
+
+
 def _drawable(texts: Sequence[str], parts: Mapping[str, str]) -> list[str]:
     """Return the texts whose holes all have a part."""
     return [one for one in texts if parts.keys() >= {*HOLE.findall(one)}]

@@ -134,8 +134,9 @@ It is said.
 
 The tests use these names and texts, which the code does not have yet:
 
-- `from birds.heron import Heron, MudError as Error`
+- `from birds.heron import Heron`
 - `Heron(…)`
+- `from birds.heron import MudError`
 - `Marsh`
 - `Heron(…).fly(…)`
 - `"is too deep, sorry"`
