@@ -295,8 +295,8 @@ def _first_shown(differences: list[Difference], trees: Trees, is_request: bool
                  ) -> list[tuple[Difference, Reproduction]]:
     """Return the first difference that fresh containers reproduce exactly, with its reproduction;
     for a request with several failing tests, up to MAX_CASES with different outcomes, since they
-    may demand several things. Raise Excluded if there is none. The case of a bug's only failing test does not count:
-    knowing it is enough to pass the test."""
+    may demand several things. Raise Excluded if there is none. The case of a bug's only failing
+    test does not count: knowing it is enough to pass the test."""
     bug, reason, found = trees.bug, NO_FACT, []
     is_one = len(bug.FAIL_TO_PASS) == 1
     for one in differences:
