@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from line_tables import toml_beside
 
-from codedata.issues.issue_texts import FORMS, HOLE, report_text
+from codedata.issues.issue_texts import FORMS, HOLE, more_text, report_text
 from codedata.suites.replayed_scripts import Outcome
 
 CASES = toml_beside(__file__, "issue_text_cases.toml")
@@ -33,6 +33,27 @@ def test_each_kind_is_told_in_many_forms_without_a_hole_and_with_both_outcomes()
             assert all(text in nothing or text in body for *_, text in outcomes)
             seen.add(form)
     assert seen == FORMS["forms"].keys() and len(seen) >= 30
+
+
+def test_a_further_case_has_its_script_and_both_outcomes():
+    right, wrong = (Outcome(["from heron import wade"], "wade(3)", *one)
+                    for one in (["value", "int", "2"], ["raises", "MudError", "too deep"]))
+    assert more_text(SimpleNamespace(kind="raises", right=right, wrong=wrong)) == """
+Another case:
+
+```python
+from heron import wade
+print(wade(3))
+```
+
+It gives
+
+    MudError: too deep
+
+and should give
+
+    2
+"""
 
 
 def test_a_long_outcome_is_told_by_its_size_its_ends_and_what_differs():

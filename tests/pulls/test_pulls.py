@@ -144,11 +144,12 @@ def heron_requests() -> dict[int, dict[str, tuple]]:
              "    from heron import plumbline\n    assert plumbline() == 3\n"
              "    for name in ('bin/plumb', 'tests/data/plumb.sh'):\n"
              "        assert subprocess.check_output([name]) == b'3\\n'\n")
-    nest = ("def test_nest():\n    import heron\n    assert heron.nest() == 2\n\n\n"
+    nest = ("def test_nest():\n    import heron\n    assert heron.nest() == 2\n"
+            "    assert heron.nest(3) == 3\n\n\n"
             "def test_rest():\n    import heron, time\n    while not hasattr(heron, 'nest'):\n"
             "        time.sleep(1)\n")
     plumbed, nesting = ((HERON, f"{HERON}\n\ndef {text}\n") for text in (
-        "plumbline():\n    return 3", "nest():\n    return 2"))
+        "plumbline():\n    return 3", "nest(n=2):\n    return n"))
     return {
         7: with_tests(plumb, **{"heron.py": plumbed, "bin/plumb": ("", PLUMB),
                                 "tests/data/plumb.sh": ("", PLUMB),
@@ -184,7 +185,8 @@ def test_requests_become_tasks_whose_images_have_nothing_of_them(tmp_path, heron
                 "python", "not read by a model before the proof")
     # their own words name nothing that fails: a script of a test follows
     for name, lines in ((ID, ["print(plumbline())", "ImportError: cannot import name 'plumbline'"]),
-                        ("birds__heron-9", ["print(heron.nest())", "has no attribute 'nest'"])):
+                        ("birds__heron-9", ["print(heron.nest())", "has no attribute 'nest'",
+                                           "Another case:", "print(heron.nest(3))"])):
         text = store.read(name).instruction
         assert text.startswith("Fix wading\n\nIt sank.\n\n")
         assert [line for line in lines if line not in text] == []
