@@ -29,10 +29,6 @@ from codedata.conversation.tool_calls import Effect, shell_command
 # programs that show a file, or a part of it: they count as equal
 SHOWS = {"cat", "sed", "head", "tail", "nl", "less", "more", "bat", "awk", "view"}
 RUNS = {"python", "python3", "-m"}   # words before the name of the program
-# flags that change only the output of a program, or when it stops
-DISPLAY = {"grep": "ABCEFGHPRabcehlmnoqrsy", "ls": "1AFhlaCpSt", "pytest": "qvxsrl", "": "qv"}
-LONG_DISPLAY = re.compile(r"--(?:colou?r|tb|no-header|no-pager|quiet|verbose|exitfirst|line-number|"
-                          r"recursive|context|max-count)\b")
 RANGE = re.compile(r"(\d+)(?:,(\d+))?p?")
 END = 10**9
 LOOKS = {"read", "window", "list", "search", "regex", "find", "glob"}   # effects
@@ -45,7 +41,7 @@ class CommandStep:
     """Hold the comparable parts of a command."""
 
     style: str
-    words: frozenset[str]          # without display flags, numbers and ranges
+    words: frozenset[str]          # without numbers and ranges
     lines: tuple[int, int] = (1, END)   # the lines of a file that it shows
 
 
@@ -117,24 +113,9 @@ def step_of(command: str) -> CommandStep:
             match = RANGE.fullmatch(argument.lstrip("-n"))
             if match and name in SHOWS:
                 lines = _lines(name, match)
-            elif not match and argument not in RUNS:
-                words |= _words(name, arguments, argument)
+            elif not (match or argument in RUNS or (name in SHOWS and argument.startswith("-"))):
+                words.add(argument.removeprefix("./"))
     return CommandStep(style, frozenset(words), lines)
-
-
-def _words(name: str, arguments: list[str], argument: str) -> set[str]:
-    """Return an argument's words for the comparison: the letters of a short flag, any other
-    argument unchanged, nothing for flags that only change the display."""
-    if not argument.startswith("-"):
-        return {argument.removeprefix("./")}
-    if name in SHOWS or LONG_DISPLAY.match(argument):
-        return set()
-    if argument.startswith("--"):
-        return {argument}
-    if name in RUNS:
-        name = next((one for one in arguments if not one.startswith("-")), name)
-    letters = re.findall("[A-Za-z]", argument)
-    return {f"-{letter}" for letter in letters if letter not in DISPLAY.get(name, DISPLAY[""])}
 
 
 def _lines(program: str, match: re.Match) -> tuple[int, int]:

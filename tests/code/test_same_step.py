@@ -8,10 +8,8 @@ from codedata.conversation.tool_calls import Effect
 SAME = r"""
 cat src/a.py  ~  sed -n '1,80p' src/a.py
 head -40 ./src/a.py  ~  nl -ba src/a.py | sed -n 20,60p
-cd /testbed && grep -rn 'wade(' src  ~  grep -nr "wade(" src
-python -m pytest -q tests/test_a.py  ~  pytest tests/test_a.py -x
-grep -rn --color=never wade src  ~  grep -rnH -C3 wade src
-python -m pytest --tb=short -x tests  ~  pytest -vv tests
+cd /testbed && grep -rn 'wade(' src  ~  grep -rn "wade(" src
+python -m pytest -q tests/test_a.py  ~  pytest tests/test_a.py -q
 sed -i 's/a/b/'  x.py  ~  sed -i 's/a/b/' x.py
 echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT  ~  git add a; echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT
 """
