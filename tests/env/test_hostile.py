@@ -116,14 +116,6 @@ def test_a_repository_is_nowhere_on_the_path_of_the_child(tmp_path, monkeypatch)
     assert read_facts(Path()).python.modules and not [*tmp_path.glob("*.run")]
 
 
-def test_listings_end(tmp_path):
-    deep = "/".join(["d"] * 400)
-    (tmp_path / deep).mkdir(parents=True)
-    (tmp_path / "test_a.py").write_text("")
-    facts = read_facts(tmp_path)
-    assert "nested folders" in facts.unreadable["."] and facts.python.n_test_files == 1
-
-
 @pytest.mark.parametrize("path", PLANNING, ids=lambda path: path.stem)
 def test_planning_opens_nothing_of_a_repository_beside_its_reader(path):
     tree = ast.parse(path.read_text())

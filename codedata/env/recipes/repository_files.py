@@ -23,9 +23,6 @@ from codedata.texts import printable
 
 MAX_BYTES = 1_000_000     # limit per file; a manifest written by hand has about 10,000
 MAX_FILES = 1_000         # limit for opened files
-MAX_ENTRIES = 200_000     # limit for entries read by a listing
-MAX_LISTED = 20_000       # limit for listed Python files
-MAX_DEPTH = 100           # limit for nested folders
 MAX_NAME = 1_000          # limit for a path's characters
 MAX_NAMED = 50            # limit for files recorded as unreadable
 MAX_WHY = 200             # limit for a reason's characters
@@ -117,29 +114,25 @@ class RepositoryFiles:
         folder, _, wanted = pattern.rpartition("/")
         try:
             with os.scandir(self._inside(folder)) as entries:
-                names = [entry.name for entry in islice(entries, MAX_ENTRIES)
+                names = [entry.name for entry in entries
                          if not entry.is_dir(follow_symlinks=False)]
         except UNREADABLE:
             return []
         return sorted(f"{folder}/{name}".lstrip("/") for name in names if fnmatchcase(name, wanted))
 
     def python_files(self) -> list[Strings]:
-        """Return the parts of each Python file's path, sorted, for at most MAX_LISTED files. Skip
-        hidden folders, and folders that skip.toml names."""
+        """Return the parts of each Python file's path, sorted. Skip hidden folders, and folders
+        that skip.toml names."""
+        if LISTING in self._skipped:
+            return []
         found: list[Strings] = []
         not_into = table("skip")["python"]["not_looked_into"]
-        n_left = 0 if LISTING in self._skipped else MAX_ENTRIES
         for place, folders, files in os.walk(self._folder):
             parts = Path(place).relative_to(self._folder).parts
-            n_left -= len(folders) + len(files)
-            if n_left < 0 or len(parts) > MAX_DEPTH or len(found) > MAX_LISTED:
-                self._refuse(LISTING,
-                             f"more than {MAX_ENTRIES:,} files or {MAX_DEPTH} nested folders")
-                break
             self.announce(LISTING)
             folders[:] = [name for name in folders if name[0] != "." and name not in not_into]
             found += [(*parts, name) for name in files if name.endswith(".py")]
-        return sorted(found)[:MAX_LISTED]
+        return sorted(found)
 
     def _inside(self, name: str) -> Path:
         path = resolved_in(self._folder, self._folder / name)
