@@ -177,12 +177,6 @@ class TaskManager:
             counts[task.type][task.state] += 1
         return counts
 
-    def oldest_lease_s(self) -> float | None:
-        """Return the seconds since the least recently renewed lease was renewed, None if no task is
-        claimed."""
-        renewed = [task.at for task in self.tasks(state="in_progress")]
-        return self._now - min(renewed) if renewed else None
-
     # transitions ---------------------------------------------------------------------------------
 
     @contextmanager

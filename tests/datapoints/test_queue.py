@@ -75,7 +75,6 @@ def test_a_killed_agents_task_returns_after_its_lease_and_not_before(tm, tmp_pat
     agent.communicate()
     eventually(lambda: tm.get_next_task("b"))
     assert lines(tmp_path)[-1]["at"] >= lease_until and tm.get_task(id).attempts == 2
-    assert 0 <= tm.oldest_lease_s() < 30
 
 
 def test_a_late_completion_is_refused_even_under_the_same_name(tm, tmp_path):

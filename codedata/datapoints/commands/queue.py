@@ -106,8 +106,7 @@ class QueueCommands(Desk):
             counts["language"].update(labels.languages)
             if tried := attempts.get((task.instance_id, audited_digest(task))):
                 rates[task.instance_id] = rates_by_agent(tried, of_models=False)
-        return {"tasks": self.manager.counts(), "oldest_lease_s": self.manager.oldest_lease_s(),
-                "datapoints": counts, "rates": rates}
+        return {"tasks": self.manager.counts(), "datapoints": counts, "rates": rates}
 
     def instructions(self, role: Literal["idea", "builder", "review"]) -> Object:
         """Show the instructions of a role.
