@@ -82,7 +82,7 @@ def validate(args, settings, options) -> int:
     code = start.run_steps(steps, settings, options, HOLDS)
     if options.read_only:
         return code
-    given = given or folders_in(root, [])
+    given = given or folders_in(root)
     rows = results_of(root, given, args.profile or "")
     for line in complaints(rows):
         say(line)

@@ -121,8 +121,8 @@ def steps_of(root: Path, folders: Sequence[Path], anew: bool,
              host: Callable[[Models], SandboxFactory]) -> dict[str, Callable[[Models], Stage]]:
     """Return the steps of `validate`. Check the given folders; without any, check the datapoints in
     dp/ and prove the datapoints in task/."""
-    tasks = [] if folders else folders_in_tasks(root, [])
-    others = folders or folders_in_dp(root, [])
+    tasks = [] if folders else folders_in_tasks(root)
+    others = folders or folders_in_dp(root)
     steps = {}
     if others or not tasks:
         steps["validate"] = lambda models: validate_stage(root, host(models), others)

@@ -88,24 +88,21 @@ def folder_of(task: Task) -> Path:
     return task.environment[DOCKERFILE].parent.parent
 
 
-def folders_in_dp(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of dp/. Add an error to `broken` for each link, .json file and refused
-    name."""
+def folders_in_dp(root: Path) -> list[Path]:
+    """Return the folders of dp/, without links, .json files and refused names."""
     dp = Path(root, DP)
-    return [dp / name for name, _ in list_folders(dp, broken)] if dp.is_dir() else []
+    return [dp / name for name, _ in list_folders(dp, [])] if dp.is_dir() else []
 
 
-def folders_in_tasks(root: Path, broken: list[BrokenRecord]) -> list[Path]:
-    """Return the folders of the datapoints in task/. Add an error to `broken` for each link, .json
-    file and refused name, and for each folder whose kind cannot be read."""
+def folders_in_tasks(root: Path) -> list[Path]:
+    """Return the folders of the datapoints in task/, if their kind can be read."""
     tasks = Store(root, Task, kind=DATAPOINT).open()
-    broken += tasks.broken
     return [tasks.path(name) for name in tasks.names()]
 
 
-def folders_in(root: Path, broken: list[BrokenRecord]) -> list[Path]:
+def folders_in(root: Path) -> list[Path]:
     """Return the folders of the datapoints of a root, first in dp/, then in task/."""
-    return folders_in_dp(root, broken) + folders_in_tasks(root, broken)
+    return folders_in_dp(root) + folders_in_tasks(root)
 
 
 def read_all(folders: Iterable[Path], broken: list[BrokenRecord]) -> Iterator[Task]:
@@ -119,7 +116,7 @@ def read_all(folders: Iterable[Path], broken: list[BrokenRecord]) -> Iterator[Ta
 
 def readable(root: Path) -> Iterator[Task]:
     """Yield the readable datapoints of a root; `build_dp.py validate` reports the others."""
-    return read_all(folders_in(root, []), [])
+    return read_all(folders_in(root), [])
 
 
 class PartTexts(NamedTuple):

@@ -48,7 +48,7 @@ def test_a_content_is_all_but_the_labels(tmp_path):
     (lambda folder: (folder / "task.toml").write_text(""), "not a datapoint: task.toml has no")])
 def test_what_is_no_datapoint_is_named(tmp_path, harm, words):
     harm(write_datapoint(tmp_path / "dp/sums"))
-    folder, = folders_in(tmp_path, [])
+    folder, = folders_in(tmp_path)
     with pytest.raises(BrokenRecord, match=words):
         read_datapoint(folder)
 

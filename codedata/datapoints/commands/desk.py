@@ -62,7 +62,7 @@ class Desk:
         own edits queue no further review."""
         reviewed = {task.data.get("datapoint") for state in ("pending", "in_progress")
                     for task in self.manager.tasks(type=REVIEW, state=state)}
-        for point in read_all(folders_in_dp(self.root, []), []):   # skips broken ones
+        for point in read_all(folders_in_dp(self.root), []):   # skips broken ones
             if labels_of(point).status == IN_REVIEW and point.instance_id not in reviewed:
                 self.queue_review(point)
 
