@@ -14,7 +14,7 @@ from codedata.bounded import files_below
 from codedata.errors import Trouble
 from codedata.sampling.draw import prompts_of
 from codedata.settings import SESSIONS
-from codedata.terminal import say
+from codedata.terminal import aligned, say
 from codedata.texts import printable
 
 MAX_SECONDS = 10**11   # a larger Unix time is in milliseconds
@@ -63,15 +63,14 @@ def print_table(source) -> None:
         days = [*map(_day, filter(None, map(origin.get, ("begin", "end"))))]
         by_place[row["agent"], str(origin.get("folder") or origin.get("project", ""))].append(
             (len(prompts_of(row)[0]), days))
-    table = [("program", "sessions", "turns", "first day", "last day", "working folder")]
+    table = [["program", "working folder", "sessions", "turns", "first day", "last day"]]
     for (program, folder), sessions in sorted(by_place.items(), key=lambda item: -len(item[1])):
         days = sorted(day for _, of_session in sessions for day in of_session) or [""]
         n_turns = sum(n for n, _ in sessions)
-        table.append((program, str(len(sessions)), f"{n_turns:,}", days[0], days[-1],
-                      printable(folder, 100)))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        say("      " + "  ".join(map(str.ljust, line, widths)).rstrip())
+        table.append([program, printable(folder, 100), str(len(sessions)), f"{n_turns:,}", days[0],
+                      days[-1]])
+    for line in aligned(table):
+        say(f"      {line}")
     say(f"      {NOTICE}")
 
 

@@ -44,7 +44,7 @@ def test_a_home_folder_is_read_by_the_flag_alone(home, tmp_path):
         assert refused.returncode == 2 and says in refused.stderr
     shown = run_script("prompt.py", root, "--source", "sessions", env=of_home).stderr
     for program, n in ("Claude Code", 2), ("Codex", 1):
-        assert re.search(rf"{program} +{n} +\d +2026-05-28 +2026-05-28 +\S+/clone\n", shown)
+        assert re.search(rf"{program} +\S+/clone +{n} +\d +2026-05-28 +2026-05-28\n", shown)
     assert "1000000000" in shown and "['odd']" in shown and "\x1b[31m" not in shown
     assert "private text" in shown and "others" not in shown
     assert "1 (session: no commit came out of it)" in shown
