@@ -46,7 +46,7 @@ from codedata.datapoints.task_queue import (
 from codedata.disk.ledger import Ledger
 from codedata.errors import Interrupted, RunStopped, Trouble
 from codedata.llm.client import Models
-from codedata.llm.costs import cost_of_stage
+from codedata.llm.costs import spending
 from codedata.llm.replies import ReplyLog, recording
 from codedata.run.cli import RunOptions
 from codedata.run.pool import WorkerPool, trouble_of
@@ -416,7 +416,7 @@ def _to_come(root: Path, settings: DpSettings, limit: int | None, n_agents: Mapp
         if type in n_agents:
             calls = f"at most {n * MAX_ITERATIONS:,} calls (cost unknown: no task is completed yet)"
             if n_done := states["completed"]:
-                cost = cost_of_stage(dp, f"build_dp.{role}")
+                cost = spending(root, f"build_dp.{role}")
                 usd = replace(cost, cost_usd=cost.cost_usd * n / n_done)
                 calls = (f"about {cost.n_calls * n / n_done:.0f} calls, {usd}, estimated from "
                          f"{plural(n_done, 'completed task')}")

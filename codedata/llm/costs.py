@@ -78,22 +78,13 @@ def costs_of(root: Path) -> list[Cost]:
     return list(costs.values())
 
 
-def spending(root: Path) -> Spending:
-    """Return the sum of all calls under a root."""
+def spending(root: Path, stage: str = "") -> Spending:
+    """Return the sum of all calls under a root, or of the finished calls of one stage."""
     spent = Spending()
-    for _, _, calls in attempts_under(root):
-        for call in calls:
+    for _, line, calls in attempts_under(root):
+        for call in calls if stage in ("", line.get("stage")) else ():
             spent.add(call)
     return spent
-
-
-def cost_of_stage(directory: Path, stage: str) -> Cost:
-    """Return the cost of a stage's calls in one directory, to any model."""
-    cost = Cost(stage=stage)
-    for line in read_lines(directory / LEDGER):
-        for call in calls_of(line) if line.get("stage") == stage else ():
-            cost.add(call)
-    return cost
 
 
 def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
