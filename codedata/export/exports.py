@@ -8,7 +8,6 @@ export/_replaced/ before it is replaced.
 """
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +27,7 @@ from codedata.export.folders import (
 )
 from codedata.export.provenance import public
 from codedata.terminal import named
-from codedata.texts import terminal_safe, text_of
+from codedata.texts import name_hash, terminal_safe, text_of
 
 if TYPE_CHECKING:
     from codedata.export.formats import Format
@@ -161,5 +160,4 @@ def splits(repos: Iterable[str], share: float) -> dict[str, str]:
 def _place(repo: str) -> float:
     """Return a hash of a repository's name, evenly distributed from 0 to 1."""
     # the prefix "0:", once a seed, keeps the splits of earlier versions
-    data = hashlib.blake2b(f"0:{repo.lower()}".encode(), digest_size=8).digest()
-    return int.from_bytes(data, "big") / 2 ** 64
+    return name_hash(f"0:{repo.lower()}") / 2 ** 64
