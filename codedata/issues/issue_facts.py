@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import itemgetter
 
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
@@ -117,8 +118,9 @@ class Differences:
 
     def found(self, tests: Sequence[str], hidden: Files = NONE, varies: bool = True
               ) -> list[Difference]:
-        """Return the differences that the given tests show, sorted by rank: recorded ones and, with
-        `varies`, varied ones. `hidden` are files of tests that are not in the trees."""
+        """Return the differences that the given tests show: the best of each test function first
+        or, with `varies`, varied ones, too, sorted by rank. `hidden` are files of tests that are
+        not in the trees."""
         tested, others = texts_of(sources_in(self._trees[0]))
         jobs = jobs_of_tests(tests[:MAX_TESTS], tested | hidden, others)[:MAX_JOBS]
         begin_step("running scripts of the tests")
@@ -126,7 +128,14 @@ class Differences:
         shown = [one for one in self._differing(jobs, RECORDED) if one.right.type != "NameError"]
         shown.sort(key=lambda one: one.rank, reverse=True)
         first = {one.right.shown: one for one in shown}.values()   # the first of each outcome
-        bases = sorted(first, key=lambda one: one.rank)[:MAX_BASES]
+        functions = {_code_of(job): job.test for job in jobs}
+        n_before: Counter = Counter()
+        turns = []   # the best of each test function come first
+        for one in sorted(first, key=lambda one: one.rank):
+            function = functions.get(_code_of(one.right), "")
+            turns.append((n_before[function], one))
+            n_before[function] += 1
+        bases = [one for _, one in sorted(turns, key=itemgetter(0))][:MAX_BASES]
         begin_step("shortening the scripts")
         pruned = self._pruned(bases)
         if not (pruned and varies):
@@ -149,7 +158,7 @@ class Differences:
             kept = [line for one in needed if one for line in one.lines]
             script = [line for line in base.right.lines if line in kept], base.right.last
             shorter.append(ReplayJob(*tidied(*script)))
-        return sorted(self._differing(shorter, RECORDED), key=lambda one: one.rank) or [*bases]
+        return self._differing(shorter, RECORDED) or [*bases]
 
     def held_out(self, failing: Sequence[ReplayJob], others: Sequence[ReplayJob]
                  ) -> tuple[list[Case], Object]:

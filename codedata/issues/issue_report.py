@@ -294,11 +294,13 @@ class Reporter:
 def _first_shown(differences: list[Difference], trees: Trees, is_request: bool
                  ) -> list[tuple[Difference, Reproduction]]:
     """Return the first difference that fresh containers reproduce exactly, with its reproduction;
-    for a request with several failing tests, up to MAX_CASES with different outcomes, since they
-    may demand several things. Raise Excluded if there is none. The case of a bug's only failing
-    test does not count: knowing it is enough to pass the test."""
+    for a request, up to MAX_CASES with different outcomes, and no more than its tests have
+    functions, since they may demand several things. Raise Excluded if there is none. The case of a
+    bug's only failing test does not count: knowing it is enough to pass the test."""
     bug, reason, found = trees.bug, NO_FACT, []
     is_one = len(bug.FAIL_TO_PASS) == 1
+    functions = {test.partition("[")[0] for test in bug.FAIL_TO_PASS}
+    n_cases = min(MAX_CASES, len(functions)) if is_request else 1
     for one in differences:
         if one.case == RECORDED and is_one and not is_request:
             reason = ONE_CASE
@@ -315,7 +317,7 @@ def _first_shown(differences: list[Difference], trees: Trees, is_request: bool
         runs = (reproduction.fixed, one.right), (reproduction.bugged, one.wrong)
         if all(_ends_in(run, outcome) for run, outcome in runs):
             found.append((one, reproduction))
-        if len(found) == (MAX_CASES if is_request and not is_one else 1):
+        if len(found) == n_cases:
             break
     if not found:
         raise Excluded(f"no report: {reason}. --steps issue --issue-writer llm --refresh lets a "

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from doctest import DocTestParser
 from functools import cache
-from itertools import islice, product, zip_longest
+from itertools import chain, islice, product, zip_longest
 from pathlib import PurePosixPath
 from textwrap import indent
 
@@ -80,9 +80,12 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Map
         with suppress(SyntaxError, ValueError, RecursionError, LookupError):
             given = read if path else _TestFiles({"": _doctest(*place_of(test, sources), sources)})
             scripts = _Test(test, path, name or EXAMPLES, given, as_examples).scripts()
-            found.append([*islice(scripts, MAX_SCRIPTS)])
-    scripts = [one for turn in zip_longest(*found) for one in turn if one and any(one)]
-    return [ReplayJob([*lines], last) for lines, last in dict.fromkeys(scripts)]
+            function = test.partition("[")[0]
+            found.append([(one, function) for one in islice(scripts, MAX_SCRIPTS) if any(one)])
+    made = {}   # {script: function of its first test}
+    for script, function in filter(None, chain(*zip_longest(*found))):
+        made.setdefault(script, function)
+    return [ReplayJob([*lines], last, function) for (lines, last), function in made.items()]
 
 
 def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:

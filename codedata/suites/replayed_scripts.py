@@ -36,6 +36,7 @@ class ReplayJob:
 
     lines: list[str]
     last: str                  # its last expression; "": nothing is printed
+    test: str = field(default="", compare=False)   # the function of the test it is made from
 
     @property
     def is_public(self) -> bool:
@@ -114,7 +115,8 @@ def given_to_run(source: str, jobs: Sequence[ReplayJob], seconds: int, total_s: 
     imports = sorted({line for job in jobs for line in job.lines
                       if line.startswith(("import ", "from "))})
     return {"source": source, "seconds": seconds, "total_s": total_s, "now": now, "runs": runs,
-            "imports": imports, "jobs": [{**vars(job), "prune": prune} for job in jobs]}
+            "imports": imports, "jobs": [{"lines": job.lines, "last": job.last, "prune": prune}
+                                         for job in jobs]}
 
 
 def _outcome(answer: dict | None) -> Outcome | None:
