@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from pathlib import Path
 
 from codedata.bugs.instances import (
@@ -144,25 +143,24 @@ def choose(candidates: Iterable[GoodCandidate], settings: BugSettings,
 def _added(taken: Iterable[GoodCandidate], order: list[GoodCandidate],
            settings: BugSettings) -> list[GoodCandidate]:
     """Return the bugs in `taken`, and bugs in `order` that fit under the caps together with them.
-    Take each next bug from a place that has the fewest bugs so far."""
+    In round n, a place may have n bugs."""
     by_change = {good.change: good for good in taken}
     counts = Counter(cap for good in by_change.values() for cap in _caps(good, settings))
-    queue = [(0, n, good) for n, good in enumerate(order)]
-    while queue:
-        n_taken, n, good = heappop(queue)
-        caps = _caps(good, settings)
-        if n_taken < counts["symbol", good.place]:
-            heappush(queue, (counts["symbol", good.place], n, good))
-        elif good.change not in by_change and all(counts[cap] < most for cap, most in caps.items()):
-            by_change[good.change] = good
-            counts.update([*caps])   # add 1 to the count of each group
+    for n in range(1, MAX_PER_SYMBOL + 1):
+        for good in order:
+            caps = _caps(good, settings, n)
+            if good.change not in by_change and all(
+                    counts[cap] < most for cap, most in caps.items()):
+                by_change[good.change] = good
+                counts.update([*caps])   # add 1 to the count of each group
     return [*by_change.values()]
 
 
-def _caps(good: GoodCandidate, settings: BugSettings) -> dict[tuple[str, str], int]:
+def _caps(good: GoodCandidate, settings: BugSettings, per_symbol: int = MAX_PER_SYMBOL
+          ) -> dict[tuple[str, str], int]:
     """Return {(kind of group, group): the most bugs of the group} for the groups of a bug."""
     return {("instances", ""): settings.max_instances,
-            ("symbol", good.place): MAX_PER_SYMBOL,
+            ("symbol", good.place): per_symbol,
             ("operator", good.operator): MAX_PER_OPERATOR,
             ("failing", good.failing): settings.max_per_failing_set}
 
