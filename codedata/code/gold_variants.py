@@ -29,8 +29,6 @@ MAX_EDITS = 20_000       # edits that patterns make in a file
 MAX_VARIANTS = 200
 MAX_BYTES = 30_000_000   # total size of the variants: compiling them takes half a minute
 MAX_SAME = 2             # variants of one line by one operator
-NAME_SWAPS = {"wrong-variable", "wrong-argument", "wrong-attribute"}
-N_FIRST = 60             # at most a fifth of the first 60 are name swaps: many are equivalent
 CLUSTER_GAP = 2          # largest difference of line numbers of neighbours in a cluster
 LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
 # leave out other-end edits (x[0] → x[-1]) that begin at most this many bytes after `len(x) == 1`,
@@ -66,7 +64,7 @@ def variants_of(before: Mapping[str, bytes], after: Mapping[str, bytes],
         edits = [*_edits(path, old, new)]
         random.shuffle(edits)
         variants += _distinct(path, old, new, edits[:MAX_BYTES // len(paths) // (len(new) + 1)])
-    return _with_few_name_swaps(_in_turns(variants))[:MAX_VARIANTS]
+    return _in_turns(variants)[:MAX_VARIANTS]
 
 
 def clusters_of(variants: Iterable[Variant],
@@ -154,16 +152,6 @@ def _in_turns(variants: list[Variant]) -> list[Variant]:
         if [one.operator for one in beside].count(variant.operator) < MAX_SAME:
             beside.append(variant)
     return [*filter(None, chain.from_iterable(zip_longest(*by_line.values())))]
-
-
-def _with_few_name_swaps(variants: list[Variant]) -> list[Variant]:
-    """Allow at most a fifth of the first N_FIRST variants to be name swaps. Move the other swaps to
-    the end, or leave them out if they would be among the first N_FIRST even there."""
-    swaps = [one for one in variants if one.operator in NAME_SWAPS]
-    n_others = len(variants) - len(swaps)
-    late = swaps[min(n_others // 4, N_FIRST // 5):]
-    first = [one for one in variants if one not in late]
-    return first + late if len(first) >= N_FIRST else first
 
 
 # patterns of lines --------------------------------------------------------------------------------

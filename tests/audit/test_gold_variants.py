@@ -11,8 +11,6 @@ from line_tables import toml_beside
 from codedata.audit.gold_programs import encoded, ends_at_once, ends_before
 from codedata.code.gold_variants import (
     MAX_VARIANTS,
-    N_FIRST,
-    NAME_SWAPS,
     Variant,
     clusters_of,
     language_or_family,
@@ -95,13 +93,12 @@ def test_variants_compile_and_no_two_are_equal():
     assert code_of(b"\n\nx = 1") == code_of(b"x = (1)") != code_of(b"x = 1.0")
 
 
-def test_lines_and_operators_take_turns_and_few_names_are_swapped():
+def test_lines_and_operators_take_turns():
     variants = variants_of_source()
-    first = variants[:N_FIRST]
+    first = variants[:60]
     n_lines = len({one.line for one in variants})
-    assert len({one.line for one in first}) > 0.9 * min(n_lines, N_FIRST)
+    assert len({one.line for one in first}) > 0.9 * min(n_lines, 60)
     assert len({one.operator for one in first}) > 30
-    assert sum(one.operator in NAME_SWAPS for one in first) <= N_FIRST // 5
     assert max(Counter((one.line, one.operator) for one in variants).values()) <= 2
 
 
