@@ -30,10 +30,6 @@ MAX_VARIANTS = 200
 MAX_BYTES = 30_000_000   # total size of the variants: compiling them takes half a minute
 MAX_SAME = 2             # variants of one line by one operator
 CLUSTER_GAP = 2          # largest difference of line numbers of neighbours in a cluster
-LENGTH_CHECK = re.compile(rb"\blen\([^()]*\) *== *1\b")
-# leave out other-end edits (x[0] → x[-1]) that begin at most this many bytes after `len(x) == 1`,
-# since both are mostly equal there
-NEAR_BYTES = 100
 Edit = tuple[int, str, int, int, bytes]   # line, operator, start, end, replacement
 
 
@@ -100,9 +96,7 @@ def _edits(path: str, before: bytes, text: bytes) -> Iterator[Edit]:
     for operator, start, end, new in edits:
         # a removal may begin at the end of the previous line
         line = bisect_left(line_ends, end - len(text[start:end].lstrip())) + 1
-        is_guarded = operator == "other-end" and LENGTH_CHECK.search(
-            text, max(0, start - NEAR_BYTES), start)
-        if line in changed and not is_guarded:
+        if line in changed:
             yield line, operator, start, end, new
 
 

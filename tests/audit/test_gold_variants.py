@@ -109,13 +109,6 @@ def test_the_order_is_that_of_the_seed():
     assert {*orders[0]} == {*orders[2]}
 
 
-def test_a_first_item_is_not_replaced_by_the_last_one_behind_a_check_of_the_length():
-    text = "if {}:\n    y = x[0]\n"
-    operators = [{one.operator for one in variants_of(
-        {}, {"a.py": text.format(condition).encode()}, "s")} for condition in ("x", "len(x) == 1")]
-    assert "other-end" in operators[0] - operators[1]
-
-
 def test_files_that_cannot_be_read_have_no_variants():
     assert variants_of({}, {"a.py": b"def f(:\n", "b": b"\0 1 < 2", "c.sh": b"exit 0\n" * 200_000,
                             "d.py": b"", "e.md": b"1 < 2"}, "s") == []
