@@ -16,7 +16,6 @@ started are killed before the next child starts. Not promised: protection agains
 an answer.
 """
 import gc
-import importlib
 import json
 import os
 import random
@@ -83,12 +82,6 @@ def edited(text, edits):
     for line, n_old, new in reversed(edits):
         lines[line - 1:line - 1 + n_old] = new
     return "\n".join(lines).encode("utf-8")
-
-
-def places_of_modules():
-    """Return {name: path} of all imported modules that have a file."""
-    return {name: realpath(module.__file__) for name, module in list(sys.modules.items())
-            if isinstance(getattr(module, "__file__", None), str)}
 
 
 def discard_output():
@@ -225,15 +218,12 @@ class Child(RunPlugin):
                     self.run_items(session, [items[id] for id in ids if id in items])
         except (KeyboardInterrupt, Exit) as end:   # pytest ends a run on these
             stopped = repr(end)[:200]
-        root = self.batch["root"] + "/"
         is_cut_short = len(self.failed) > self.batch["max_failed"]
         unsaid = RANKS[:2] if is_cut_short else RANKS[1:2]
         more = {}
         if self.is_unchanged:
             more = {"names": {id: names_of(id) for id in self.statuses},
-                    "seconds_by_test": self.seconds,
-                    "modules": [name for name, path in places_of_modules().items()
-                                if not path.startswith(root)]}
+                    "seconds_by_test": self.seconds}
         append_line(OUTPUT, is_done=not stopped, stopped=stopped, lost=self.lost,
                     n_run=len(self.seconds), errors=self.failed, **more,
                     statuses={id: status for id, status in self.statuses.items()
@@ -297,12 +287,8 @@ class Driver(RunPlugin):
                             for name, edits in one["files"].items()}
         self.time = random.randrange(1 << 30)   # modification time of changed files
         open(ORDERS, "w").close()
-        for name in batch["modules"]:
-            try:
-                importlib.import_module(name)
-            except ImportError:
-                pass
-        self.early = set(places_of_modules().values())
+        self.early = {realpath(module.__file__) for module in list(sys.modules.values())
+                      if isinstance(getattr(module, "__file__", None), str)}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session):

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from signal import SIGXCPU
 
@@ -88,7 +88,6 @@ class DriverAnswer:
     # only for a run without a change:
     seconds_by_test: dict[str, Seconds] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)   # names in results, by id
-    modules: list[str] = field(default_factory=list)   # imported modules outside the project
 
 
 class Unscreenable(Exception):
@@ -103,7 +102,6 @@ class UnchangedRun:
     seconds: dict[str, float]    # {id: seconds} of the tests
     left_out: list[str]          # tests that pass in env/ but not here
     touched: list[str]           # files and folders that the run changes
-    modules: list[str]           # imported modules outside the project
 
 
 class Screener(ClosesAtExit):
@@ -219,28 +217,17 @@ class Screener(ClosesAtExit):
                 self._texts = {file.path: file.text.decode() for file
                                in sources_in(self._sandbox).files if is_text(file.text)}
                 try:
-                    self._unchanged = self._found_unchanged()
+                    self._unchanged = self._run_unchanged()
                     self._covering = CoveringTests(self._coverage, self._texts)
                 except Unscreenable as e:
                     self.why_none = str(e)
         return not self.why_none
 
-    def _found_unchanged(self) -> UnchangedRun:
-        """Return a run of all tests without a change. Load modules from outside the project early,
-        as some are slow to import, unless that changes the run."""
-        first = self._run_unchanged([])
-        with suppress(Unscreenable):
-            second = self._run_unchanged(first.modules)
-            if (second.ids, second.touched) == (first.ids, first.touched):
-                return second
-        return replace(first, modules=[])
-
-    def _run_unchanged(self, modules: list[str]) -> UnchangedRun:
+    def _run_unchanged(self) -> UnchangedRun:
         """Run all tests without a change in a forked process. Raise Unscreenable if the results
         differ from env/."""
         answers = [*chain(*self._answers([UNCHANGED], START_S + 2 * self._limit_s,
-                                         min_s=self._limit_s, max_failed=len(self.known),
-                                         modules=modules))]
+                                         min_s=self._limit_s, max_failed=len(self.known)))]
         if not answers:
             raise Unscreenable("its test script runs no pytest that loads the driver")
         shown = answers[-1]
@@ -259,14 +246,13 @@ class Screener(ClosesAtExit):
             raise Unscreenable(f"its tests change its source: {named(changed)}")
         wanted = {*self._passed}.difference(left_out)
         return UnchangedRun({name: id for name, id in ids.items() if name in wanted},
-                            shown.seconds_by_test, left_out, shown.dirty, shown.modules)
+                            shown.seconds_by_test, left_out, shown.dirty)
 
     def _is_unchanged(self) -> bool:
         """Return whether all tests that passed in the fresh sandbox still pass without a change."""
         begin_step("tests without a change")
         with suppress(Unscreenable):
-            found = self._run_unchanged(self._unchanged.modules)
-            return found.ids.keys() >= self._unchanged.ids.keys()
+            return self._run_unchanged().ids.keys() >= self._unchanged.ids.keys()
         return False
 
     # the driver ----------------------------------------------------------------------------------
@@ -283,7 +269,7 @@ class Screener(ClosesAtExit):
         for answers in self._answers(
                 [*left.values()], START_S + self._limit_s + CANDIDATE_S * len(left), min_s=MIN_S,
                 max_failed=int(self._rules.max_broken_share * len(self._passed)),
-                touched=known.touched, seconds=known.seconds, modules=known.modules,
+                touched=known.touched, seconds=known.seconds,
                 then=self._ids_of(self._covering.blind)):
             found: Found = {}
             for answer in answers:
