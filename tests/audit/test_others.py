@@ -55,7 +55,7 @@ def test_a_kind_and_a_proof_that_a_folder_brings_are_not_believed(tmp_path):
 
 
 @pytest.mark.parametrize("path, text, said", [
-    ("docker-compose.yaml", "[" * 90_000, "nested too deeply"),
+    ("docker-compose.yaml", "[" * 90_000, "maximum recursion depth"),
     ("Dockerfile", f"FROM a\nWORKDIR /a\n{'#' * 100_000}", "more than 100,000 characters")])
 def test_a_foreign_file_that_costs_too_much_to_read_is_named(tmp_path, path, text, said):
     folder_of(tmp_path, "theirs", {**HARBOR, f"environment/{path}": text})
