@@ -76,7 +76,7 @@ def try_cheats(audited: Audited) -> CheckResult:
     own, shared = ([(one["name"], one["bash"]) for one in CHEATS
                     if (one["family"] in OF_FILES) == uses_files] for uses_files in (True, False))
     own += [("constant output", constant(audited.task.instruction or "")), *made_of(audited)]
-    worked = rewarded(audited.grader, own, audited.idle_reward)
+    worked = lines_of(graded(audited.grader, own), audited.idle_reward)
     group, groups = group_of(audited), audited.groups
     with groups.locks[group]:
         if shared_here := [] if group in groups.passed else shared:
@@ -155,12 +155,6 @@ def data_alone(audited: Audited) -> list[str]:
     return [f"{data} rewarded without {', '.join(programs)}"] if grade.reward == 1.0 else []
 
 
-def rewarded(grader: Grader, scripts: list[tuple[str, str]], kept: float = 0.0) -> list[str]:
-    """Return a line for each script (name, bash) that gets more than `kept`, the reward for doing
-    nothing."""
-    return lines_of(graded(grader, scripts), kept)
-
-
 def graded(grader: Grader, scripts: list[tuple[str, str]]) -> Iterator[tuple[str, float | None]]:
     """Yield (name, reward) of each script; None for work that cannot be packed."""
     for k, (name, script) in enumerate(scripts, 1):
@@ -174,7 +168,7 @@ def graded(grader: Grader, scripts: list[tuple[str, str]]) -> Iterator[tuple[str
 
 
 def lines_of(rewards: Iterable[tuple[str, float | None]], kept: float) -> list[str]:
-    """Return a line for each reward over `kept`."""
+    """Return a line for each reward over `kept`, the reward for doing nothing."""
     return [f"{name}: {reward}" for name, reward in rewards if (reward or 0) > kept]
 
 

@@ -21,7 +21,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from codedata.texts import fill, toml_of
 
@@ -31,7 +30,6 @@ PATTERNS = {
     for kind, patterns in TABLES["patterns"].items()}
 MIN_REPETITIONS = 5    # repetitions of a sentence that count as flooding
 MIN_CODE_CHARS = 24    # minimum length of base64 or hex that may hold a message
-MAX_CODES = 200        # base64 or hex runs to decode in an answer
 LOOKALIKES = str.maketrans("аеорсухіјѕԁɡһкмтнвАЕОРСУХІЈЅКМТНВαορνικτεΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
                            "aeopcyxijsdghkmthBAEOPCYXIJSKMTHBaopviktEABEZHIKMNOPTYX")
 URL_SAFE = str.maketrans("-_", "+/")   # maps URL-safe to standard base64
@@ -123,9 +121,9 @@ def _unescaped(match: re.Match) -> str:
 
 
 def _encoded(answer: str, shown: str) -> Passages:
-    for match in islice(CODE.finditer(answer), MAX_CODES):
+    for match in CODE.finditer(answer):
         addresses = (found for text in _decoded(match[0]) for found in _addresses(text))
-        if match[0] not in shown and any(addresses):
+        if any(addresses) and match[0] not in shown:
             yield "encoded", *match.span()
 
 

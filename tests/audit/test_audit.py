@@ -15,7 +15,7 @@ from screened_wren import wren as wren  # a fixture
 from setups import CA_FLAGS
 
 from codedata.audit.audited import Audited
-from codedata.audit.cheats import MADE, data_alone, made_of, rewarded
+from codedata.audit.cheats import MADE, data_alone, graded, lines_of, made_of
 from codedata.disk.store import Store
 from codedata.records import RivalledTask
 from codedata.sandbox.docker import engine
@@ -256,7 +256,7 @@ def test_cheats_are_made_of_the_files_that_a_tasks_tests_name(tmp_path):
                        for path in sorted(tmp_path.glob("task/*"))):
         with labelled(factory_of(), name, "audit") as label:
             audited = Audited(task, factory_of(), label, None)
-            cheats = rewarded(audited.grader, [*made_of(audited)])
+            cheats = lines_of(graded(audited.grader, [*made_of(audited)]), 0)
             worked[name] = {one.partition(": ")[0] for one in cheats} | {*data_alone(audited)}
     assert worked == {"runs": {only, ends}, "imports": {only, ends}, "compares": {only},
                       "sound": set(), "played-back": {"sum.txt rewarded without sum.sh"}}

@@ -17,8 +17,9 @@ from codedata.audit.cheats import (
     AnswerSearch,
     breaks,
     constant,
+    graded,
+    lines_of,
     new_lines,
-    rewarded,
     rivals_in,
     try_cheats,
 )
@@ -142,7 +143,7 @@ def test_few_variants_say_nothing_of_the_strength(n_lines, result):
 def test_a_cheat_is_named_with_its_reward_and_one_that_cannot_be_packed_is_none():
     grader = FakeGrader(a_grade(0), a_grade(0.7))
     scripts = [("none", "true"), ("some", "echo"), ("large", "unpacked")]
-    assert rewarded(grader, scripts) == ["some: 0.7"]
+    assert lines_of(graded(grader, scripts), 0) == ["some: 0.7"]
 
 
 def test_known_cheats_are_tried_once_for_an_environment_a_kind_and_a_verifier():
