@@ -6,7 +6,6 @@ may need a network, or files outside the working directory.
 """
 from __future__ import annotations
 
-import glob
 import io
 import re
 import zlib
@@ -18,7 +17,6 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import duckdb
 import yaml
 
 from codedata.bounded import read_bounded
@@ -31,6 +29,7 @@ from codedata.disk.layouts import (
     unwrapped,
 )
 from codedata.disk.locks import temporary_folder
+from codedata.disk.row_files import ParquetRows
 from codedata.disk.store import Store
 from codedata.errors import ItemFailed, Trouble
 from codedata.records import Files, RivalledTask, Task, parse
@@ -58,15 +57,12 @@ BENCH_BASE = re.compile(r"^[ \t]*FROM\s.*/t-bench/", re.MULTILINE | re.IGNORECAS
 # raised by code that reads an unexpected file
 REFUSED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
            OSError, zlib.error)
-MAX_ROWS = 100_000   # maximum of rows in a Parquet file
 MAX_FAULTS = 20      # maximum of faults to print
 BOUNDS = Bounds(MAX_FOLDER_BYTES, MAX_FILES, max_depth=50, max_seconds=60)   # limits of a row's tar
 ALL = Selection()
-COUNT = "select count(*) from read_parquet(?)"
 LENGTHS = "select coalesce(octet_length(task_binary), 0) from read_parquet(?)"
 ROWS = """select left(path, 1000), if(octet_length(task_binary) <= ?, task_binary, null)
     from read_parquet(?, file_row_number = true) where file_row_number between ? and ?"""
-READ = {"autoinstall_known_extensions": False, "memory_limit": "4GB", "threads": 1}
 
 
 def copy_tasks(source: Path, root: Path, selection: Selection, read_only: bool = False
@@ -135,25 +131,16 @@ def _folders(source: Path) -> Iterator[Found]:
 def rows_in(file: Path) -> Iterator[Found]:
     """Yield the tasks in a Parquet file. In each row, `path` is a task's name, and `task_binary` is
     a tar of its folder, usually compressed by gzip. Raise Trouble if the file cannot be read."""
-    name, first, n_bytes = glob.escape(str(file)), 0, 0
-    with duckdb.connect(config=READ) as database:
-        database.execute("set enable_progress_bar = false")
-        try:
-            if database.execute(COUNT, [name]).fetchone()[0] > MAX_ROWS:
-                raise Trouble(f"has more than {MAX_ROWS:,} rows.", str(file),
-                              "Split it into files of fewer rows.")
-            lengths = [size for size, in database.execute(LENGTHS, [name]).fetchall()]
-            for i, size in enumerate(lengths):   # in batches: duckdb keeps requested rows in memory
-                n_bytes += size
-                if i + 1 < len(lengths) and n_bytes + lengths[i + 1] <= MAX_FOLDER_BYTES:
-                    continue
-                for path, archive in database.execute(
-                        ROWS, [MAX_FOLDER_BYTES, name, first, i]).fetchall():
-                    yield Found(file.name, path or "", partial(_unpacked, archive))
-                first, n_bytes = i + 1, 0
-        except duckdb.Error as e:
-            raise Trouble(f"cannot be read: {str(e).splitlines()[0]}", str(file),
-                          "Name a Parquet file with the columns path and task_binary.") from e
+    rows, first, n_bytes = ParquetRows(str(file), [str(file)], None), 0, 0
+    [name] = rows.names
+    lengths = [size for size, in rows.query(LENGTHS, name)]
+    for i, size in enumerate(lengths):   # in batches: duckdb keeps requested rows in memory
+        n_bytes += size
+        if i + 1 < len(lengths) and n_bytes + lengths[i + 1] <= MAX_FOLDER_BYTES:
+            continue
+        for path, archive in rows.query(ROWS, MAX_FOLDER_BYTES, name, first, i):
+            yield Found(file.name, path or "", partial(_unpacked, archive))
+        first, n_bytes = i + 1, 0
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def test_rows_of_a_parquet_file_are_tasks_packed_or_not_and_only_narrows(tmp_pat
     assert task.about["made_from"]["item"] == "deep/b" and len(faults) == 4
     assert text_in(task.tests, "test.sh") == HARBOR["tests/test.sh"]
     place.write_bytes(b"PAR1")
-    with pytest.raises(Trouble, match="the columns path and task_binary"):
+    with pytest.raises(Trouble, match="too small to be a Parquet file"):
         copy_tasks(place, tmp_path, Selection())
 
 
@@ -117,13 +117,9 @@ print(sum(1 for _ in rows_in(Path("{tmp_path}/a.parquet"))))"""
     assert subprocess.check_output([sys.executable, "-c", read], cwd=REPO) == b"100\n"
 
 
-def test_of_many_faults_the_first_are_named_and_many_rows_are_refused(tmp_path):
+def test_of_many_faults_the_first_are_named(tmp_path):
     place = rows_of(tmp_path / "set.parquet", {f"{n}": None for n in range(30)})
     assert copy_tasks(place, tmp_path, Selection())[21:] == ["      and 10 more"]
-    duckdb.execute(f"""copy (select null::varchar as path, null::blob as task_binary
-                             from range(100001)) to '{place}'""")
-    with pytest.raises(Trouble, match="has more than 100,000 rows"):
-        copy_tasks(place, tmp_path, Selection())
 
 
 def test_archives_made_to_do_harm_are_named_and_nothing_is_written_outside(tmp_path):
