@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
-from itertools import chain, islice
-from operator import itemgetter
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
@@ -41,8 +40,6 @@ BATCH = 40                 # candidates in a file
 PER_TASK = 4               # with --limit N, candidates made and screened for each task
 NOTHING = "has no source that an operator changes."
 MAX_KEPT = 3               # repositories whose candidates are kept in memory
-# an operator makes at most about one in this many candidates, if other operators are left
-EVERY = 25
 # fields of an environment that its source depends on
 SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
@@ -227,22 +224,15 @@ def _edits(file: SourceFile, program: SelectedSources) -> Iterator[SiteEdit]:
 
 
 def in_order(sites: list[SiteEdit], seed: int) -> list[SiteEdit]:
-    """Sort sites so that their functions alternate. Of the sites so far, an operator has at
-    most about one in EVERY, unless too few sites of other operators are left."""
+    """Sort sites so that their functions alternate."""
     drawn = random.Random(seed)
     n_sites = Counter(site.operator.name for site in sites)
     # sites of a common operator wait longer, so all operators are equally likely to be first
     waiting = sorted(sites, key=lambda site: drawn.expovariate(1 / n_sites[site.operator.name]))
-    n_before: Counter = Counter()   # sites of each function, then of each operator
+    n_before: Counter = Counter()   # sites of each function
     turns: dict[int, list[SiteEdit]] = defaultdict(list)
     for site in waiting:
         function = site.file.path, site.symbol
         turns[n_before[function]].append(site)
         n_before[function] += 1
-    places = []
-    shuffled = (drawn.sample(turn, len(turn)) for turn in turns.values())
-    for place, site in enumerate(chain.from_iterable(shuffled)):
-        operator = site.operator.name
-        places.append((max(place, EVERY * n_before[operator]), site))
-        n_before[operator] += 1
-    return [site for _, site in sorted(places, key=itemgetter(0))]
+    return [site for turn in turns.values() for site in drawn.sample(turn, len(turn))]

@@ -2,7 +2,6 @@
 import json
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
 from itertools import islice
 
@@ -101,9 +100,9 @@ def test_the_first_candidates_have_many_operators_and_functions():
                    for i in range(50))
     config = replace(CONFIG, max_candidates=80)
     drawn = [*draw(program_of(sources(a=text), CONFIG, None), config)]
-    operators = Counter(one["operator"] for one in drawn)
+    operators = {one["operator"] for one in drawn}
     assert len({one["symbol"] for one in drawn}) > 65
-    assert len(operators) > 10 and max(operators.values()) < 10
+    assert len(operators) > 10
 
 
 def test_only_what_a_test_runs_is_changed():
