@@ -251,13 +251,6 @@ def test_the_solution_and_the_tests_of_a_terminal_task_count(tmp_path):
         assert [hit.part for hit in hits] == [part]
 
 
-def test_a_terminal_task_is_no_longer_than_a_row(tmp_path):
-    write_files(tmp_path, {"instruction.md": "Sort it.", "solution/a": "x" * 11_000_000})
-    (tmp_path / "solution/b").symlink_to("a")
-    with pytest.raises(Trouble, match="more than 20,000,000 bytes in solution"):
-        Benchmarks.load([tmp_path])
-
-
 def test_a_folder_of_files_is_read_whole(tmp_path):
     write_files(tmp_path, {"README.md": "# rows", "data/more.jsonl": json.dumps(TERMINAL)})
     write(tmp_path / "test-00000.parquet", [ROW])
