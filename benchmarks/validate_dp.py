@@ -31,7 +31,7 @@ sys.path.insert(0, str(PROJECT))
 from task_set import unpack
 
 from codedata.audit.audit_stage import run_check
-from codedata.audit.cheats import CHEATS, constant, rewarded
+from codedata.audit.cheats import CHEATS, constant, graded, lines_of
 from codedata.config import load
 from codedata.datapoints.datapoint_folder import read_datapoint
 from codedata.datapoints.validate import CHECKS, FIRST, Validation
@@ -170,7 +170,7 @@ def first_failed(folder: Path, host: SandboxFactory) -> dict:
                 return found
         scripts = [*((one["name"], one["bash"]) for one in CHEATS),
                    ("constant output", constant(task.instruction))]
-        cheats = rewarded(validation.grader, scripts)
+        cheats = lines_of(graded(validation.grader, scripts), 0)
     return {"name": "cheats", "evidence": cheats} if cheats else {}
 
 

@@ -11,7 +11,7 @@ sys.path.append(str(REPO / "benchmarks"))   # behind the scripts: one has a name
 from task_set import unpack
 from validate_dp import mutants, mutated, open_host
 
-from codedata.audit.cheats import CHEATS, rewarded
+from codedata.audit.cheats import CHEATS, graded, lines_of
 from codedata.datapoints.datapoint_folder import read_datapoint
 from codedata.datapoints.validate import CheckFailed, Validation
 from codedata.records import DATAPOINT, Task
@@ -82,7 +82,7 @@ def test_a_mutant_is_caught_by_the_check_that_is_for_it_and_by_none_before(tmp_p
         if "cheat" in mutant:   # only this one: all of them take a minute or two
             scripts = [(one["name"], one["bash"]) for one in CHEATS
                        if one["name"] == mutant["cheat"]]
-            assert rewarded(validation.grader, scripts)
+            assert lines_of(graded(validation.grader, scripts), 0)
             return
         with pytest.raises(CheckFailed):
             getattr(validation, mutant["check"])()
