@@ -136,12 +136,13 @@ class TextWriter:
 
     def _with_script(self, task: Task, commit: Commit, text: str) -> str:
         """Return a request's own text. Add a script of a failing test with both outputs, unless the
-        text is more than a title, keeps the rules, and has code with a name of the tests."""
+        text is an issue of more than a title, which keeps the rules and has code with a name of the
+        tests. A commit's message tells what was done, rarely what tests demand."""
         code = "\n".join(CODE.findall(text))
         names = [{*LONG_NAME.findall(one)} - LANGUAGE_WORDS for one in (
             code, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
         rules = request_problems(text, task.new_names, self._min_words)
-        if "\n" in text.strip() and set.intersection(*names) and not any(rules):
+        if commit.issue.strip() and "\n" in text.strip() and set.intersection(*names) and not any(rules):
             return text
         try:
             made = self._reporter.make(task)

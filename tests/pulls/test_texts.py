@@ -135,7 +135,10 @@ def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
              f"{own}\n\nSee wade().": f"{own}\n\nSee wade().\n"}
     for said, text in texts.items():
         assert text == written(tmp_path, fake_llm, writer="own", make=reported,
-                               description=said)
+                               issue=said, description="")
+    said = f"{own}\n\nSee wade()."   # a commit's message
+    assert f"{said}\n\n{body}" == written(tmp_path, fake_llm, writer="own", make=reported,
+                                          description=said)
     make = partial(reported, kind="failing_test")   # its title is that of the test
     assert written(tmp_path, fake_llm, writer="own", make=make) == f"{own}\n\n{REPORT}"
     text = f"{own} wade_slowly(7) should give 2.\n"
