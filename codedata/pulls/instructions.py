@@ -142,7 +142,8 @@ class TextWriter:
         names = [{*LONG_NAME.findall(one)} - LANGUAGE_WORDS for one in (
             code, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
         rules = request_problems(text, task.new_names, self._min_words)
-        if commit.issue.strip() and "\n" in text.strip() and set.intersection(*names) and not any(rules):
+        is_title = "\n" not in text.strip()
+        if commit.issue.strip() and not is_title and set.intersection(*names) and not any(rules):
             return text
         try:
             made = self._reporter.make(task)
