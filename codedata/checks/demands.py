@@ -122,7 +122,7 @@ def _uses_in(tests: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
             name = node.text.decode()
             while node.parent.type in PARTS and node.type not in WHOLES:
                 node = node.parent
-            module = node.child_by_field_name("module_name")   # of Python's `from … import …`
+            module = node.child_by_field_name("module_name")   # only `from … import …` has one
             code = f"from {module.text.decode()} import {name}" if module else node.text.decode()
             yield name, squeezed(LITERAL.sub("…", code))
 

@@ -175,7 +175,7 @@ class Trees:
 
 class Reporter:
     """Write the reports of bugs that the command `maker` proves; make() is the item function. With
-    `is_of_requests`, a report may show several cases, and that of the only failing test."""
+    `is_of_requests`, a report may show several cases, even if only one test fails."""
 
     def __init__(self, host: SandboxFactory, maker: str, client: Client | None = None,
                  is_of_requests: bool = False):

@@ -135,9 +135,9 @@ class TextWriter:
         return ask(self._client, read, request, _packaged(AGAIN))
 
     def _with_script(self, task: Task, commit: Commit, text: str) -> str:
-        """Return a request's own text. Add a script of a failing test with both outputs, unless the
-        text is an issue of more than a title, which keeps the rules and has code with a name of the
-        tests. A commit's message tells what was done, rarely what tests demand."""
+        """Return a request's own text with a script of a failing test and both outputs. An issue
+        gets none if it is longer than a title, keeps the rules and has code with a name of the
+        tests. Messages of commits always get one: they rarely state the demands of tests."""
         code = "\n".join(CODE.findall(text))
         names = [{*LONG_NAME.findall(one)} - LANGUAGE_WORDS for one in (
             code, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
