@@ -30,25 +30,33 @@ UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError
 STACK = re.compile(r"^ *(?:at |❯ )|(?<=\n)\w*Error\b.*: ", re.MULTILINE)
 # matches a message that expects more than a truth value
 CLEAR = re.compile(r"(?!.*\b(?:true|false|truthy|falsy)\b).*expected", re.DOTALL | re.IGNORECASE)
+CASE = "\nAnother case: {title}\n\n{message}\n"
 Messages = dict[str, str]   # {title of a failing test, after its suites and " > ": message}
 
 
-def failure_report(bug: ProvenBug, shown: str, runs: Sequence[Messages], draw: random.Random
-                   ) -> tuple[str, str]:
-    """Return (title of a failing test, the report with it). `shown` is the source with the bug,
-    and the tests: names of the fix that it lacks are not in the report. `runs` are two runs of the
-    suite with the bug and one with the fix. Raise Excluded if there is no message to show."""
+def failure_report(bug: ProvenBug, shown: str, runs: Sequence[Messages], draw: random.Random,
+                   n_cases: int = 1) -> tuple[str, str]:
+    """Return (title of a failing test, the report with it and up to `n_cases` - 1 other messages).
+    `shown` is the source with the bug, and the tests: names of the fix that it lacks are not in the
+    report. `runs` are two runs of the suite with the bug and one with the fix. Raise Excluded if
+    there is no message to show."""
     first, second, fixed = runs
     hidden = Hidden(replace(bug, FAIL_TO_PASS=[]), frozenset())   # the title may be shown
     stable = sorted((not CLEAR.match(message), len(message), title, message)
                     for title, message in first.items() & second.items() if message)
+    titles, texts = [], []
     for _, n_chars, title, message in stable:
-        text = fill(draw.choice(FORMS["failing_test"]["forms"]), message=indented(message),
-                    title=title.replace(" > ", " "))
+        form = CASE if texts else draw.choice(FORMS["failing_test"]["forms"])
+        text = fill(form, message=indented(message), title=title.replace(" > ", " "))
         is_of_bug = title not in fixed and title.rpartition(" > ")[2] in "\n".join(bug.failing)
         if is_of_bug and n_chars <= MAX_BLOCK and not hidden.in_report(text, shown):
-            return title, text
-    raise Excluded(NO_MESSAGE, bug.instance_id)
+            titles.append(title)
+            texts.append(text)
+        if len(texts) == n_cases:
+            break
+    if not texts:
+        raise Excluded(NO_MESSAGE, bug.instance_id)
+    return titles[0], "".join(texts)
 
 
 def messages_in(files: Mapping[str, bytes]) -> Messages:

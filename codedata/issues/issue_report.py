@@ -62,7 +62,7 @@ NO_FACT = "nothing that its failing tests do shows the bug"
 ONE_CASE = "only the case of its one failing test shows the bug"
 NOT_SHOWN = "what shows the bug is too long, or changes from run to run"
 MAX_SHOWN_FACTS = 4        # facts shown in a request
-TEXTS = 10                 # version of the reports made without a model: raise it if they change
+TEXTS = 11                 # version of the reports made without a model: raise it if they change
 AGAIN = "issue_again.md"
 PROMPTS = ("reproduce.md", "write_issue.md", AGAIN)
 _packaged = partial(text_of, __package__)
@@ -213,7 +213,8 @@ class Reporter:
             with trees.open() as sandbox:
                 texts = [*(file.text for file in sources_in(sandbox).files), *bug.hidden.values()]
             shown = b"\n".join(texts).decode(errors="replace")
-            title, text = failure_report(bug, shown, runs, draw)
+            title, text = failure_report(bug, shown, runs, draw,
+                                         MAX_CASES if self._is_of_requests else 1)
             return BugReport(bug.instance_id, bug.repo, text, {
                 "writer": "template", "kind": "failing_test", "case": RECORDED, "test": title})
         hidden = Hidden(bug, documented)

@@ -21,14 +21,20 @@ def test_messages_are_read_without_the_stack(case):
     assert messages_in({case["path"]: case["report"].encode()}) == case["expected"]
 
 
-def report(messages, second=None, fixed=(), shown="wade()") -> str:
+def report(messages, second=None, fixed=(), shown="wade()", n_cases=1) -> str:
     runs = messages, second or messages, fixed
-    return failure_report(BUG, shown, runs, random.Random(1))[1]
+    return failure_report(BUG, shown, runs, random.Random(1), n_cases)[1]
 
 
 def test_the_clearest_message_is_shown_with_its_title():
     text = report({"deep": "Expected: true\nReceived: false", TITLE: MESSAGE, "eep": "Error: x"})
     assert "wade() to the knee" in text and "    Expected: 3\n    Received: 4" in text
+
+
+def test_a_request_shows_further_messages():
+    messages = {TITLE: MESSAGE, "deep": "Expected: 5\nReceived: 6", "eep": "Error: x"}
+    text = report(messages, n_cases=2)
+    assert text == report(messages) + "\nAnother case: deep\n\n    Expected: 5\n    Received: 6\n"
 
 
 @pytest.mark.parametrize("runs", [
