@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from codedata.code.entities import is_document
+from codedata.code.entities import is_document, is_of_tests, language_of
 from codedata.code.patches import hunks_of
 from codedata.texts import squeezed
 
@@ -78,14 +78,18 @@ def changelog_entries(patch: str) -> str:
 
 
 def added_documentation(patch: str, names: Iterable[str]) -> str:
-    """Return the lines that a patch adds to documents, from hunks that add one of `names`; may be
-    "". Changelogs and hunks of more than MAX_DOCUMENTED lines do not count."""
-    names = [*names]
-    return "\n\n".join(
-        text for hunk in hunks_of(patch)
-        if is_document(hunk.path) and not CHANGELOG.search(hunk.path)
-        and len(hunk.added) <= MAX_DOCUMENTED
-        for text in ["\n".join(hunk.added).strip("\n")] if any(name in text for name in names))
+    """Return the lines that a patch adds to documents, from hunks that add one of `names`; "" if
+    there are none, or more than MAX_DOCUMENTED. Changelogs and code do not count."""
+    words = "|".join(map(re.escape, names))
+    texts = []
+    for hunk in hunks_of(patch):
+        text = "\n".join(hunk.added).strip("\n")
+        is_code = is_of_tests(hunk.path) or language_of(hunk.path)
+        if (words and is_document(hunk.path) and not (is_code or CHANGELOG.search(hunk.path))
+                and re.search(rf"(?<!\w)(?:{words})(?!\w)", text)):
+            texts.append(text)
+    whole = OF_BOTS.sub("", "\n\n".join(texts))
+    return whole if whole.count("\n") < MAX_DOCUMENTED else ""
 
 
 def n_words(text: str) -> int:

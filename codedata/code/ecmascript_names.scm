@@ -12,6 +12,8 @@
 (method_definition name: (_) @given @own)
 (export_specifier name: (_) @given)
 (generator_function_declaration name: (_) @given @own)
-(variable_declarator name: (identifier) @given @own)
+(program (lexical_declaration (variable_declarator name: (identifier) @given)))
+(export_statement (lexical_declaration (variable_declarator name: (identifier) @given)))
+(variable_declarator name: (identifier) @own)
 (assignment_expression left: (member_expression property: (_) @given))
 (string_fragment) @text

@@ -126,18 +126,11 @@ class Differences:
         begin_step("running scripts of the tests")
         # a NameError means that a definition is missing from the script
         shown = [one for one in self._differing(jobs, RECORDED) if one.right.type != "NameError"]
-        shown.sort(key=lambda one: one.rank, reverse=True)
-        first = {one.right.shown: one for one in shown}.values()   # the first of each outcome
-        functions = {_code_of(job): job.test for job in jobs}
-        n_before: Counter = Counter()
-        turns = []   # the best of each test function come first
-        for one in sorted(first, key=lambda one: one.rank):
-            function = functions.get(_code_of(one.right), "")
-            turns.append((n_before[function], one))
-            n_before[function] += 1
-        bases = [one for _, one in sorted(turns, key=itemgetter(0))][:MAX_BASES]
+        shown.sort(key=lambda one: one.rank)
+        if not varies:
+            shown = in_turns(shown, jobs)
         begin_step("shortening the scripts")
-        pruned = self._pruned(bases)
+        pruned = self._pruned(shown[:MAX_BASES])
         if not (pruned and varies):
             return pruned
         begin_step("running other cases")
@@ -149,8 +142,8 @@ class Differences:
         return sorted([*varied, *pruned], key=lambda one: one.rank)
 
     def _pruned(self, bases: Sequence[Difference]) -> list[Difference]:
-        """Return the differences with shorter scripts: only the lines that the outcome needs in
-        either tree. Return `bases` if no shortened script still differs."""
+        """Return the differences with shorter scripts, in the order of `bases`: only the lines that
+        the outcome needs in either tree. Return `bases` if no shortened script still differs."""
         jobs = [_job(one.right) for one in bases]
         shorter = []
         for base, *needed in zip(bases, *self.run(jobs, prune=True), strict=True):
@@ -158,7 +151,9 @@ class Differences:
             kept = [line for one in needed if one for line in one.lines]
             script = [line for line in base.right.lines if line in kept], base.right.last
             shorter.append(ReplayJob(*tidied(*script)))
-        return self._differing(shorter, RECORDED) or [*bases]
+        places = {_code_of(job): n for n, job in enumerate(shorter)}
+        found = self._differing(shorter, RECORDED)
+        return sorted(found, key=lambda one: places.get(_code_of(one.right), 0)) or [*bases]
 
     def held_out(self, failing: Sequence[ReplayJob], others: Sequence[ReplayJob]
                  ) -> tuple[list[Case], Object]:
@@ -224,6 +219,18 @@ class Differences:
     def _replay(self, tree: Sandbox, jobs: Sequence[ReplayJob], prune: bool = False
                 ) -> list[Outcome | None]:
         return self._replay_in(tree, jobs, self._script, prune=prune, total_s=REPLAY_S)
+
+
+def in_turns(differences: Iterable[Difference], jobs: Iterable[ReplayJob]) -> list[Difference]:
+    """Return the differences so that the first of each test function come first."""
+    functions = {_code_of(job): job.test for job in jobs}
+    n_before: Counter = Counter()
+    turns = []
+    for one in differences:
+        function = functions.get(_code_of(one.right), "")
+        turns.append((n_before[function], one))
+        n_before[function] += 1
+    return [one for _, one in sorted(turns, key=itemgetter(0))]
 
 
 def _job(script: Outcome) -> ReplayJob:

@@ -28,6 +28,7 @@ from codedata.issues.issue_checks import Hidden, shown_output
 from codedata.issues.issue_facts import RECORDED, Difference, Differences
 from codedata.issues.issue_texts import more_text, report_text
 from codedata.issues.proven_bug import ProvenBug
+from codedata.issues.scripts_of_tests import function_of
 from codedata.leak.hidden import NAME
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask, part_in
@@ -175,7 +176,7 @@ class Trees:
 
 class Reporter:
     """Write the reports of bugs that the command `maker` proves; make() is the item function. With
-    `is_of_requests`, a report may show several cases, even if only one test fails."""
+    `is_of_requests`, a report may show several cases, and the case of the only failing test."""
 
     def __init__(self, host: SandboxFactory, maker: str, client: Client | None = None,
                  is_of_requests: bool = False):
@@ -295,21 +296,20 @@ class Reporter:
 def _first_shown(differences: list[Difference], trees: Trees, is_request: bool
                  ) -> list[tuple[Difference, Reproduction]]:
     """Return the first difference that fresh containers reproduce exactly, with its reproduction;
-    for a request, up to MAX_CASES with different outcomes, and no more than its tests have
-    functions, since they may demand several things. Raise Excluded if there is none. The case of a
+    for a request, up to MAX_CASES, and no more than its tests have functions, since each may demand
+    something else. Raise Excluded if there is none. The case of a
     bug's only failing test does not count: knowing it is enough to pass the test."""
     bug, reason, found = trees.bug, NO_FACT, []
     is_one = len(bug.FAIL_TO_PASS) == 1
-    functions = {test.partition("[")[0] for test in bug.FAIL_TO_PASS}
-    n_cases = min(MAX_CASES, len(functions)) if is_request else 1
+    n_functions = len({*map(function_of, bug.FAIL_TO_PASS)})
+    n_cases = min(MAX_CASES, n_functions) if is_request else 1
     for one in differences:
         if one.case == RECORDED and is_one and not is_request:
             reason = ONE_CASE
             continue
         reason = NOT_SHOWN
         script = one.right.program
-        if (len(LINE.findall(script)) > MAX_SCRIPT_LINES
-                or one.right.shown in [other.right.shown for other, _ in found]):
+        if len(LINE.findall(script)) > MAX_SCRIPT_LINES:
             continue
         try:
             reproduction = trees.show(PYTHON, script)

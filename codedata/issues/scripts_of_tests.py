@@ -80,12 +80,18 @@ def jobs_of_tests(tests: Collection[str], files: Mapping[str, str], sources: Map
         with suppress(SyntaxError, ValueError, RecursionError, LookupError):
             given = read if path else _TestFiles({"": _doctest(*place_of(test, sources), sources)})
             scripts = _Test(test, path, name or EXAMPLES, given, as_examples).scripts()
-            function = test.partition("[")[0]
-            found.append([(one, function) for one in islice(scripts, MAX_SCRIPTS) if any(one)])
+            found.append([(one, function_of(test)) for one in islice(scripts, MAX_SCRIPTS)
+                          if any(one)])
     made = {}   # {script: function of its first test}
     for script, function in filter(None, chain(*zip_longest(*found))):
         made.setdefault(script, function)
     return [ReplayJob([*lines], last, function) for (lines, last), function in made.items()]
+
+
+def function_of(test: str) -> str:
+    """Return a pytest id without parameters."""
+    file, colons, name = test.rpartition("::")
+    return f"{file}{colons}{name.partition('[')[0]}"
 
 
 def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
@@ -111,7 +117,11 @@ def tidied(lines: Sequence[str], last: str) -> tuple[list[str], str]:
                     one.name = _imported(one)
     if nodes and isinstance(nodes[-1], ast.Assign):
         nodes[-1] = ast.Expr(nodes[-1].value)
-    texts = [_text(node) for node in nodes if getattr(node, "names", True)]
+    texts = []
+    for node in nodes:
+        text = _text(node) if getattr(node, "names", True) else ""
+        if text and not (isinstance(node, IMPORTS) and text in texts):
+            texts.append(text)
     return (texts[:-1], texts[-1]) if last else (texts, "")
 
 

@@ -1,6 +1,7 @@
-"""Write the instruction of a pull request's task: the issue that it solves, or its own description.
-If neither is good enough, add a script of a failing test and its outputs before and after the
-request (in other languages than Python, the test's title and message), or let a model write it.
+"""Write the instruction of a pull request's task: the issue that it solves, or its own description,
+and the documentation that it adds. To a description, and to an issue that is not good enough, add
+scripts of failing tests and their outputs before and after the request (in other languages than
+Python, the tests' titles and messages), or let a model write the text.
 
 The model first compares a text with the tests and the solution: do the tests demand something that
 the text does not state, and does the text reveal the solution? Only then does it write a new text,
@@ -97,9 +98,6 @@ class TextWriter:
         """Return the instruction of a task. Raise ItemFailed if no text by the model is accepted,
         and Excluded if there is no model and a rule is against the text."""
         own = own_text(commit)
-        documentation = added_documentation(commit.patch, task.new_names)
-        if own and documentation and not tells(commit, documentation):
-            own += f"\n{DOCUMENTED}\n\n{indented(documentation)}\n"
         text, problems = self._with_script(task, commit, own), ["needs a text: it says nothing"]
         if not self._client:
             rule, _ = next(request_problems(own, (), self._min_words),
@@ -143,16 +141,23 @@ class TextWriter:
             code, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
         rules = request_problems(text, task.new_names, self._min_words)
         is_title = "\n" not in text.strip()
-        if commit.issue.strip() and not is_title and set.intersection(*names) and not any(rules):
-            return text
+        is_enough = commit.issue.strip() and not is_title and not any(rules)
+        documentation = added_documentation(commit.patch, task.new_names)
+        if documentation and not tells(commit, documentation):
+            documentation = f"\n{DOCUMENTED}\n\n{indented(documentation)}\n"
+        else:
+            documentation = ""
+        if is_enough and set.intersection(*names):
+            return text + documentation
         try:
             made = self._reporter.make(task)
         except Excluded:
-            return text
+            return text + documentation
         report = made.problem_statement
         if tells(commit, text):
             title = text.partition("\n")[0]
-            text = "" if tells(commit, title) else title
+            text = "" if tells(commit, title) else f"{title}\n"
+        text += documentation
         if not text.strip():
             return report
         is_of_test = made.reproduction.get("kind") == "failing_test"   # keep its title

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from codedata.checks.requests import own_words
+from codedata.checks.requests import n_words, own_words
 from codedata.code.entities import is_of_tests
 from codedata.code.git import git_output, own_repository, run_git
 from codedata.code.patches import files_of
@@ -60,11 +60,11 @@ def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None 
                 is_undone = False
                 if instance_ids is None:
                     wanted = {keys[0]: keys[0].replace(prefix, spelled, 1)}
-                    title = own_words(message).partition("\n")[0]
+                    title = (own_words(message) or message).partition("\n")[0]
                     titles = REVERT.findall(title)
                     is_undone = titles or title in reverted
                     reverted.discard(title)
-                    reverted.update(map(own_words, titles))
+                    reverted.update(own_words(one) or one for one in titles)
                 base = parents.partition(" ")[0]
                 own_key = next(filter(wanted.__contains__, keys), None)
                 for key in {own_key, f"{prefix}-{BASE}{base[:8]}"} & wanted.keys() if base else ():
@@ -80,13 +80,14 @@ def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None 
 
 
 def _description(folder: Path, parents: str, message: str) -> str:
-    """Return a commit's message. If a merge has no words of its own, add the messages of the
-    commits that it merges, oldest first."""
+    """Return a commit's message. If a merge has no words of its own, add those of the commits that
+    it merges, oldest first."""
     first, *merged = parents.split()
     if merged and not own_words(message):
-        added = run_git(folder, "log", "--reverse", "--no-merges", "--format=%B",
-                        f"{first}..{merged[0]}")
-        message = f"{message.strip()}\n\n{added}"
+        added = run_git(folder, "log", "--reverse", "--no-merges", "-z", "--format=%B", *merged,
+                        f"^{first}")
+        words = filter(lambda one: n_words(one) > 1, map(own_words, added.split("\0")))
+        message = "\n\n".join([message.strip(), *words])
     return message[:MAX_MESSAGE].strip()
 
 

@@ -142,7 +142,8 @@ def literals(code: str) -> list[tuple[int, int, object]]:
     nodes = [*ast.walk(tree)]
     inside = {id(one) for node in nodes if isinstance(node, ast.JoinedStr)
               for one in ast.walk(node)}
-    inside.update(id(key) for node in nodes if isinstance(node, ast.Dict) for key in node.keys)
+    inside.update(id(part) for node in nodes if isinstance(node, ast.Dict)
+                  for key in filter(None, node.keys) for part in ast.walk(key))
     starts = [0, *(match.end() for match in re.finditer(b"\n", code.encode()))]
     return [(starts[node.lineno - 1] + node.col_offset,
              starts[node.end_lineno - 1] + node.end_col_offset, node.value)

@@ -32,9 +32,9 @@ def test_the_clearest_message_is_shown_with_its_title():
 
 
 def test_a_request_shows_further_messages():
-    messages = {TITLE: MESSAGE, "deep": "Expected: 5\nReceived: 6", "eep": "Error: x"}
+    messages = {TITLE: MESSAGE, "deep": "Expected: 15\nReceived: 6", "eep": "Error: x"}
     text = report(messages, n_cases=2)
-    assert text == report(messages) + "\nAnother case: deep\n\n    Expected: 5\n    Received: 6\n"
+    assert text == f"{report(messages)}\nAnother case: deep\n\n    Expected: 15\n    Received: 6\n"
 
 
 @pytest.mark.parametrize("runs", [

@@ -1,6 +1,7 @@
 """Test which calls become held-out cases of bugs, and what they decide."""
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from proof_heron import (
@@ -24,6 +25,7 @@ from codedata.issues.issue_facts import (
     NO_SCRIPT,
     WEAK,
     Differences,
+    in_turns,
     known_in,
     resembling,
 )
@@ -153,6 +155,14 @@ m.Nest(5).count(1)
 a tested last line after others is not
 r1 = m.Nest('r1', 5); r1.count(1)
 + r1 = m.Nest('r1', 6); r1.count(1)"""
+
+
+def test_differences_of_different_test_functions_come_first():
+    jobs = [ReplayJob([], last, test) for last, test in (
+        ("f(1)", "a"), ("f(2)", "a"), ("g(3)", "b"), ("f(4)", "a"))]
+    shown = [SimpleNamespace(right=job) for job in (*jobs, ReplayJob([], "list(h(5))"))]
+    assert [one.right.last for one in in_turns(shown, [*jobs, ReplayJob([], "h(5)", "b")])] == [
+        "f(1)", "g(3)", "f(2)", "list(h(5))", "f(4)"]
 
 
 @pytest.mark.parametrize("rule", NEAR.split("\n\n"))

@@ -244,7 +244,7 @@ def test_a_script_names_a_value_once_and_imports_what_it_uses():
     lines = ["from heron import a, b, e", "import re", "c = a(1)", "d = b(c)"]
     assert tidied(lines, "d.x") == (["from heron import a, b"], "b(a(1)).x")
     assert tidied(lines[2:], "[d for _ in d]") == (lines[2:], "[d for _ in d]")
-    lines = ["import heron.nests", "import crane.birds"]
+    lines = ["import heron.nests", "import crane.birds", "import heron"]
     assert tidied(lines, "heron.fly(crane.birds)") == (["import heron", lines[1]],
                                                        "heron.fly(crane.birds)")
 

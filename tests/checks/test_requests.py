@@ -27,4 +27,9 @@ def test_the_entries_that_a_patch_adds_to_changelogs_are_found_without_headings_
     assert changelog_entries(patch) == (
         "* Herons no longer sink\n  in mud.\nHerons fly over the mud.")
     assert added_documentation(patch, ["reeds", "in the mud"]) == "Herons wade in the mud."
-    assert added_documentation(patch, ["changelogs"]) == added_documentation(patch, []) == ""
+    assert added_documentation(patch, ["changelogs", "Her"]) == added_documentation(patch, []) == ""
+    added = {"docs/a.py": b"mud = 1\n", "tests/golden/a.md": b"mud\n", "docs/a.md": b"mud\n",
+             "README.md": b"mud\n" * 58}
+    assert added_documentation(diff_of({}, added), ["mud"]).count("mud") == 59
+    added["README.md"] += b"mud\n"
+    assert added_documentation(diff_of({}, added), ["mud"]) == ""

@@ -94,7 +94,8 @@ def test_both_patches_lead_from_the_base_to_the_commit_exactly(clone):
 
 def test_a_merge_without_words_has_those_of_its_commits(clone):
     git(clone, "checkout", "-qb", "more", "HEAD~2")
-    commit(clone, "Herons sink\n\nDeeply.", {"pkg/b.go": b"package b\n"})
+    commit(clone, "Herons sink\n\nDeeply.\n\nFixes #3", {"pkg/b.go": b"package b\n"})
+    commit(clone, "wip", {"pkg/c.go": b"package c\n"})
     commit(clone, "Storks, too", {"pkg/b_test.go": b"package b\n"})
     git(clone, "checkout", "-q", "main")
     git(clone, "merge", "-q", "--no-ff", "more", "-m", "Merge branch 'more'")

@@ -29,6 +29,7 @@ from codedata.env.recipes.requirements import (
 TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
 PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # pytest-env's D:NAME=value
 # NAME=value in tox's setenv; does not match a value with a substitution
+TESTS = "tests.py"
 TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)([^\W\d]\w*\s*)=([^{]*)")
 DOCTESTS = "--doctest-modules"
 ROOTS = ("src", "lib")   # folders that hold packages, unless they are packages themselves
@@ -140,8 +141,10 @@ def _variables(value, pattern: re.Pattern) -> dict[str, str]:
 
 
 def _tests(files: Paths) -> Paths:
-    """Return the test files."""
-    return [path for path in files if TEST_FILE.match(path[-1])]
+    """Return the test files: those that pytest finds or, without any, the files tests.py."""
+    not_modules = table("skip")["python"]["not_modules"]
+    return [path for path in files if TEST_FILE.match(path[-1])] or [
+        path for path in files if path[-1] == TESTS and path[0] not in not_modules]
 
 
 def _doctest_paths(source: RepositoryFiles, files: Paths, tops: set[str], commands: list[str]
@@ -156,11 +159,11 @@ def _doctest_paths(source: RepositoryFiles, files: Paths, tops: set[str], comman
 def _test_paths(files: Paths) -> Strings:
     """Return the paths for pytest's command line if its configuration names none. They are the test
     folders at the top and inside packages. Without a test folder at the top, they are the folders
-    that contain tests, or () if test files lie at the top. Files named tests.py, which pytest does
-    not look for, are the paths if there are no other test files."""
+    that contain tests, or () if test files lie at the top. pytest does not look for files named
+    tests.py, so they are paths themselves."""
     tests = _tests(files)
-    if not tests:
-        return tuple(sorted("/".join(path) for path in files if path[-1] == "tests.py"))
+    if any(path[-1] == TESTS for path in tests):
+        return tuple(sorted(map("/".join, tests)))
     not_modules = table("skip")["python"]["not_modules"]
     if at_top := {path[0] for path in tests if path[0] in TEST_FOLDERS and len(path) > 1}:
         inside = {"/".join(path[:i + 1]) for path in tests
