@@ -1,7 +1,7 @@
 """Write the instruction of a pull request's task: the issue that it solves, or its own description,
-and the documentation that it adds. To a description, and to an issue that is not good enough, add
-scripts of failing tests and their outputs before and after the request (in other languages than
-Python, the tests' titles and messages), or let a model write the text.
+and the documentation that it adds. A description, or an issue that is not good enough, gets scripts
+of failing tests and their outputs before and after the request. In other languages than Python it
+gets the tests' titles and messages. A model may write the text instead.
 
 The model first compares a text with the tests and the solution: do the tests demand something that
 the text does not state, and does the text reveal the solution? Only then does it write a new text,

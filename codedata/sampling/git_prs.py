@@ -80,8 +80,8 @@ def cut_rows(path: str, revisions: str = "", instance_ids: Iterable[str] | None 
 
 
 def _description(folder: Path, parents: str, message: str) -> str:
-    """Return a commit's message. If a merge has no words of its own, add those of the commits that
-    it merges, oldest first."""
+    """Return a commit's message. If a merge has no words of its own, add the words of its commits,
+    oldest first."""
     first, *merged = parents.split()
     if merged and not own_words(message):
         added = run_git(folder, "log", "--reverse", "--no-merges", "-z", "--format=%B", *merged,

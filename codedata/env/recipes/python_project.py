@@ -141,7 +141,7 @@ def _variables(value, pattern: re.Pattern) -> dict[str, str]:
 
 
 def _tests(files: Paths) -> Paths:
-    """Return the test files: those that pytest finds or, without any, the files tests.py."""
+    """Return the files in which pytest looks for tests or, without any, the files tests.py."""
     not_modules = table("skip")["python"]["not_modules"]
     return [path for path in files if TEST_FILE.match(path[-1])] or [
         path for path in files if path[-1] == TESTS and path[0] not in not_modules]
