@@ -135,13 +135,15 @@ class TextWriter:
     def _with_script(self, task: Task, commit: Commit, text: str) -> str:
         """Return a request's own text with a script of a failing test and both outputs. An issue
         gets none if it is longer than a title, keeps the rules and has code with a name of the
-        tests. Messages of commits always get one: they rarely state the demands of tests."""
+        tests. Messages of commits rarely state the demands of tests: they get one, unless a model
+        reads them anyway."""
         code = "\n".join(CODE.findall(text))
         names = [{*LONG_NAME.findall(one)} - LANGUAGE_WORDS for one in (
             code, text_in(task.tests, TEST_PATCH), text_in(task.solution, GOLD))]
         rules = request_problems(text, task.new_names, self._min_words)
         is_title = "\n" not in text.strip()
-        is_enough = commit.issue.strip() and not is_title and not any(rules)
+        is_read = commit.issue.strip() or self._client
+        is_enough = is_read and not is_title and not any(rules)
         documentation = added_documentation(commit.patch, task.new_names)
         if documentation and not tells(commit, documentation):
             documentation = f"\n{DOCUMENTED}\n\n{indented(documentation)}\n"

@@ -146,6 +146,7 @@ def test_words_that_name_nothing_of_the_tests_get_a_script(tmp_path, fake_llm):
                            make=reported)
     assert all(body in request.text for request in fake_llm.requests[:2])
     assert "- a program has put its parts together" in fake_llm.requests[1].text
+    assert f"{said}\n" == written(tmp_path, fake_llm, found(), make=reported, description=said)
 
 
 def test_a_request_with_ten_values_that_only_its_tests_know_is_excluded(tmp_path, fake_llm):
