@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from codedata.bounded import files_below
+from codedata.bounded import MAX_ROW_BYTES, files_below, read_bounded
 from codedata.disk.row_files import JsonLines, ParquetRows
 from codedata.errors import Trouble
 from codedata.texts import number_text
@@ -171,7 +171,7 @@ def _text(raw: dict, name: str) -> str:
 # folders of tasks
 
 def _task(folder: Path) -> BenchmarkRow:
-    instruction = (folder / "instruction.md").read_text("utf-8", "replace")
+    instruction = _content(folder / "instruction.md")
     if not instruction.strip():
         raise Trouble("has no instruction.", str(folder), "Write its instruction.md.")
     return BenchmarkRow(str(folder), folder.name, (folder.name,), instruction,
@@ -180,5 +180,8 @@ def _task(folder: Path) -> BenchmarkRow:
 
 
 def _contents(folder: Path, *patterns: str) -> tuple[str, ...]:
-    return tuple(file.read_text("utf-8", "replace") for pattern in patterns
-                 for file in files_below(folder, pattern))
+    return tuple(_content(file) for pattern in patterns for file in files_below(folder, pattern))
+
+
+def _content(file: Path) -> str:
+    return read_bounded(file, MAX_ROW_BYTES).decode(errors="replace")   # a FIFO would block

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from operator import itemgetter
+from itertools import chain, islice, zip_longest
 
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
@@ -224,13 +223,10 @@ class Differences:
 def in_turns(differences: Iterable[Difference], jobs: Iterable[ReplayJob]) -> list[Difference]:
     """Return the differences so that the first of each test function come first."""
     functions = {_code_of(job): job.test for job in jobs}
-    n_before: Counter = Counter()
-    turns = []
+    groups = defaultdict(list)
     for one in differences:
-        function = functions.get(_code_of(one.right), "")
-        turns.append((n_before[function], one))
-        n_before[function] += 1
-    return [one for _, one in sorted(turns, key=itemgetter(0))]
+        groups[functions.get(_code_of(one.right))].append(one)
+    return [*filter(None, chain(*zip_longest(*groups.values())))]
 
 
 def _job(script: Outcome) -> ReplayJob:

@@ -297,8 +297,8 @@ def _first_shown(differences: list[Difference], trees: Trees, is_request: bool
                  ) -> list[tuple[Difference, Reproduction]]:
     """Return the first difference that fresh containers reproduce exactly, with its reproduction;
     for a request, up to MAX_CASES, and no more than its tests have functions, since each may demand
-    something else. Raise Excluded if there is none. The case of a
-    bug's only failing test does not count: knowing it is enough to pass the test."""
+    something else. Raise Excluded if there is none. The case of a bug's only failing test does not
+    count: knowing it is enough to pass the test."""
     bug, reason, found = trees.bug, NO_FACT, []
     is_one = len(bug.FAIL_TO_PASS) == 1
     n_functions = len({*map(function_of, bug.FAIL_TO_PASS)})

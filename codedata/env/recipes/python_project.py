@@ -28,8 +28,8 @@ from codedata.env.recipes.requirements import (
 
 TEST_FILE = re.compile(r"(?:test_.*|.*_test)\.py\Z")
 PYTEST_VARIABLE = re.compile(r"(?s)(?:[DR]:)*([^=]*)=?(.*)")   # pytest-env's D:NAME=value
-# NAME=value in tox's setenv; does not match a value with a substitution
 TESTS = "tests.py"
+# NAME=value in tox's setenv; does not match a value with a substitution
 TOX_VARIABLE = re.compile(r"(?!COVERAGE|PYTEST_ADDOPTS)([^\W\d]\w*\s*)=([^{]*)")
 DOCTESTS = "--doctest-modules"
 ROOTS = ("src", "lib")   # folders that hold packages, unless they are packages themselves
