@@ -18,7 +18,7 @@ from pathlib import Path
 from codedata.env.recipes import generic, node, python_recipe
 from codedata.env.recipes.generic import PlainRecipe
 from codedata.env.recipes.node_project import NodeProject, read_node
-from codedata.env.recipes.package_index import Strings, helps_tests
+from codedata.env.recipes.package_index import Strings, helps_tests, table
 from codedata.env.recipes.python_project import PythonProject, read_python
 from codedata.env.recipes.repair import Recipe
 from codedata.env.recipes.repository_files import RepositoryFiles
@@ -26,9 +26,7 @@ from codedata.env.recipes.requirements import name_of
 from codedata.errors import ItemFailed
 from codedata.texts import CONTROL
 
-# scripts of package.json that npm runs at an install, and files that pip runs; they may write code
-RUN_BY_INSTALL = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare",
-                  "postprepare", "setup.py", "build.py", "hatch_build.py")
+RUN_BY_INSTALL = table("tools")["run_by_install"]
 MAX_MEMORY = 500_000_000   # bytes of address space
 MAX_FACTS = 10_000_000     # characters
 FILE_S = 3                 # limit for one file, in seconds of processor time

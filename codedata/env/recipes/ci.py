@@ -8,21 +8,10 @@ from itertools import chain, islice
 import yaml
 
 from codedata.env.recipes.metadata import table_of
-from codedata.env.recipes.package_index import Strings, table
+from codedata.env.recipes.package_index import Strings, helps_tests, table
 from codedata.env.recipes.repository_files import RepositoryFiles
 
-NOT_FOR_TESTS = re.compile(
-    r"-doc$|^(?:texlive|latexmk|clang-format|clang-tidy|cppcheck|shellcheck|lcov|gdb|valgrind"
-    r"|ccache|graphviz|pandoc|aspell|sphinx|python3?(?:\.\d+)?(?:-.*)?|libpython.*|sudo|git|curl"
-    r"|wget|gpg|gnupg2?)")
-PLACES = (".circleci/config.yml", ".github/workflows/*.y*ml", ".gitlab-ci.yml", ".travis.yml",
-          "azure-pipelines.yml")
-DOCKERFILES = (".devcontainer/Dockerfile*", "Dockerfile*")
-# keys whose values are shell commands
-COMMANDS = ("run", "script", "before_install", "before_script", "install", "command")
-# {key with versions: pattern of a version, such as 3.11 or 20}
-VERSIONS = (dict.fromkeys(("python-version", "python"), r"\b3\.\d+\b")
-            | dict.fromkeys(("node-version", "node", "nodejs", "node_js"), r"(?<![\d.])\d\d\b"))
+CI = table("tools")["ci"]
 RUNS_TESTS = re.compile(r"(?<![a-zA-Z])(?:(?:py|unit|c)?tests?|tox|nox)(?![a-z])")   # in a command
 MAX_NODES = 100_000   # per workflow: YAML aliases let a small text repeat one list many times
 PLAIN = re.compile(r"[\w.:,+-][\w ./:,;+=-]*")   # no expression, no absolute path
@@ -40,12 +29,12 @@ def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings, 
     3.11, and majors of Node; (name, value) of variables) from all readable CI files and
     Dockerfiles. Use only unconditional jobs that run tests; if there are none, all jobs that run
     tests; else all jobs."""
-    jobs = [job for place in PLACES for name in source.matching(place)
+    jobs = [job for place in CI["files"] for name in source.matching(place)
             for job in source.parsed(name, _jobs, [])]
     tested = [nodes for nodes in jobs
-              if any(key in COMMANDS and RUNS_TESTS.search(str(value)) for key, value in nodes)]
+              if any(key in CI["commands"] and RUNS_TESTS.search(str(value)) for key, value in nodes)]
     always = [nodes for nodes in tested if nodes[0][0] != "if"]
-    texts = [source.text(name) for place in DOCKERFILES for name in source.matching(place)]
+    texts = [source.text(name) for place in CI["dockerfiles"] for name in source.matching(place)]
     images = [[("run", text), (None, dict(chain.from_iterable(
         ENV_OLD_FORM.findall(line) or ENV_PAIR.findall(line) for line in ENV_LINE.findall(text))))]
               for text in texts]
@@ -76,9 +65,9 @@ def _of_job(nodes: list[tuple]) -> tuple:
     versions: list[str] = []
     variables: list[tuple] = []
     for key, value in nodes:
-        if key in VERSIONS:
-            versions += re.findall(VERSIONS[key], str(value))
-        if key in COMMANDS:
+        if key in CI["versions"]:
+            versions += re.findall(CI["versions"][key], str(value))
+        if key in CI["commands"]:
             system += _installed(value)
         elif key is None:
             variables += [pair for pair in value.items() if isinstance(pair[1], str)
@@ -109,4 +98,4 @@ def _installed(script) -> list[str]:
     words = [word for line in re.sub(r"\\\n", " ", text).splitlines() if (found := APT.search(line))
              for word in re.split(r"&&|;|\|", found[1])[0].split()]
     return [word for word in words if re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", word)
-            and not NOT_FOR_TESTS.search(word)]
+            and helps_tests("debian", word)]

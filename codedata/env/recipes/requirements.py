@@ -21,10 +21,6 @@ FOLDER = re.compile(r"(?:(?:-e|--editable)[ =]?\s*(?:file:)?|(?=\.\.?/))([\w./-]
 PACKAGE_FILES = ("pyproject.toml", "setup.py")
 NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?")
 TEST_FOLDERS = ("tests", "test", "Tests", "testing", "testsuite", "unittests", "t")
-TOX_ENVS = ("pyproject.toml/tool/tox/env_run_base", "tox.toml/env_run_base")
-# keys for (requirements, extras, groups): two rows of hatch, then one of tox
-SETTINGS = (("dependencies", "features", "dependency-groups"), ("extra-dependencies",),
-            ("deps", "extras", "dependency_groups"))
 CONDITION = re.compile(r"([\w!{}, .-]+):\s+|")   # condition that begins a line in tox.ini
 ALWAYS = -1   # means all minor versions of Python 3; -8: all except 3.8
 # factors of tox's conditions: HOLDS matches factors that are true in a test environment, PYTHON a
@@ -97,8 +93,9 @@ def _of_tools(files: Manifests) -> Collector:
     wanted = Collector(files.source)
     envs = [env for name, env in files.table("pyproject.toml/tool/hatch/envs").items()
             if isinstance(env, dict) and (name == "default" or use_of(name) == "tests")]
-    for env in (*envs, *map(files.table, TOX_ENVS)):
-        for keys in SETTINGS:
+    declared = table("packages")["declared"]
+    for env in (*envs, *map(files.table, declared["environments"])):
+        for keys in declared["for_environments"]:
             wanted.add(*map(env.get, keys))
     for section, values in files.table("tox.ini").items():
         if re.match(r"testenv(?:\Z|:(?:py(?:[\d.]|\{[\d,]+\})*|tests?|unit\w*)(?![^-]))", section):
