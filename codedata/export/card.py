@@ -11,6 +11,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from codedata.export.collect import masked_in
 from codedata.export.exports import TRAIN, Export, sections
 from codedata.export.formats import (
     ANSWERS,
@@ -206,7 +207,7 @@ def _checks(export: Export) -> str:
     rows = [[check, f"{reasons.pop(reason, 0):,} left out"] for reason, check in checks.items()]
     noun = "trajectories" if export.form.whole else "turns"
     rows += [[f"{noun} left out: {reason}", n] for reason, n in sorted(reasons.items())]
-    in_rows = sum((Counter(turn.masked) for turn in {row.turn for row in export.rows}), Counter())
+    in_rows = masked_in({row.turn for row in export.rows})
     masked = [[f"masked: {kind}", n] for kind, n in sorted(in_rows.items())]
     return _cells(rows + (masked or [["masked", "nothing"]]))
 

@@ -77,6 +77,11 @@ class ExportTurn:
     spare: tuple[str, ...] = ()   # why only `attempts` takes a whole trajectory
 
 
+def masked_in(found: Iterable) -> Counter:
+    """Return the number of masked secrets by kind, in all of these turns or tasks."""
+    return sum((Counter(one.masked) for one in found), Counter())
+
+
 class LeftOutLog:
     """Record the turns and tasks left out of some or all formats, each with the reason."""
 

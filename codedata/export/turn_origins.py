@@ -12,7 +12,7 @@ import codedata
 from codedata.disk.store import digest
 from codedata.errors import RunStopped, Trouble
 from codedata.export.card import card_values
-from codedata.export.collect import SIDES, ExportTurn, ExportTurns
+from codedata.export.collect import SIDES, ExportTurn, ExportTurns, masked_in
 from codedata.export.exports import MIN_ROWS, VALIDATION, Export
 from codedata.export.provenance import Provenance
 from codedata.llm.embedded import NOISE
@@ -76,10 +76,6 @@ class TurnOrigins:
         """Return the number of records that cannot be read."""
         return self.turns.n_broken
 
-    def masked(self) -> Counter:
-        """Return the number of masked secrets by kind, in all turns."""
-        return sum((Counter(turn.masked) for turn in self.turns.turns), Counter())
-
     def is_noise(self, turns: Collection[ExportTurn]) -> bool:
         """Return whether the embedded model judged the duel or made an answer of these turns."""
         judges = self.duel.models if self.duel else set()
@@ -112,7 +108,7 @@ class TurnOrigins:
         n_in = ", ".join(f"{bucket}/ {n:,}" for bucket, n in self.turns.in_bucket.items())
         noun = "trajectories" if exports[0].form.whole else "turns"
         head = f"{n_in} → {self.directory.name}/   {len(self.turns.turns):,} {noun}"
-        return head, self.masked(), [*self._warnings(exports)]
+        return head, masked_in(self.turns.turns), [*self._warnings(exports)]
 
     def _warnings(self, exports: Sequence[Export]) -> Iterator[str]:
         turns = self.turns

@@ -7,7 +7,7 @@ build it from the same parts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from codedata.disk.layouts import files_digest
 from codedata.disk.store import Store, digest, digests_of
 from codedata.errors import BrokenRecord
 from codedata.export.card import listed
-from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog
+from codedata.export.collect import UNKNOWN, ExportRules, LeftOutLog, masked_in
 from codedata.export.exports import Export, splits
 from codedata.export.folders import read_manifest
 from codedata.export.task_sets.audits import (
@@ -138,7 +138,7 @@ class TaskOrigins:
         n_read = len(self.tasks) + len(self.refused)
         head = (f"{Task.directory}/ {n_read:,} → {self.directory.name}/   "
                 f"{plural(len(rows), 'task')}")
-        return head, _masked(rows.values()), []
+        return head, masked_in(rows.values()), []
 
     def inputs(self, export: Export) -> Object:
         """Return the part of the manifest that lists the folder's tasks."""
@@ -157,7 +157,7 @@ class TaskOrigins:
 
         return {"tasks": plural(len(export.rows), "task"), "settings": self.settings,
                 **export.n_rows, "tag": export.form.tag,
-                "masked": counted(_masked(export.rows)),
+                "masked": counted(masked_in(export.rows)),
                 "audit": audit_section([row.audit for row in export.rows if row.audit],
                                        len(export.rows)),
                 "attempts": attempts_section([row.rates for row in export.rows if row.rates]),
@@ -165,10 +165,6 @@ class TaskOrigins:
                                 "task"),
                 "licences": listed((licence_of(row.task) for row in export.rows), "task"),
                 "left_out": counted(self.left_out.counts(export.form.name))}
-
-
-def _masked(rows: Iterable[ExportTask]) -> Counter:
-    return sum((row.masked for row in rows), Counter())
 
 
 def read_tasks(root: Path, settings: ExportSettings, rules: ExportRules,
