@@ -32,7 +32,8 @@ def read_workflows(source: RepositoryFiles) -> tuple[Strings, Strings, Strings, 
     jobs = [job for place in CI["files"] for name in source.matching(place)
             for job in source.parsed(name, _jobs, [])]
     tested = [nodes for nodes in jobs
-              if any(key in CI["commands"] and RUNS_TESTS.search(str(value)) for key, value in nodes)]
+              if any(key in CI["commands"] and RUNS_TESTS.search(str(value))
+                     for key, value in nodes)]
     always = [nodes for nodes in tested if nodes[0][0] != "if"]
     texts = [source.text(name) for place in CI["dockerfiles"] for name in source.matching(place)]
     images = [[("run", text), (None, dict(chain.from_iterable(
