@@ -163,7 +163,7 @@ class Setup:
     def _by_agent(self, name: str, verifier: Verifier, outcome: Planned, in_two: bool) -> Planned:
         """Let an agent find scripts after the recipes failed, and return the outcome. If their
         verification fails, the agent may fix them once."""
-        failures: list[FailedTry] = []
+        failure: FailedTry | None = None
         # returns a new path each time, so that earlier attempts keep their trajectories
         trajectory = partial(new_trajectory, self.root,
                              f"{Environment.directory}/{TRAJECTORIES}", name)
@@ -171,16 +171,16 @@ class Setup:
         outcome = replace(outcome, excluded_tests=())
         for n in range(ROUNDS):
             if outcome.install_script:
-                failures.append(FailedTry(outcome.install_script, outcome.test_script,
-                                          outcome.error, end_of(outcome.verified.log)))
+                failure = FailedTry(outcome.install_script, outcome.test_script,
+                                    outcome.error, end_of(outcome.verified.log))
             current_step().within = "agent"
             begin_step("its container")
             with verifier.open_sandbox(verifier.base_image, is_stateful=True) as sandbox:
                 if trouble := put_source(sandbox, verifier.project)[1]:
                     raise ItemFailed(f"its source cannot be used: {trouble}")
                 sandbox.network(True)
-                run = (planner.mend(sandbox, name, failures[-1]) if n
-                       else planner.find(sandbox, name, failures, in_two))
+                run = (planner.mend(sandbox, name, failure) if n
+                       else planner.find(sandbox, name, failure, in_two))
             # use both scripts of a run or neither: scripts of two runs may not fit together
             scripts = run.scripts if len(run.scripts) == len(SCRIPTS) else {}
             so_far = outcome.agent.followed_by(run) if outcome.agent else run

@@ -82,13 +82,12 @@ class AgentPlanner:
     # time limit of a script when it is verified, and of each command of the agent
     script_s: float
 
-    def find(self, sandbox: Sandbox, repo: str, failures: list[FailedTry],
+    def find(self, sandbox: Sandbox, repo: str, failure: FailedTry | None,
              in_two: bool) -> SetupRun:
         """Return the scripts that the agent finds for the source in the sandbox. The agent
-        is shown the earlier failures. With `in_two`, it works in two stages."""
+        is shown an earlier failure. With `in_two`, it works in two stages."""
         files = sandbox.run(listing()).output.strip() or "(nothing)"
-        tried = "\n\n".join(map(_as_text, failures))
-        known = _text("agent_known.md", tried=tried) if failures else ""
+        known = _text("agent_known.md", tried=_as_text(failure)) if failure else ""
         parts = {"repo": repo, "files": files, "known": known}
         if not in_two:
             return self._ask(sandbox, _text("agent_task.md", **parts), SCRIPTS)
