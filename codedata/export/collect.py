@@ -45,7 +45,6 @@ UNKNOWN = "unknown"          # a licence or language that is not recorded
 Problem = tuple[str, str]    # (reason, detail)
 COPIED = {Answer: ("messages", "tools", *REFERENCE_AND_SIDES),   # fields that report.py copies
           Score: ("score", "metrics")}
-RECOMPUTED = (Score,)        # report.py may recompute it for another panel
 INSTANCE = re.compile(r"(.+)__(.+)-\d+")   # owner__name-number
 SHARED_BY = 10    # a line is the harness's if one task in 10 has it in its first message
 MIN_TASKS = 3     # minimum number of tasks that share a line of the harness
@@ -253,7 +252,8 @@ class ExportTurns:
             facts = store.facts(name)
             differs = any(facts.digests.get(key) != digests.get(key) for key in copied)
             is_newer = facts.mtime_ns > copies.facts(name).mtime_ns
-            if differs and (cls not in RECOMPUTED or is_newer):
+            # report.py may recompute a score for another panel
+            if differs and (cls is not Score or is_newer):
                 return f"{path} was changed since report.py"
         return ""
 
