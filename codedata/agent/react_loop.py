@@ -101,7 +101,7 @@ class AgentResult:
     # calls, tokens_in, tokens_out, cost_usd (null if unknown), seconds of the run, and
     # model_seconds, the part of `seconds` spent waiting for the model
     usage: dict
-    handed_in: bool = False  # the answer was submitted; False for an answer in prose
+    handed_in: bool          # the answer was submitted; False for an answer in prose
     # cause of a run's end without an answer: a limit ("steps", "seconds", "tokens", "usd",
     # "context"), "malformed" replies, a "tool", "refused" (the endpoint refused the content),
     # FAILED, DIED

@@ -69,7 +69,7 @@ class Repository:
     base_commit: str         # as requested, or HEAD of a folder under git; "": unknown
     source: str              # digest of the folder's content; "": no folder
     row: dict                # the row as given
-    called: str = ""         # its name in records; never a path, which only this machine knows
+    called: str              # its name in records; never a path, which only this machine knows
     # the address or folder to clone; "": none
     origin: str = field(default="", repr=False)
 

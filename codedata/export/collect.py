@@ -70,7 +70,7 @@ class ExportTurn:
     flag: Problem | None    # the reason not to train on it
     masked: dict[str, int]  # how many secrets of each kind were masked in it
     at: int                 # offset of its record in the temporary file
-    n_picks: int | None = None   # number of the chooser's picks; None: no choice
+    n_picks: int | None     # number of the chooser's picks; None: no choice
     rejected: str = ""      # digest of the failed trajectory in its pair
     calls: tuple[int, ...] = ()   # indices of a whole trajectory's messages with one call
     spare: tuple[str, ...] = ()   # why only `attempts` takes a whole trajectory
@@ -151,7 +151,7 @@ class ExportTurns:
         self._mask = lru_cache(CACHED_TEXTS)(mask)
         self.pr = lru_cache(CACHED_TEXTS)(self._read_pr)   # several turns share a PR
 
-    def collect(self, quiet: bool = False) -> ExportTurns:
+    def collect(self, quiet: bool) -> ExportTurns:
         """Read every bucket, and return self. Broken records are reported and left out."""
         seen = {}   # {name of a turn: its bucket}
         progress = RunTotals()

@@ -138,7 +138,7 @@ class Format:
         return [[*row.get("prompt", ()), *row[column]] for column in self.answers]
 
 
-def row_problem(form: Format, row: dict, max_chars: int = 0) -> Problem | None:
+def row_problem(form: Format, row: dict, max_chars: int) -> Problem | None:
     """Return why a row must be refused, or None. `max_chars` limits a conversation; 0: no limit."""
     answers = []
     tools = row.get("tools")

@@ -294,7 +294,7 @@ class Checks:
     document may quote `facts` literally."""
 
     hidden: HiddenParts
-    function: Function | None = None
+    function: Function | None
     facts: str = ""
 
     @property

@@ -82,7 +82,7 @@ class Subject:
     repo_name: str
     base_commit: str
     function: str                        # its id; "": the repository
-    source: str | None = None            # digest of its source
+    source: str | None                   # digest of its source
     patches: Object | None = None        # {id: {kind, functions, FAIL_TO_PASS}}
     # {name: {subject, text, api, checks}}, the project's document first
     documents: Object | None = None

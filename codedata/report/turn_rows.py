@@ -27,16 +27,16 @@ MAX_ROUNDING = 1e-9   # a score this near to its verdicts' result was not edited
 class TurnLeaks:
     """Hold the leaks of a turn: facts in it that its model could not know."""
 
-    found: list[Finding] | None = None     # in the challenger; None: no PR record
-    lacks_verdict: bool = False            # a leak judge is configured but has not judged this turn
-    of_king: list[Finding] | None = None   # false alarms in the king; None: not judged
-    cost_usd: float | None = None          # cost of its leak verdicts; None: not known
-    asked_again: int = 0                   # number of times the challenger was refused for leaks
-    tries_file: Path | None = None         # file of the tries with their findings
+    found: list[Finding] | None    # in the challenger; None: no PR record
+    lacks_verdict: bool            # a leak judge is configured but has not judged this turn
+    of_king: list[Finding] | None  # false alarms in the king; None: not judged
+    cost_usd: float | None         # cost of its leak verdicts; None: not known
+    asked_again: int               # number of times the challenger was refused for leaks
+    tries_file: Path               # file of the tries with their findings
 
     def tries(self) -> list[dict]:
         """Return the tries that ch.py made for this turn, as stored with the answers."""
-        return tries_in(self.tries_file) if self.tries_file else []
+        return tries_in(self.tries_file)
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class TurnRow:
     styles: tuple[str, str]   # action styles of the commands
     injections: list[Finding]   # passages that address the judge
     bucket: str               # directory of its bucket; "" if it has none
-    instance_id: str = ""
-    repo: str = ""
-    commands: tuple[str, str] = ("", "")   # "" if a harness would run none
-    is_edited: bool = False                # its score differs from the one its verdicts give
-    leaks: TurnLeaks = TurnLeaks()
-    n_passed: tuple[int, int] | None = None   # hidden tests passed; None: not both run
-    by_program: bool = False               # both sides do the same: a draw without a judge
+    instance_id: str
+    repo: str
+    commands: tuple[str, str]   # "" if a harness would run none
+    is_edited: bool           # its score differs from the one its verdicts give
+    leaks: TurnLeaks
+    n_passed: tuple[int, int] | None   # hidden tests passed; None: not both run
+    by_program: bool          # both sides do the same: a draw without a judge
 
     @property
     def label(self) -> str:

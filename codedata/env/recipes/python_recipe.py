@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
 
@@ -24,17 +24,17 @@ class PythonRecipe:
     """Describe one way to install and test a Python project."""
 
     project: PythonProject
-    tests: Strings = ()          # requirements in addition to the project's own
-    system: Strings = ()         # Debian packages
-    wished: Strings = ()         # optional Debian packages
-    build: Strings = ()          # build requirements, for a build without isolation
-    env: dict[str, str] = field(default_factory=dict)
-    installed: bool = True               # False: do not install it, set PYTHONPATH
+    tests: Strings               # requirements in addition to the project's own
+    system: Strings              # Debian packages
+    wished: Strings              # optional Debian packages
+    build: Strings               # build requirements, for a build without isolation
+    env: dict[str, str]
+    installed: bool              # False: do not install it, set PYTHONPATH
+    runner: str                  # pytest | unittest | own
+    options: Strings             # options for pytest
+    services: Strings
     editable: bool = True
-    runner: str = "pytest"               # pytest | unittest | own
-    options: Strings = ()        # options for pytest
     excluded_tests: Strings = ()   # tests that hang and are not run
-    services: Strings = ()
     databases: Strings = ()
     locales: Strings = ()
     not_root: bool = False

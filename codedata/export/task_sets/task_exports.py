@@ -58,7 +58,7 @@ class Image:
     """
 
     ref: str
-    id: str = ""
+    id: str
 
 
 @dataclass(frozen=True)
