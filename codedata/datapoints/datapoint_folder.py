@@ -190,8 +190,11 @@ def weights_of(text: str, key: str = "") -> dict[str, Decimal]:
             raise ValueError("a test is listed twice")
         return dict(rows)
 
+    def refuse(word: str):
+        raise ValueError(f"{word} is not a number")
+
     try:
-        weights = json.loads(text, parse_float=Decimal, parse_int=Decimal,
+        weights = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=refuse,
                              object_pairs_hook=unique)
     except (ArithmeticError, RecursionError) as e:
         raise ValueError(f"not readable: {e}") from e

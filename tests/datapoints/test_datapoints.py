@@ -69,7 +69,7 @@ def test_another_text_changes_what_follows_from_it_and_the_lines_for_the_agent_s
 
 @pytest.mark.parametrize("text, words", rows("""
 {"a": 0.1, "b": 0.2, "c": 0.7} |
-{"a": NaN}                     | has nan, not a number
+{"a": NaN}                     | NaN is not a number
 {"a": 0.3, "b": 0.69999}       | their sum is 0.99999
 {"a": 2, "b": -1}              | 'a' has
 {"a": 0.5, "a": 0.5}           | twice
