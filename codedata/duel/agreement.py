@@ -3,9 +3,8 @@ answers take the same step. If they do, there is nothing to choose from, and the
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 from codedata.conversation.steps import same_turn
@@ -59,13 +58,6 @@ def samples_of(path: Path) -> list[Side]:
     if fault := check_of("list[Side]")(samples):
         raise BrokenRecord(f"`samples`{fault}", str(kept), "Delete it, or mend it.")
     return samples
-
-
-def is_agreed(answer: Answer, samples: Sequence[Side],
-              run_of: Callable[[Side], Execution | None]) -> bool:
-    """Return whether the king and all further answers take the same step."""
-    return bool(samples) and all(take_same_step(answer, one, other, run_of)
-                                 for one, other in pairwise((answer.king, *samples)))
 
 
 def take_same_step(answer: Answer, one: Side, other: Side,

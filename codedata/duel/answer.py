@@ -18,12 +18,11 @@ from codedata.conversation.turn import Form, as_call, clean, form_of, n_calls, p
 from codedata.disk.store import Store
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble, RunStopped
-from codedata.leak.request import RULE, with_pull_request
 from codedata.llm import Client, Models, Reply
 from codedata.llm.asking import Rejected, read_reply, refuse_empty
 from codedata.llm.replies import current_reply_log
 from codedata.messages import behind, to_send
-from codedata.records import Answer, Commit, Message, Prompt, Side
+from codedata.records import Answer, Message, Prompt, Side
 from codedata.settings import AUTO, NATIVE, TEXT
 from codedata.texts import fill
 
@@ -149,12 +148,6 @@ def _takes(client: Client, form: Form) -> bool:
     return True
 
 
-def with_note(client: Client, record: TurnRecord, note: str) -> list[Message]:
-    """Return the history, cut to the prompt limit, and a note."""
-    history = to_send(record.messages)
-    return behind(client.fit(history, note + tools_json(record)).messages, note)
-
-
 def tools_json(record: TurnRecord) -> str:
     """Return the tools as JSON text, to count towards the prompt limit; "" without tools."""
     return json.dumps(record.tools) if record.tools else ""
@@ -169,7 +162,8 @@ def to_count(messages: list[Message], record: TurnRecord) -> list[Message]:
 
 def king_messages(client: Client, record: TurnRecord) -> list[Message]:
     """Return the king's request: the history, cut to the prompt limit, and the sentence on form."""
-    return with_note(client, record, form_note(client, record))
+    note, history = form_note(client, record), to_send(record.messages)
+    return behind(client.fit(history, note + tools_json(record)).messages, note)
 
 
 def form_note(client: Client, record: TurnRecord) -> str:
@@ -177,20 +171,6 @@ def form_note(client: Client, record: TurnRecord) -> str:
     form = _form_asked(client, record)
     name = "form_calls.md" if form.several else "form_call.md" if form.tools else "form.md"
     return packaged_text(name).strip()
-
-
-def challenger_note(client: Client, record: TurnRecord) -> str:
-    """Return the note that tells the challenger what it knows in addition to the conversation."""
-    return fill(packaged_text("challenger.md"), rule=RULE, form=form_note(client, record),
-                given=packaged_text("given_informed.md").strip()).strip()
-
-
-def challenger_messages(client: Client, record: TurnRecord, commit: Commit,
-                        more: str) -> list[Message]:
-    """Return the challenger's request: the history, the note with the pull request, and `more`."""
-    note = challenger_note(client, record) + "{more}"
-    return with_pull_request(client, to_send(record.messages), note, commit, tools_json(record),
-                             more=more)
 
 
 def _ask(client: Client, messages: list[Message], form: Form, read: ReadSide, n: int) -> Side:

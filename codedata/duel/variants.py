@@ -13,15 +13,16 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 from codedata.conversation.turn import Form, clean, plain, turn_text
 from codedata.disk.store import Store, digest
 from codedata.duel.agreement import (
     MIN_SAMPLES,
     ask_samples,
-    is_agreed,
     n_samples,
     sampler_of,
     samples_of,
@@ -30,11 +31,12 @@ from codedata.duel.agreement import (
 from codedata.duel.answer import (
     TurnRecord,
     ask_turn,
-    challenger_messages,
+    form_note,
     king_messages,
     note_forms,
     read_turn,
     to_count,
+    tools_json,
 )
 from codedata.duel.executed import Execution, execution_of
 from codedata.duel.oversized import oversized
@@ -42,10 +44,11 @@ from codedata.duel.prompt_texts import packaged_text, prompt_digest
 from codedata.errors import Excluded
 from codedata.leak.cache import MAX_FINDINGS_CHARS, LeakCheck, Try
 from codedata.leak.judge import findings_text
-from codedata.leak.request import SHARED, with_pull_request
+from codedata.leak.request import RULE, SHARED, with_pull_request
 from codedata.llm import Client, Models, Reply
 from codedata.llm.asking import Rejected, object_in, read_reply, refuse_empty
 from codedata.llm.replies import current_reply_log
+from codedata.messages import to_send
 from codedata.records import Answer, Commit, Executed, Message, Object, Side, variant
 from codedata.run.stage import Reads, Stage, Writes
 from codedata.settings import Settings
@@ -128,10 +131,11 @@ class Challenger:
             layout = partial(king_messages, self._blind)
             samples = ask_samples(self._blind, layout, answer, self._n_blind - 1)
         run_of = partial(execution_of, self._settings.root, item)
-        if is_agreed(answer, samples, run_of):
+        if all(take_same_step(answer, one, other, run_of)
+               for one, other in pairwise((answer.king, *samples))):
             raise Excluded(f"agreed: {len(samples) + 1} blind answers take the same step")
         current_reply_log().note(how=self._how)
-        turn, choice = self._choose(answer, commit, samples)
+        turn, choice = self._choose(answer, commit, samples, run_of)
         return replace(answer, challenger=turn, choice=choice)
 
     def requests(self, answer: Answer, commit: Commit):
@@ -144,17 +148,21 @@ class Challenger:
         yield from self._leaks.requests(answer, commit)
 
     def messages(self, record: TurnRecord, commit: Commit, more: str = "") -> list[Message]:
-        """Return the request for a turn, with `more` after its note."""
-        return challenger_messages(self._client, record, commit, more)
+        """Return the request for a turn: the history, the pull request and the note on what the
+        challenger knows, and `more`."""
+        note = fill(packaged_text("challenger.md"), rule=RULE, form=form_note(self._client, record),
+                    given=packaged_text("given_informed.md").strip()).strip()
+        return with_pull_request(self._client, to_send(record.messages), note + "{more}", commit,
+                                 tools_json(record), more=more)
 
-    def _choose(self, answer: Answer, commit: Commit, samples: list[Side]) -> tuple[Side, Object]:
+    def _choose(self, answer: Answer, commit: Commit, samples: list[Side],
+                run_of: Callable[[Side], Execution | None]) -> tuple[Side, Object]:
         """Return the best of the blind answers, and how it was chosen: {sample, of, picks}. Raise
         Excluded if the king's answer is the best, or if none is.
 
         `sample` is the number of the best among the `of` further answers, from 1; `picks` are the
         chooser's replies [{number, why}], one per order.
         """
-        run_of = partial(execution_of, self._settings.root, current_reply_log().item)
         kings = turn_text(answer.king, answer.messages)
         sides = {kings: answer.king}
         for side in samples:
