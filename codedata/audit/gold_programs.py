@@ -9,10 +9,8 @@ import ast
 import base64
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 
 from codedata.code.gold_variants import language_or_family
-from codedata.code.operators.syntax import parsed
 
 # by language: a statement that ends the whole program, and one that looks into /tests
 ENDS = {"python": b"__import__('os')._exit(97)", "javascript": b"process.exit(97);",
@@ -21,6 +19,7 @@ LOOKS = {"python": b"__import__('os').system('sh /opt/look.sh')", "shell": b"sh 
          "javascript": b"try { require('child_process').execSync('sh /opt/look.sh') } catch {}"}
 ENCODED = {"python": b'exec(compile(__import__("base64").b64decode("%s"), __file__, "exec"))\n',
            "shell": b"eval \"$(base64 -d <<'CODED'\n%s\nCODED\n)\"\n"}
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def is_program(path: str, text: bytes) -> bool:
@@ -70,9 +69,10 @@ def _start(path: str, text: bytes) -> int:
 
 
 def _statements(text: bytes) -> list[ast.stmt]:
-    with suppress(SyntaxError):
-        return [node for node in ast.walk(parsed(text)) if isinstance(node, ast.stmt)]
-    return []
+    try:
+        return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
+    except UNREADABLE:
+        return []
 
 
 def _with(statements: Mapping[str, bytes], path: str, text: bytes, line: int) -> bytes | None:

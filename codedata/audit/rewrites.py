@@ -14,15 +14,14 @@ import codecs
 import io
 import re
 import tokenize
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from difflib import SequenceMatcher
 from itertools import accumulate, chain
 
-from codedata.code.operators.syntax import compiling, parsed
-
 MAX_LITERALS = 6   # literals tried per gold
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (*FUNCTIONS, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp,
           ast.GeneratorExp)
@@ -69,16 +68,21 @@ def _python_files(before: Mapping[str, bytes], after: Mapping[str, bytes],
             continue
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(text).readline)
-            tree = parsed(text)
-            with compiling():
-                ast.dump(tree)   # fails if the code below would: it recurses about as deep
-        except SyntaxError:
+            tree = _parsed(text)
+            ast.dump(tree)   # fails if the code below would: it recurses about as deep
+        except UNREADABLE:
             continue
         if encoding == "utf-8":   # not utf-8-sig: positions do not count a byte order mark
             old, new = before.get(path, b"").splitlines(), text.splitlines()
             codes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
             yield path, tree, [range(start + 1, end + 1)
                                for tag, _, _, start, end in codes if tag != "equal"]
+
+
+def _parsed(text: bytes) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")   # hides warnings about escapes in strings
+        return ast.parse(text)
 
 
 # the rewrites ------------------------------------------------------------------------------------
@@ -88,16 +92,18 @@ def _rewritten(text: bytes, lines: set[int],
     """Rewrite each outermost function that contains one of these lines."""
     words = set(re.findall(r"\w+", text.decode()))
     rows = text.splitlines(keepends=True)
-    for node in [*_outermost_functions(parsed(text))][::-1]:
+    for node in [*_outermost_functions(_parsed(text))][::-1]:
         first = min(part.lineno for part in (node, *node.decorator_list))
         if lines.isdisjoint(range(first, node.end_lineno + 1)) or FRAME_READERS & {
                 getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}:
             continue
         indent = rows[node.lineno - 1][:node.col_offset].decode()
         line_end = re.search(rb"[\r\n]*$", rows[node.end_lineno - 1])[0]
-        with suppress(SyntaxError), compiling():   # else this function stays unchanged
+        try:
             if rewrite(node, words):
                 rows[first - 1:node.end_lineno] = [_source(node, indent).encode() + line_end]
+        except UNREADABLE:
+            pass   # this function stays unchanged
     return b"".join(rows)
 
 

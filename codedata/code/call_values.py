@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from codedata.code.entities import Entity, SourceFile
-from codedata.code.operators.syntax import parsed
+from codedata.code.operators.syntax import compiling
 
 Values = tuple[tuple[str, object], ...]
 N_ROUNDS = 2
@@ -114,7 +114,8 @@ def scopes_of(file: SourceFile, entities: list[Entity]) -> list[Scope]:
     name = f"{file.path}::<module>"
     scopes = [Scope("module", name, name, file.path, None)]
     try:
-        tree = parsed(file.text)
+        with compiling():
+            tree = ast.parse(file.text)
     except SyntaxError:
         return scopes
     todo = deque([(tree, scopes[0])])

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from codedata.bounded import read_bounded
-from codedata.code.operators.syntax import parsed
 from codedata.disk.locks import temporary_folder
 from codedata.errors import ItemFailed
 from codedata.sandbox import Sandbox
@@ -43,9 +42,10 @@ class ReplayJob:
     def is_public(self) -> bool:
         """Return whether the script parses, and defines each private name that it uses."""
         try:
-            nodes = [*ast.walk(parsed("\n".join([*self.lines, self.last])))]
-        except SyntaxError:
+            tree = ast.parse("\n".join([*self.lines, self.last]))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             return False
+        nodes = [*ast.walk(tree)]
         own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         names = (getattr(node, kind, None) for node in nodes
                  for kind in ("attr", "id", "arg", "name", "module"))
@@ -136,9 +136,10 @@ def literals(code: str) -> list[tuple[int, int, object]]:
     """Return (start, end, value) of each number, str and bytes in code, except keys of dicts, which
     may be names of options; offsets are in bytes."""
     try:
-        nodes = [*ast.walk(parsed(code))]
-    except SyntaxError:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError):
         return []
+    nodes = [*ast.walk(tree)]
     inside = {id(one) for node in nodes if isinstance(node, ast.JoinedStr)
               for one in ast.walk(node)}
     inside.update(id(part) for node in nodes if isinstance(node, ast.Dict)

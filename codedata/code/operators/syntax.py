@@ -1,7 +1,6 @@
 """Compare the syntax of files, and find the lines that must run for a change to be noticed."""
 from __future__ import annotations
 
-import ast
 import re
 import threading
 import warnings
@@ -109,12 +108,6 @@ def statement_lines(node: Node, start: int, end: int) -> tuple[int, int] | None:
 def node_lines(node: Node) -> tuple[int, int]:
     """Return the first and the last line of a node."""
     return node.start_point.row + 1, node.end_point.row + 1
-
-
-def parsed(text: str | bytes) -> ast.Module:
-    """Return the tree of a Python file. Raise SyntaxError if Python cannot parse it."""
-    with compiling():
-        return ast.parse(text)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from codedata.code.entities import is_test_file
 from codedata.code.git import git_output
-from codedata.code.operators.syntax import parsed
 from codedata.code.patches import diff_of, files_of, hunks_of
 from codedata.disk.layouts import load_folder
 from codedata.errors import BrokenRecord
@@ -162,8 +161,8 @@ def _weights(task: Task, config: Object) -> Iterator[Fault]:
         yield Fault(place, f"weights must be above 0, with a sum of 1: it is {total:g}",
                     "Give the tests weights above 0 with a sum of 1.")
     try:
-        tree = parsed(text_in(task.tests, TEST_FILE))
-    except SyntaxError as e:
+        tree = ast.parse(text_in(task.tests, TEST_FILE))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:   # last two: deep nesting
         yield Fault(f"tests/{TEST_FILE}", f"is not Python: {printable(str(e))}", "Correct it.")
         return
     tests = {node.name for node in ast.walk(tree) if isinstance(
