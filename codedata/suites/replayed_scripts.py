@@ -133,8 +133,8 @@ def _outcome(answer: dict | None) -> Outcome | None:
 
 
 def literals(code: str) -> list[tuple[int, int, object]]:
-    """Return (start, end, value) of each number, str and bytes in code, except keys of dicts, which
-    may be names of options; offsets are in bytes."""
+    """Return (start, end, value) of each number and string in code, except keys of dicts, which may
+    be names of options; offsets are in bytes."""
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError):
@@ -148,7 +148,7 @@ def literals(code: str) -> list[tuple[int, int, object]]:
     return [(starts[node.lineno - 1] + node.col_offset,
              starts[node.end_lineno - 1] + node.end_col_offset, node.value)
             for node in nodes if isinstance(node, ast.Constant) and isinstance(
-                node.value, int | float | str | bytes) and id(node) not in inside]
+                node.value, int | float | str) and id(node) not in inside]
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
