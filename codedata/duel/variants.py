@@ -148,8 +148,8 @@ class Challenger:
         yield from self._leaks.requests(answer, commit)
 
     def messages(self, record: TurnRecord, commit: Commit, more: str = "") -> list[Message]:
-        """Return the request for a turn: the history, the pull request and the note on what the
-        challenger knows, and `more`."""
+        """Return the request for a turn: the history, the note with the pull request, and
+        `more`."""
         note = fill(packaged_text("challenger.md"), rule=RULE, form=form_note(self._client, record),
                     given=packaged_text("given_informed.md").strip()).strip()
         return with_pull_request(self._client, to_send(record.messages), note + "{more}", commit,
