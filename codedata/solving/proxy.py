@@ -72,6 +72,7 @@ class Proxy(ExitStack):
 
     def __enter__(self) -> Proxy:
         self._context = copy_context()   # has the item's kept replies
+        self._started = time.monotonic()
         self.folder = Path(self.enter_context(temporary_folder()))
         self.folder.chmod(0o755)         # its parent is closed to other users of this machine
         self.mounts = {str(self.folder): FOLDER}
