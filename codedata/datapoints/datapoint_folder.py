@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from codedata.bounded import inside, read_bounded
 from codedata.disk.layouts import NEW, FolderDraft, list_folders, load_files, load_folder, to_json
@@ -119,7 +119,14 @@ def readable(root: Path) -> Iterator[Task]:
     return read_all(folders_in(root), [])
 
 
-PartTexts = namedtuple("PartTexts", PARTS)   # the parts as their builder wrote them
+class PartTexts(NamedTuple):
+    """Hold the texts of a datapoint's parts as its builder wrote them."""
+
+    prompt: str
+    dockerfile: str
+    tests: str
+    weights: str
+    solution: str
 
 
 def texts_of(task: Task) -> PartTexts:

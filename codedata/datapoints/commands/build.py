@@ -12,7 +12,7 @@ from typing import Literal
 
 from codedata.audit.cheats import RIVAL, rivals_in
 from codedata.bounded import inside
-from codedata.datapoints.approval import BLIND, OF_BUILDER, TAXONOMY, lacking_rivals
+from codedata.datapoints.approval import BLIND, OF_BUILDER, lacking_rivals
 from codedata.datapoints.commands.desk import (
     SHOWN_CHARS,
     STAGING,
@@ -47,8 +47,8 @@ from codedata.tasks.prove.grader import Grader, grader_of
 from codedata.texts import safe_name
 
 PACKAGES = "_packages"
-DIFFICULTIES = Literal[tuple(TAXONOMY["difficulties"])]
-PART = Literal[tuple(PARTS)]
+DIFFICULTIES = Literal["easy", "medium", "hard", "extremely_hard"]
+PART = Literal["prompt", "dockerfile", "tests", "weights", "solution"]
 
 
 def taking_part_files(command: Callable) -> Callable:
