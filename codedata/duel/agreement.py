@@ -1,5 +1,5 @@
-"""Keep further blind answers to a turn in answer*/_samples/<item>.json, and check whether all blind
-answers take the same step. If they do, there is nothing to choose from, and the turn is left out.
+"""Keep further blind answers to a turn in answer*/_samples/<item>.json, and check whether two
+answers take the same step. If all do, there is nothing to choose from, and the turn is left out.
 """
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ def distribution_of(module: str) -> str:
 
 
 def helps_tests(index: str, package: str) -> bool:
-    """Return whether a test may need a package of an index, "pypi" or "npm". No test needs linters
-    or release tools."""
+    """Return whether a test may need a package of an index: "pypi", "npm" or "debian". No test
+    needs linters or release tools."""
     skip = table("skip")[index]
     return package not in skip["names"] and not re.search(skip["patterns"], package)
 
