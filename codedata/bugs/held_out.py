@@ -33,7 +33,7 @@ class HeldOutCases:
 
     def of(self, run: FirstRun, proof: CandidateProof) -> tuple[list[Case], Object]:
         """Return (the cases of a candidate, entries for proof.json). Raise Excluded if the fix
-        removes most of a feature."""
+        removes most of a feature, or if the cases are too weak."""
         host, label, environment = proof.host, proof.label, proof.environment
         candidate = proof.candidate
         undone = diff_of(run.after, run.before)

@@ -21,6 +21,7 @@ from itertools import chain, islice, zip_longest
 
 from codedata.checks.secrets import credential_in
 from codedata.disk.store import digest
+from codedata.errors import Excluded
 from codedata.issues.scripts_of_tests import CAUGHT, jobs_of_tests, texts_of, tidied
 from codedata.records import Object
 from codedata.run.talk import begin_step
@@ -38,6 +39,7 @@ MAX_FIRST, MAX_TRIED = 100, 200   # scripts of failing tests; variants of them
 MAX_TESTS = 40             # failing tests that are read
 MAX_DRAWN = 20             # literals drawn from a line; values and words drawn for a literal
 MAX_CHANGED, MAX_EQUAL = 60, 30   # cases that the bug changes; cases that it does not
+WEAK = "its tests and cases stop fewer than 3 of 4 wrong repairs"
 NO_SCRIPT = "failing tests call only private names, or no script can be made of them"
 NO_CALL = "no script of a failing test shows the bug in time"
 NO_OTHER = "no call with other values, as tests give them, shows the bug in time"
@@ -133,7 +135,7 @@ class Differences:
         begin_step("running other cases")
         known = known_in(jobs)
         tried = [_job(one) for base in pruned
-                 for one in islice(resembling(base.right, *known), MAX_VARIED)]
+                 for _, one in islice(resembling(base.right, *known), MAX_VARIED)]
         kinds = [one.outcomes for one in pruned]
         varied = [one for one in self._differing(tried, VARIED) if one.outcomes in kinds]
         return sorted([*varied, *pruned], key=lambda one: one.rank)
@@ -155,7 +157,9 @@ class Differences:
     def held_out(self, failing: Sequence[ReplayJob], others: Sequence[ReplayJob]
                  ) -> tuple[list[Case], Object]:
         """Return (cases that no test has, entries for proof.json), from scripts of failing tests
-        and of other tests."""
+        and of other tests. Raise Excluded if the tests and cases stop fewer than 3 of 4 wrong
+        repairs. Such a repair is right only for tested calls, or only for the tested values of one
+        argument."""
         begin_step("running scripts of the failing tests")
         jobs = [job for job in failing if job.is_public][:MAX_FIRST]
         shown = [Difference(right, wrong, RECORDED) for right, wrong in self._outcomes(jobs)
@@ -166,22 +170,26 @@ class Differences:
         bases = [one.right for one in self._pruned(shown[:CASE_BASES])]
         begin_step("running other cases")
         known = known_in([*failing, *others, *map(_job, bases)])
-        tried = {one.program: one for base in bases for one in islice(
+        tried = {one.program: (slot, one) for base in bases for slot, one in islice(
             resembling(base, *known, edits=True), MAX_TRIED // len(bases))}
-        found = []   # (right outcome, whether the bug changes it)
-        for right, wrong in self._outcomes([*map(_job, tried.values())]):
-            one = tried.get(right.program)
-            if one and wrong and (right.kind, right.type) == (one.kind, one.type):
-                found.append((right, not is_expected(vars(wrong), [right.kind, right.shown])))
+        found = []   # (slot, right outcome, whether the bug changes it)
+        for right, wrong in self._outcomes([_job(one) for _, one in tried.values()]):
+            slot, one = tried.get(right.program, ("", right))
+            if slot and wrong and (right.kind, right.type) == (one.kind, one.type):
+                found.append((slot, right, not is_expected(vars(wrong), [right.kind, right.shown])))
+        killed = {slot for slot, _, is_changed in found if is_changed}
+        # + 1: the repair that is right only for tested calls
+        strength = {"killed": len(killed) + 1, "tried": len({slot for slot, *_ in found}) + 1}
+        if killed and 4 * strength["killed"] < 3 * strength["tried"]:
+            raise Excluded(WEAK)
         random.Random(1).shuffle(found)
-        found.sort(key=lambda one: one[0].kind == "raises")   # messages are not compared
-        changed = [one for one, is_changed in found if is_changed][:MAX_CHANGED]
-        equal = [one for one, is_changed in found if not is_changed][:MAX_EQUAL]
-        about = {"changed": len(changed), "equal": len(equal)}
-        if not changed:   # a repair of only the tested calls is right
-            about = {"none": NO_OTHER, "equal": len(equal)}
-        cases = [([*one.lines, one.last], one.kind, one.shown) for one in (*changed, *equal)]
-        return cases, {"cases": about}
+        found.sort(key=lambda one: one[1].kind == "raises")   # messages are not compared
+        changed = [one for _, one, is_changed in found if is_changed][:MAX_CHANGED]
+        equal = [one for _, one, is_changed in found if not is_changed][:MAX_EQUAL]
+        about = {"cases": {"changed": len(changed), "equal": len(equal)}, "strength": strength}
+        if not killed:   # the bug changes no other case: a repair of only the tested calls is right
+            about = {"cases": {"none": NO_OTHER, "equal": len(equal)}}
+        return [([*one.lines, one.last], one.kind, one.shown) for one in (*changed, *equal)], about
 
     def _differing(self, jobs: Sequence[ReplayJob], case: str) -> list[Difference]:
         """Return the differences between the two trees for the scripts of `jobs`. If the bug
@@ -255,28 +263,28 @@ def _code_of(script: Outcome | ReplayJob) -> str:
 
 
 def resembling(base: Outcome, seen: Mapping[str, Mapping], known: Iterable[str],
-               edits: bool = False) -> Iterator[Outcome]:
-    """Yield scripts with one literal replaced (a text at every occurrence), in an order
+               edits: bool = False) -> Iterator[tuple[str, Outcome]]:
+    """Yield (slot, script) with one literal replaced (a text at every occurrence), in an order
     drawn from the script. Leave out scripts whose code is in `known`. Scripts are built on demand.
     With `edits`, words of texts are also edited."""
     code = [*base.lines, base.last]
     draw = random.Random(digest(code))
-    scripts = []   # lines, made when they are read
+    scripts = []   # (slot, lines, made when they are read)
     for at, line in enumerate(code):
         for start, _, value in _some(literals(line), draw):
             slot = _slot(line, start)
             others = _some([one for one in seen.get(slot, {}).values()
                             if type(one) is type(value)], draw)
-            scripts += [_replaced(code, (at, start), value, new)
+            scripts += [(slot, _replaced(code, (at, start), value, new))
                         for new in (*others, *_near(value, others, draw, edits))
                         if (slot if edits else repr(new) != "0")]
     draw.shuffle(scripts)
     known = {*known, _code_of(base)}
-    for *lines, last in scripts:
+    for slot, (*lines, last) in scripts:
         one = replace(base, lines=lines, last=last)
         if _code_of(one) not in known:
             known.add(_code_of(one))
-            yield one
+            yield slot, one
 
 
 def _some(values: Iterable, draw: random.Random) -> list:

@@ -18,10 +18,12 @@ from proof_heron import heron as heron  # a fixture
 
 from codedata.bugs.held_out import HeldOutCases
 from codedata.disk.layouts import content_of
+from codedata.errors import Excluded
 from codedata.issues.issue_facts import (
     NO_CALL,
     NO_OTHER,
     NO_SCRIPT,
+    WEAK,
     Differences,
     in_turns,
     known_in,
@@ -168,7 +170,7 @@ def test_variants_are_near_what_tests_give_an_argument_and_are_no_tested_calls(r
     _, code, *variants = rule.split("\n")
     base = Outcome(*vars(script(code)).values(), "value", "str", "")
     found = resembling(base, *known_in(map(script, CALLS.split("\n"))))
-    codes = {"; ".join([*one.lines, one.last]) for one in found}
+    codes = {"; ".join([*one.lines, one.last]) for _, one in found}
     assert [one for one in variants if (one[2:] in codes) == (one[0] == "-")] == []
 
 
@@ -178,7 +180,7 @@ def test_variants_are_near_what_tests_give_an_argument_and_are_no_tested_calls(r
 def test_a_long_script_has_few_variants_each_once_in_an_order_of_its_own(code):
     base = Outcome([], code, "value", "int", "1")
     seen = {"f 0": {code: code}}
-    first, again = ([one.last for one in resembling(base, seen, ())] for _ in range(2))
+    first, again = ([one.last for _, one in resembling(base, seen, ())] for _ in range(2))
     assert first == again
     assert 99 < len({*first} - {code}) == len(first) < 999
 
@@ -186,23 +188,28 @@ def test_a_long_script_has_few_variants_each_once_in_an_order_of_its_own(code):
 def test_scripts_of_failing_tests_become_cases_with_the_values_of_all_tests():
     trees = {"f": max, "g": abs}, {"f": lambda a, b: max(a, b) + 1, "g": abs}
     cases, entries = found_in(*trees, ["g(7)", "f(50, 1)"], ["f(600, 2)", "f(700, 3)", "f(50, 3)"])
-    assert entries["cases"]["changed"] > 5
+    assert entries["strength"] == {"killed": 3, "tried": 3}
     assert (["f(600, 1)"], "value", "600") in cases and (["f(50, 2)"], "value", "50") in cases
     called = {code for (code,), *_ in cases}
     assert not called & {"f(50, 1)", "f(50, 3)", "f(600, 2)"}   # tests have these calls
     assert not any(code.startswith("g") for code in called)     # it does not show the bug
 
 
-def test_a_bug_that_only_tested_values_show_has_cases_that_it_does_not_change():
-    alike, about = found_in({"f": lambda a, *rest: a}, {
-        "f": lambda *given: 0 if given == (50, 6, 7, 8) else given[0]}, ["f(50, 6, 7, 8)"])
+def test_a_bug_that_only_tested_values_show_is_kept_and_one_that_one_argument_shows_is_weak():
+    def cases(wrong):
+        right = {"f": lambda a, *rest: a}
+        return found_in(right, {"f": wrong}, ["f(50, 6, 7, 8)"])
+
+    alike, about = cases(lambda *given: 0 if given == (50, 6, 7, 8) else given[0])
     assert about == {"cases": {"none": NO_OTHER, "equal": len(alike)}}
     assert any(told != "50" for *_, told in alike)   # so `return 50` fails
+    with pytest.raises(Excluded, match=WEAK):
+        cases(lambda a, *rest: 0 if rest == (6, 7, 8) else a)
 
 
 def test_a_held_out_text_has_other_letters_and_digits_in_the_shape_of_a_test_s():
     base, seen = Outcome([], "f('a, bc+12')", "value", "int", "1"), {"f 0": {"d": "de-f"}}
-    odd = {one.last for one in resembling(base, seen, (), edits=True)}
+    odd = {one.last for _, one in resembling(base, seen, (), edits=True)}
     assert {"f('a, cb+12')", "f('a, BC+12')", "f('a, de+12')", "f('a, bc+45')"} <= odd
     shapes = {re.sub(r"\d+", "0", re.sub("[a-zA-Z]+", "a", one)) for one in odd}
     assert shapes == {"a('a, a+0')", "a('a-a')"}   # 'bc++12' and 'bc01' are outside of the contract
@@ -258,6 +265,7 @@ def test_a_verifier_refuses_what_is_right_for_the_tests_alone(heron):
     task = prove(environment_of(), BUG, "i.held.1", HeldOutCases().of)
     expected = json.loads(content_of(task.tests["cases/expected.json"]))
     assert len(expected) == sum(task.proof["cases"].values())
+    assert task.proof["strength"]["killed"] > 1
     grader = Grader(factory_of(), task, image_of(task), RUN)
 
     def reward(line: str) -> float:

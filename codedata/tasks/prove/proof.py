@@ -96,8 +96,8 @@ TIMES_AFTER, MORE_S = 3, 30
 
 
 # cases(run with the change, proof) returns (the cases that a reward needs in addition to
-# the tests, entries for proof.json). It raises Excluded if the candidate is refused,
-# ItemFailed if another run may find cases.
+# the tests, entries for proof.json). It raises Excluded if wrong repairs pass, ItemFailed if
+# another run may find cases.
 Cases = Callable[[FirstRun, "CandidateProof"], tuple[list[Case], Object]]
 # refusal(run with the change, proof) returns why a candidate is no task, or ""
 Refusal = Callable[[FirstRun, "CandidateProof"], str]
