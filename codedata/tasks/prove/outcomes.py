@@ -141,9 +141,3 @@ def judged(outcome: SuiteOutcome, known: Mapping[str, str],
          f"{max_broken_share:.0%}", n_broken > max_broken_share * len(passed)),
         ("same_error", outcome.same_error, outcome.same_error)]
     return next(((word, why) for word, why, is_so in troubles if is_so), (GOOD, ""))
-
-
-def broken_in(outcome: SuiteOutcome, known: Mapping[str, str]) -> list[str]:
-    """Return the sorted names of tests that passed before, and fail in a run."""
-    return sorted(name for name, status in outcome.statuses.items()
-                  if status in FAILED and known.get(name) == PASSED)

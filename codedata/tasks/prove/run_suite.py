@@ -14,11 +14,11 @@ from codedata.suites.project_suite import Run, run_suite
 from codedata.suites.source import Files, apply_patch
 from codedata.tasks.folder.eval_script import misread, run_evaluation
 from codedata.tasks.prove.outcomes import (
+    FAILED,
     GOOD,
     PASSED,
     REFUSED,
     SuiteOutcome,
-    broken_in,
     judged,
     known_results,
     outcome_of,
@@ -74,8 +74,10 @@ class ScreeningRules:
                    and status == PASSED and outcome.statuses.get(name) == "skipped"]
         left_out = {*skipped, *not_run}
         known = {name: known[name] for name in known if name not in left_out}
-        return Screened(*judged(outcome, known, self.max_broken_share), broken_in(outcome, known),
-                        skipped, how, n_run, outcome.seconds, not_run=not_run,
+        failing = sorted(name for name, status in outcome.statuses.items()
+                         if status in FAILED and known.get(name) == PASSED)
+        return Screened(*judged(outcome, known, self.max_broken_share), failing, skipped, how,
+                        n_run, outcome.seconds, not_run=not_run,
                         is_cut=bool(outcome.last_lines))
 
 
@@ -131,10 +133,12 @@ def run_in(sandbox: Sandbox, environment: Environment, patch: str, rules: Screen
     """Do the same as first_run(), in an open sandbox. With the patch "", run the unchanged source.
     """
     known = graded.known if graded else known_results(environment)
-    patch_files = apply_patch if graded and graded.may_patch_tests else patch_source
-    before, after, reason = patch_files(sandbox, patch) if patch else ({}, {}, "")
+    before, after, reason = apply_patch(sandbox, patch) if patch else ({}, {}, "")
+    tests = [*filter(is_test_file, before | after)]
+    if tests and not (graded and graded.may_patch_tests):
+        reason = f"the patch changes tests: {named(tests)}"
     if reason:
-        return FirstRun(Screened(REFUSED, reason))
+        return FirstRun(Screened(REFUSED, printable(reason)))
     if graded:
         sandbox.put(graded.copies, ".")
         run, printed = run_evaluation(sandbox, graded.script, limit_s)
@@ -155,12 +159,3 @@ def row_of(name: str, run: Run, shown: Screened) -> Object:
     return {"of": name, "broken": len(shown.failing), "passed": n_passed, "cases": shown.n_run,
             "exit_code": run.exit_code, "seconds": run.seconds,
             **({"not_run": len(shown.not_run)} if shown.not_run else {})}
-
-
-def patch_source(sandbox: Sandbox, patch: str) -> tuple[Files, Files, str]:
-    """Apply a patch by apply_patch() and return its result, or an error if the patch changes
-    tests."""
-    before, after, reason = apply_patch(sandbox, patch)
-    if tests := [*filter(is_test_file, before | after)]:
-        reason = f"the patch changes tests: {named(tests)}"
-    return before, after, printable(reason)
