@@ -23,7 +23,7 @@ from codedata.errors import ItemFailed
 from codedata.records import Coverage
 from codedata.sandbox import Sandbox
 from codedata.sandbox.archives import Bounds
-from codedata.suites.project_suite import PLUGINS, REPORTS, RESULTS, Run, placed_plugin, run_suite
+from codedata.suites.project_suite import PLUGINS, REPORTS, RESULTS, Run, place_plugin, run_suite
 from codedata.suites.source import TOOLS, run_tool
 from codedata.terminal import named
 from codedata.texts import printable, storable
@@ -108,12 +108,14 @@ def observe(sandbox: Sandbox, test_script: str, timeout_s: float, sources: Itera
     files or notes cannot be read, or no report names a measured test."""
     source = sandbox.run("pwd -P").output.strip()
     settings = json.dumps({"source": source}).encode()
-    with placed_plugin(sandbox, "contexts", {"settings.json": settings}) as variables:
-        sandbox.run(f"mkdir -m 777 {FOLDER}/data")
-        if not variables and sandbox.run(f"[ -e {FOLDER}/coverage ]").ok:
-            raise ItemFailed("the plugin cannot be installed with its pytest")
-        run = run_suite(sandbox, test_script, timeout_s, env=variables)
-        sandbox.get(f"{FOLDER}/data", to / "data", DATA)
+    variables = place_plugin(sandbox, "contexts", {"settings.json": settings})
+    sandbox.run(f"mkdir -m 777 {FOLDER}/data")
+    if not variables and sandbox.run(f"[ -e {FOLDER}/coverage ]").ok:
+        raise ItemFailed("the plugin cannot be installed with its pytest")
+    run = run_suite(sandbox, test_script, timeout_s, env=variables)
+    sandbox.get(f"{FOLDER}/data", to / "data", DATA)
+    run_tool(sandbox, "place_plugin.sh", FOLDER, "contexts", "remove")
+    sandbox.run(f"rm -rf {FOLDER}")
     if sandbox.run(f"[ -d {RESULTS} ]").ok:
         sandbox.get(RESULTS, to / "reports", REPORTS)
     if run.timed_out:

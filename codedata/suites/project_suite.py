@@ -6,8 +6,7 @@ complete, and which cases are stable, is decided from the runs only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -116,16 +115,6 @@ def run_suite(sandbox: Sandbox, test_script: str, timeout_s: float, *,
         reports, limit = reports_in(sandbox)
     text = done.output.partition(f"\n{after_line}\n")[2] if after_line else ""
     return Run(done, parse(reports, text or done.output, limit))
-
-
-@contextmanager
-def placed_plugin(sandbox: Sandbox, name: str,
-                  files: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
-    """Yield the variables of place_plugin(), and remove the plugin at the end."""
-    yield place_plugin(sandbox, name, files)
-    folder = PLUGINS + name
-    run_tool(sandbox, "place_plugin.sh", folder, name, "remove")
-    sandbox.run(f"rm -rf {folder}")
 
 
 def place_plugin(sandbox: Sandbox, name: str, files: Mapping[str, bytes]) -> dict[str, str]:
