@@ -26,7 +26,7 @@ from codedata.run.states import Selection
 from codedata.sampling.draw import DUPLICATE, Choice, Cursor, Drawn, Seen, draw, prompt_problem
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.refusals import EXCLUDED
-from codedata.sampling.session_folders import is_sessions, print_table
+from codedata.sampling.session_folders import print_table
 from codedata.sampling.trajectories import Hub, Trajectories, attempt_names, hub_of, open_source
 from codedata.settings import ATTEMPTS, MAX_PATCH_CHARS, Settings
 from codedata.terminal import named, plural, say
@@ -282,8 +282,7 @@ class PromptSampler:
             settings = self.settings
             self.source = open_source(settings.source, hub, settings.split, settings.config,
                                       settings.only_repo)
-            if is_sessions(settings.source):
-                print_table(self.source)
+            print_table(self.source)
         return self.source
 
     def _records(self, ids: set[str], hub: Hub) -> tuple[dict[str, Commit], dict[str, str]]:

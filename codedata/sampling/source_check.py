@@ -13,7 +13,7 @@ from codedata.sampling.draw import prompt_problem, prompts_of
 from codedata.sampling.pull_requests import fetch_prs
 from codedata.sampling.readers.forms import UNNAMED
 from codedata.sampling.refusals import ANSWER, NO_BLOCK
-from codedata.sampling.session_folders import is_sessions, print_table
+from codedata.sampling.session_folders import print_table
 from codedata.sampling.trajectories import hub_of, open_source
 from codedata.settings import Settings
 from codedata.terminal import plural, say
@@ -30,8 +30,7 @@ def check_source(settings: Settings, http) -> int:
     hub = hub_of(settings, http)
     source = open_source(prompt.source, hub, prompt.split, prompt.config,
                          prompt.only_repo)
-    if is_sessions(prompt.source):
-        print_table(source)
+    print_table(source)
     n_read = min(source.n_rows, MAX_ROWS)
     rest = f", the first of {source.n_rows:,}" if n_read < source.n_rows else ""
     say(f"prompt  {prompt.source}   {plural(n_read, 'row')} read{rest}")

@@ -305,17 +305,15 @@ class HubRows:
     def rows(self, offset: int, length: int) -> list[dict]:
         """Return rows offset..offset+length-1; switch to Parquet if the endpoint fails."""
         if self._parquet is None:
+            found: list[dict] = []
             try:
-                return self._from_endpoint(offset, length)
+                while len(found) < length and (
+                        self._total is None or offset + len(found) < self._total):
+                    found += self._page(offset + len(found), min(PAGE, length - len(found)))
+                return found
             except HttpTrouble as e:
                 self._switch(e.what)
         return self._parquet.rows(offset, length)
-
-    def _from_endpoint(self, offset: int, length: int) -> list[dict]:
-        rows: list[dict] = []
-        while len(rows) < length and (self._total is None or offset + len(rows) < self._total):
-            rows += self._page(offset + len(rows), min(PAGE, length - len(rows)))
-        return rows
 
     def _page(self, offset: int, length: int) -> list[dict]:
         """Return the rows of one request, as many as the server sends; keep their total."""
