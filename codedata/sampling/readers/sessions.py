@@ -98,19 +98,17 @@ def _opencode(document: dict) -> Entries:
                                "is_kept": bool(error)}])
             content = steps[-1][0]["content"]
             if part["type"] == "tool":
+                state = part["state"]
                 content.append({"type": "tool_use", "id": part["callID"], "name": part["tool"],
-                                "input": part["state"].get("input")})
-                steps[-1].append(begun | _opencode_result(part["callID"], part["state"]))
+                                "input": state.get("input")})
+                shown = {"completed": state.get("output"), "error": state.get("error")}
+                steps[-1].append(begun | _result(
+                    part["callID"], shown.get(state["status"], INTERRUPTED)) | {
+                        "cleared": (state.get("time") or {}).get("compacted")})
             elif not part.get("ignored") and (part["type"] in ("text", "reasoning") or not part.get(
                     "mime", "text/plain").startswith(FOLDED)):
                 content.append(part)
     return dict(enumerate(step for step in steps if step[0]["content"])), is_cut
-
-
-def _opencode_result(call_id: str, state: dict) -> dict:
-    shown = {"completed": state.get("output"), "error": state.get("error")}
-    return {**_result(call_id, shown.get(state["status"], INTERRUPTED)),
-            "cleared": (state.get("time") or {}).get("compacted")}
 
 
 def _pi(document: list[dict]) -> Entries:
