@@ -186,7 +186,10 @@ class LeakJudges:
     def _to_judge(self, answer: Answer, name: str, old: list[dict], ran: Mapping[str, str]):
         """Yield (judge, side, the turn, the stored verdict or None) for each wanted verdict."""
         wanted = self._wanted(name, answer.instance_id).values()
-        tries = self._tries(name) if wanted else []
+        folders = [*shards_of(self._root / Answer.directory),
+                   *(self._root / variant(Answer, how).directory for how in HOW)]
+        tries = [one for folder in (folders if wanted else ())
+                 for one in tries_in(folder / KEPT / f"{name}.json")]
         kept = [verdict for one in tries for verdict in one["verdicts"]]
         stored = {(one["judge"], one["side"], one["of"]): one for one in (*kept, *old)}
         for judge, side in wanted:
@@ -198,12 +201,6 @@ class LeakJudges:
             suspect = replace(suspect, known=known_leaks(tries, suspect.turn),
                               ran=ran.get(side, ""))
             yield judge, side, suspect, stored.get((judge, side, suspect.digest))
-
-    def _tries(self, name: str) -> list[dict]:
-        """Return the tries of this item's challengers that ch.py stored."""
-        folders = [*shards_of(self._root / Answer.directory),
-                   *(self._root / variant(Answer, how).directory for how in HOW)]
-        return [one for folder in folders for one in tries_in(folder / KEPT / f"{name}.json")]
 
 
 def known_leaks(tries: list[dict], turn: str) -> list[Finding]:
