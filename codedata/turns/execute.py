@@ -69,7 +69,6 @@ ONLY = "/tmp/codedata-only"   # prefix of the folder of the plugin that runs onl
 KILLED = 137               # exit code of a command whose container is gone
 NOT_RUN = Result(0, "", 0.0)   # result of a command that submits, which is not run
 UNKNOWN = {".": ""}        # changes that cannot be read
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environments_of(settings: Settings) -> Derived:
@@ -256,7 +255,7 @@ class HiddenTests:
         does not apply."""
         self._branches, self._environment = branches, environment
         self._ignored = ignored_tests(environment)
-        self.variables = variables_of(environment.test_script, PATH)
+        self.variables = variables_of(environment.test_script)
         patch = commit.test_patch + "".join(
             text for path, text in files_of(commit.patch) if is_of_tests(path))
         self._files: Files = {}

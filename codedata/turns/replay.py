@@ -36,6 +36,7 @@ BASE = "base"
 PREPARE = {TESTS: "", MODES: "chmod -R u=rwX,go=rX ."}
 KEPT_SHELL = "environment stay as a command leaves"   # part of the prompt of codedata.agent
 SHELL = "/var/tmp/codedata-shell"   # folder with the state of that shell
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ACTIVATE = re.compile(r"^[ \t]*(?:\.|source) (\S+)/bin/activate\s*$", re.MULTILINE)
 
 
@@ -61,14 +62,14 @@ class Replayed:
         return "tree unchanged" if self.unequal else EQUAL
 
 
-def variables_of(test_script: str, path: str) -> dict[str, str]:
+def variables_of(test_script: str) -> dict[str, str]:
     """Return the variables for commands: the pinned ones, and the virtual environment that the test
     script activates."""
     venv = ACTIVATE.search(test_script)
     pinned = {"PYTHONHASHSEED": "0", "TZ": "UTC", "COLUMNS": "80", "LANG": "C.UTF-8",
               "PAGER": "cat", "GIT_PAGER": "cat",
               "PIP_RETRIES": "0"}
-    return pinned | ({"PATH": f"{venv[1]}/bin:{path}", "VIRTUAL_ENV": venv[1]} if venv else {})
+    return pinned | ({"PATH": f"{venv[1]}/bin:{PATH}", "VIRTUAL_ENV": venv[1]} if venv else {})
 
 
 Look = Callable[[int, Branch, str], None]
