@@ -130,14 +130,11 @@ def scopes_of(file: SourceFile, entities: list[Entity]) -> list[Scope]:
             body = node.body if isinstance(node.body, list) else [node.body]
             todo += [(one, inner) for one in body]
             todo += [(one, scope) for one in ast.iter_child_nodes(node) if one not in body]
-        elif not (isinstance(node, ast.If) and _is_main(node.test)):
+        elif not (isinstance(node, ast.If) and getattr(
+                getattr(node.test, "left", None), "id", "") == "__name__"):
             _bind(node, scope)
             todo += [(one, scope) for one in ast.iter_child_nodes(node)]
     return scopes
-
-
-def _is_main(test: ast.expr) -> bool:
-    return getattr(getattr(test, "left", None), "id", "") == "__name__"
 
 
 def _define(node: ast.AST, scope: Scope, ident: str) -> Scope:
