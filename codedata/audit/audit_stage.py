@@ -79,8 +79,9 @@ def checks_named(names: Collection[str], settings: Settings, models: Models) -> 
                       f"Set it, or leave {', '.join(asked)} out of --checks.")
     for name in asked:
         client, check = models.client("audit"), checks[name]
+        texts = map(reading.packaged_text, check.texts)
         checks[name] = replace(check, run=partial(check.run, client),
-                               version=reading.version_of(client, check.texts))
+                               version=digest([client.spec.identity(), *texts])[:8])
     return checks
 
 

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from codedata.audit.audited import Audited, CheckResult
-from codedata.disk.store import digest
 from codedata.llm import Client, Reply
 from codedata.llm.asking import Rejected, ask, object_in
 from codedata.records import FAILED, NO_CASE, PASSED, UNFINISHED, Files, Object, Task
@@ -26,13 +25,7 @@ VERDICTS = WRONG, EQUAL, UNSAID = "wrong", "equal", "not said"
 AROUND = 150             # lines of the gold shown before and after a survivor
 MAX_CHARS = 40_000       # limit for mentioned files, and for the context lines
 GOLD_FORM = {"faults": [{"quote": "…", "why": "the input, what is demanded, what happens"}]}
-_text = partial(text_of, __package__)
-
-
-def version_of(client: Client, texts: Iterable[str]) -> str:
-    """Return the version of a check that asks a model, which changes with the model and the texts.
-    """
-    return digest([client.spec.identity(), *map(_text, texts)])[:8]
+packaged_text = partial(text_of, __package__)
 
 
 def read_survivors(client: Client, audited: Audited) -> CheckResult:
@@ -93,8 +86,9 @@ def asked(client: Client, read: Callable[[Reply], list | dict], prompt: str, sch
           form: Object, **values: str) -> list | dict:
     """Ask a model with a prompt, filled with `values`, and return read(reply); ask again if `read`
     raises Rejected. `form` shows the wanted reply to the model, and `schema` enforces it."""
-    request = fill(_text(prompt), form=json.dumps(form), **values)
-    return ask(client, read, request, _text(AGAIN), schema=json.loads(_text(schema)))
+    request = fill(packaged_text(prompt), form=json.dumps(form), **values)
+    return ask(client, read, request, packaged_text(AGAIN),
+               schema=json.loads(packaged_text(schema)))
 
 
 def _faults_in(instruction: str, reply: Reply) -> list[Object]:
