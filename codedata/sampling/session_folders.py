@@ -56,7 +56,7 @@ def is_of(row: dict, repo: str) -> bool:
 
 def print_table(source) -> None:
     """Print the number of sessions and turns, and the first and last day, of each program and
-    working folder of an open source, if it is the sessions below a home folder."""
+    working folder of an open source. Print nothing for a source of another kind."""
     if not is_sessions(source.name):
         return
     by_place = defaultdict(list)   # [(number of turns, days)], since rows need much memory
