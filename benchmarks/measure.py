@@ -102,43 +102,54 @@ def mock_llm(*options, tls: bool = False):
     mock.stats = json.loads(rest)
 
 
-def write_root(root: Path, n: int, chars: int, commits: bool = False) -> None:
+def write_root(root: Path, n: int, chars: int, commits: bool = False, turns: int = 1) -> None:
     """Write a root of `n` prompts with histories of about `chars` characters, as prompt.py does;
-    with `commits`, also a PR record for each. A child process writes it, to keep this process's
-    memory small.
+    with `commits`, also a PR record for each `turns` prompts. A child process writes it, to keep
+    this process's memory small.
     """
     root.mkdir(parents=True, exist_ok=True)
     (root / "chain.toml").touch()
     (root / ".env").touch()   # else the current folder's .env would be read
     child = get_context("spawn").Process(target=_write_root,
-                                         args=(root, n, chars, commits))
+                                         args=(root, n, chars, commits, turns))
     child.start()
     child.join()
     if child.exitcode:
         sys.exit("the prompts could not be written")
 
 
-def _write_root(root: Path, n: int, chars: int, commits: bool) -> None:
+def _write_root(root: Path, n: int, chars: int, commits: bool, turns: int) -> None:
     sys.path.insert(0, str(PROJECT))
     from codedata.disk.store import Lists, Store
     from codedata.records import Commit, Prompt
     lists = Lists(root, Prompt).open()
     for first in range(0, n, LIST_LENGTH):
-        prompts = [Prompt(instance_id=_instance(i), repo="bench/repo", language="python", turn=3,
-                          order=i - first + 1, messages=history(i, chars),
-                          assistant="THOUGHT: I look.\n\n```bash\nls\n```")
-                   for i in range(first, min(n, first + LIST_LENGTH))]
-        lists.put_file(f"prompts_{n}_{first // LIST_LENGTH + 1}", prompts, stage="prompt",
-                       state="done")
+        lists.put_file(f"prompts_{n}_{first // LIST_LENGTH + 1}",
+                       prompts_from(first, n, chars, turns), stage="prompt", state="done")
     store = Store(root, Commit).open()
-    for i in range(n if commits else 0):
-        draw = random.Random(i)
-        patch = f"diff --git a/src/m{i}.py b/src/m{i}.py\n" + "".join(
-            f"+{_sentence(draw)}\n" for _ in range(12))
-        commit = Commit(_instance(i), "bench/repo", "python", f"{i:040x}", _sentence(draw, 60),
-                        _sentence(draw, 20), [f"src/m{i}.py"], patch, patch)
+    for i in range(-(-n // turns) if commits else 0):
+        commit = commit_of(i)
         known = store.put(commit.instance_id, commit, tuple(vars(commit)))
         store.note(commit.instance_id, stage="prompt", state="done", **known.line())
+
+
+def prompts_from(first: int, n: int, chars: int, turns: int) -> list:
+    """Return the records of a list that begins with prompt `first` of `n`."""
+    from codedata.records import Prompt
+    return [Prompt(instance_id=_instance(i // turns), repo="bench/repo", language="python", turn=3,
+                   order=i - first + 1, messages=history(i, chars),
+                   assistant="THOUGHT: I look.\n\n```bash\nls\n```")
+            for i in range(first, min(n, first + LIST_LENGTH))]
+
+
+def commit_of(i: int):
+    """Return the PR record of instance `i`."""
+    from codedata.records import Commit
+    draw = random.Random(i)
+    patch = f"diff --git a/src/m{i}.py b/src/m{i}.py\n" + "".join(
+        f"+{_sentence(draw)}\n" for _ in range(12))
+    return Commit(_instance(i), "bench/repo", "python", f"{i:040x}", _sentence(draw, 60),
+                  _sentence(draw, 20), [f"src/m{i}.py"], patch, patch)
 
 
 def history(i: int, chars: int) -> list[dict]:

@@ -36,8 +36,10 @@ import fcntl
 import heapq
 import json
 import os
+import re
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -60,6 +62,8 @@ DIGESTS = ("wrote", "found", "parts")
 # numbers of a call; None: unknown
 AMOUNTS = ("cost_usd", "tokens_in", "tokens_out", "tokens_cached", "seconds")
 MAX_AMOUNT = 10**15
+# matches the start of a line as codedata writes it, to find the item without parsing the line
+ITEM = re.compile(rb'\{(?:"stage":"[^"\\]*",)?"item":"([^"\\]*)"')
 
 
 @dataclass(slots=True)
@@ -100,7 +104,7 @@ class Ledger:
     item to the state of its file after the last write by a script.
     """
 
-    def __init__(self, *directories: Path):
+    def __init__(self, *directories: Path, is_read: bool = True):
         self.succeeded: dict[Key, LastAttempt] = {}
         self.failed: dict[Key, LastAttempt] = {}
         self.excluded: dict[Key, LastAttempt] = {}   # by a rule of the item function
@@ -108,18 +112,37 @@ class Ledger:
         self.counted: dict[Key, set[str]] = {}   # ids of kept replies already counted
         self.used: dict[Key, set[str]] = {}      # ids of replies used for a record
         self.entries: dict[str, list] = {}    # list files: [[order, instance_id, digests], …]
-        self.asked_again: dict[Key, int] = {}    # refused answers of an item (ch.py)
         self.details: dict[Key, dict] = {}       # notes of prompt.py on files and PRs
         self.spent = Spending()              # the sum over all lines
         self._lock = threading.Lock()
         self._files: dict[Path, Appender] = {}
-        self._newest = ""       # the latest `at` of all lines
+        self.newest = ""       # the latest `at` of all lines
         self._parts: dict[tuple, tuple] = {(): ()}
         # items that may have kept replies
         self.with_replies = {path.stem for d in directories
                              for path in (d / PARTIAL).glob("*.jsonl")}
-        for line in in_time([read_lines(d / LEDGER) for d in directories]):
+        self._directories = directories
+        if is_read:
+            self.read()
+
+    def read(self, wants: Callable[[str], bool] | None = None, ends: dict[Path, int] = NOTHING
+             ) -> None:
+        """Take the lines of the items that wants() accepts, by default of all. `ends` holds the
+        number of bytes of a ledger to read, by default all."""
+        for line in in_time([read_lines(d / LEDGER, wants, ends.get(d / LEDGER))
+                             for d in self._directories]):
             self._take(line)
+
+    def lines(self) -> Iterator[dict]:
+        """Yield all sound lines on disk."""
+        return filter(is_sound, in_time([read_lines(d / LEDGER) for d in self._directories]))
+
+    def drop(self, items: set[str]) -> None:
+        """Forget the lines of items, but not their costs."""
+        for facts in (self.succeeded, self.known, self.details, self.counted, self.used):
+            for key in [*facts]:
+                if (key if isinstance(key, str) else key[1]) in items:
+                    del facts[key]
 
     def _take(self, line: dict) -> None:
         calls = calls_of(line)
@@ -129,7 +152,7 @@ class Ledger:
             return   # skip an invalid line (a user may have edited it); its costs are counted above
         item, state = sys.intern(line["item"]), line.get("state")
         key = sys.intern(line["stage"]), item
-        self._newest = max(self._newest, line.get("at", ""))
+        self.newest = max(self.newest, line.get("at", ""))
         if state == "failed":
             self.with_replies.add(item)   # its replies may be kept for the next attempt
         if calls and item in self.with_replies:
@@ -173,7 +196,6 @@ class Ledger:
         known.size, known.mtime_ns = line.get("size", -1), line.get("mtime_ns", -1)
         if "entries" in line:
             self.entries[item] = _listed(line, "entries")
-        self.asked_again[key] = line.get("asked_again", 0)
 
     def _attempt(self, line: dict) -> LastAttempt:
         parts = tuple(line.get("parts", NOTHING).items())
@@ -190,9 +212,9 @@ class Ledger:
         with self._lock:
             now = datetime.now(timezone.utc).isoformat(timespec="microseconds")[:-6] + "Z"
             # never go back in time with the clock: lines are read in order of `at`
-            self._newest = max(now, self._newest)
+            self.newest = max(now, self.newest)
             for line in lines:
-                line["at"] = self._newest
+                line["at"] = self.newest
                 if "error" in line:
                     line["error"] = line["error"][:ERROR_CHARS]
             if directory not in self._files:
@@ -237,8 +259,10 @@ def in_time(files: list):
     return heapq.merge(*files, key=lambda line: str(line.get("at", "")))
 
 
-def read_lines(path: Path):
-    """Yield each complete line of a JSONL file as a dict. Yield nothing if the file is missing.
+def read_lines(path: Path, wants: Callable[[str], bool] | None = None,
+               n_bytes: int | None = None):
+    """Yield each complete line of a JSONL file as a dict, up to byte `n_bytes`, of the items that
+    wants() accepts. Yield nothing if the file is missing.
 
     Skip torn lines, and lines of more than MAX_RECORD_BYTES. Raise OSError if the file is too large
     or not a regular file.
@@ -249,9 +273,22 @@ def read_lines(path: Path):
         return
     with file:
         for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
-            with suppress(ValueError, RecursionError):   # skip a torn line
-                if isinstance(line := from_json(raw), dict):
-                    yield line
+            if n_bytes is not None and file.tell() > n_bytes:
+                return
+            found = wants and ITEM.match(raw)
+            if found and not wants(found[1].decode(errors="replace")):
+                continue
+            line = line_in(raw)
+            if line and (found or not wants or wants(str(line.get("item", "")))):
+                yield line
+
+
+def line_in(raw: bytes) -> dict | None:
+    """Return the object in a line of JSON; None if it is torn, or no object."""
+    with suppress(ValueError, RecursionError):
+        if isinstance(line := from_json(raw), dict):
+            return line
+    return None
 
 
 def from_json(raw: bytes):

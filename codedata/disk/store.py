@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -28,7 +28,7 @@ import orjson
 from codedata.bounded import inside, read_bounded
 from codedata.disk import layouts
 from codedata.disk.layouts import to_json, write_atomic
-from codedata.disk.ledger import FileState, LastAttempt, Ledger
+from codedata.disk.ledger import NOTHING, FileState, LastAttempt, Ledger
 from codedata.disk.locks import check_directories
 from codedata.driver import StaysInDriver, in_driver, is_worker
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
@@ -36,6 +36,7 @@ from codedata.records import OMITTED_IF_NULL, parse
 from codedata.terminal import say
 from codedata.texts import natural, safe_name
 
+Wants = Callable[[str, str], bool]   # (group, item) → whether to read the item
 Readers = dict[str, Callable[[], Any]]   # {item of a Derived: function that returns its record}
 # types of fields: NULLABLE is a score whose null is a result, FILES are files
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")
@@ -100,6 +101,12 @@ class Listing(StaysInDriver):
 
     def open(self):
         """List the items; return self. Call it once, while holding the directory's lock."""
+        self.list_files()
+        self.load()
+        return self
+
+    def list_files(self) -> None:
+        """List the items without reading anything."""
         assert not is_worker(), "a worker has no root: read it in a function marked in_driver"
         directories = self.directories
         if getattr(self.cls, "sharded", False):
@@ -107,7 +114,7 @@ class Listing(StaysInDriver):
         check_directories(directories)
         self.directories = sorted(filter(Path.exists, directories),
                                   key=lambda path: natural(path.name))
-        self.ledger = Ledger(*self.directories)
+        self.ledger = Ledger(*self.directories, is_read=False)
         list_items = layouts.list_folders if self.places else layouts.list_items
         twice = []
         for directory in self.directories:
@@ -120,14 +127,40 @@ class Listing(StaysInDriver):
         if twice:
             raise Trouble("are in two directories: " + ", ".join(sorted(twice)[:5]),
                           str(self.root), "Keep one of each, delete the other.")
+
+    def load(self, wants: Wants | None = None, ends: dict[Path, int] = NOTHING) -> None:
+        """Read the ledger's lines of the items that wants(group, item) accepts, by default of all,
+        up to the bytes in `ends`. group_of() gives the group."""
+        self.ledger.read(wants and (lambda name: wants(self.group_of(name), name)), ends)
         if self.kind:
             self._others = {name for name in self._at if not self._is_own(name)}
-        return self
 
-    def names(self) -> list[str]:
-        """Return the names of all items (of the store's kind, if it has one) in natural order."""
+    @staticmethod
+    def group_of(name: str) -> str:
+        """Return the group of an item: for an entry of a list, the file's stem."""
+        return name.rpartition("_")[0]
+
+    def stamps(self) -> dict[str, str]:
+        """Return {group: digest of the names, sizes and times of its files}."""
+        hashers = defaultdict(partial(hashlib.blake2b, digest_size=8))
+        for name, (_, size, mtime_ns) in self._at.items():
+            hashers[self.group_of(name)].update(orjson.dumps((name, size, mtime_ns)))
+        return {group: hasher.hexdigest() for group, hasher in hashers.items()}
+
+    def settle(self, names: set[str]) -> None:
+        """Forget the facts about items."""
+        self.ledger.drop(names)
+
+    def stamp(self, name: str) -> tuple:
+        """Return an item's size and mtime_ns; () if it is missing."""
+        return self._at.get(name, ())[1:]
+
+    def names(self, wants: Wants | None = None) -> list[str]:
+        """Return the names of all items (of the store's kind, if it has one) in natural order. With
+        wants(), only of the items that it accepts."""
         return sorted((name for name in filter(self._only, self._at)
-                       if name not in self._others), key=natural)
+                       if name not in self._others
+                       and (not wants or wants(self.group_of(name), name))), key=natural)
 
     def _is_own(self, name: str) -> bool:
         """Return whether an item has the store's kind. If the item's kind cannot be read, add the
@@ -420,7 +453,7 @@ class Derived(StaysInDriver):
     def _read(self, item: str) -> dict[str, Any]:
         return self.make(item, self._reads[item]())
 
-    def names(self):
+    def names(self, wants=None):
         """Return the names of the records, in the order of work."""
         return self._index.keys()
 
@@ -497,27 +530,44 @@ class Lists(Listing):
     def __init__(self, root: Path, cls):
         super().__init__(root, cls)
         self._entries = {}   # {stem: {name: digests}}
+        self._settled = set()   # names of entries without facts
         self._broken_names = set()
         self.broken_stems = set()
         # drop the errors here, since open() has already reported them
         self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
-    def open(self) -> Lists:
-        """List the files and their entries; call it once."""
-        super().open()
+    @staticmethod
+    def group_of(stem: str) -> str:
+        """Return the group of a file: itself."""
+        return stem
+
+    def load(self, wants: Wants | None = None, ends: dict[Path, int] = NOTHING) -> None:
+        """Read the ledger's lines and the entries of the files that wants(stem, "") accepts."""
+        self.ledger.read(wants and (lambda stem: wants(stem, "")), ends)
         for stem in self.stems():
+            if wants and not wants(stem, ""):
+                continue
             if self.as_left(stem) and stem in self.ledger.entries:
                 entries = self.ledger.entries.pop(stem)
                 self._entries[stem] = {
-                    sys.intern(f"{stem}_{order}"): FileState(sys.intern(instance_id), digests)
-                    for order, instance_id, digests in sorted(entries, key=itemgetter(0))}
+                    name: FileState(sys.intern(instance_id), digests)
+                    for order, instance_id, digests in sorted(entries, key=itemgetter(0))
+                    if (name := sys.intern(f"{stem}_{order}")) and (
+                        not wants or wants(stem, name))}
                 continue
             try:
                 self._take_records(stem, self._parse_file(stem, self.broken).values())
             except BrokenRecord as e:
                 self.broken.append(e)
                 self.broken_stems.add(stem)
-        return self
+
+    def settle(self, names: set[str]) -> None:
+        """Forget the facts about entries, but not their names."""
+        self._settled |= names
+        for stem, entries in self._entries.items():
+            if not names.isdisjoint(entries):
+                self._entries[stem] = {name: facts for name, facts in entries.items()
+                                       if name not in names}
 
     def _take_records(self, stem: str, records: Iterable) -> None:
         its_entries = self._entries[stem] = {}
@@ -557,9 +607,13 @@ class Lists(Listing):
         """Return the names of the files in natural order."""
         return super().names()
 
-    def names(self) -> list[str]:
-        """Return the names of the entries: by file in natural order, then by number."""
-        return list(itertools.chain.from_iterable(self._entries.values()))
+    def names(self, wants: Wants | None = None) -> list[str]:
+        """Return the names of the entries that wants() accepts: by file in natural order, then by
+        number. By default all, with settled ones at the end."""
+        if not wants:
+            return [*dict.fromkeys(itertools.chain(*self._entries.values(), self._settled))]
+        return [name for stem, names in self._entries.items() for name in names
+                if wants(stem, name)]
 
     def facts(self, name: str) -> FileState:
         """Return the digests of an entry."""

@@ -111,11 +111,21 @@ def note_forms(models: Models, stores: dict[str, Store], to_make: set[str]) -> N
     made again. `stores` maps stages to the stores of their answers; the run's own stage is last.
     """
     *_, own = stores
-    models.forms.update(
-        made.text_form for stage, store in stores.items()
-        for (made_by, name), made in store.ledger.succeeded.items()
-        if made_by == stage and name in store and "tools" in store.ledger.known[name].digests
-        and not (stage == own and name in to_make))
+    for stage, store in stores.items():
+        forms, with_tools = {}, set()   # from the lines, since a ledger may hold only some items
+        for line in store.ledger.lines():
+            item, tools = line["item"], None
+            if line.get("state") in ("done", "adopted"):
+                if line["stage"] == stage:
+                    forms[item] = bool(line.get("text_form"))
+                tools = {**line.get("wrote", {}), **line.get("found", {})}.get("tools")
+            elif line.get("state") == "pruned":
+                forms.pop(item, None)
+                tools = ""
+            if tools is not None:   # "": an edit or --prune took them away
+                (with_tools.add if tools else with_tools.discard)(item)
+        models.forms.update(form for name, form in forms.items() if name in with_tools
+                            and name in store and not (stage == own and name in to_make))
 
 
 def _check_form(client: Client, is_text: bool) -> None:

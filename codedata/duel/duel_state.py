@@ -51,6 +51,8 @@ def load_duel_state(judging: Judging, exclude: Exclude) -> DuelState:
     current content."""
     reads, writes = judging.reads(), judging.writes()
     plan = States("validate", reads, writes, exclude=exclude, settings=NO_SETTINGS).plan()
+    # settled items come first, but the interval and the digest of the verdicts depend on the order
+    plan.counting.sort(key={name: i for i, name in enumerate(reads.store.names())}.get)
     return DuelState(reads.store, writes.store, plan)
 
 

@@ -83,6 +83,7 @@ class ReportTurns:
     thresholds: ReportSettings        # score limits of the buckets
     commits: Store
     leak_judges: set[str]             # empty if the challengers are chosen blind answers
+    asked_again: dict[str, int]       # {turn: number of times its challenger was refused for leaks}
     rows: list[TurnRow] = field(default_factory=list)
     broken: list[BrokenRecord] = field(default_factory=list)
     outdated: bool = False            # _duel.json does not match the present verdicts
@@ -122,7 +123,7 @@ def read_duelled(settings: Settings, judge_again: str = "") -> ReportTurns:
     panel = decided_panel(duel)
     state = load_duel_state(Judging(root, panel, answers, scores), settings.exclude)
     turns = ReportTurns(root, state, duel, panel, settings.report, Store(root, Commit).open(),
-                        leak_judges)
+                        leak_judges, _asked_again(state.answers))
     for e in state.plan.broken.values():
         say(f"{STAGE}.py: {e}")
     names = state.plan.names
@@ -146,6 +147,18 @@ def read_duelled(settings: Settings, judge_again: str = "") -> ReportTurns:
     turns.outdated = any({"min_instances": duel.min_instances, **duel.raw}.get(key) != value
                          for key, value in now.items())
     return turns
+
+
+def _asked_again(answers: Store) -> dict[str, int]:
+    """Return {turn: number of times its challenger was refused for leaks}, without zeros. Read the
+    lines, since the ledger may hold only some items."""
+    again = {}
+    for line in answers.ledger.lines():
+        if line["stage"] == "ch" and line.get("state") in ("done", "adopted"):
+            again.pop(line["item"], None)
+            if n := line.get("asked_again"):
+                again[line["item"]] = n
+    return again
 
 
 def _commit(instance_id: str, turns: ReportTurns) -> Commit | None:
@@ -200,6 +213,6 @@ def _leaks(name: str, answer: Answer, score: Score, commit: Commit | None,
     return TurnLeaks(
         found, lacks_verdict,
         [one for verdict in of_king for one in verdict["findings"]] if of_king else None,
-        None if None in costs else sum(costs), answers.ledger.asked_again.get(("ch", name), 0),
+        None if None in costs else sum(costs), turns.asked_again.get(name, 0),
         answers.path(name).parent / KEPT / f"{name}.json")
 

@@ -11,12 +11,14 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 from codedata.disk.ledger import NOTHING, FileState, Key, LastAttempt
 from codedata.disk.store import digests_of
 from codedata.errors import BrokenRecord
 from codedata.llm.replies import ReplyLog
 from codedata.records import OMITTED_IF_NULL
+from codedata.run.settled import Settled
 from codedata.run.stage import Reads, Writes
 from codedata.run.states import STATES, TO_DO, Item, ItemFacts, Selection, state_of
 from codedata.settings import Exclude
@@ -99,27 +101,40 @@ class States:
             gc.enable()
 
     def _plan(self) -> Plan:
-        plan, source, out, selection = Plan(), self.reads.store, self.writes.store, self.selection
+        plan, source, selection = Plan(), self.reads.store, self.selection
         stores = dict.fromkeys(side.store for side in (self.reads, self.writes, *self.also_reads))
-        for store in stores:
-            store.open()
-        for name in filter(selection.in_shard, source.names()):
-            try:
-                known = source.facts(name)
-                if not selection.only or self._is_selected(name, known.instance_id):
-                    item = self._blocked(name, known) or state_of(
-                        self._facts(name, known), selection, self._why_gone)
-                    plan.add(self._held_back(item), selection.no_retry)
-            except BrokenRecord as e:
-                plan.add_broken(e, name)
-        if source is not out:
-            plan.names["orphan"] = [*filter(self._is_orphan, out.names())]
+        settled = Settled(self)   # opens the stores
+        self._add_settled(plan, settled)
+        for names, outputs in settled.others():
+            for name in filter(selection.in_shard, names):
+                try:
+                    known = source.facts(name)
+                    if not selection.only or self._is_selected(name, known.instance_id):
+                        item = self._blocked(name, known) or state_of(
+                            self._facts(name, known), selection, self._why_gone)
+                        plan.add(item := self._held_back(item), selection.no_retry)
+                        settled.add(item)
+                except BrokenRecord as e:
+                    plan.add_broken(e, name)
+                    settled.add_odd(name)
+            for name in filter(self._is_orphan, outputs):
+                plan.names["orphan"].append(name)
+                settled.add_odd(name)
+        settled.save()
         for text, e in {str(e): e for store in stores for e in store.broken}.items():
             if text not in plan.broken:   # count the same error only once
                 plan.add_broken(e, e.where)
         if n := selection.limit:
             plan.todo, plan.spare = plan.todo[:n], deque(plan.todo[n:])
         return plan
+
+    def _add_settled(self, plan: Plan, settled: Settled) -> None:
+        for instance_id, is_other, names in chain.from_iterable(settled.groups.values()):
+            names = [name for name in names if self.selection.in_shard(name) and (
+                not self.selection.only or self._is_selected(name, instance_id))]
+            plan.names["done"] += names
+            plan.counting += names
+            plan.n_other_settings += len(names) if is_other else 0
 
     def _is_selected(self, name: str, instance_id: str) -> bool:
         """Return whether --only matches an item, an item that it is derived from, or an item that

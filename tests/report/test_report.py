@@ -15,7 +15,9 @@ from root import Root, read_json, write_json
 from source_rows import a_pr, a_row, sample, write_sources
 
 import report
-from codedata.records import METRICS
+from codedata.disk.ledger import to_line
+from codedata.disk.store import Store
+from codedata.records import METRICS, Answer
 from codedata.report.buckets import best_pairs
 from codedata.report.make_report import huge_markdown
 from codedata.settings import EMBEDDED_MODEL as EMBEDDED
@@ -478,3 +480,18 @@ def test_each_query_of_the_docs_runs_on_a_root(root, monkeypatch):
     assert {row[:2] for row in histories} == {(f"t_{i}.json", 1) for i in range(1, 5)}
     assert spent == [("king", "m", 2, 0.02)] and failed[0][:3] == ("king", "t_1", 2)
     assert solved == [("sums", "m", 1, 1)]
+
+
+def test_settled_turns_change_neither_a_duel_nor_what_its_report_counts(root):
+    answers = Store(root.with_commit("proj__t_2"), Answer).open()
+    for name in answers.names():
+        answers.note(name, stage="ch", state="done", **answers.facts(name).line(),
+                     asked_again=3 * (name == "t_2"), pad="x" * 3_000_000)
+    rerun(root)
+    expected = report_text(root)
+    assert "1 turn (3 calls)" in expected and list(root.glob("score/_settled.*"))
+    with open(root / "score/_ledger.jsonl", "ab") as file:   # t_1 alone is not settled
+        file.write(to_line({"stage": "validate", "item": "t_1", "state": "failed",
+                            "still": "done"}))
+    rerun(root)
+    assert report_text(root) == expected
