@@ -1,8 +1,8 @@
 """Keep the queue of tasks in a PostgreSQL database, for agents on many machines.
 
 The rows are the lines that a file would have. Each call has a connection of its own: a transaction
-that waits for the queue's lock, reads the new rows, and adds its own. So the rules are those of the
-file: one lock makes claims and keys unique. The server ends a connection, and so its lock, after a
+that waits for the lock of the queue, reads the new rows, and adds its own. As in the file, one
+lock makes claims and keys unique. The server ends a connection, and so its lock, after a
 minute without a word. The clock is the server's.
 
 A call that loses its connection is repeated for a minute; other errors end it. If the server had
