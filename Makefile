@@ -7,7 +7,7 @@ BIN = .venv/bin
 SCRIPTS = prompt king ch validate report export
 MORE = run_turns check_judges env_setup analyze bug_inject nl2repo pr_tasks prove build_dp audit solve
 PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses 8
-CONTAINED = docker or pods or chromium
+CONTAINED = docker or pods or chromium or postgres
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repo demo demo-model demo-env demo-bugs demo-pr demo-dp images agent-image test test-containers test-demos record-runs test-wheel test-litellm test-trl test-nemo-gym test-harbor test-swebench check-all figures lint lock duel loop sessions status clean $(SCRIPTS) $(MORE)

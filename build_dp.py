@@ -39,11 +39,13 @@ NOT_OF_AGENTS = ("workers", "only", "force", "refresh", "shard", "prune", "compa
 
 def main(argv=None) -> int:
     words = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("--root", "--config"):
+    for name in ("--root", "--config", "--queue"):
         words.add_argument(name, default=[], type=lambda value, name=name: [name, value])
     common, rest = words.parse_known_args(argv)
     if rest[:1] == ["tool"]:
-        args = cli.parser("", "sandbox").parse_args([*common.root, *common.config])
+        parser = cli.parser("", "sandbox", "dp")
+        parser.add_argument("--queue")
+        args = parser.parse_args([*common.root, *common.config, *common.queue])
         return run_tool(config.load(args), rest[1:])
     parser = cli.parser(__doc__, "sandbox", "dp")
     add = parser.add_argument_group("flags of build_dp.py").add_argument
@@ -53,6 +55,7 @@ def main(argv=None) -> int:
     add("--agents", metavar="ROLE=N,…",
         help="how many idea, builder and review agents (default: one each)")
     add("--seeds", metavar="PATH", help="seed tasks to queue first")
+    add("--queue", metavar="URL", help="postgresql://… of the tasks, in place of dp/_queue.jsonl")
     add("--profile", choices=sorted(PROFILES),
         help="the kind of tasks (default: backend; validate: each datapoint's own)")
     add("--json", action="store_true", help="print the results of validate as JSON")

@@ -88,6 +88,10 @@ def load(args: Namespace) -> Settings:
     layers = _Layers(args, *_read_toml(args, root), _environment(root), _files_of(root, args))
     sections = layers.sections()
     base_url = sections["llm"].base_url
+    if layers.origin["dp.queue"].startswith(layers.of_root):
+        raise Trouble("may name no database: it would get PGPASSWORD.",
+                      f"{layers.origin['dp.queue']} [dp] queue",
+                      "Name that file with --config if it is yours, or give --queue.")
     if args.llm_auth_token and not base_url:
         raise Trouble("--llm-auth-token goes with --llm-base-url.",
                       todo="The key of a named endpoint is read from the environment: its "

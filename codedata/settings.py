@@ -3,6 +3,7 @@ its default and its bounds. config.py fills them in.
 """
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
@@ -52,6 +53,12 @@ def between(low: float, high: float, default, without: tuple[float, ...] = ()):
         return f"is {value:,g}; it must be between {low:,g} and {high:,g}."
 
     return field(default=default, metadata={"problem": problem})
+
+
+def password_in(url: str) -> str | None:
+    """Return why a database's address is refused if it has a password, since it is printed."""
+    return "has a password. Put it into PGPASSWORD or ~/.pgpass." if (
+        re.search("//[^@]*:[^@]*@|password", url)) else None
 
 
 def one_of(default: str | None, *others: str, aliases: dict[str, str] | None = None):
@@ -222,6 +229,8 @@ class DpSettings:
     profile: str = one_of("backend", "general")   # profile of the tasks, in profiles.toml
     drafts: int = at_least(1, 5)        # drafts of tasks from each seed
     lease_s: float = between(1, 100_000, 60.0)   # a killed agent's task is free again after this
+    # postgresql://… of one root's tasks; "": dp/_queue.jsonl
+    queue: str = field(default="", metadata={"problem": password_in})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from codedata.agent.tools import Tool
 from codedata.datapoints.commands import Commands
 from codedata.datapoints.datapoint_folder import DP
-from codedata.datapoints.task_queue import TaskManager
+from codedata.datapoints.task_queue import open_queue
 from codedata.disk.layouts import to_json
 from codedata.errors import BrokenRecord, ItemFailed
 from codedata.sandbox.factory import SandboxFactory
@@ -25,7 +25,7 @@ def run_tool(settings: Settings, words: Sequence[str]) -> int:
     folder = settings.root / DP
     folder.mkdir(parents=True, exist_ok=True)
     label_with(settings.root)
-    commands = Commands(settings.root, settings.dp, TaskManager(folder),
+    commands = Commands(settings.root, settings.dp, open_queue(folder, settings.dp.queue),
                         SandboxFactory(settings, threading.Event())).by_name()
     parser = argparse.ArgumentParser(prog="build_dp.py tool", allow_abbrev=False)
     parser.add_argument("name", choices=commands, metavar="NAME", help=", ".join(commands))

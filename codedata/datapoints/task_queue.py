@@ -1,10 +1,10 @@
 """Hand out tasks to agents: each task to one agent at a time, for the length of a lease.
 
-The queue is one file, <folder>/_queue.jsonl. Each transition is a line with the task's new state;
-the task's data are in the line only if they changed. A call waits for the lock of the file, reads
-the lines that others have added since the last call, and appends its own. So all threads and
-processes see the same state, and a killed process leaves at most a torn line. Each process skips
-torn or invalid lines, and reports them.
+The queue is one file, <folder>/_queue.jsonl, or a database (postgres_queue.py). Each transition is
+a line with the task's new state; the task's data are in the line only if they changed. A call waits
+for the lock of the file, reads the lines that others have added since the last call, and appends
+its own. So all threads and processes see the same state, and a killed process leaves at most a torn
+line. Each process skips torn or invalid lines, and reports them.
 
 Times are seconds since 1970, and never earlier than the time of the newest line: setting the clock
 neither ends a lease of a running process nor prolongs one. Only digests of tokens are on disk.
@@ -30,7 +30,7 @@ import orjson
 
 from codedata.bounded import MAX_RECORD_BYTES, open_appending
 from codedata.disk.ledger import append_lines, disk_trouble
-from codedata.errors import ItemFailed
+from codedata.errors import ItemFailed, Trouble
 from codedata.records import check_of
 from codedata.terminal import named, say
 from codedata.texts import printable
@@ -89,8 +89,8 @@ class TaskManager:
         self._file_id = 0   # inode of the file that was read
         with self._locked():
             self._read_new_lines()
-        # from now on, times ignore changes of the clock
-        self._clock_s = max(time.time(), self._newest) - time.monotonic()
+            # from now on, times ignore changes of the clock
+            self._clock_s = max(self._read_clock(), self._newest) - time.monotonic()
 
     def create_task(self, type: str, data: dict, *, parent: str = "", key: str = "",
                     priority: int = 0) -> str:
@@ -213,7 +213,7 @@ class TaskManager:
         task = replace(task, at=self._now, **changes)
         lease_until = self._now + self._lease_s if task.state == "in_progress" else None
         raw = _to_line(replace(task, lease_until=lease_until), event, detail)
-        append_lines(self._journal.fileno(), raw, self._path)
+        self._append(raw)
         self._read_new_lines()   # so that memory shares no objects with the arguments
         return self._tasks[task.id]
 
@@ -246,15 +246,21 @@ class TaskManager:
             self._end += len(raw)
             self._n_lines += 1
             try:
-                self._take_in(_parsed(raw))
+                self._take_in(parsed(raw))
             except ValueError as e:
                 faults += [f"line {self._n_lines}: {e}"] if raw.strip() else []
         if faults:
             say(f"{self._path} has lines that no queue writes. They are skipped: "
                 f"{named(faults, MAX_NAMED)}")
         if not raw.endswith(b"\n"):   # the last line is torn: end it
-            append_lines(self._journal.fileno(), b"", self._path)
+            self._append(b"")
             self._end += 1
+
+    def _append(self, raw: bytes) -> None:
+        append_lines(self._journal.fileno(), raw, self._path)
+
+    def _read_clock(self) -> float:
+        return time.time()
 
     def _take_in(self, task: QueuedTask) -> None:
         self._newest = max(self._newest, task.at)
@@ -273,14 +279,14 @@ def _to_line(task: QueuedTask, event: str, detail: str) -> bytes:
         line["data"] = task.data
     try:
         raw = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-        if _parsed(raw) != replace(task, data=line.get("data")):
+        if parsed(raw) != replace(task, data=line.get("data")):
             raise ValueError("it has NaN, a tuple or a date")
     except (TypeError, ValueError) as e:
         raise Refusal(f"This cannot be stored: {printable(str(e))}.") from e
     return raw
 
 
-def _parsed(raw: bytes) -> QueuedTask:
+def parsed(raw: bytes) -> QueuedTask:
     """Return the task in a line of the file; its data are None if the line has none. Raise
     ValueError if a queue would not write such a line."""
     line = orjson.loads(raw)
@@ -303,9 +309,22 @@ def _parsed(raw: bytes) -> QueuedTask:
     return task
 
 
-def counts_in(folder: Path) -> dict[str, dict[str, int]]:
-    """Return TaskManager.counts() of a folder, {} if it has no queue. Nothing is written."""
-    return TaskManager(folder).counts() if (folder / JOURNAL).exists() else {}
+def open_queue(folder: Path, url: str = "", lease_s: float = 1800.0) -> TaskManager:
+    """Return the queue in the PostgreSQL database at `url`; without one, the queue of a folder."""
+    if not url:
+        return TaskManager(folder, lease_s)
+    try:
+        from codedata.datapoints.postgres_queue import PostgresTasks  # an extra
+    except ImportError as e:
+        raise Trouble(f"needs psycopg: {e}.", "--queue",
+                      "pip install 'codedata[postgres]'") from e
+    return PostgresTasks(url, lease_s)
+
+
+def counts_in(folder: Path, url: str) -> dict[str, dict[str, int]]:
+    """Return TaskManager.counts() of open_queue(); {} for a folder without a queue. No file is
+    written."""
+    return open_queue(folder, url).counts() if url or (folder / JOURNAL).exists() else {}
 
 
 def _known(tasks: dict[str, QueuedTask], id: str) -> QueuedTask:

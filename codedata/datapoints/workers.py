@@ -42,6 +42,7 @@ from codedata.datapoints.task_queue import (
     Refusal,
     TaskManager,
     counts_in,
+    open_queue,
 )
 from codedata.disk.ledger import Ledger
 from codedata.errors import Interrupted, RunStopped, Trouble
@@ -99,7 +100,8 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
             models.client(f"dp_{ROLES[type]}")
         models.check()
         options.before_work()
-        desk = Commands(settings.root, settings.dp, TaskManager(dp, settings.dp.lease_s),
+        desk = Commands(settings.root, settings.dp,
+                        open_queue(dp, settings.dp.queue, settings.dp.lease_s),
                         SandboxFactory(settings, models.stop),
                         partial(room, threading.Semaphore(settings.llm.workers), models.stop))
         return _Run(desk, models, options, settings.agent, n_agents).run(seeds)
@@ -108,11 +110,12 @@ def run_agents(settings: Settings, options: RunOptions, n_agents: Mapping[str, i
 def show_status(settings: Settings, options: RunOptions, word: str | None) -> int:
     """Print the state of the queue, dp/ and task/. Return the exit code. If `word` is "agents" and
     a caller gathers statuses, hand over the status of each role instead."""
-    dp = settings.root / DP
+    dp, url = settings.root / DP, settings.dp.queue
     if word:
-        counts = counts_in(dp)
+        counts = counts_in(dp, url)
         again = options.command(SCRIPT, same=True)
-        statuses = [partial(_status_of, dp, type, counts.get(type, {}), again) for type in ROLES]
+        statuses = [partial(_status_of, dp, url, type, counts.get(type, {}), again)
+                    for type in ROLES]
         if all([*map(hand_over, statuses)]):
             return 0
     run_tool(settings, ["status"])
@@ -120,7 +123,7 @@ def show_status(settings: Settings, options: RunOptions, word: str | None) -> in
     return 0
 
 
-def _status_of(dp: Path, type: str, counts: Mapping[str, int], again: str) -> StageStatus:
+def _status_of(dp: Path, url: str, type: str, counts: Mapping[str, int], again: str) -> StageStatus:
     """Return the status of a role, from its numbers of tasks by state; `again` is the command to
     retry failed tasks.
     """
@@ -133,7 +136,7 @@ def _status_of(dp: Path, type: str, counts: Mapping[str, int], again: str) -> St
     status.failed = lambda: [
         (task.id, state, " ".join(task.errors[-1:]), command)
         for state, command in (("failed", again), ("excluded", "")) if states[state]
-        for task in TaskManager(dp).tasks(type=type, state=names[state])]
+        for task in open_queue(dp, url).tasks(type=type, state=names[state])]
     return status
 
 
@@ -406,7 +409,7 @@ def _to_come(root: Path, settings: DpSettings, limit: int | None, n_agents: Mapp
              seeds: Path | None) -> Iterator[str]:
     """Yield lines with the number of tasks to come and their likely cost. Nothing is written."""
     dp = root / DP
-    counts = counts_in(dp)
+    counts = counts_in(dp, settings.queue)
     n_new = sum(not (dp / SEEDS / seed.id).exists() for seed in seeds_in(seeds)) if seeds else 0
     n_before = 1   # tasks of the previous type; each queues tasks of the next type
     for type, n_each in ((GENERATE, n_new), (BUILD, settings.drafts), (REVIEW, 1)):
