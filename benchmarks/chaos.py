@@ -37,12 +37,12 @@ from codedata.disk.ledger import calls_of, read_lines
 from codedata.sandbox.process_labels import of_root
 
 SAMPLES = PROJECT / "samples"
-CHAINS = {"duel": ("prompt", "king", "ch", "validate", "report", "export"),
-          "solve": ("solve --n 1",),
-          "pulls": ("pr_tasks --prs git:berthbook --setup --planner recipe --limit 1",),
-          "bugs": ("env_setup --input repos.jsonl --planner recipe", "analyze",
-                   "bug_inject scale --limit 2")}
-ALONE = ("prompt", "report", "export")   # scripts without --engine and --workers
+# scripts with their flags; {}: the engine, which some scripts do not have
+CHAINS = {"duel": ("prompt", "king {}", "ch {}", "validate {}", "report", "export"),
+          "solve": ("solve --n 1 {}",),
+          "pulls": ("pr_tasks --prs git:berthbook --setup --planner recipe --limit 1 {}",),
+          "bugs": ("env_setup --input repos.jsonl --planner recipe {}", "analyze {}",
+                   "bug_inject scale --limit 2 {}")}
 # shell commands that make the input of a chain in its root; images get names of their own
 INPUTS = {"duel": "", "solve": """
 for i in 1 2 3; do
@@ -60,14 +60,12 @@ git -C berthbook remote add origin https://example.org/chaos/berthbook.git
 git -C berthbook am -q --committer-date-is-author-date {SAMPLES}/pulls/*.patch
 """, "bugs": 'echo \'{"repo": "samples/spanset", "repo_name": "chaos_spanset", '
              f'"reformat_path": "{SAMPLES}/repos/spanset"}}\' > repos.jsonl'}
-RECORDS = ("prompt", "commit", "answer", "score", "final", "refined", "defeat", "attempt", "env",
-           "task", "coverage", "bug")
+RECORDS = "prompt commit answer score final refined defeat attempt env task coverage bug"
 SETTINGS = """[llm]\nbase_url = "{}"\nmodel = "mock"\nretry_wait_s = 0.1\ncall_timeout_s = 5.0
 [leak]\nmodels = []\n[judge]\nmodels = ["a", "b"]\n[export]\nrejected_too = true
 [prompt]\nsource = "{samples}/trajectories.json"\nprs = "{samples}/prs.json"\ncount = 8
 [solve]\nmax_steps = 4\n"""
-BAD = ("--error-rate", "429:0.04,500:0.04", "--drop-rate", 0.04, "--hang-rate", 0.02,
-       "--truncate-rate", 0.02)
+BAD = "--error-rate 429:0.04,500:0.04 --drop-rate 0.04 --hang-rate 0.02 --truncate-rate 0.02"
 # shell commands that succeed where faults and chains are possible; the first makes the library that
 # moves the clock. libfaketime does not serve: under it, Python's time.sleep() fails (EINVAL) if the
 # monotonic clock is to stay as it is.
@@ -123,12 +121,14 @@ def main() -> int:
             rounds.append(Round(chain, hidden / str(seed), usual[chain], seed, possible,
                                 cluster if seed % 2 else None).run())
             print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
-    n_wrong = sum(bool(one["wrong"]) for one in rounds)
-    if not n_wrong:
+    wrong = [one["seed"] for one in rounds if one["wrong"]]
+    if wrong:
+        print(f"chaos: the roots are in {hidden}", file=sys.stderr)
+    else:
         shutil.rmtree(base)
-    print(json.dumps({"benchmark": "chaos", **machine(), **vars(args), "n_wrong": n_wrong,
+    print(json.dumps({"benchmark": "chaos", **machine(), **vars(args), "wrong": wrong,
                       "rounds": rounds}))
-    return min(n_wrong, 1)
+    return 1 if wrong else 0
 
 
 def what_is_possible(base: Path) -> set[str]:
@@ -147,22 +147,23 @@ class Round:
 
     def __init__(self, chain: str, folder: Path, usual=None, seed: int = 0, possible=(),
                  cluster=None):
-        self.chain, self.folder, self.usual, self.cluster = chain, folder, usual, cluster
-        self.draw, self.root = random.Random(seed), folder / "root"
+        self.chain, self.folder, self.usual, self.seed = chain, folder, usual, seed
+        self.draw, self.root, self.cluster = random.Random(seed), folder / "root", cluster
         self.faults = sorted({*possible} - {*CHAINS, *["worker"] * (cluster is None)})
-        self.done, self.stopped, self.torn, self.wrong, self.seconds = [], [], [], [], {}
+        self.done, self.stopped, self.torn, self.wrong = [], [], [], []
+        self.seconds = {}   # {script: duration}
 
     def run(self) -> dict:
         """Disturb each script of the chain, then run each to its end; return the figures."""
         self.folder.mkdir()
-        is_small = "full" in self.faults
-        self.shell(f"set -e; {MOUNT if is_small else ''} mkdir root {self.folder}.tmp; cd root; "
-                   f"touch .env; {INPUTS[self.chain]}")
+        mount = MOUNT if "full" in self.faults else ""
+        self.shell(f"set -e; {mount} mkdir root {self.folder}.tmp; cd root; touch .env; "
+                   + INPUTS[self.chain])
         if self.usual:
-            self.run_scripts(self.disturb, *BAD)
+            self.run_scripts(self.disturb, *BAD.split(), "--seed", self.seed)
         self.run_scripts(self.finish)
         figures = self.figures()
-        if is_small and not self.wrong:
+        if mount and not self.wrong:
             self.shell(f"cd /; umount {self.folder}")
         return figures
 
@@ -181,11 +182,10 @@ class Round:
 
     def start(self, line: str) -> subprocess.Popen:
         """Start a script."""
-        name, *words = line.split()
-        if name not in ALONE:
-            words += ["--workers", "4"]
-            if self.cluster:
-                words += ["--engine", "ray", "--ray-address", self.cluster.address]
+        flags = "--workers 4"
+        if self.cluster:
+            flags += f" --engine ray --ray-address {self.cluster.address}"
+        name, *words = line.format(flags).split()
         env = ENVIRONMENT.format(self.folder, self.folder.parents[1])
         command = ["env", *(f"--unset={name}" for name in SETTINGS_FROM_OUTSIDE), *env.split(),
                    *map(str, script(f"{name}.py", self.root, *words))]
@@ -200,12 +200,11 @@ class Round:
         self.expect(code == 0, f"{line}: exit code {code}")
 
     def disturb(self, line: str) -> None:
-        """Start a script up to three times, each time with a fault at a random moment."""
-        usual_s = self.usual.seconds[line]
-        for _ in range(self.draw.randint(1, 3)):
-            fault, share = self.draw.choice(self.faults), self.draw.random()
+        """Start a script twice with a fault at a random moment, then once without."""
+        for fault in [*self.draw.choices(self.faults, k=2), ""]:
+            after_s = self.draw.random() * self.usual.seconds[line]
             process = self.start(line)
-            if ended(process, share * usual_s) is None:
+            if fault and ended(process, after_s) is None:
                 self.done.append(fault)
                 getattr(self, fault)(process)
             self.expect(ended(process) is not None, f"{line}: runs on after {self.done}")
@@ -270,13 +269,13 @@ class Round:
                           for one in calls for began, end in self.stopped)
         self.expect(0 <= n_lost <= n_in_flight, f"{n_lost} replies are in no ledger")
         self.expect(len(billed) == len({*billed}), "a reply is billed twice")
-        unequal = self.usual and different_files(self.usual.root, self.root, *RECORDS)
+        unequal = self.usual and different_files(self.usual.root, self.root, *RECORDS.split())
         self.expect(not unequal, f"not as in an undisturbed root: {unequal}")
         left = self.shell(LEFT.format(self.folder, label=of_root(self.root)))
         self.expect(not left, f"left: {left}")
-        return {"folder": str(self.folder), "chain": self.chain, "on_ray": bool(self.cluster),
-                "faults": self.done, "paid": n_paid, "lost": n_lost, "in_flight": n_in_flight,
-                "bad_calls": len(calls) - n_paid, "wrong": self.wrong}
+        return {"seed": self.seed, "chain": self.chain, "faults": self.done, "paid": n_paid,
+                "lost": n_lost, "in_flight": n_in_flight, "bad_calls": len(calls) - n_paid,
+                "wrong": self.wrong}
 
 
 def ended(process: subprocess.Popen, timeout_s: float = MAX_S) -> int | None:
