@@ -66,8 +66,10 @@ def empty(type: str):
     return copy(EMPTY.get(type, ""))
 
 
-NO_TIMES = re.compile(r'(?:,\s*)?"tries": \d+|"(seconds|at|image_id)": ?"?[^,}\s]+|\d+\.\d+ ?s\b|'
-                      r'20\d\d-\d\d-\d\dT[\d:.]+')
+# what differs between two runs of the same work: measured values, the number of tries, clock times
+NO_TIMES = re.compile(
+    r'(,\s*)?"tries": \d+|"(seconds|at|image_id|memory_bytes)": ?(\{[^}]*|"?[^,}\s]+)|'
+    r'\d+\.\d+ ?s\b|(20\d\d-\d\d-\d\dT)?\b\d\d:\d\d[\d:.]*')
 ONE_RUN = filled(records.Measurement, runs=1, seconds=[1.0])   # of a Coverage
 
 
