@@ -65,7 +65,7 @@ SETTINGS = """[llm]\nbase_url = "{}"\nmodel = "mock"\nretry_wait_s = 0.1\ncall_t
 [leak]\nmodels = []\n[judge]\nmodels = ["a", "b"]\n[export]\nrejected_too = true
 [prompt]\nsource = "{samples}/trajectories.json"\nprs = "{samples}/prs.json"\ncount = 8
 [solve]\nmax_steps = 4\n"""
-BAD = "--error-rate 429:0.04,500:0.04 --drop-rate 0.04 --hang-rate 0.02 --truncate-rate 0.02"
+BAD = "--error-rate 429:0.05,500:0.05 --drop-rate 0.05 --hang-rate 0.02"
 # shell commands that succeed where faults and chains are possible; the first makes the library that
 # moves the clock. libfaketime does not serve: under it, Python's time.sleep() fails (EINVAL) if the
 # monotonic clock is to stay as it is.
