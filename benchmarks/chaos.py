@@ -202,7 +202,7 @@ class Round:
     def disturb(self, line: str) -> None:
         """Start a script twice with a fault at a random moment, then once without."""
         for fault in [*self.draw.choices(self.faults, k=2), ""]:
-            after_s = self.draw.random() * self.usual.seconds[line]
+            after_s = self.draw.uniform(0.2, 1) * self.usual.seconds[line]
             process = self.start(line)
             if fault and ended(process, after_s) is None:
                 self.done.append(fault)
