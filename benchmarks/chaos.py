@@ -96,6 +96,7 @@ grep -las TMPDIR={0}.tmp /proc/[0-9]*/environ
 find root -name '_tmp*'
 find root/*/_partial {0}.tmp -mindepth 1 -not -name '_lock*'
 grep -A 30 Traceback {0}.err; true"""
+REMOVE_IMAGES = "docker image ls -q -f reference='codedata-*/chaos*' | xargs -r docker rmi -f"
 ENVIRONMENT = "TMPDIR={0}.tmp CHAOS_CLOCK={0}.clock LD_PRELOAD={1}/clock.so"
 MAX_S, SENT_S = 300, 1.0   # of a script; a reply sent so long before a kill may not be on disk
 
@@ -123,9 +124,10 @@ def main() -> int:
             print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
     wrong = [one["seed"] for one in rounds if one["wrong"]]
     if wrong:
-        print(f"chaos: the roots are in {hidden}", file=sys.stderr)
+        print(f"chaos: the roots, which may be mounted, are in {hidden}", file=sys.stderr)
     else:
         shutil.rmtree(base)
+    subprocess.run(REMOVE_IMAGES, shell=True, capture_output=True)
     print(json.dumps({"benchmark": "chaos", **machine(), **vars(args), "wrong": wrong,
                       "rounds": rounds}))
     return 1 if wrong else 0
