@@ -189,7 +189,8 @@ class Round:
             flags += f" --engine ray --ray-address {self.cluster.address}"
         name, *words = line.format(flags).split()
         env = ENVIRONMENT.format(self.folder, self.folder.parents[1])
-        command = ["env", *(f"--unset={name}" for name in SETTINGS_FROM_OUTSIDE), *env.split(),
+        unset = {*SETTINGS_FROM_OUTSIDE} - {"REQUESTS_CA_BUNDLE"}   # installations need it
+        command = ["env", *(f"--unset={name}" for name in unset), *env.split(),
                    *map(str, script(f"{name}.py", self.root, *words))]
         with open(f"{self.folder}.err", "a") as err:
             return subprocess.Popen(command, cwd=self.root, stdout=err, stderr=err)
