@@ -93,8 +93,8 @@ MOUNT = "mount -t tmpfs -o size=24m none $PWD; cd $PWD;"
 LEFT = """docker ps -aq --filter label={label}
 for i in 1 2 3 4 5 6 7 8 9; do grep -qas TMPDIR={0}.tmp /proc/[0-9]*/environ && sleep 1; done
 grep -las TMPDIR={0}.tmp /proc/[0-9]*/environ
-find root -name '_tmp*'
-find root/*/_partial {0}.tmp -mindepth 1 -not -name '_lock*'
+find root -name '_tmp*' -o -path '*/_partial/*'
+find {0}.tmp -mindepth 1 -not -name '_lock*'
 grep -A 30 Traceback {0}.err; true"""
 REMOVE_IMAGES = "docker image ls -q -f reference='codedata-*/chaos*' | xargs -r docker rmi -f"
 ENVIRONMENT = "TMPDIR={0}.tmp CHAOS_CLOCK={0}.clock LD_PRELOAD={1}/clock.so"
