@@ -111,6 +111,7 @@ check-all: setup  ## the benchmarks at full size, one JSON line each, and the lo
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/checks.py
 	$(BIN)/python benchmarks/leak.py
+	$(BIN)/python benchmarks/chaos.py
 	$(BIN)/python -m pytest -q -m long
 
 lint: setup    ## ruff, direction of imports, slow patterns, sizes above their ceilings, and phrases to reword

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from copy import copy
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -65,6 +66,11 @@ def empty(type: str):
     return copy(EMPTY.get(type, ""))
 
 
+# what differs between two runs of the same work: measured values, failed tries, clock times; and
+# commas and layout, since entries of failed tries may be missing
+NO_TIMES = re.compile(
+    r'"(seconds|at|image_id|memory_bytes|tries|timeouts|throttled)": ?(\{[^}]*|"?[^,}\s]+)|[,\s]|'
+    r'\d+\.\d+ ?s\b|(20\d\d-\d\d-\d\dT)?\b\d\d:\d\d[\d:.]*')
 ONE_RUN = filled(records.Measurement, runs=1, seconds=[1.0])   # of a Coverage
 
 
@@ -113,6 +119,20 @@ def files_under(folder: Path) -> dict[str, bytes]:
     """Return what each file below a folder holds, by path."""
     return {str(path.relative_to(folder)): path.read_bytes()
             for path in folder.rglob("*") if path.is_file()}
+
+
+def different_files(one: Path, other: Path, *directories: str) -> list[str]:
+    """Return the files of these directories that only one of two roots has, or that differ in more
+    than times. Ledgers and other files whose name begins with `_` do not count.
+    """
+    texts = []
+    for root in (one, other):
+        places = [path for name in directories for path in (root / name).rglob("*")
+                  if path.is_file() and not path.name.startswith("_")]
+        texts.append({str(path.relative_to(root)): NO_TIMES.sub(
+            "", path.read_text().replace(str(root), "")) for path in places})
+    return sorted(name for name in {*texts[0], *texts[1]}
+                  if texts[0].get(name) != texts[1].get(name))
 
 
 def read_json(path: Path):
