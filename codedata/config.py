@@ -425,7 +425,7 @@ def _shown(value) -> str:
 
 
 def _shown_endpoint(endpoint: Endpoint) -> str:
-    parts = [endpoint.base_url or "-"]
+    parts = [endpoint.base_url or ", ".join(endpoint.endpoints) or "-"]
     if endpoint.max_concurrency:
         parts.append(f"at most {endpoint.max_concurrency} calls")
     if endpoint.headers:

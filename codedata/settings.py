@@ -387,6 +387,8 @@ class Endpoint:
     temperature: float | None = at_least(0, None)   # None: [llm] temperature
     api: str = one_of("openai", "litellm")   # litellm: `model` is LiteLLM's name of a model
     stream: bool = False                # ask for streams, since a gateway cuts long silent calls
+    endpoints: tuple[str, ...] = ()     # a group: these share the load; no base_url
+    members: tuple[Endpoint, ...] = field(default=(), metadata=BY_CODE)   # the group's endpoints
     api_key: ApiKey = field(default=ApiKey(""), repr=False, metadata=BY_CODE)
 
 
@@ -534,6 +536,17 @@ class Settings:
     def _endpoint(self, name: str | None) -> Endpoint:
         name = name or ("base_url" if self.llm.base_url else self.llm.endpoint)
         if name in self.endpoints:
-            return self.endpoints[name]
+            return self._with_members(self.endpoints[name])
         raise Trouble(f"no endpoint is called {name!r}.",
                       todo=did_you_mean(name, self.endpoints, "[endpoints.{}]"))
+
+    def _with_members(self, group: Endpoint) -> Endpoint:
+        """Return an endpoint. A group gets its members, and their addresses as base_url. Raise
+        Trouble if one cannot be a member."""
+        members = [self.endpoints.get(name, group) for name in group.endpoints]
+        for one in members:
+            if one.endpoints or {group.api, one.api} != {"openai"}:
+                raise Trouble('has a member that is a group, or has another api than "openai".',
+                              f"[endpoints.{group.name}] endpoints")
+        base_url = ", ".join(one.base_url for one in members) or group.base_url
+        return replace(group, members=tuple(members), base_url=base_url)

@@ -134,6 +134,8 @@ worker = 3 | chain.toml worker
 [prices] "m" = { in = 1.0, oot = 1.0 } | chain.toml oot 'm' mean out?
 [judge] model = "m" | chain.toml model [judge]
 [king] endpoint = "chute" | chute mean [endpoints.chutes]?
+[endpoints] both = { endpoints = ["both"] }; [king]; endpoint = "both" | [endpoints.both]
+[endpoints] both = { endpoints = ["nobody"] }; [king]; endpoint = "both" | [endpoints.both]
 [dp] queue = "postgresql://foe/x" | chain.toml queue database --queue
 # a wrong type
 [llm] workers = "3" | chain.toml workers

@@ -136,12 +136,13 @@ class Client(StaysInDriver):
     """Send the requests of one role to its model. ask() sends a request; fit() cuts a request to
     the model's limit.
 
-    All clients of the same Models share the limits of an endpoint.
+    All clients of the same Models share the limits of an endpoint. The members of a group share its
+    requests.
     """
 
     copied = ("spec",)
 
-    def __init__(self, spec: ModelSpec, models: Models):
+    def __init__(self, spec: ModelSpec, models: Models, added: dict | None = None):
         self._by_litellm = spec.endpoint.api == "litellm"
         self.spec = spec = addressed(spec) if self._by_litellm else spec
         self._place = spec.endpoint.base_url, spec.model   # key under which refusals are stored
@@ -167,6 +168,10 @@ class Client(StaysInDriver):
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
         if self._by_litellm:
             self._use_litellms_price()
+        self._added = added   # what a member of a group adds to the body
+        self.members = [
+            Client(replace(spec, endpoint=one), models, one.extra_body | endpoint.extra_body)
+            for one in endpoint.members] or [self]
 
     def _use_litellms_price(self) -> None:
         """Take the model's price from LiteLLM's table if [prices] has none."""
@@ -441,20 +446,31 @@ class Client(StaysInDriver):
                 raise ValueError(str(e) if type(e) is ValueError else
                                  "without a chat completion in it") from e
 
-        base_url = models.embedded.base_url() if self._is_embedded else self.spec.endpoint.base_url
-        url = address(base_url, "chat/completions")
-        options = {"data": request.data, "headers": self._headers, "direct": self._is_embedded}
-        if self._by_litellm:
-            url, parts = base_url, self._parts(calls)
-            options = {"exchange": partial(self._converter.exchange, request.data, parts)}
+        members = {}
+        for one in self.members:
+            members |= one._exchange(request.data, self._parts(calls))
         try:
-            return models.http.send(url, self._endpoint, decode, tries=tries,
-                                    gate=models.money.gate, **options)
+            return models.http.send("", self._endpoint, decode, tries=tries,
+                                    gate=models.money.gate, members=members)
         except HttpTrouble as e:
             # give no advice about address and model if they have worked before
             have_worked = e.status == 404 and self._endpoint.n_answers
             todo = "" if have_worked else ADVICE.get(e.status, e.todo)
             raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
+
+    def _exchange(self, data: bytes, parts: Parts) -> dict:
+        """Return the endpoint, with its address and a function that sends it `data`."""
+        base_url = self.spec.endpoint.base_url
+        if self._by_litellm:
+            exchange = partial(self._converter.exchange, data, parts)
+            return {self._endpoint: (base_url, exchange)}
+        if self._added:
+            data = json.dumps({**read_json(data), **self._added}).encode()
+        if self._is_embedded:
+            base_url = self._models.embedded.base_url()
+        url = address(base_url, "chat/completions")
+        return {self._endpoint: (url, partial(self._models.http.exchange, url, data, self._headers,
+                                              self._is_embedded))}
 
     def _check_counted(self, request: _Request, tokens_in: int, usage: dict) -> None:
         """Say once for this run if the endpoint counts less than half of the estimated tokens of a
@@ -565,7 +581,8 @@ class Models(StaysInDriver):
             if client._is_embedded:
                 self.embedded.check()
             else:
-                _check_endpoint(spec.endpoint)
+                for one in client.members:
+                    _check_endpoint(one.spec.endpoint)
             if client._by_litellm:
                 import_converter()
                 client.say_price()

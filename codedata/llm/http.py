@@ -1,11 +1,10 @@
 """Send HTTP requests through urllib3's connection pools: retries, timeouts, HTTP 429, giving up.
 
-An `EndpointState` holds the limit of calls in flight to one endpoint (additive increase,
-multiplicative decrease on 429). It also holds whether the endpoint ever answered, and since when it
-has answered only 429. This module implements retries itself, because urllib3's retries raise an
-error on a fractional Retry-After. It implements redirects (only of GET) itself, because urllib3
-would read the whole body of each redirect. Proxy variables of the environment and netrc are not
-used. A body is read up to the call's limit, counted after decompression.
+limiter.py limits the calls in flight to an endpoint. This module implements retries itself, because
+urllib3's retries raise an error on a fractional Retry-After. It implements redirects (only of GET)
+itself, because urllib3 would read the whole body of each redirect. Proxy variables of the
+environment and netrc are not used. A body is read up to the call's limit, counted after
+decompression.
 
 `call_timeout_s` bounds a call from its start to its last byte, even if bytes arrive slowly: before
 each send or receive, the socket's timeout is cut to the remaining time. The DNS lookup is not
@@ -33,6 +32,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
 
 from codedata.errors import EndpointDown, HttpTrouble, Interrupted, RunStopped, Trouble
+from codedata.llm.limiter import EndpointState
 from codedata.settings import LLM
 from codedata.texts import printable
 
@@ -101,70 +101,6 @@ class _AttemptFailed(Exception):
     is_down: bool = False         # the fault lies with the endpoint, not with the request
 
 
-class EndpointState:
-    """Hold one endpoint's state, shared by all threads that call it."""
-
-    def __init__(self, limit: int):
-        self.limit = max(1, limit)
-        self.capacity = float(self.limit)
-        self.in_flight = 0
-        self.n_answers = 0
-        self.about_key = "Check the key and the account; --show-config tells which are used."
-        # returns the seconds until a rate limit ends, given the (status, headers) of a refusal; 0
-        # if the refusal has another reason
-        self.limit_s = lambda status, headers: 0.0
-        self.n_resets = 0               # connections lost since the last answer of any kind
-        self._reduced_at = 0.0          # last reduction; ignore 429s for calls started before it
-        self._throttled_since = None    # time.monotonic() of the first 429 in an unbroken series
-        self._free = threading.Condition()
-
-    @property
-    def exit_code(self) -> int:
-        """Return the exit code of a run stopped by this endpoint: 2 if it never answered, else 1.
-        """
-        return 1 if self.n_answers else 2
-
-    def acquire(self, stop: threading.Event) -> None:
-        """Wait for a free slot; raise Interrupted if the run ends first."""
-        with self._free:
-            while self.in_flight >= int(self.capacity) and not stop.is_set():
-                self._free.wait(0.2)
-            if stop.is_set():
-                raise Interrupted()
-            self.in_flight += 1
-
-    def release(self) -> None:
-        """Free the slot of a finished call."""
-        with self._free:
-            self.in_flight -= 1
-            self._free.notify()
-
-    def answered(self) -> None:
-        """Note a good answer, which ends a series of 429s and may raise the capacity."""
-        with self._free:
-            self.n_answers += 1
-            self._throttled_since = None
-            if self.capacity < self.limit:   # grow by one slot per `capacity` good answers
-                self.capacity = min(self.limit, self.capacity + 1 / self.capacity)
-                self._free.notify()
-
-    def refused(self) -> None:
-        """Note an answer that is neither good nor a 429. It also ends a series of 429s."""
-        with self._free:
-            self._throttled_since = None
-
-    def throttled(self, started: float) -> float:
-        """Note a 429 and lower the capacity; return the seconds since the series of 429s began."""
-        now = time.monotonic()
-        with self._free:
-            if started >= self._reduced_at:
-                self.capacity = max(1.0, min(self.capacity, self.in_flight + 1) * 0.7)
-                self._reduced_at = now
-            if self._throttled_since is None:
-                self._throttled_since = now
-            return now - self._throttled_since
-
-
 class Http:
     """Send requests for all threads, with the limits of [llm]. In error messages, `secrets` are
     masked. Setting the event `stop` ends all waits and refuses new requests."""
@@ -186,36 +122,43 @@ class Http:
 
     def send(self, url: str, endpoint: EndpointState, decode: Callable, *,
              tries: Tries | None = None, gate: Callable | None = None, max_bytes: int = 0,
-             **kwargs):
+             members: Mapping | None = None, **kwargs):
         """Return decode(status, headers, body) of the first good answer; retry if decode() raises
         ValueError.
 
-        `kwargs` are arguments of _exchange(), or `exchange`: a function to call instead, which also
-        returns (status, headers, body). `gate()` is called right before each attempt and may raise
-        an error to end the request, for instance if the budget is used up.
+        `kwargs` are arguments of exchange(). With `members`, {endpoint: (URL, function like
+        exchange() without arguments)}, each attempt is made at the endpoint with the smallest load,
+        in place of `endpoint`. `gate()` is called right before each attempt and may raise an error
+        to end the request, for instance if the budget is used up.
 
         Raise HttpTrouble after the last retry, or if a good answer is larger than `max_bytes` (0:
         MAX_REPLY_BYTES), RunStopped if the endpoint is unusable, Interrupted if the run is ending.
         """
         tries = tries or Tries()
-        exchange = kwargs.pop("exchange", None) or partial(self._exchange, url, **kwargs)
-        answers_before = endpoint.n_answers
+        members = members or {endpoint: (url, partial(self.exchange, url, **kwargs))}
+        answers_before = sum(one.n_answers for one in members)
         n_failures = 0
         while True:
-            endpoint.acquire(self.stop)
-            started = time.monotonic()
+            endpoint = min(members, key=EndpointState.load)
+            n_in_flight = endpoint.acquire(self.stop)
+            if not n_in_flight:
+                continue
+            url, exchange = members[endpoint]
+            started, n_bytes = time.monotonic(), None
             try:
                 if gate:
                     gate()
                 tries.n += 1
-                value = self._attempt(url, endpoint, decode, max_bytes, exchange)
+                value, n_bytes = self._attempt(url, endpoint, decode, max_bytes, exchange)
                 endpoint.answered()
                 tries.seconds = time.monotonic() - started
                 return value
             except _AttemptFailed as e:
                 failure = e
+                endpoint.failed_at = time.monotonic()
+                n_bytes = 0 if e.is_timeout else None
             finally:
-                endpoint.release()
+                endpoint.release(n_in_flight, started, n_bytes)
             wait_s = endpoint.limit_s(failure.status, failure.headers)
             if wait_s and tries.throttled < MAX_LIMITS:
                 tries.throttled += 1
@@ -228,7 +171,8 @@ class Http:
                 n_failures += 1
                 is_cut_again = n_failures > 1 and failure.status in CUTS
                 if is_cut_again or n_failures > self.llm.retry_max:
-                    failure.is_down = failure.is_down and endpoint.n_answers == answers_before
+                    failure.is_down = failure.is_down and answers_before == sum(
+                        one.n_answers for one in members)
                     raise _last_error(failure, url, endpoint, n_failures)
                 wait_s = max(min(retry_after_s(failure.headers), MAX_429_WAIT_S),
                              self._back_off_s(n_failures - 1))
@@ -236,9 +180,9 @@ class Http:
             self.wait(wait_s)
 
     def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int,
-                 exchange: Callable):
-        """Send one request and return the decoded answer. Raise _AttemptFailed if there is no good
-        answer."""
+                 exchange: Callable) -> tuple:
+        """Send one request. Return the decoded answer and its size in bytes. Raise _AttemptFailed
+        if there is no good answer."""
         _limits.ends_at = time.monotonic() + self.llm.call_timeout_s
         _limits.max_bytes = max_bytes or MAX_REPLY_BYTES
         try:
@@ -259,7 +203,7 @@ class Http:
                 status = 402
             raise _AttemptFailed(problem, status, headers, flagged)
         try:
-            return decode(status, headers, body)
+            return decode(status, headers, body), len(body)
         except (ValueError, RecursionError) as e:
             problem = f"unreadable answer: HTTP {status} {e}: {self._excerpt(body)!r}"
             raise _AttemptFailed(problem, 402 if _is_spent(headers, body) else status) from e
@@ -282,7 +226,7 @@ class Http:
         text = " ".join(text.split())[-160:]
         return _AttemptFailed(self.masked(f"connection failed: {text}"), is_down=is_down)
 
-    def _exchange(self, url: str, data: bytes | None = None, headers: dict | None = None,
+    def exchange(self, url: str, data: bytes | None = None, headers: dict | None = None,
                   direct: bool = False, one_host: bool = False) -> tuple[int, Mapping, bytes]:
         """Send one request and return status, headers and body of the answer.
 

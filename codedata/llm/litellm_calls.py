@@ -1,7 +1,7 @@
 """Call a model in its vendor's form. LiteLLM only converts: our chat completion to the vendor's
 request, and the vendor's answer to a chat completion.
 
-LiteLLM's requests are sent by Http._exchange. LiteLLM gets a placeholder, which the transport
+LiteLLM's requests are sent by Http.exchange. LiteLLM gets a placeholder, which the transport
 replaces by the key. So LiteLLM cannot print the key, and a request without it is not sent. Import
 this module by vendors.import_converter(), which hides the environment's keys.
 """
@@ -73,7 +73,7 @@ class _Transport(httpx.BaseTransport):
                 for name, value in headers.items() if name in SENT}
         if self.last.extra:
             data = orjson.dumps({**orjson.loads(data), **self.last.extra})
-        return self.http._exchange(url, data, {**sent, **self.endpoint.headers})
+        return self.http.exchange(url, data, {**sent, **self.endpoint.headers})
 
 
 class _Client(HTTPHandler):
