@@ -238,6 +238,7 @@ def _compared(path: Path, was: list | None) -> tuple[list, list[dict] | None]:
             is_complete = raw.endswith(b"\n")
             line = line_in(raw) if was or not is_complete else None
             if line or is_complete:   # else it is being written
+                raw = raw if is_complete else raw + b"\n"   # which the next writer adds
                 hasher.update(raw)
                 n_bytes += len(raw)
                 later += [line] if line else []
