@@ -28,7 +28,7 @@ import orjson
 from codedata.bounded import inside, read_bounded
 from codedata.disk import layouts
 from codedata.disk.layouts import to_json, write_atomic
-from codedata.disk.ledger import NOTHING, FileState, LastAttempt, Ledger
+from codedata.disk.ledger import FileState, LastAttempt, Ledger, Wants
 from codedata.disk.locks import check_directories
 from codedata.driver import StaysInDriver, in_driver, is_worker
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
@@ -36,7 +36,6 @@ from codedata.records import OMITTED_IF_NULL, parse
 from codedata.terminal import say
 from codedata.texts import natural, safe_name
 
-Wants = Callable[[str, str], bool]   # (group, item) → whether to read the item
 Readers = dict[str, Callable[[], Any]]   # {item of a Derived: function that returns its record}
 # types of fields: NULLABLE is a score whose null is a result, FILES are files
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")
@@ -92,7 +91,7 @@ class Listing(StaysInDriver):
         self.suffix = "" if self.places else ".json"
         self.into = self.root / (into or cls.directory)
         self.broken: list[BrokenRecord] = []
-        self.ledger: Ledger | None = None
+        self.ledger = Ledger()
         self.directories = [self.root / cls.directory]   # open() adds the shards that exist
         self._at = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
@@ -114,7 +113,6 @@ class Listing(StaysInDriver):
         check_directories(directories)
         self.directories = sorted(filter(Path.exists, directories),
                                   key=lambda path: natural(path.name))
-        self.ledger = Ledger(*self.directories, is_read=False)
         list_items = layouts.list_folders if self.places else layouts.list_items
         twice = []
         for directory in self.directories:
@@ -128,28 +126,29 @@ class Listing(StaysInDriver):
             raise Trouble("are in two directories: " + ", ".join(sorted(twice)[:5]),
                           str(self.root), "Keep one of each, delete the other.")
 
-    def load(self, wants: Wants | None = None, ends: dict[Path, int] = NOTHING) -> None:
-        """Read the ledger's lines of the items that wants(group, item) accepts, by default of all,
-        up to the bytes in `ends`. group_of() gives the group."""
-        self.ledger.read(wants and (lambda name: wants(self.group_of(name), name)), ends)
+    def load(self, wants: Wants | None = None) -> None:
+        """Read the ledger's lines of the items that wants() accepts, by default of all."""
+        self.ledger.read(self.directories, wants)
         if self.kind:
             self._others = {name for name in self._at if not self._is_own(name)}
 
     @staticmethod
-    def group_of(name: str) -> str:
-        """Return the group of an item: for an entry of a list, the file's stem."""
+    def stem_of(name: str) -> str:
+        """Return an item's name up to the last "_": of an entry of a list, the stem of its file."""
         return name.rpartition("_")[0]
 
+    group_of = stem_of
+
     def stamps(self) -> dict[str, str]:
-        """Return {group: digest of the names, sizes and times of its files}."""
+        """Return {group_of(): digest of the names, sizes and times of these files}."""
         hashers = defaultdict(partial(hashlib.blake2b, digest_size=8))
         for name, (_, size, mtime_ns) in self._at.items():
             hashers[self.group_of(name)].update(orjson.dumps((name, size, mtime_ns)))
         return {group: hasher.hexdigest() for group, hasher in hashers.items()}
 
-    def settle(self, names: set[str]) -> None:
+    def forget(self, names: set[str]) -> None:
         """Forget the facts about items."""
-        self.ledger.drop(names)
+        self.ledger.forget(names, self.ledger.counted, self.ledger.used)
 
     def stamp(self, name: str) -> tuple:
         """Return an item's size and mtime_ns; () if it is missing."""
@@ -158,9 +157,8 @@ class Listing(StaysInDriver):
     def names(self, wants: Wants | None = None) -> list[str]:
         """Return the names of all items (of the store's kind, if it has one) in natural order. With
         wants(), only of the items that it accepts."""
-        return sorted((name for name in filter(self._only, self._at)
-                       if name not in self._others
-                       and (not wants or wants(self.group_of(name), name))), key=natural)
+        return sorted((name for name in filter(wants, filter(self._only, self._at))
+                       if name not in self._others), key=natural)
 
     def _is_own(self, name: str) -> bool:
         """Return whether an item has the store's kind. If the item's kind cannot be read, add the
@@ -299,7 +297,7 @@ class Store(Listing):
             if self.kind and now.kind != self.kind:
                 raise ItemFailed(f"is not a task of the kind {self.kind!r}.", str(path),
                                  "Something else has this name: rename it.")
-            if keep_edits and self._at.get(name, ())[1:] != seen:
+            if keep_edits and self.stamp(name) != seen:
                 self._refuse_edited(name, path, digests_of(now), owned)
             data = {field: value for field, value in data.items() if field not in owned}
             data |= {field: values[field] for field in owned if field in values}
@@ -530,30 +528,25 @@ class Lists(Listing):
     def __init__(self, root: Path, cls):
         super().__init__(root, cls)
         self._entries = {}   # {stem: {name: digests}}
-        self._settled = set()   # names of entries without facts
+        self._forgotten = set()   # names of entries without facts
         self._broken_names = set()
         self.broken_stems = set()
         # drop the errors here, since open() has already reported them
         self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
-    @staticmethod
-    def group_of(stem: str) -> str:
-        """Return the group of a file: itself."""
-        return stem
+    group_of = staticmethod(str)
 
-    def load(self, wants: Wants | None = None, ends: dict[Path, int] = NOTHING) -> None:
-        """Read the ledger's lines and the entries of the files that wants(stem, "") accepts."""
-        self.ledger.read(wants and (lambda stem: wants(stem, "")), ends)
-        for stem in self.stems():
-            if wants and not wants(stem, ""):
-                continue
+    def load(self, wants: Wants | None = None) -> None:
+        """Read the ledger's lines and the entries of the files that wants("<stem>_") accepts."""
+        of_files = wants and (lambda stem: wants(f"{stem}_"))
+        super().load(of_files)
+        for stem in super().names(of_files):
             if self.as_left(stem) and stem in self.ledger.entries:
                 entries = self.ledger.entries.pop(stem)
                 self._entries[stem] = {
                     name: FileState(sys.intern(instance_id), digests)
                     for order, instance_id, digests in sorted(entries, key=itemgetter(0))
-                    if (name := sys.intern(f"{stem}_{order}")) and (
-                        not wants or wants(stem, name))}
+                    if (name := sys.intern(f"{stem}_{order}")) and (not wants or wants(name))}
                 continue
             try:
                 self._take_records(stem, self._parse_file(stem, self.broken).values())
@@ -561,13 +554,12 @@ class Lists(Listing):
                 self.broken.append(e)
                 self.broken_stems.add(stem)
 
-    def settle(self, names: set[str]) -> None:
-        """Forget the facts about entries, but not their names."""
-        self._settled |= names
+    def forget(self, names: set[str]) -> None:
+        """Forget the facts about entries, but not their `names`, of which no copy is made."""
+        self._forgotten = names
         for stem, entries in self._entries.items():
-            if not names.isdisjoint(entries):
-                self._entries[stem] = {name: facts for name, facts in entries.items()
-                                       if name not in names}
+            self._entries[stem] = {name: facts for name, facts in entries.items()
+                                   if name not in names}
 
     def _take_records(self, stem: str, records: Iterable) -> None:
         its_entries = self._entries[stem] = {}
@@ -609,11 +601,9 @@ class Lists(Listing):
 
     def names(self, wants: Wants | None = None) -> list[str]:
         """Return the names of the entries that wants() accepts: by file in natural order, then by
-        number. By default all, with settled ones at the end."""
-        if not wants:
-            return [*dict.fromkeys(itertools.chain(*self._entries.values(), self._settled))]
-        return [name for stem, names in self._entries.items() for name in names
-                if wants(stem, name)]
+        number. By default all, with forgotten ones at the end."""
+        names = filter(wants, itertools.chain(*self._entries.values()))
+        return [*names] if wants else [*names, *self._forgotten]
 
     def facts(self, name: str) -> FileState:
         """Return the digests of an entry."""
@@ -638,11 +628,6 @@ class Lists(Listing):
     def names_in(self, stem: str) -> list[str]:
         """Return the names of the entries of one file."""
         return list(self._entries.get(stem, ()))
-
-    @staticmethod
-    def stem_of(name: str) -> str:
-        """Return the stem of the file that an entry is in."""
-        return name.rpartition("_")[0]
 
     def is_edited(self, stem: str) -> bool:
         """Return whether a file's content differs from the ledger's digest of it."""

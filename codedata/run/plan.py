@@ -11,7 +11,6 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 
 from codedata.disk.ledger import NOTHING, FileState, Key, LastAttempt
 from codedata.disk.store import digests_of
@@ -102,7 +101,6 @@ class States:
 
     def _plan(self) -> Plan:
         plan, source, selection = Plan(), self.reads.store, self.selection
-        stores = dict.fromkeys(side.store for side in (self.reads, self.writes, *self.also_reads))
         settled = Settled(self)   # opens the stores
         self._add_settled(plan, settled)
         for names, outputs in settled.others():
@@ -116,12 +114,10 @@ class States:
                         settled.add(item)
                 except BrokenRecord as e:
                     plan.add_broken(e, name)
-                    settled.add_odd(name)
-            for name in filter(self._is_orphan, outputs):
-                plan.names["orphan"].append(name)
-                settled.add_odd(name)
-        settled.save()
-        for text, e in {str(e): e for store in stores for e in store.broken}.items():
+            plan.names["orphan"] += filter(self._is_orphan, outputs)
+        if not (selection.only or selection.shard):
+            settled.save(plan.names)
+        for text, e in {str(e): e for store in settled.stores for e in store.broken}.items():
             if text not in plan.broken:   # count the same error only once
                 plan.add_broken(e, e.where)
         if n := selection.limit:
@@ -129,12 +125,13 @@ class States:
         return plan
 
     def _add_settled(self, plan: Plan, settled: Settled) -> None:
-        for instance_id, is_other, names in chain.from_iterable(settled.groups.values()):
-            names = [name for name in names if self.selection.in_shard(name) and (
-                not self.selection.only or self._is_selected(name, instance_id))]
-            plan.names["done"] += names
-            plan.counting += names
-            plan.n_other_settings += len(names) if is_other else 0
+        for rows in settled.groups.values():
+            for (instance_id, is_other), names in rows.items():
+                names = [name for name in names if self.selection.in_shard(name) and (
+                    not self.selection.only or self._is_selected(name, instance_id))]
+                plan.names["done"] += names
+                plan.counting += names
+                plan.n_other_settings += len(names) if is_other else 0
 
     def _is_selected(self, name: str, instance_id: str) -> bool:
         """Return whether --only matches an item, an item that it is derived from, or an item that
