@@ -107,7 +107,7 @@ class States:
             for name in filter(selection.in_shard, names):
                 try:
                     known = source.facts(name)
-                    if not selection.only or self._is_selected(name, known.instance_id):
+                    if self._is_selected(name, known.instance_id):
                         item = self._blocked(name, known) or state_of(
                             self._facts(name, known), selection, self._why_gone)
                         plan.add(item := self._held_back(item), selection.no_retry)
@@ -127,8 +127,8 @@ class States:
     def _add_settled(self, plan: Plan, settled: Settled) -> None:
         for rows in settled.groups.values():
             for (instance_id, is_other), names in rows.items():
-                names = [name for name in names if self.selection.in_shard(name) and (
-                    not self.selection.only or self._is_selected(name, instance_id))]
+                names = [name for name in filter(self.selection.in_shard, names)
+                         if self._is_selected(name, instance_id)]
                 plan.names["done"] += names
                 plan.counting += names
                 plan.n_other_settings += len(names) if is_other else 0
@@ -136,9 +136,9 @@ class States:
     def _is_selected(self, name: str, instance_id: str) -> bool:
         """Return whether --only matches an item, an item that it is derived from, or an item that
         later steps derive from it."""
-        reads = self.reads
-        return self.selection.matches(name, instance_id, *reads.parents(name),
-                                      *reads.leads_to(name))
+        reads, selection = self.reads, self.selection
+        return not selection.only or selection.matches(name, instance_id, *reads.parents(name),
+                                                       *reads.leads_to(name))
 
     def _is_orphan(self, name: str) -> bool:
         """Return whether an output belongs to this stage and its input is gone. If several scripts

@@ -5,10 +5,10 @@ A state follows from settings, files and ledger lines (plan.py): while these are
 stays done. Its files are compared in groups: of the items with the same name up to the last "_",
 such as the entries of a list. The file's lines, which a plan of all items renews:
 
-first    digest of the settings; {ledger: [its bytes, their digest]}; the newest time and the sum of
-         the costs in the ledgers of the output
-others   a group; digest of the names, sizes and times of its files; whether all of its items are
-         done; [instance id, whether they were made with other settings, done items]
+first    {ledger: [its bytes, their digest]}; the newest time and the sum of the costs in the
+         ledgers of the output
+others   {group: [digest of the settings, and of the names, sizes and times of its files; whether
+         all of its items are done; [instance id, whether made with other settings, done items]]}
 
 An item is settled if its group's files are unchanged and no ledger line behind these bytes is about
 it. The ledgers stay the truth: the file may be deleted at any time.
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from codedata.bounded import MAX_LINES_BYTES, MAX_RECORD_BYTES, open_regular
 from codedata.disk.layouts import write_atomic
-from codedata.disk.ledger import LEDGER, calls_of, from_json, line_in, to_line
+from codedata.disk.ledger import LEDGER, calls_of, line_in, read_lines, to_line
 from codedata.disk.store import Lists, Store, digest
 from codedata.errors import BrokenRecord, RunStopped
 from codedata.run.stage import Writes
@@ -70,16 +70,17 @@ class Settled:
         if n_bytes > MIN_BYTES and self._out.directories and not (
                 selection.force or selection.refresh):
             self._path = self._out.directories[0] / f"_settled.{states.stage}.jsonl"
-            self._settings = _settings_of(states)
+            self._settings = _settings_of(states, reads, writes, *states.also_reads)
             self._find(ledgers, n_bytes)
 
     def _find(self, ledgers: dict[Path, Store | Lists], n_bytes: int) -> None:
         """Find the settled items, and distribute the groups that have others over chunks."""
         self._stamps = [store.stamps() for store in self._sides]
-        saved = self._saved()
+        saved = read_lines(self._path)
         touched = self._compare(ledgers, next(saved, {}))
         self._is_saved = touched == set()
-        for group, stamp, is_all, rows in saved if touched is not None else ():
+        lines = map(dict.items, saved if touched is not None else ())
+        for (group, (stamp, is_all, rows)), in lines:
             if group in touched or stamp != self._stamp(group, rows):
                 continue
             left = [[id, is_other, [name for name in names if name not in touched]]
@@ -93,18 +94,11 @@ class Settled:
         self._n_chunks += n_bytes * (n_groups - len(self.groups)) // (n_groups * CHUNK_BYTES)
         self._chunks |= {group: i * self._n_chunks // len(left) for i, group in enumerate(left)}
 
-    def _saved(self) -> Iterator:
-        """Yield the lines of the file, up to a torn one; none of a file of other settings."""
-        with suppress(OSError, ValueError), open_regular(self._path, MAX_LINES_BYTES) as file:
-            about = from_json(file.readline())
-            if about["settings"] == self._settings:
-                yield about
-                yield from map(from_json, file)
-
     def _compare(self, ledgers: dict[Path, Store | Lists], about: dict) -> set[str] | None:
         """Set the digests of the present ledgers. Return the items of the lines behind the bytes of
         an older `about`; None without one, or if these bytes have changed."""
         was, touched = {**about.get("ledgers", {})}, set()
+        is_known = bool(was)
         spent = Spending(**about.get("spent", {}))
         self._covered = {}
         for path, store in ledgers.items():
@@ -118,7 +112,7 @@ class Settled:
                     return self._compare(ledgers, {})
                 for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
                     is_complete = raw.endswith(b"\n")
-                    line = line_in(raw) if about or not is_complete else None
+                    line = line_in(raw) if is_known or not is_complete else None
                     if line or is_complete:   # else it is being written
                         hasher.update(raw)
                         n_bytes += len(raw)
@@ -128,14 +122,14 @@ class Settled:
                         spent.add(call)
             self._covered[place] = n_bytes, hasher.hexdigest()
             store.ledger.ends[path] = n_bytes
-        if was or not about:
+        if was or not is_known:
             return None
         self._spent, self._out.ledger.newest = spent, about["newest"]
         return touched
 
     def _stamp(self, group: str, rows) -> str:
         """Return the digest of the names, sizes and times of a group's files."""
-        return digest([[stamps.get(group) for stamps in self._stamps],
+        return digest([self._settings, [stamps.get(group) for stamps in self._stamps],
                        [store.stamp(id) for store in self._also for id, *_ in rows]])
 
     # the other items -----------------------------------------------------------------------------
@@ -164,8 +158,7 @@ class Settled:
         """Settle an item if it is done and the ledgers describe its files."""
         name, id, is_other = item.name, item.instance_id, item.other_settings
         of = Store.stem_of(name) if isinstance(self._source, Lists) else name
-        if self._path and item == Item(
-                name, id, "done", counts=True, keeps=True, other_settings=is_other) and (
+        if self._path and item.state == "done" and item.counts and not item.adoption and (
                 self._source.as_left(of) and self._out.as_left(name)
                 and all(store.as_left(id) for store in self._also if id in store)):
             rows = self.groups.setdefault(Store.stem_of(name), {})
@@ -179,21 +172,18 @@ class Settled:
         if self._is_saved:
             return
         ledger = self._out.ledger
-        about = {"settings": self._settings, "ledgers": self._covered,
-                 "newest": ledger.newest, "spent": asdict(ledger.spent)}
+        about = {"ledgers": self._covered, "newest": ledger.newest, "spent": asdict(ledger.spent)}
         n_items = Counter(map(Store.stem_of, chain.from_iterable(names.values())))
         with suppress(OSError, RunStopped):
             write_atomic(self._path, b"".join(map(to_line, [about, *(
-                [group, self._stamp(group, rows), n_items[group] == sum(map(len, rows.values())),
-                 [[*row, done] for row, done in rows.items()]]
+                {group: [self._stamp(group, rows), n_items[group] == sum(map(len, rows.values())),
+                         [[*row, done] for row, done in rows.items()]]}
                 for group, rows in self.groups.items())])))
 
 
-def _settings_of(states) -> str:
-    """Return the digest of all that a state depends on, but files and ledgers."""
-    reads, writes, parts = states.reads, states.writes, states.writes.parts
-    return digest([VERSION, states.settings, states.exclude.ids,
-                   [[one.fields, one.needs, one.same, one.optional]
-                    for one in (reads, *states.also_reads)],
-                   writes.fields, writes.copies, writes.optional,
-                   parts and [parts.wanted, parts.view]])
+def _settings_of(states, *described) -> str:
+    """Return the digest of all that a state depends on, but files and ledgers. `described` is what
+    a stage reads and writes."""
+    return digest([VERSION, states.settings, states.exclude.ids, *(
+        [value for value in vars(one).values() if isinstance(value, (str, bool, tuple, dict))]
+        for one in (*described, states.writes.parts) if one)])
