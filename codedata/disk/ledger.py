@@ -84,6 +84,8 @@ class FileState:
                 "mtime_ns": self.mtime_ns}
 
 
+UNKNOWN = FileState("", NOTHING)   # of a file without a ledger line
+
 @dataclass(slots=True)
 class LastAttempt:
     """Hold a stage's newest attempt at an item or, in `before`, an earlier one."""

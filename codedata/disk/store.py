@@ -28,7 +28,7 @@ import orjson
 from codedata.bounded import inside, read_bounded
 from codedata.disk import layouts
 from codedata.disk.layouts import to_json, write_atomic
-from codedata.disk.ledger import FileState, LastAttempt, Ledger, Wants
+from codedata.disk.ledger import UNKNOWN, FileState, LastAttempt, Ledger, Wants
 from codedata.disk.locks import check_directories
 from codedata.driver import StaysInDriver, in_driver, is_worker
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
@@ -196,8 +196,8 @@ class Listing(StaysInDriver):
 
     def as_left(self, name: str) -> bool:
         """Return whether the file still has the size and mtime that a script left it with."""
-        known = self.ledger.known.get(name)
-        return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
+        known = self.ledger.known.get(name, UNKNOWN)
+        return (known.size, known.mtime_ns) == self.stamp(name)
 
     def set_aside(self, name: str) -> Path:
         """Copy an item to _replaced/ under a new name; return the copy's path."""
@@ -297,23 +297,24 @@ class Store(Listing):
             if self.kind and now.kind != self.kind:
                 raise ItemFailed(f"is not a task of the kind {self.kind!r}.", str(path),
                                  "Something else has this name: rename it.")
-            if keep_edits and self.stamp(name) != seen:
-                self._refuse_edited(name, path, digests_of(now), owned)
+            before = self._facts.get(name) or self.ledger.known.get(name, UNKNOWN)
+            if keep_edits and self.stamp(name) != seen and any(
+                    field in owned for field, _ in
+                    digests_of(now).items() - before.digests.items()):
+                raise ItemFailed("was edited while its answer was made: the edit is kept.",
+                                 str(path), f"To replace it: --force --only {name}")
             data = {field: value for field, value in data.items() if field not in owned}
             data |= {field: values[field] for field in owned if field in values}
         assert not self.kind or self.cls.completed(data)["kind"] == self.kind, "a maker's slip"
         digests = digests_of(self._parsed(data, path))
-        return Change(name, self._draft(path, data, owned if seen else ()),
-                      FileState(record.instance_id, digests),
+        if self.places:
+            draft = layouts.FolderDraft(
+                path, {place: data[field] for field, place in self.places.items()
+                       if not (seen and owned) or field in owned}, self.kind)
+        else:
+            draft = layouts.Draft(path, self._to_bytes(path, data))
+        return Change(name, draft, FileState(record.instance_id, digests),
                       self.external_edits(name, digests, owned), seen)
-
-    def _draft(self, path: Path, data: dict, owned) -> layouts.Draft | layouts.FolderDraft:
-        """Return the draft of an item. A folder's draft has only the `owned` fields, if given."""
-        if not self.places:
-            return layouts.Draft(path, self._to_bytes(path, data))
-        values = {place: data[field] for field, place in self.places.items()
-                  if not owned or field in owned}
-        return layouts.FolderDraft(path, values, self.kind)
 
     def sync(self, change: Change) -> FileState:
         """Flush a draft; return its state on disk after place()."""
@@ -324,13 +325,6 @@ class Store(Listing):
 
     def _parsed(self, data, path: Path):
         return parse(self.cls, data, str(path), "It was edited while the script ran.")
-
-    def _refuse_edited(self, name: str, path: Path, now: dict[str, str], owned) -> None:
-        seen = self._facts.get(name) or self.ledger.known.get(name)
-        before = seen.digests if seen else {}
-        if any(now.get(f) and now[f] != before.get(f) for f in owned):
-            raise ItemFailed("was edited while its answer was made: the edit is kept.", str(path),
-                             f"To replace it: --force --only {name}")
 
     def _to_bytes(self, path: Path, data: dict) -> bytes:
         own = {f.name for f in fields(self.cls)}
@@ -344,8 +338,7 @@ class Store(Listing):
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
         """Return {field: digest} of fields outside `owned` that differ from the ledger, and of all
         fields that are gone, whose digest is ""."""
-        known = self.ledger.known.get(name)
-        then = known.digests if known else {}
+        then = self.ledger.known.get(name, UNKNOWN).digests
         others = {*then, *digests} - {*owned} | then.keys() - digests.keys()
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
