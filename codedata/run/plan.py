@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from codedata.disk.ledger import NOTHING, FileState, Key, LastAttempt
-from codedata.disk.store import digests_of
+from codedata.disk.store import digests_of, facts_of
 from codedata.errors import BrokenRecord
 from codedata.llm.replies import ReplyLog
 from codedata.records import OMITTED_IF_NULL
@@ -102,7 +102,13 @@ class States:
     def _plan(self) -> Plan:
         plan, source, selection = Plan(), self.reads.store, self.selection
         settled = Settled(self)   # opens the stores
-        self._add_settled(plan, settled)
+        for rows in settled.groups.values():
+            for (instance_id, is_other), names in rows.items():
+                names = [name for name in filter(selection.in_shard, names)
+                         if self._is_selected(name, instance_id)]
+                plan.names["done"] += names
+                plan.counting += names
+                plan.n_other_settings += len(names) if is_other else 0
         for names, outputs in settled.others():
             for name in filter(selection.in_shard, names):
                 try:
@@ -123,15 +129,6 @@ class States:
         if n := selection.limit:
             plan.todo, plan.spare = plan.todo[:n], deque(plan.todo[n:])
         return plan
-
-    def _add_settled(self, plan: Plan, settled: Settled) -> None:
-        for rows in settled.groups.values():
-            for (instance_id, is_other), names in rows.items():
-                names = [name for name in filter(self.selection.in_shard, names)
-                         if self._is_selected(name, instance_id)]
-                plan.names["done"] += names
-                plan.counting += names
-                plan.n_other_settings += len(names) if is_other else 0
 
     def _is_selected(self, name: str, instance_id: str) -> bool:
         """Return whether --only matches an item, an item that it is derived from, or an item that
@@ -201,7 +198,11 @@ class States:
         reads, writes, key = self.reads, self.writes, (self.stage, name)
         ledger, output = writes.store.ledger, self._complete_output(name)
         made, last = self._placed(name, output)
-        read = self.read_of(known) if output or key in ledger.excluded else ""
+        read = ""
+        if output or key in ledger.excluded:
+            read = self._read_digest(known.digests, *(
+                joined.store.facts(known.instance_id).digests if _fits(joined, known) else NOTHING
+                for joined in self.also_reads))
         # also accept the digest in older ledgers, which ignores the files next to a record
         read = read, read and read + reads.digest_beside(name)
         has_changed = copies_changed = False
@@ -284,12 +285,6 @@ class States:
 
     # digests and replies -------------------------------------------------------------------------
 
-    def read_of(self, known: FileState) -> str:
-        """Return the digest of the item's present inputs."""
-        return self._read_digest(known.digests, *(
-            joined.store.facts(known.instance_id).digests if _fits(joined, known) else NOTHING
-            for joined in self.also_reads))
-
     def _read_digest(self, *digests: dict) -> str:
         fields = [one.fields for one in (self.reads, *self.also_reads)]
         return read_digest(*zip(digests, fields, strict=True))
@@ -299,7 +294,7 @@ class States:
         joined record is None if it is missing or belongs to another commit. Raise BrokenRecord if a
         record cannot be read."""
         record = self.reads.store.read(item.name)
-        known = FileState(record.instance_id, digests_of(record))
+        known = facts_of(record)
         inputs, digests = [record], [known.digests]
         for joined in self.also_reads:
             fits = _fits(joined, known)
