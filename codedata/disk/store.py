@@ -90,6 +90,7 @@ class Listing(StaysInDriver):
         self.is_shared = getattr(cls, "is_shared", False)   # whether several scripts write items
         self.suffix = "" if self.places else ".json"
         self.into = self.root / (into or cls.directory)
+        self.place = f"{cls.directory}/"   # for messages
         self.broken: list[BrokenRecord] = []
         self.ledger = Ledger()
         self.directories = [self.root / cls.directory]   # open() adds the shards that exist

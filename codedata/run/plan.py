@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from codedata.disk.ledger import NOTHING, FileState, Key, LastAttempt
+from codedata.disk.ledger import NOTHING, FileState, LastAttempt
 from codedata.disk.store import digests_of, facts_of
 from codedata.errors import BrokenRecord
 from codedata.llm.replies import ReplyLog
@@ -162,7 +162,7 @@ class States:
         needed = [joined for joined in self.also_reads if not joined.optional]
         for joined in needed:
             if not joined.made_by and id not in joined.store:
-                return Item(name, id, "excluded", f"no PR record in {joined.place}")
+                return Item(name, id, "excluded", f"no PR record in {joined.store.place}")
         for joined in needed:
             if id not in joined.store:
                 return _not_there(name, id, joined, id)
@@ -178,8 +178,8 @@ class States:
         if joined.made_by != ORIGIN:
             older, newer = joined, self.reads
         script = older.made_by.partition(".")[0]
-        return (f"{older.place} is of another {joined.same.replace('_', ' ')} than "
-                f"{newer.place}: {f'{script}.py makes' if script else 'make'} it again")
+        return (f"{older.store.place} is of another {joined.same.replace('_', ' ')} than "
+                f"{newer.store.place}: {f'{script}.py makes' if script else 'make'} it again")
 
     def _held_back(self, item: Item) -> Item:
         """Return the item: waiting if it has to be made but an earlier stage failed, excluded if a
@@ -196,7 +196,11 @@ class States:
     def _facts(self, name: str, known: FileState) -> ItemFacts:
         """Return the facts about an item. Raise BrokenRecord if one of its files is broken."""
         reads, writes, key = self.reads, self.writes, (self.stage, name)
-        ledger, output = writes.store.ledger, self._complete_output(name)
+        ledger, selection = writes.store.ledger, self.selection
+        output = writes.store.facts(name) if name in writes.store else None
+        if output and not output.digests.keys() >= set(writes.fields).difference(
+                writes.copies, writes.optional):   # a field of this stage is missing
+            output = None
         made, last = self._placed(name, output)
         read = ""
         if output or key in ledger.excluded:
@@ -215,22 +219,17 @@ class States:
             has_changed = bool(writes.parts) and not writes.parts.is_of(
                 writes.store.read(name), known.digests)
             self.replies(name)   # raise BrokenRecord if the kept replies cannot be read
+        excluded = ledger.excluded.get(key)
+        if excluded and (excluded.read not in read or selection.force or (
+                selection.refresh and excluded.settings != self.settings)):
+            excluded = None   # its rule no longer applies
         facts = ItemFacts(name, known.instance_id, read[1], bool(output), made,
                       bool(output and last and not made), has_changed, copies_changed,
-                      ledger.failed.get(key), self._still_excluded(key, read),
+                      ledger.failed.get(key), excluded,
                       bool(made and made.settings and made.settings != self.settings))
         if writes.parts and output and not (has_changed or facts.is_edited):
             return facts._replace(**self._facts_of_parts(name, made))
         return facts
-
-    def _complete_output(self, name: str) -> FileState | None:
-        """Return the digests of the output, or None if a field of this stage is missing."""
-        writes = self.writes
-        if name not in writes.store:
-            return None
-        output = writes.store.facts(name)
-        needed = set(writes.fields).difference(writes.copies, writes.optional)
-        return output if needed <= output.digests.keys() else None
 
     def _placed(self, name: str, output: FileState | None
                 ) -> tuple[LastAttempt | None, LastAttempt | None]:
@@ -245,13 +244,6 @@ class States:
         if made:
             ledger.succeeded[key] = made
         return made, made or last
-
-    def _still_excluded(self, key: Key, read: Iterable[str]) -> LastAttempt | None:
-        """Return the attempt that excluded the item, if its rule still applies; else None."""
-        excluded, selection = self.writes.store.ledger.excluded.get(key), self.selection
-        if not excluded or excluded.read not in read or selection.force:
-            return None
-        return None if selection.refresh and excluded.settings != self.settings else excluded
 
     def _facts_of_parts(self, name: str, made: LastAttempt | None) -> dict:
         """Return the fields of ItemFacts about an output's parts: whether parts are missing or were
@@ -299,7 +291,8 @@ class States:
         for joined in self.also_reads:
             fits = _fits(joined, known)
             if not (fits or joined.optional):
-                raise BrokenRecord("has changed since the run began.", joined.place, "Run again.")
+                raise BrokenRecord("has changed since the run began.", joined.store.place,
+                                   "Run again.")
             inputs.append(joined.store.read(record.instance_id) if fits else None)
             digests.append(digests_of(inputs[-1]) if fits else NOTHING)
         if self.writes.parts:
@@ -322,7 +315,7 @@ def _not_there(name: str, instance_id: str, reads: Reads, its_name: str, field: 
         return Item(name, instance_id, "excluded", f"{made_by} left it out: {rule.error}")
     script, _, step = made_by.partition(".")
     command = reads.command or (step and f"{script}.py --steps {step}")
-    why = f"no {field or reads.place} yet" + (f": python {command}" if command else "")
+    why = f"no {field or reads.store.place} yet" + (f": python {command}" if command else "")
     if failed:
         why = f"{made_by} failed: {failed.error}"
     return Item(name, instance_id, "waiting", why, lacks_field=True)
