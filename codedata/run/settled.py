@@ -79,19 +79,19 @@ class Settled:
         saved = read_lines(self._path)
         touched = self._compare(ledgers, next(saved, {}))
         self._is_saved = touched == set()
+        n_left = n_groups = len(self._stamps[0]) or 1   # groups to load, or their parts
         lines = map(dict.items, saved if touched is not None else ())
         for (group, (stamp, is_all, rows)), in lines:
-            if group in touched or stamp != self._stamp(group, rows):
-                continue
-            left = [[id, is_other, [name for name in names if name not in touched]]
-                    for id, is_other, names in rows if id not in touched]
-            if is_all and left == rows:
-                self._chunks[group] = ALL_DONE
-            self.groups[group] = {(id, is_other): names for id, is_other, names in left}
-            self._items.update(*self.groups[group].values())
+            left = {(id, is_other): names for id, is_other, names in rows
+                    if touched.isdisjoint([group, id, *names])}
+            if left and stamp == self._stamp(group, rows):
+                self.groups[group] = left
+                self._items.update(*left.values())
+                n_left -= len(left) / len(rows)
+                if is_all and len(left) == len(rows):
+                    self._chunks[group] = ALL_DONE
         left = sorted(self._stamps[0].keys() - self._chunks.keys(), key=natural)
-        n_groups = len(self._stamps[0]) or 1
-        self._n_chunks += n_bytes * (n_groups - len(self.groups)) // (n_groups * CHUNK_BYTES)
+        self._n_chunks += int(n_bytes * n_left / n_groups / CHUNK_BYTES)
         self._chunks |= {group: i * self._n_chunks // len(left) for i, group in enumerate(left)}
 
     def _compare(self, ledgers: dict[Path, Store | Lists], about: dict) -> set[str] | None:
