@@ -133,24 +133,19 @@ def list_items(directory: Path, broken: list[BrokenRecord]) -> Iterator[tuple]:
 
     Add an error to `broken` for an item whose name is refused, or whose stat cannot be read.
     """
-    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for file in sorted(os.listdir(directory)):
-            name = file.removesuffix(".json")
-            if file[0] in "_." or name == file:
-                continue
-            if not safe_name(name):
-                broken.append(BrokenRecord("has a name that is refused.",
-                                           os.path.join(directory, file), NAMES))
-                continue
-            try:
-                # not os.scandir(): it keeps a megabyte for each thousand files
-                yield sys.intern(name), os.stat(file, dir_fd=place)
-            except OSError as e:
-                broken.append(BrokenRecord(f"cannot be read: {e.strerror}.",
-                                           os.path.join(directory, file), "Correct or delete it."))
-    finally:
-        os.close(place)
+    folder = f"{directory}/"
+    for file in sorted(os.listdir(folder)):   # os.scandir() keeps a megabyte for a thousand files
+        name = file.removesuffix(".json")
+        if file[0] in "_." or name == file:
+            continue
+        if not safe_name(name):
+            broken.append(BrokenRecord("has a name that is refused.", folder + file, NAMES))
+            continue
+        try:
+            yield sys.intern(name), os.stat(folder + file)
+        except OSError as e:
+            broken.append(BrokenRecord(f"cannot be read: {e.strerror}.", folder + file,
+                                       "Correct or delete it."))
 
 
 class Stamp(NamedTuple):

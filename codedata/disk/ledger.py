@@ -39,7 +39,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -55,6 +55,7 @@ LEDGER, PARTIAL = "_ledger.jsonl", "_partial"
 ERROR_CHARS = 500
 NOTHING: dict = {}
 Key = tuple[str, str]   # (stage, item)
+Wants = Callable[[str], bool]   # whether to read the lines of an item
 # fields of a line that are texts
 TEXTS = ("stage", "item", "instance_id", "read", "settings", "view", "at", "error")
 # fields of a line that are {name: digest}
@@ -83,6 +84,8 @@ class FileState:
                 "mtime_ns": self.mtime_ns}
 
 
+UNKNOWN = FileState("", NOTHING)   # of a file without a ledger line
+
 @dataclass(slots=True)
 class LastAttempt:
     """Hold a stage's newest attempt at an item or, in `before`, an earlier one."""
@@ -104,7 +107,7 @@ class Ledger:
     item to the state of its file after the last write by a script.
     """
 
-    def __init__(self, *directories: Path, is_read: bool = True):
+    def __init__(self, *directories: Path):
         self.succeeded: dict[Key, LastAttempt] = {}
         self.failed: dict[Key, LastAttempt] = {}
         self.excluded: dict[Key, LastAttempt] = {}   # by a rule of the item function
@@ -118,31 +121,17 @@ class Ledger:
         self._files: dict[Path, Appender] = {}
         self.newest = ""       # the latest `at` of all lines
         self._parts: dict[tuple, tuple] = {(): ()}
-        # items that may have kept replies
-        self.with_replies = {path.stem for d in directories
-                             for path in (d / PARTIAL).glob("*.jsonl")}
-        self._directories = directories
-        if is_read:
-            self.read()
+        self.with_replies: set[str] = set()   # items that may have kept replies
+        self.ends: dict[Path, int] = {}   # number of bytes of a file to read, by default all
+        self.read(directories)
 
-    def read(self, wants: Callable[[str], bool] | None = None, ends: dict[Path, int] = NOTHING
-             ) -> None:
-        """Take the lines of the items that wants() accepts, by default of all. `ends` holds the
-        number of bytes of a ledger to read, by default all."""
-        for line in in_time([read_lines(d / LEDGER, wants, ends.get(d / LEDGER))
-                             for d in self._directories]):
+    def read(self, directories: Iterable[Path], wants: Wants | None = None) -> None:
+        """Take the lines of the items that wants() accepts, by default of all."""
+        for d in directories:
+            self.with_replies.update(path.stem for path in (d / PARTIAL).glob("*.jsonl"))
+        for line in in_time([read_lines(d / LEDGER, wants, self.ends.get(d / LEDGER))
+                             for d in directories]):
             self._take(line)
-
-    def lines(self) -> Iterator[dict]:
-        """Yield all sound lines on disk."""
-        return filter(is_sound, in_time([read_lines(d / LEDGER) for d in self._directories]))
-
-    def drop(self, items: set[str]) -> None:
-        """Forget the lines of items, but not their costs."""
-        for facts in (self.succeeded, self.known, self.details, self.counted, self.used):
-            for key in [*facts]:
-                if (key if isinstance(key, str) else key[1]) in items:
-                    del facts[key]
 
     def _take(self, line: dict) -> None:
         calls = calls_of(line)
@@ -165,16 +154,17 @@ class Ledger:
             self.excluded[key] = self._attempt(line)
             self.failed.pop(key, None)
         elif state == "pruned":
-            self._forget(item)
+            self.forget({item})
         if "detail" in line:
             self.details[key] = line["detail"]
 
-    def _forget(self, item: str) -> None:
-        """Forget the earlier lines of an item whose record was removed."""
-        for attempts in (self.succeeded, self.failed):
-            for key in [key for key in attempts if key[1] == item]:
-                del attempts[key]
-        self.known.pop(item, None)
+    def forget(self, items: set[str], *more: dict[Key, set[str]]) -> None:
+        """Forget the attempts at items, the state of their files and the facts in `more`."""
+        for facts in (self.succeeded, self.failed, *more):
+            for key in [key for key in facts if key[1] in items]:
+                del facts[key]
+        for item in self.known.keys() & items:
+            del self.known[item]
 
     def _take_success(self, key: Key, line: dict) -> None:
         item = key[1]
@@ -259,8 +249,12 @@ def in_time(files: list):
     return heapq.merge(*files, key=lambda line: str(line.get("at", "")))
 
 
-def read_lines(path: Path, wants: Callable[[str], bool] | None = None,
-               n_bytes: int | None = None):
+def sound_lines(directories: list[Path]) -> Iterator[dict]:
+    """Yield the sound lines of the ledgers of directories, sorted by time."""
+    return filter(is_sound, in_time([read_lines(d / LEDGER) for d in directories]))
+
+
+def read_lines(path: Path, wants: Wants | None = None, n_bytes: int | None = None):
     """Yield each complete line of a JSONL file as a dict, up to byte `n_bytes`, of the items that
     wants() accepts. Yield nothing if the file is missing.
 
@@ -302,10 +296,8 @@ def from_json(raw: bytes):
 def newest_calls(directories: list[Path], stage: str) -> dict[str, list[dict]]:
     """Return {item: calls} of a stage's newest attempt at each item. Include excluded
     attempts; ignore other attempts without calls, since they only copied fields."""
-    return {line["item"]: calls_of(line)
-            for line in in_time([read_lines(directory / LEDGER) for directory in directories])
-            if is_sound(line) and line["stage"] == stage
-            and (line.get("calls") or line.get("state") == "excluded")}
+    return {line["item"]: calls_of(line) for line in sound_lines(directories)
+            if line["stage"] == stage and (line.get("calls") or line.get("state") == "excluded")}
 
 
 def calls_of(line: dict) -> list[dict]:

@@ -28,7 +28,7 @@ import orjson
 from codedata.bounded import inside, read_bounded
 from codedata.disk import layouts
 from codedata.disk.layouts import to_json, write_atomic
-from codedata.disk.ledger import NOTHING, FileState, LastAttempt, Ledger
+from codedata.disk.ledger import UNKNOWN, FileState, LastAttempt, Ledger, Wants
 from codedata.disk.locks import check_directories
 from codedata.driver import StaysInDriver, in_driver, is_worker
 from codedata.errors import BrokenRecord, ItemFailed, Trouble
@@ -36,7 +36,6 @@ from codedata.records import OMITTED_IF_NULL, parse
 from codedata.terminal import say
 from codedata.texts import natural, safe_name
 
-Wants = Callable[[str, str], bool]   # (group, item) → whether to read the item
 Readers = dict[str, Callable[[], Any]]   # {item of a Derived: function that returns its record}
 # types of fields: NULLABLE is a score whose null is a result, FILES are files
 NULLABLE, FILES = "Points | None", ("Files", "Files | None")
@@ -91,8 +90,9 @@ class Listing(StaysInDriver):
         self.is_shared = getattr(cls, "is_shared", False)   # whether several scripts write items
         self.suffix = "" if self.places else ".json"
         self.into = self.root / (into or cls.directory)
+        self.place = f"{cls.directory}/"   # for messages
         self.broken: list[BrokenRecord] = []
-        self.ledger: Ledger | None = None
+        self.ledger = Ledger()
         self.directories = [self.root / cls.directory]   # open() adds the shards that exist
         self._at = {}   # name → directory, size, mtime_ns
         self._facts: dict[str, FileState] = {}
@@ -114,7 +114,6 @@ class Listing(StaysInDriver):
         check_directories(directories)
         self.directories = sorted(filter(Path.exists, directories),
                                   key=lambda path: natural(path.name))
-        self.ledger = Ledger(*self.directories, is_read=False)
         list_items = layouts.list_folders if self.places else layouts.list_items
         twice = []
         for directory in self.directories:
@@ -128,28 +127,29 @@ class Listing(StaysInDriver):
             raise Trouble("are in two directories: " + ", ".join(sorted(twice)[:5]),
                           str(self.root), "Keep one of each, delete the other.")
 
-    def load(self, wants: Wants | None = None, ends: dict[Path, int] = NOTHING) -> None:
-        """Read the ledger's lines of the items that wants(group, item) accepts, by default of all,
-        up to the bytes in `ends`. group_of() gives the group."""
-        self.ledger.read(wants and (lambda name: wants(self.group_of(name), name)), ends)
+    def load(self, wants: Wants | None = None) -> None:
+        """Read the ledger's lines of the items that wants() accepts, by default of all."""
+        self.ledger.read(self.directories, wants)
         if self.kind:
             self._others = {name for name in self._at if not self._is_own(name)}
 
     @staticmethod
-    def group_of(name: str) -> str:
-        """Return the group of an item: for an entry of a list, the file's stem."""
+    def stem_of(name: str) -> str:
+        """Return an item's name up to the last "_": of an entry of a list, the stem of its file."""
         return name.rpartition("_")[0]
 
+    group_of = stem_of
+
     def stamps(self) -> dict[str, str]:
-        """Return {group: digest of the names, sizes and times of its files}."""
+        """Return {group_of(): digest of the names, sizes and times of these files}."""
         hashers = defaultdict(partial(hashlib.blake2b, digest_size=8))
         for name, (_, size, mtime_ns) in self._at.items():
             hashers[self.group_of(name)].update(orjson.dumps((name, size, mtime_ns)))
         return {group: hasher.hexdigest() for group, hasher in hashers.items()}
 
-    def settle(self, names: set[str]) -> None:
+    def forget(self, names: set[str]) -> None:
         """Forget the facts about items."""
-        self.ledger.drop(names)
+        self.ledger.forget(names, self.ledger.counted, self.ledger.used)
 
     def stamp(self, name: str) -> tuple:
         """Return an item's size and mtime_ns; () if it is missing."""
@@ -158,9 +158,8 @@ class Listing(StaysInDriver):
     def names(self, wants: Wants | None = None) -> list[str]:
         """Return the names of all items (of the store's kind, if it has one) in natural order. With
         wants(), only of the items that it accepts."""
-        return sorted((name for name in filter(self._only, self._at)
-                       if name not in self._others
-                       and (not wants or wants(self.group_of(name), name))), key=natural)
+        return sorted((name for name in filter(wants, filter(self._only, self._at))
+                       if name not in self._others), key=natural)
 
     def _is_own(self, name: str) -> bool:
         """Return whether an item has the store's kind. If the item's kind cannot be read, add the
@@ -198,8 +197,8 @@ class Listing(StaysInDriver):
 
     def as_left(self, name: str) -> bool:
         """Return whether the file still has the size and mtime that a script left it with."""
-        known = self.ledger.known.get(name)
-        return known is not None and (known.size, known.mtime_ns) == self._at[name][1:]
+        known = self.ledger.known.get(name, UNKNOWN)
+        return (known.size, known.mtime_ns) == self.stamp(name)
 
     def set_aside(self, name: str) -> Path:
         """Copy an item to _replaced/ under a new name; return the copy's path."""
@@ -299,23 +298,24 @@ class Store(Listing):
             if self.kind and now.kind != self.kind:
                 raise ItemFailed(f"is not a task of the kind {self.kind!r}.", str(path),
                                  "Something else has this name: rename it.")
-            if keep_edits and self._at.get(name, ())[1:] != seen:
-                self._refuse_edited(name, path, digests_of(now), owned)
+            before = self._facts.get(name) or self.ledger.known.get(name, UNKNOWN)
+            if keep_edits and self.stamp(name) != seen and any(
+                    field in owned for field, _ in
+                    digests_of(now).items() - before.digests.items()):
+                raise ItemFailed("was edited while its answer was made: the edit is kept.",
+                                 str(path), f"To replace it: --force --only {name}")
             data = {field: value for field, value in data.items() if field not in owned}
             data |= {field: values[field] for field in owned if field in values}
         assert not self.kind or self.cls.completed(data)["kind"] == self.kind, "a maker's slip"
         digests = digests_of(self._parsed(data, path))
-        return Change(name, self._draft(path, data, owned if seen else ()),
-                      FileState(record.instance_id, digests),
+        if self.places:
+            draft = layouts.FolderDraft(
+                path, {place: data[field] for field, place in self.places.items()
+                       if not (seen and owned) or field in owned}, self.kind)
+        else:
+            draft = layouts.Draft(path, self._to_bytes(path, data))
+        return Change(name, draft, FileState(record.instance_id, digests),
                       self.external_edits(name, digests, owned), seen)
-
-    def _draft(self, path: Path, data: dict, owned) -> layouts.Draft | layouts.FolderDraft:
-        """Return the draft of an item. A folder's draft has only the `owned` fields, if given."""
-        if not self.places:
-            return layouts.Draft(path, self._to_bytes(path, data))
-        values = {place: data[field] for field, place in self.places.items()
-                  if not owned or field in owned}
-        return layouts.FolderDraft(path, values, self.kind)
 
     def sync(self, change: Change) -> FileState:
         """Flush a draft; return its state on disk after place()."""
@@ -326,13 +326,6 @@ class Store(Listing):
 
     def _parsed(self, data, path: Path):
         return parse(self.cls, data, str(path), "It was edited while the script ran.")
-
-    def _refuse_edited(self, name: str, path: Path, now: dict[str, str], owned) -> None:
-        seen = self._facts.get(name) or self.ledger.known.get(name)
-        before = seen.digests if seen else {}
-        if any(now.get(f) and now[f] != before.get(f) for f in owned):
-            raise ItemFailed("was edited while its answer was made: the edit is kept.", str(path),
-                             f"To replace it: --force --only {name}")
 
     def _to_bytes(self, path: Path, data: dict) -> bytes:
         own = {f.name for f in fields(self.cls)}
@@ -346,8 +339,7 @@ class Store(Listing):
     def external_edits(self, name: str, digests: dict[str, str], owned) -> dict[str, str]:
         """Return {field: digest} of fields outside `owned` that differ from the ledger, and of all
         fields that are gone, whose digest is ""."""
-        known = self.ledger.known.get(name)
-        then = known.digests if known else {}
+        then = self.ledger.known.get(name, UNKNOWN).digests
         others = {*then, *digests} - {*owned} | then.keys() - digests.keys()
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
 
@@ -530,30 +522,25 @@ class Lists(Listing):
     def __init__(self, root: Path, cls):
         super().__init__(root, cls)
         self._entries = {}   # {stem: {name: digests}}
-        self._settled = set()   # names of entries without facts
+        self._forgotten = set()   # names of entries without facts
         self._broken_names = set()
         self.broken_stems = set()
         # drop the errors here, since open() has already reported them
         self._read_file = lru_cache(self.KEPT_FILES)(partial(self._parse_file, broken=[]))
 
-    @staticmethod
-    def group_of(stem: str) -> str:
-        """Return the group of a file: itself."""
-        return stem
+    group_of = staticmethod(str)
 
-    def load(self, wants: Wants | None = None, ends: dict[Path, int] = NOTHING) -> None:
-        """Read the ledger's lines and the entries of the files that wants(stem, "") accepts."""
-        self.ledger.read(wants and (lambda stem: wants(stem, "")), ends)
-        for stem in self.stems():
-            if wants and not wants(stem, ""):
-                continue
+    def load(self, wants: Wants | None = None) -> None:
+        """Read the ledger's lines and the entries of the files that wants("<stem>_") accepts."""
+        of_files = wants and (lambda stem: wants(f"{stem}_"))
+        super().load(of_files)
+        for stem in super().names(of_files):
             if self.as_left(stem) and stem in self.ledger.entries:
                 entries = self.ledger.entries.pop(stem)
                 self._entries[stem] = {
                     name: FileState(sys.intern(instance_id), digests)
                     for order, instance_id, digests in sorted(entries, key=itemgetter(0))
-                    if (name := sys.intern(f"{stem}_{order}")) and (
-                        not wants or wants(stem, name))}
+                    if (name := sys.intern(f"{stem}_{order}")) and (not wants or wants(name))}
                 continue
             try:
                 self._take_records(stem, self._parse_file(stem, self.broken).values())
@@ -561,13 +548,12 @@ class Lists(Listing):
                 self.broken.append(e)
                 self.broken_stems.add(stem)
 
-    def settle(self, names: set[str]) -> None:
-        """Forget the facts about entries, but not their names."""
-        self._settled |= names
+    def forget(self, names: set[str]) -> None:
+        """Forget the facts about entries, but not their `names`, of which no copy is made."""
+        self._forgotten = names
         for stem, entries in self._entries.items():
-            if not names.isdisjoint(entries):
-                self._entries[stem] = {name: facts for name, facts in entries.items()
-                                       if name not in names}
+            self._entries[stem] = {name: facts for name, facts in entries.items()
+                                   if name not in names}
 
     def _take_records(self, stem: str, records: Iterable) -> None:
         its_entries = self._entries[stem] = {}
@@ -609,11 +595,9 @@ class Lists(Listing):
 
     def names(self, wants: Wants | None = None) -> list[str]:
         """Return the names of the entries that wants() accepts: by file in natural order, then by
-        number. By default all, with settled ones at the end."""
-        if not wants:
-            return [*dict.fromkeys(itertools.chain(*self._entries.values(), self._settled))]
-        return [name for stem, names in self._entries.items() for name in names
-                if wants(stem, name)]
+        number. By default all, with forgotten ones at the end."""
+        names = filter(wants, itertools.chain(*self._entries.values()))
+        return [*names] if wants else [*names, *self._forgotten]
 
     def facts(self, name: str) -> FileState:
         """Return the digests of an entry."""
@@ -638,11 +622,6 @@ class Lists(Listing):
     def names_in(self, stem: str) -> list[str]:
         """Return the names of the entries of one file."""
         return list(self._entries.get(stem, ()))
-
-    @staticmethod
-    def stem_of(name: str) -> str:
-        """Return the stem of the file that an entry is in."""
-        return name.rpartition("_")[0]
 
     def is_edited(self, stem: str) -> bool:
         """Return whether a file's content differs from the ledger's digest of it."""

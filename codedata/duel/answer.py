@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from codedata.conversation.tool_calls import new_call
 from codedata.conversation.turn import Form, as_call, clean, form_of, n_calls, plain, split_thinking
+from codedata.disk.ledger import sound_lines
 from codedata.disk.store import Store
 from codedata.duel.prompt_texts import packaged_text
 from codedata.errors import HttpTrouble, RunStopped
@@ -113,7 +114,7 @@ def note_forms(models: Models, stores: dict[str, Store], to_make: set[str]) -> N
     *_, own = stores
     for stage, store in stores.items():
         forms, with_tools = {}, set()   # from the lines, since a ledger may hold only some items
-        for line in store.ledger.lines():
+        for line in sound_lines(store.directories):
             item, tools = line["item"], None
             if line.get("state") in ("done", "adopted"):
                 if line["stage"] == stage:

@@ -24,6 +24,7 @@ from codedata.run.plan import Plan, States
 from codedata.run.stage import Stage
 from codedata.settings import EMBEDDED_MODEL, DuelSettings, Exclude, Settings
 from codedata.terminal import plural, say
+from codedata.texts import natural
 
 # fields of a judge's entry to keep in memory; the entry's texts are dropped
 COUNTED = ("judge", "order", "parse_ok", "scores", "error", "truncated", "usage", "by_program")
@@ -52,7 +53,7 @@ def load_duel_state(judging: Judging, exclude: Exclude) -> DuelState:
     reads, writes = judging.reads(), judging.writes()
     plan = States("validate", reads, writes, exclude=exclude, settings=NO_SETTINGS).plan()
     # settled items come first, but the interval and the digest of the verdicts depend on the order
-    plan.counting.sort(key={name: i for i, name in enumerate(reads.store.names())}.get)
+    plan.counting.sort(key=natural)
     return DuelState(reads.store, writes.store, plan)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from codedata.conversation.bash_commands import EDIT, TEST, action_style
 from codedata.conversation.turn import commands_of, form_of
+from codedata.disk.ledger import sound_lines
 from codedata.disk.store import Store
 from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
 from codedata.duel.executed import Execution, execution_of
@@ -153,7 +154,7 @@ def _asked_again(answers: Store) -> dict[str, int]:
     """Return {turn: number of times its challenger was refused for leaks}, without zeros. Read the
     lines, since the ledger may hold only some items."""
     again = {}
-    for line in answers.ledger.lines():
+    for line in sound_lines(answers.directories):
         if line["stage"] == "ch" and line.get("state") in ("done", "adopted"):
             again.pop(line["item"], None)
             if n := line.get("asked_again"):

@@ -11,10 +11,9 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 
-from codedata.disk.ledger import NOTHING, FileState, Key, LastAttempt
-from codedata.disk.store import digests_of
+from codedata.disk.ledger import NOTHING, FileState, LastAttempt
+from codedata.disk.store import digests_of, facts_of
 from codedata.errors import BrokenRecord
 from codedata.llm.replies import ReplyLog
 from codedata.records import OMITTED_IF_NULL
@@ -102,46 +101,41 @@ class States:
 
     def _plan(self) -> Plan:
         plan, source, selection = Plan(), self.reads.store, self.selection
-        stores = dict.fromkeys(side.store for side in (self.reads, self.writes, *self.also_reads))
         settled = Settled(self)   # opens the stores
-        self._add_settled(plan, settled)
+        for rows in settled.groups.values():
+            for (instance_id, is_other), names in rows.items():
+                names = [name for name in filter(selection.in_shard, names)
+                         if self._is_selected(name, instance_id)]
+                plan.names["done"] += names
+                plan.counting += names
+                plan.n_other_settings += len(names) if is_other else 0
         for names, outputs in settled.others():
             for name in filter(selection.in_shard, names):
                 try:
                     known = source.facts(name)
-                    if not selection.only or self._is_selected(name, known.instance_id):
+                    if self._is_selected(name, known.instance_id):
                         item = self._blocked(name, known) or state_of(
                             self._facts(name, known), selection, self._why_gone)
                         plan.add(item := self._held_back(item), selection.no_retry)
                         settled.add(item)
                 except BrokenRecord as e:
                     plan.add_broken(e, name)
-                    settled.add_odd(name)
-            for name in filter(self._is_orphan, outputs):
-                plan.names["orphan"].append(name)
-                settled.add_odd(name)
-        settled.save()
-        for text, e in {str(e): e for store in stores for e in store.broken}.items():
+            plan.names["orphan"] += filter(self._is_orphan, outputs)
+        if not (selection.only or selection.shard):
+            settled.save(plan.names)
+        for text, e in {str(e): e for store in settled.stores for e in store.broken}.items():
             if text not in plan.broken:   # count the same error only once
                 plan.add_broken(e, e.where)
         if n := selection.limit:
             plan.todo, plan.spare = plan.todo[:n], deque(plan.todo[n:])
         return plan
 
-    def _add_settled(self, plan: Plan, settled: Settled) -> None:
-        for instance_id, is_other, names in chain.from_iterable(settled.groups.values()):
-            names = [name for name in names if self.selection.in_shard(name) and (
-                not self.selection.only or self._is_selected(name, instance_id))]
-            plan.names["done"] += names
-            plan.counting += names
-            plan.n_other_settings += len(names) if is_other else 0
-
     def _is_selected(self, name: str, instance_id: str) -> bool:
         """Return whether --only matches an item, an item that it is derived from, or an item that
         later steps derive from it."""
-        reads = self.reads
-        return self.selection.matches(name, instance_id, *reads.parents(name),
-                                      *reads.leads_to(name))
+        reads, selection = self.reads, self.selection
+        return not selection.only or selection.matches(name, instance_id, *reads.parents(name),
+                                                       *reads.leads_to(name))
 
     def _is_orphan(self, name: str) -> bool:
         """Return whether an output belongs to this stage and its input is gone. If several scripts
@@ -168,7 +162,7 @@ class States:
         needed = [joined for joined in self.also_reads if not joined.optional]
         for joined in needed:
             if not joined.made_by and id not in joined.store:
-                return Item(name, id, "excluded", f"no PR record in {joined.place}")
+                return Item(name, id, "excluded", f"no PR record in {joined.store.place}")
         for joined in needed:
             if id not in joined.store:
                 return _not_there(name, id, joined, id)
@@ -184,8 +178,8 @@ class States:
         if joined.made_by != ORIGIN:
             older, newer = joined, self.reads
         script = older.made_by.partition(".")[0]
-        return (f"{older.place} is of another {joined.same.replace('_', ' ')} than "
-                f"{newer.place}: {f'{script}.py makes' if script else 'make'} it again")
+        return (f"{older.store.place} is of another {joined.same.replace('_', ' ')} than "
+                f"{newer.store.place}: {f'{script}.py makes' if script else 'make'} it again")
 
     def _held_back(self, item: Item) -> Item:
         """Return the item: waiting if it has to be made but an earlier stage failed, excluded if a
@@ -202,9 +196,17 @@ class States:
     def _facts(self, name: str, known: FileState) -> ItemFacts:
         """Return the facts about an item. Raise BrokenRecord if one of its files is broken."""
         reads, writes, key = self.reads, self.writes, (self.stage, name)
-        ledger, output = writes.store.ledger, self._complete_output(name)
+        ledger, selection = writes.store.ledger, self.selection
+        output = writes.store.facts(name) if name in writes.store else None
+        if output and not output.digests.keys() >= set(writes.fields).difference(
+                writes.copies, writes.optional):   # a field of this stage is missing
+            output = None
         made, last = self._placed(name, output)
-        read = self.read_of(known) if output or key in ledger.excluded else ""
+        read = ""
+        if output or key in ledger.excluded:
+            read = self._read_digest(known.digests, *(
+                joined.store.facts(known.instance_id).digests if _fits(joined, known) else NOTHING
+                for joined in self.also_reads))
         # also accept the digest in older ledgers, which ignores the files next to a record
         read = read, read and read + reads.digest_beside(name)
         has_changed = copies_changed = False
@@ -217,22 +219,17 @@ class States:
             has_changed = bool(writes.parts) and not writes.parts.is_of(
                 writes.store.read(name), known.digests)
             self.replies(name)   # raise BrokenRecord if the kept replies cannot be read
+        excluded = ledger.excluded.get(key)
+        if excluded and (excluded.read not in read or selection.force or (
+                selection.refresh and excluded.settings != self.settings)):
+            excluded = None   # its rule no longer applies
         facts = ItemFacts(name, known.instance_id, read[1], bool(output), made,
                       bool(output and last and not made), has_changed, copies_changed,
-                      ledger.failed.get(key), self._still_excluded(key, read),
+                      ledger.failed.get(key), excluded,
                       bool(made and made.settings and made.settings != self.settings))
         if writes.parts and output and not (has_changed or facts.is_edited):
             return facts._replace(**self._facts_of_parts(name, made))
         return facts
-
-    def _complete_output(self, name: str) -> FileState | None:
-        """Return the digests of the output, or None if a field of this stage is missing."""
-        writes = self.writes
-        if name not in writes.store:
-            return None
-        output = writes.store.facts(name)
-        needed = set(writes.fields).difference(writes.copies, writes.optional)
-        return output if needed <= output.digests.keys() else None
 
     def _placed(self, name: str, output: FileState | None
                 ) -> tuple[LastAttempt | None, LastAttempt | None]:
@@ -247,13 +244,6 @@ class States:
         if made:
             ledger.succeeded[key] = made
         return made, made or last
-
-    def _still_excluded(self, key: Key, read: Iterable[str]) -> LastAttempt | None:
-        """Return the attempt that excluded the item, if its rule still applies; else None."""
-        excluded, selection = self.writes.store.ledger.excluded.get(key), self.selection
-        if not excluded or excluded.read not in read or selection.force:
-            return None
-        return None if selection.refresh and excluded.settings != self.settings else excluded
 
     def _facts_of_parts(self, name: str, made: LastAttempt | None) -> dict:
         """Return the fields of ItemFacts about an output's parts: whether parts are missing or were
@@ -287,12 +277,6 @@ class States:
 
     # digests and replies -------------------------------------------------------------------------
 
-    def read_of(self, known: FileState) -> str:
-        """Return the digest of the item's present inputs."""
-        return self._read_digest(known.digests, *(
-            joined.store.facts(known.instance_id).digests if _fits(joined, known) else NOTHING
-            for joined in self.also_reads))
-
     def _read_digest(self, *digests: dict) -> str:
         fields = [one.fields for one in (self.reads, *self.also_reads)]
         return read_digest(*zip(digests, fields, strict=True))
@@ -302,12 +286,13 @@ class States:
         joined record is None if it is missing or belongs to another commit. Raise BrokenRecord if a
         record cannot be read."""
         record = self.reads.store.read(item.name)
-        known = FileState(record.instance_id, digests_of(record))
+        known = facts_of(record)
         inputs, digests = [record], [known.digests]
         for joined in self.also_reads:
             fits = _fits(joined, known)
             if not (fits or joined.optional):
-                raise BrokenRecord("has changed since the run began.", joined.place, "Run again.")
+                raise BrokenRecord("has changed since the run began.", joined.store.place,
+                                   "Run again.")
             inputs.append(joined.store.read(record.instance_id) if fits else None)
             digests.append(digests_of(inputs[-1]) if fits else NOTHING)
         if self.writes.parts:
@@ -330,7 +315,7 @@ def _not_there(name: str, instance_id: str, reads: Reads, its_name: str, field: 
         return Item(name, instance_id, "excluded", f"{made_by} left it out: {rule.error}")
     script, _, step = made_by.partition(".")
     command = reads.command or (step and f"{script}.py --steps {step}")
-    why = f"no {field or reads.place} yet" + (f": python {command}" if command else "")
+    why = f"no {field or reads.store.place} yet" + (f": python {command}" if command else "")
     if failed:
         why = f"{made_by} failed: {failed.error}"
     return Item(name, instance_id, "waiting", why, lacks_field=True)

@@ -43,11 +43,6 @@ class Reads:
         """Return the digest of the contents that make() reads next to an item's record, or ""."""
         return "".join(map(digest, self.beside(self.store.path(name)))) if self.beside else ""
 
-    @property
-    def place(self) -> str:
-        """Return the records' directory, relative to the root."""
-        return getattr(self.store, "place", "") or f"{self.store.cls.directory}/"
-
 
 @dataclass(frozen=True)
 class LeftOut:

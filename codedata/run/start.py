@@ -125,7 +125,7 @@ def _prune(stage: Stage, plan: Plan, selection: Selection) -> None:
     out, orphans = stage.writes.store, plan.names["orphan"]
     if orphans and not stage.reads.store.names():
         raise Trouble(f"has nothing in it, so all {len(orphans)} records would be orphans.",
-                      str(out.root / stage.reads.place),
+                      str(out.root / stage.reads.store.place),
                       "Not pruned: check --root, or delete them yourself.")
     for name in orphans:
         out.set_aside(name)

@@ -37,7 +37,7 @@ def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) ->
         say(f"{stage.script}: {e}")
     with options.unless_quiet():
         into = stage.writes.store.into.relative_to(stage.writes.store.root)
-        say(f"{stage.label}  {plan_line(plan, stage.reads.place, f'{into}/')}")
+        say(f"{stage.label}  {plan_line(plan, stage.reads.store.place, f'{into}/')}")
         for client in models.clients() if plan.asks else []:
             say(f"      asks {_model_and_place(client.spec)}")
         for doubt in stage.doubts() if plan.asks else ():
@@ -61,7 +61,7 @@ def print_plan(stage: Stage, plan: Plan, models: Models, options: RunOptions) ->
                 what = " of this shard"
             if options.selection.only:
                 what = f" that matches {' or '.join(options.selection.only)}"
-            say(f"      {stage.reads.place} has nothing{what}")
+            say(f"      {stage.reads.store.place} has nothing{what}")
 
 
 def _model_and_place(spec: ModelSpec) -> str:
