@@ -325,42 +325,39 @@ class Client(StaysInDriver):
         return _Request(data, hashlib.blake2b(same, digest_size=8).hexdigest())
 
     def _reply(self, request: _Request, n: int = 1) -> Reply:
-        """Return the kept reply to a request or, if there is none, a new reply. Keep up to n - 1
-        further new replies."""
+        """Return the kept reply to a request or, if there is none, a new one; see _new_reply().
+        Calls that the server left in its text become calls of the reply."""
         calls = current_reply_log()
         attempt, kept = calls.next_attempt(request.digest)
-        if kept and kept["reply"]:   # skip {}, an unusable reply
-            reply = Reply(**kept["reply"], call=kept["call"], request=request.digest)
-            return self._read(reply, request)
-        if self.is_cooling_down:
-            raise HttpTrouble(self.cool_down_reason)
-        tries = Tries()
-        replies, usage = self._send(request, tries, calls, 1 if self._is_embedded else n)
-        paid = []
-        for i, reply in enumerate(replies):
-            call = self._call(usage, tries) if i == 0 else self._call(IN_THE_FIRST, Tries())
-            if reply.truncated:
-                call["truncated"] = True
-            # LiteLLM and two cures add this to later requests
-            if reply.tool_calls and (self._by_litellm or {"thinking", "signatures"}.intersection(
-                    self._models.changes.get(self._place, ()))):
-                added = json.dumps([call.get("extra_content") for call in reply.tool_calls])
-                call["sent_back"] = estimate_tokens(reply.reasoning + added)
-            kept = {key: getattr(reply, key) for key in REPLY_TYPES}
-            calls.save(request.digest, attempt + i, kept, call)
-            paid.append(call)
-        self._models.money.add(paid[0])
-        return self._read(replace(replies[0], call=paid[0], request=request.digest), request)
-
-    def _read(self, reply: Reply, request: _Request) -> Reply:
-        """Return a reply with the calls that the server left in its text, and without the parts
-        that the client itself sends back."""
+        if not (kept and kept["reply"]):   # {}: an unusable reply
+            kept = self._new_reply(request, n, calls, attempt)
+        reply = Reply(**kept["reply"], call=kept["call"], request=request.digest)
         if MARK.search(reply.text) and not (reply.tool_calls or reply.truncated):
             tools = orjson.loads(request.data).get("tools", ())
             if found := written_calls(reply.text, tools, request.digest):
                 self._say_once("leaves calls in its text: they are read from there", TOOL_PARSER)
                 reply = replace(reply, text=found[0], tool_calls=found[1])
-        return _without_parts(reply, request, self._parts(current_reply_log()))
+        return _without_parts(reply, request, self._parts(calls))
+
+    def _new_reply(self, request: _Request, n: int, calls: ReplyLog, attempt: int) -> dict:
+        """Ask for up to `n` replies and keep them. Return the kept line of the first."""
+        if self.is_cooling_down:
+            raise HttpTrouble(self.cool_down_reason)
+        tries = Tries()
+        replies, usage = self._send(request, tries, calls, 1 if self._is_embedded else n)
+        lines = []
+        for i, reply in enumerate(replies):
+            call = self._call(usage, tries) if i == 0 else self._call(IN_THE_FIRST, Tries())
+            if Reply(**reply).truncated:
+                call["truncated"] = True
+            # LiteLLM and two cures add this to later requests
+            if reply["tool_calls"] and (self._by_litellm or {"thinking", "signatures"}.intersection(
+                    self._models.changes.get(self._place, ()))):
+                added = json.dumps([call.get("extra_content") for call in reply["tool_calls"]])
+                call["sent_back"] = estimate_tokens(reply["reasoning"] + added)
+            lines.append(calls.save(request.digest, attempt + i, reply, call))
+        self._models.money.add(lines[0]["call"])
+        return lines[0]
 
     def _parts(self, calls: ReplyLog) -> Parts:
         """Return the thinking and the extra_content to send back with each of the model's own calls
@@ -368,9 +365,10 @@ class Client(StaysInDriver):
         return calls.parts.setdefault(self._place, {})
 
     def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
-              n: int) -> tuple[list[Reply], dict]:
-        """Return up to `n` replies and their usage. Leave parameters that the endpoint refuses out
-        of all later requests in this run, and apply the cures that it needs."""
+              n: int) -> tuple[list[dict], dict]:
+        """Return up to `n` replies, with the keys of REPLY_TYPES, and their usage. Leave parameters
+        that the endpoint refuses out of all later requests in this run, and apply the cures that it
+        needs."""
         wanted = {"stream": ""} if self.spec.endpoint.stream else {}
         changes = wanted | self._models.changes.get(self._place, {})
         while True:
@@ -406,7 +404,7 @@ class Client(StaysInDriver):
         return {name: next((one for one in proposed if one not in (name, *changes)), "")}
 
     def _post(self, request: _Request, tries: Tries, calls: ReplyLog,
-              n: int) -> tuple[list[Reply], dict]:
+              n: int) -> tuple[list[dict], dict]:
         """Return the first `n` replies and their usage; save the cost of unusable ones."""
         models = self._models
 
@@ -423,13 +421,12 @@ class Client(StaysInDriver):
                         usage, marks = _estimated(request, answer), {"estimated": True}
                     raise ValueError("a stream that broke off")
                 choices = [answer["choices"][0], *answer["choices"][1:n]]
-                replies = json.dumps([vars(one) for one in _whole_ones(choices, answer)])
+                replies = json.dumps(_whole_ones(choices, answer))
                 if len(choices) == 1 < n:
                     self._learn({"n": ""})
                 # Mask the keys that a reply may repeat, but not a proxy's short password, which may
                 # be any word of the reply.
-                masked = models.http.masked(replies, MIN_SECRET_CHARS)
-                return [Reply(**one) for one in json.loads(masked)], usage
+                return json.loads(models.http.masked(replies, MIN_SECRET_CHARS)), usage
             except (*WRONG_SHAPE, HttpTrouble) as e:
                 # save the cost of a reply that is unusable, but billed
                 if usage.get("tokens_in") or usage.get("tokens_out"):
@@ -645,7 +642,7 @@ def _without_parts(reply: Reply, request: _Request, parts: Parts) -> Reply:
     return replace(reply, tool_calls=calls)
 
 
-def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
+def _whole_ones(choices: list[dict], answer: dict) -> list[dict]:
     """Return the replies of the complete choices: they are paid for, even if other choices are
     broken. If all choices are broken, raise the fault of the first one."""
     replies, faults = [], []
@@ -659,7 +656,7 @@ def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
     return replies
 
 
-def _decode(choice: dict, answer: dict) -> Reply:
+def _decode(choice: dict, answer: dict) -> dict:
     """Return the reply of one choice in a chat completion. Raise one of WRONG_SHAPE if the choice
     has no reply, HttpTrouble if a filter cut the reply."""
     if FILTERED.search(_typed(str, choice.get("finish_reason"))):
@@ -667,10 +664,11 @@ def _decode(choice: dict, answer: dict) -> Reply:
     if choice.get("finish_reason") in BROKEN_OFF or choice.get("error"):
         raise ValueError("broken off by the endpoint")
     message = choice["message"]
-    reasoning = message.get("reasoning_content") or message.get("reasoning")
-    return Reply(_content(message.get("content")), _typed(str, reasoning),
-                 _typed(str, choice.get("finish_reason")), _typed(str, answer.get("model")),
-                 _tool_calls(message.get("tool_calls")))
+    return dict(zip(REPLY_TYPES, (
+        _content(message.get("content")),
+        _typed(str, message.get("reasoning_content") or message.get("reasoning")),
+        _typed(str, choice.get("finish_reason")), _typed(str, answer.get("model")),
+        _tool_calls(message.get("tool_calls"))), strict=True))
 
 
 def _content(content) -> str:

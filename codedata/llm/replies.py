@@ -137,11 +137,14 @@ class ReplyLog(StaysInDriver):
         with self._lock:
             return _key(request, self._attempts.get(request, 0)) in self._kept
 
-    def save(self, request: str, attempt: int | str, reply: dict, call: dict) -> None:
-        """Append a finished reply to the file and count its cost. An unusable reply is {}."""
+    def save(self, request: str, attempt: int | str, reply: dict, call: dict) -> dict:
+        """Append a finished reply to the file and count its cost; return its line. An unusable
+        reply is {}."""
         with self._lock:
             self.unbilled.append(call)
-            self._add(self._append(request=request, attempt=attempt, reply=reply, call=call))
+            line = self._append(request=request, attempt=attempt, reply=reply, call=call)
+            self._add(line)
+            return line
 
     def keep(self, piece: str, result) -> None:
         """Append the result (any JSON) of a piece of the item's work. `piece` is a digest of all
