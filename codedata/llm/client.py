@@ -38,7 +38,7 @@ from codedata.llm.http import (
     is_stream,
     read_json,
 )
-from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
+from codedata.llm.replies import REPLY_TYPES, current_reply_log
 from codedata.llm.streams import completion_of
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.llm.vendors import addressed, import_converter, price_of
@@ -235,10 +235,9 @@ class Client(StaysInDriver):
     def note_thinking(self, messages: list[dict]) -> None:
         """Note the `reasoning_content` of messages by other models, for endpoints that want it
         before each call. LiteLLM gets none, since it would send it to all vendors."""
-        parts = self._parts(current_reply_log())
         for message in () if self._by_litellm else messages:
             for call in message.get("tool_calls") or ():
-                parts.setdefault(call["id"], (message["reasoning_content"], {}))
+                self._parts.setdefault(call["id"], (message["reasoning_content"], {}))
 
     def _say_once(self, what: str, why: str = "") -> None:
         # print only once: setdefault is atomic, so only one of several threads gets its own object
@@ -327,24 +326,23 @@ class Client(StaysInDriver):
     def _reply(self, request: _Request, n: int = 1) -> Reply:
         """Return the kept reply to a request or, if there is none, a new one; see _new_reply().
         Calls that the server left in its text become calls of the reply."""
-        calls = current_reply_log()
-        attempt, kept = calls.next_attempt(request.digest)
+        attempt, kept = current_reply_log().next_attempt(request.digest)
         if not (kept and kept["reply"]):   # {}: an unusable reply
-            kept = self._new_reply(request, n, calls, attempt)
+            kept = self._new_reply(request, n, attempt)
         reply = Reply(**kept["reply"], call=kept["call"], request=request.digest)
         if MARK.search(reply.text) and not (reply.tool_calls or reply.truncated):
             tools = orjson.loads(request.data).get("tools", ())
             if found := written_calls(reply.text, tools, request.digest):
                 self._say_once("leaves calls in its text: they are read from there", TOOL_PARSER)
                 reply = replace(reply, text=found[0], tool_calls=found[1])
-        return _without_parts(reply, request, self._parts(calls))
+        return _without_parts(reply, request, self._parts)
 
-    def _new_reply(self, request: _Request, n: int, calls: ReplyLog, attempt: int) -> dict:
+    def _new_reply(self, request: _Request, n: int, attempt: int) -> dict:
         """Ask for up to `n` replies and keep them. Return the kept line of the first."""
         if self.is_cooling_down:
             raise HttpTrouble(self.cool_down_reason)
         tries = Tries()
-        replies, usage = self._send(request, tries, calls, 1 if self._is_embedded else n)
+        replies, usage = self._send(request, tries, 1 if self._is_embedded else n)
         lines = []
         for i, reply in enumerate(replies):
             call = self._call(usage, tries) if i == 0 else self._call(IN_THE_FIRST, Tries())
@@ -355,27 +353,26 @@ class Client(StaysInDriver):
                     self._models.changes.get(self._place, ()))):
                 added = json.dumps([call.get("extra_content") for call in reply["tool_calls"]])
                 call["sent_back"] = estimate_tokens(reply["reasoning"] + added)
-            lines.append(calls.save(request.digest, attempt + i, reply, call))
+            lines.append(current_reply_log().save(request.digest, attempt + i, reply, call))
         self._models.money.add(lines[0]["call"])
         return lines[0]
 
-    def _parts(self, calls: ReplyLog) -> Parts:
+    @property
+    def _parts(self) -> Parts:
         """Return the thinking and the extra_content to send back with each of the model's own calls
         in the current item."""
-        return calls.parts.setdefault(self._place, {})
+        return current_reply_log().parts.setdefault(self._place, {})
 
-    def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
-              n: int) -> tuple[list[dict], dict]:
+    def _send(self, request: _Request, tries: Tries, n: int) -> tuple[list[dict], dict]:
         """Return up to `n` replies, with the keys of REPLY_TYPES, and their usage. Leave parameters
         that the endpoint refuses out of all later requests in this run, and apply the cures that it
         needs."""
         wanted = {"stream": ""} if self.spec.endpoint.stream else {}
         changes = wanted | self._models.changes.get(self._place, {})
         while True:
-            sent = _changed(request, n, changes, self.spec.endpoint.extra_body,
-                            self._parts(calls))
+            sent = _changed(request, n, changes, self.spec.endpoint.extra_body, self._parts)
             try:
-                found = self._post(sent, tries, calls, 1 if "n" in changes else n)
+                found = self._post(sent, tries, 1 if "n" in changes else n)
             except HttpTrouble as e:
                 changes |= self._refused(e, sent, changes)
                 continue
@@ -403,8 +400,7 @@ class Client(StaysInDriver):
         proposed = PROPOSAL.findall(text) if "tokens" in name else ()
         return {name: next((one for one in proposed if one not in (name, *changes)), "")}
 
-    def _post(self, request: _Request, tries: Tries, calls: ReplyLog,
-              n: int) -> tuple[list[dict], dict]:
+    def _post(self, request: _Request, tries: Tries, n: int) -> tuple[list[dict], dict]:
         """Return the first `n` replies and their usage; save the cost of unusable ones."""
         models = self._models
 
@@ -431,7 +427,7 @@ class Client(StaysInDriver):
                 # save the cost of a reply that is unusable, but billed
                 if usage.get("tokens_in") or usage.get("tokens_out"):
                     call = self._call(usage, tries) | marks
-                    calls.save(request.digest, f"useless {call['id']}", {}, call)
+                    current_reply_log().save(request.digest, f"useless {call['id']}", {}, call)
                     models.money.add(call)
                 if isinstance(e, HttpTrouble):
                     raise
@@ -442,8 +438,8 @@ class Client(StaysInDriver):
         url = address(base_url, "chat/completions")
         options = {"data": request.data, "headers": self._headers, "direct": self._is_embedded}
         if self._by_litellm:
-            url, parts = base_url, self._parts(calls)
-            options = {"exchange": partial(self._converter.exchange, request.data, parts)}
+            url, exchange = base_url, self._converter.exchange
+            options = {"exchange": partial(exchange, request.data, self._parts)}
         try:
             return models.http.send(url, self._endpoint, decode, tries=tries,
                                     gate=models.money.gate, **options)
