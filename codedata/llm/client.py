@@ -187,13 +187,10 @@ class Client(StaysInDriver):
         return import_converter().Converter(self._models.http, self.spec)
 
     @in_worker
-    def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
+    def give_up(self, problem: str, *rejected: Reply) -> NoReturn:
         """Raise ItemFailed. The next run requests the `rejected` replies again; by default, all
         replies of the item."""
-        if rejected is None:
-            current_reply_log().discard()
-        for reply in rejected or ():
-            current_reply_log().discard(reply.request)
+        current_reply_log().discard(*(reply.request for reply in rejected))
         raise ItemFailed(problem)
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,

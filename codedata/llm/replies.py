@@ -162,11 +162,11 @@ class ReplyLog(StaysInDriver):
             self._requested.add(key)
             return self._kept.get(key, {}).get(RESULT)
 
-    def discard(self, request: str | None = None) -> None:
-        """Mark the replies to a request as rejected; for None, all replies and results. After a
-        failure, rejected replies are not used again."""
+    def discard(self, *requests: str) -> None:
+        """Mark the replies to these requests as rejected; by default, all replies and results.
+        After a failure, rejected replies are not used again."""
         with self._lock:
-            self._discarded.update([request] if request else self._attempts)
+            self._discarded.update(requests or self._attempts)
 
     def _append(self, **fields) -> dict:
         line = {"stage": self.stage, **fields}
