@@ -165,21 +165,9 @@ class Client(StaysInDriver):
         for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
-        if self._by_litellm:
-            self._use_litellms_price()
-
-    def _use_litellms_price(self) -> None:
-        """Take the model's price from LiteLLM's table if [prices] has none."""
-        model, prices = self.spec.model, self._models.money.prices
-        if model not in prices and (price := price_of(model)):
-            prices[model] = price
-
-    def say_price(self) -> None:
-        """Print a price that is not of [prices], but of LiteLLM's table."""
-        model, prices = self.spec.model, self._models.money.prices
-        if model in prices.keys() - self._models.settings.prices.keys():
-            self._say_once(f"has LiteLLM's price: {prices[model].in_} in, {prices[model].out} out "
-                           "(USD for a million tokens)")
+        prices = models.money.prices
+        if self._by_litellm and spec.model not in prices and (price := price_of(spec.model)):
+            prices[spec.model] = price
 
     @cached_property
     def _converter(self):
@@ -550,6 +538,7 @@ class Models(StaysInDriver):
         """Raise Trouble before the first call if a key, endpoint, extra or price is missing. With a
         budget, add up the root's spending."""
         has_budget = self.money.is_limited
+        prices = self.money.prices
         for client in (*self._clients.values(), *others):
             spec = client.spec
             if client._is_embedded:
@@ -558,8 +547,10 @@ class Models(StaysInDriver):
                 _check_endpoint(spec.endpoint)
             if client._by_litellm:
                 import_converter()
-                client.say_price()
-            if has_budget and spec.model not in self.money.prices:
+                if spec.model in prices.keys() - self.settings.prices.keys():
+                    client._say_once(f"has LiteLLM's price: {prices[spec.model].in_} in, "
+                                     f"{prices[spec.model].out} out (USD for a million tokens)")
+            if has_budget and spec.model not in prices:
                 raise Trouble(f"a budget needs a price for {spec.model!r}.",
                               todo=PRICE_LINE.format(model=spec.model))
         if self.money.budget_usd is not None:
