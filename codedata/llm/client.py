@@ -643,15 +643,16 @@ def _whole_ones(choices: list[dict], answer: dict) -> list[dict]:
 def _decode(choice: dict, answer: dict) -> dict:
     """Return the reply of one choice in a chat completion. Raise one of WRONG_SHAPE if the choice
     has no reply, HttpTrouble if a filter cut the reply."""
-    if FILTERED.search(_typed(str, choice.get("finish_reason"))):
+    finish_reason = _typed(str, choice.get("finish_reason"))
+    if FILTERED.search(finish_reason):
         raise HttpTrouble(FILTER_CUT, status=200)
-    if choice.get("finish_reason") in BROKEN_OFF or choice.get("error"):
+    if finish_reason in BROKEN_OFF or choice.get("error"):
         raise ValueError("broken off by the endpoint")
     message = choice["message"]
     return dict(zip(REPLY_TYPES, (
         _content(message.get("content")),
         _typed(str, message.get("reasoning_content") or message.get("reasoning")),
-        _typed(str, choice.get("finish_reason")), _typed(str, answer.get("model")),
+        finish_reason, _typed(str, answer.get("model")),
         _tool_calls(message.get("tool_calls"))), strict=True))
 
 
@@ -674,10 +675,8 @@ def _tool_calls(values) -> list[dict]:
         if not isinstance(function, dict):
             continue
         arguments = function.get("arguments")
-        if arguments is None:
-            arguments = {}
         if not isinstance(arguments, str):
-            arguments = json.dumps(arguments)
+            arguments = json.dumps({} if arguments is None else arguments)
         name = str(function.get("name") or "")
         call_id = str(call.get("id") or f"call_{secrets.token_hex(4)}")
         calls.append({"id": call_id, "type": "function",
