@@ -124,6 +124,7 @@ def _with_ledgers(directory: Path) -> Iterator[Path]:
             yield from _with_ledgers(directory / name)
 
 
+@dataclass
 class Money:
     """Compare the spending (USD) with two budgets: of the root's whole life, and of this run. An
     unknown cost is None, never 0.
@@ -132,12 +133,15 @@ class Money:
     what this run may still spend; each call lowers it.
     """
 
-    def __init__(self, prices: dict, budget_usd: float | None = None,
-                 shard: tuple[int, int] | None = None, run_usd: float | None = None):
-        self.prices, self.budget_usd, self.shard, self.run_usd = prices, budget_usd, shard, run_usd
-        if budget_usd is not None and shard:
-            self.budget_usd = budget_usd / shard[1]
-        self.spent_usd = 0.0
+    prices: dict
+    budget_usd: float | None = None
+    shard: tuple[int, int] | None = None
+    run_usd: float | None = None
+    spent_usd: float = 0.0
+
+    def __post_init__(self):
+        if self.budget_usd is not None and self.shard:
+            self.budget_usd /= self.shard[1]
         self._lock = threading.Lock()
 
     def cost(self, model: str, tokens_in, tokens_out, tokens_cached=0) -> float | None:
