@@ -144,7 +144,9 @@ class Client(StaysInDriver):
     def __init__(self, spec: ModelSpec, models: Models):
         self._by_litellm = spec.endpoint.api == "litellm"
         self.spec = spec = addressed(spec) if self._by_litellm else spec
-        self._place = spec.endpoint.base_url, spec.model   # key under which refusals are stored
+        self._place = spec.endpoint.base_url, spec.model
+        # {refused parameter: the name to send it under, or ""}
+        self._changes = models.changes.setdefault(self._place, {})
         self.forms = models.forms
         self.cool_down_reason = ""
         self._left_alone_until = 0.0
@@ -236,7 +238,7 @@ class Client(StaysInDriver):
         needs. `changes` maps a refused parameter to the name to send it under, or to "" to leave it
         out. A cure, named as in CURES, is mapped to ""."""
         for name, other in changes.items():
-            self._models.changes.setdefault(self._place, {})[name] = other
+            self._changes[name] = other
             what = f"sent as {other}" if other else "left out"
             self._say_once(IN_WORDS.get(name, f"does not take {name}: it is {what}"))
 
@@ -335,7 +337,7 @@ class Client(StaysInDriver):
                 call["truncated"] = True
             # LiteLLM and two cures add this to later requests
             if reply["tool_calls"] and (self._by_litellm or {"thinking", "signatures"}.intersection(
-                    self._models.changes.get(self._place, ()))):
+                    self._changes)):
                 added = json.dumps([call.get("extra_content") for call in reply["tool_calls"]])
                 call["sent_back"] = estimate_tokens(reply["reasoning"] + added)
             lines.append(current_reply_log().save(request.digest, attempt + i, reply, call))
@@ -353,7 +355,7 @@ class Client(StaysInDriver):
         that the endpoint refuses out of all later requests in this run, and apply the cures that it
         needs."""
         wanted = {"stream": ""} if self.spec.endpoint.stream else {}
-        changes = wanted | self._models.changes.get(self._place, {})
+        changes = wanted | self._changes
         while True:
             sent = _changed(request, n, changes, self.spec.endpoint.extra_body, self._parts)
             try:
@@ -452,13 +454,9 @@ class Client(StaysInDriver):
         call = {"id": f"{models.run}-{next(models.n_calls)}", "model": model, **usage,
                 "cost_usd": models.money.cost(model, **usage),
                 "seconds": round(tries.seconds, 3)}
-        if tries.n > 1:
-            call["tries"] = tries.n
-        if tries.timeouts:
-            call["timeouts"] = tries.timeouts
-        if tries.throttled:
-            call["throttled"] = tries.throttled
-        return call
+        counts = {"tries": tries.n if tries.n > 1 else 0, "timeouts": tries.timeouts,
+                  "throttled": tries.throttled}
+        return call | {name: n for name, n in counts.items() if n}
 
 
 class LLMServerHTTP(Client):
@@ -499,8 +497,7 @@ class Models(StaysInDriver):
                                                         settings.github_token))))
         self.money = Money(dict(settings.prices), settings.budget_usd, settings.shard,
                            settings.budget_run_usd)
-        # {(base_url, model): {refused parameter: the name to send it under, or ""}}
-        self.changes: dict[tuple, dict[str, str]] = {}
+        self.changes: dict[tuple, dict[str, str]] = {}   # {(base_url, model): Client._changes}
         self.take_tools = {}          # {(base_url, model): whether it accepts tools}
         self.forms: set[bool] = set()   # forms of the root's answers; True: text (duel/answer.py)
         self.was_said = {}            # {((base_url, model), text): object of the first caller}
