@@ -496,13 +496,22 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
 
 
 class _Pools:
-    """Hold a pool of timed connections for each host, or for the proxy."""
+    """Hold a pool of timed connections for each host, or for the proxy. Raise Trouble if `proxy` is
+    no address."""
 
     def __init__(self, workers: int, ssl_context: SSLContext, proxy: str = ""):
         options = {"num_pools": 16, "maxsize": max(workers, 8), "ssl_context": ssl_context}
         self._manager = urllib3.PoolManager(**options)
-        if proxy:
-            self._manager = _proxy_manager(proxy, ssl_context, options)
+        try:
+            if proxy:
+                parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+                login = urllib3.util.make_headers(
+                    proxy_basic_auth=unquote(parts.auth or "") or None)
+                self._manager = urllib3.ProxyManager(
+                    parts.url, proxy_headers=login, proxy_ssl_context=ssl_context, **options)
+        except ValueError:
+            raise Trouble("is no address of a proxy.", "[llm] proxy",
+                          "It looks like http://host:port.") from None
         self._manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         # cache (pool, target) per URL: looking it up takes as long as sending the request
         self.place = lru_cache(64)(self._place)
@@ -518,18 +527,6 @@ class _Pools:
         pool = self._manager.connection_from_host(parts.host, parts.port, parts.scheme)
         is_whole = self._manager.proxy and parts.scheme == "http"
         return pool, parts.url if is_whole else parts.request_uri
-
-
-def _proxy_manager(proxy: str, ssl_context: SSLContext, options: dict) -> urllib3.ProxyManager:
-    """Return the pools behind a proxy. Raise Trouble if `proxy` is not a valid address."""
-    try:
-        parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
-        login = urllib3.util.make_headers(proxy_basic_auth=unquote(parts.auth or "") or None)
-        return urllib3.ProxyManager(parts.url, proxy_headers=login, proxy_ssl_context=ssl_context,
-                                    **options)
-    except ValueError:
-        raise Trouble("is no address of a proxy.", "[llm] proxy",
-                      "It looks like http://host:port.") from None
 
 
 def _ssl_context(ca_bundle: str) -> SSLContext:
