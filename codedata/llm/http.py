@@ -14,11 +14,11 @@ bounded, nor is the handshake with an endpoint behind an https proxy (TLS within
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import logging
 import random
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -433,23 +433,12 @@ def _cut_timeout(sock) -> None:
         sock.settimeout(left)
 
 
-class _TimedFile(io.RawIOBase):
+class _TimedFile(socket.SocketIO):
     """Read from a socket within the call's time limit."""
-
-    def __init__(self, file, sock):
-        self._file = file
-        self._sock = sock
-
-    def readable(self):
-        return True
 
     def readinto(self, buffer):
         _cut_timeout(self._sock)
-        return self._file.readinto(buffer)
-
-    def close(self):
-        self._file.close()
-        super().close()
+        return super().readinto(buffer)
 
 
 class _Answer(http.client.HTTPResponse):
@@ -457,7 +446,7 @@ class _Answer(http.client.HTTPResponse):
 
     def __init__(self, sock, *args, **kwargs):
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_TimedFile(self.fp.detach(), sock))
+        self.fp.raw.__class__ = _TimedFile   # it is a SocketIO, with TLS, too
 
     def _safe_read(self, amt):
         if amt < 0:   # refuse a negative chunk size: super() would read without limit
