@@ -196,13 +196,13 @@ class Client(StaysInDriver):
         (GBNF) is sent only to the embedded model, since other endpoints may not support it.
         """
         plain = self._request(messages, grammar, None, tools, parallel)
-        if schema is None or self._is_embedded:
-            return self._reply(plain, n)
-        whole, kept = self._request(messages, grammar, schema, tools, parallel), current_reply_log()
-        # leave the schema out if only a reply without it is kept: the endpoint refused the schema
-        if kept.has_kept(plain.digest) and not kept.has_kept(whole.digest):
-            return self._reply(plain, n)
-        return self._reply(whole)
+        if schema is not None and not self._is_embedded:
+            whole = self._request(messages, grammar, schema, tools, parallel)
+            has_kept = current_reply_log().has_kept
+            # leave the schema out if only a reply without it is kept: the endpoint refused it
+            if has_kept(whole.digest) or not has_kept(plain.digest):
+                return self._reply(whole)
+        return self._reply(plain, n)
 
     @property
     def takes_tools(self) -> bool | None:
