@@ -14,6 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from doctest import DocTestParser
 from functools import cache
 from itertools import chain, islice, product, zip_longest
@@ -422,19 +423,19 @@ class _Unselfed(ast.NodeTransformer):
 
 # statements --------------------------------------------------------------------------------------
 
+@dataclass
 class _Filled(ast.NodeTransformer):
     """Substitute expressions for names."""
 
-    def __init__(self, values: Mapping[str, ast.expr]):
-        self._values = values
+    values: Mapping[str, ast.expr]
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        is_read = isinstance(node.ctx, ast.Load) and node.id in self._values
-        return copy.deepcopy(self._values[node.id]) if is_read else node
+        is_read = isinstance(node.ctx, ast.Load) and node.id in self.values
+        return copy.deepcopy(self.values[node.id]) if is_read else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        if PARAMETER in self._values and _text(node) == PARAMETER:
-            return copy.deepcopy(self._values[PARAMETER])
+        if PARAMETER in self.values and _text(node) == PARAMETER:
+            return copy.deepcopy(self.values[PARAMETER])
         return self.generic_visit(node)
 
 
