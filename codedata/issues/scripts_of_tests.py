@@ -182,7 +182,7 @@ class _Test:
                 text = names if isinstance(names, str) else ",".join(names)
                 target = ast.parse(text.strip(" ,"), mode="eval").body
                 fits = defaultdict(list)
-                for n, one in enumerate(getattr(self._value(rows), "elts", [])):
+                for n, one in enumerate(self._elements(rows)):
                     row = _row(target, one)
                     fits[sum(f"-{_part(name, value, n)}-" in self._label
                              for name, value in row.items())].append(row)
@@ -195,13 +195,14 @@ class _Test:
         given = [one.value for node in fixture.decorator_list if isinstance(node, ast.Call)
                  for one in node.keywords if one.arg == "params"]
         values = [(f"-{_part(fixture.name, value, n)}-" in self._label, value) for one in given
-                  for n, value in enumerate(getattr(self._value(one), "elts", []))]
+                  for n, value in enumerate(self._elements(one))]
         return [value for _, value in sorted(values, key=lambda one: not one[0])[:1]]
 
-    def _value(self, node: ast.expr) -> ast.expr:
-        """Return the value that the file assigns to a name, or the expression itself."""
+    def _elements(self, node: ast.expr) -> list[ast.expr]:
+        """Return the elements of a list or tuple, or of one that the file assigns to a name."""
         given = self._names.get(node.id) if isinstance(node, ast.Name) else None
-        return given.value if isinstance(given, ast.Assign | ast.AnnAssign) else node
+        value = given.value if isinstance(given, ast.Assign | ast.AnnAssign) else node
+        return getattr(value, "elts", [])
 
     def _given_by(self, name: str) -> list[ast.stmt]:
         """Return the statements of a fixture or set-up method, up to its yield, or []."""
@@ -265,8 +266,7 @@ class _Test:
         if isinstance(node, ast.If):   # also the other branch
             yield from self._checked(node.orelse, [*before])
         if isinstance(node, ast.For):
-            rows = [_row(node.target, one)
-                    for one in getattr(self._value(node.iter), "elts", [])[:MAX_UNROLLED]]
+            rows = [_row(node.target, one) for one in self._elements(node.iter)[:MAX_UNROLLED]]
         elif isinstance(node, ast.With):
             word = _word(node.items[0].context_expr)
             if word in RAISES:
