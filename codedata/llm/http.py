@@ -345,13 +345,12 @@ class Http:
 
     # The dataset sources use these methods.
 
-    def get_json(self, url: str, params: dict | None = None, headers: dict | None = None):
+    def get_json(self, url: str, params: dict | None = None, **kwargs):
         """Return the parsed JSON at `url`."""
         url += f"?{urlencode(params)}" if params else ""
-        return self._get(url, lambda status, answer_headers, body: read_json(body),
-                         headers=headers)
+        return self._get(url, lambda *answer: read_json(answer[-1]), **kwargs)
 
-    def get_range(self, url: str, start: int, end: int, headers: dict | None = None) -> bytes:
+    def get_range(self, url: str, start: int, end: int, headers: dict = HEADERS) -> bytes:
         """Return the bytes start..end (inclusive) of `url`."""
         n_bytes = end + 1 - start
 
@@ -361,16 +360,16 @@ class Http:
             if len(body) != n_bytes:
                 raise ValueError(f"{len(body)} bytes for the range {start}-{end}")
             return body
-        headers = {**(headers or {}), "Range": f"bytes={start}-{end}"}
-        return self._get(url, decode, max(MAX_DATA_BYTES, n_bytes), headers=headers)
+        return self._get(url, decode, max(MAX_DATA_BYTES, n_bytes),
+                         headers={**headers, "Range": f"bytes={start}-{end}"})
 
-    def get_size(self, url: str, headers: dict | None = None) -> int:
+    def get_size(self, url: str, headers: dict = HEADERS) -> int:
         """Return the size of `url` in bytes. Request one byte, since object stores often refuse
         HEAD."""
         def decode(status, answer_headers, body):
             total = answer_headers.get("Content-Range", "").rpartition("/")[2]
             return int(total) if status == 206 else len(body)
-        return self._get(url, decode, headers={**(headers or {}), "Range": "bytes=0-0"})
+        return self._get(url, decode, headers={**headers, "Range": "bytes=0-0"})
 
     def _get(self, url: str, decode, max_bytes: int = MAX_DATA_BYTES, **kwargs):
         endpoint = self.endpoint("host " + url.split("/")[2], 8)
