@@ -437,10 +437,12 @@ class Client(StaysInDriver):
             raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
 
     def _check_counted(self, request: _Request, tokens_in: int, usage: dict) -> None:
-        """Say once for this run if the endpoint counts less than half of the estimated tokens of a
-        request's messages."""
+        """Say once for this run if the endpoint counts less than half of a low estimate of the
+        tokens in a request's messages."""
         counted = tokens_in + sum(_cached(usage))   # some endpoints count cached tokens apart
-        estimate = sum(map(_least_tokens, read_json(request.data)["messages"]))
+        # one token for each 3 characters, whatever their bytes; equal ones in a row count once
+        estimate = sum(len(RUN.sub(r"\1", text_sent(message))) // 3
+                       for message in read_json(request.data)["messages"])
         if estimate >= max(MIN_CHECKED, 2 * counted):
             self._say_once("counts less than half of a request: the server may have cut it, as "
                            "Ollama does at num_ctx",
@@ -715,12 +717,6 @@ def _cached(usage: dict) -> tuple[int, int]:
     written = (usage.get("cache_creation_input_tokens"), details.get("cache_creation_tokens"),
                details.get("cache_write_tokens"))
     return tuple(next(filter(None, map(_count, counts)), 0) for counts in (read, written))
-
-
-def _least_tokens(message: dict) -> int:
-    """Return a low estimate of a message's tokens: one for each 3 characters, whatever their bytes,
-    and equal characters in a row count once."""
-    return len(RUN.sub(r"\1", text_sent(message))) // 3
 
 
 def _estimated(request: _Request, answer: dict) -> dict:
