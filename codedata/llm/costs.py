@@ -12,7 +12,6 @@ from pathlib import Path
 from codedata.config import PRICE_LINE
 from codedata.disk.ledger import LEDGER, PARTIAL, calls_of, read_lines, sound_call
 from codedata.errors import RunStopped
-from codedata.llm.replies import NEW
 from codedata.records import DIRECTORIES, EVER_HOW
 from codedata.terminal import Spending, plural, usd
 from codedata.texts import in_shard
@@ -109,7 +108,7 @@ def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
             yield directory, line, [*unseen(calls_of(line))]
         for file in sorted((directory / PARTIAL).glob("*.jsonl")):
             kept = (line["call"] for line in read_lines(file) if isinstance(line.get("call"), dict))
-            line = {"item": file.stem.removeprefix(NEW), "stage": None}
+            line = {"item": file.stem, "stage": None}
             yield directory, line, [*unseen(map(sound_call, kept))]
 
 

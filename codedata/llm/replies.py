@@ -9,7 +9,6 @@ the same way.
 """
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,7 +29,6 @@ from codedata.errors import BrokenRecord
 
 RESULT = "result"   # key of a result without a call; also replaces the attempt's number in _key()
 REFUSED = "refused"   # key of a rejected reply, in place of "reply"
-NEW = "_tmp.new."   # prefix of a file that will replace another file
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
 _current: ContextVar[ReplyLog | None] = ContextVar("reply_log", default=None)
@@ -235,10 +233,7 @@ class ReplyLog(StaysInDriver):
 
     def _rewrite(self, lines: list[dict]) -> None:
         if lines:
-            tmp = self.path.with_name(f"{NEW}{self.path.name}")
-            tmp.parent.mkdir(parents=True, exist_ok=True)
-            tmp.write_bytes(b"".join(map(to_line, lines)))
-            os.replace(tmp, self.path)
+            write_atomic(self.path, b"".join(map(to_line, lines)))
         else:
             self.path.unlink(missing_ok=True)
         # remove these files last, when self.path has the lines to keep
