@@ -403,7 +403,7 @@ class Client(StaysInDriver):
                     if usage["tokens_out"] is None:
                         usage, marks = _estimated(request, answer), {"estimated": True}
                     raise ValueError("a stream that broke off")
-                choices = [answer["choices"][0], *answer["choices"][1:n]]
+                choices = answer["choices"][:n]
                 replies = json.dumps(_whole_ones(choices, answer))
                 if len(choices) == 1 < n:
                     self._learn({"n": ""})
@@ -627,7 +627,7 @@ def _without_parts(reply: Reply, request: _Request, parts: Parts) -> Reply:
 
 def _whole_ones(choices: list[dict], answer: dict) -> list[dict]:
     """Return the replies of the complete choices: they are paid for, even if other choices are
-    broken. If all choices are broken, raise the fault of the first one."""
+    broken. If all are broken, raise the fault of the first one; IndexError if there is none."""
     replies, faults = [], []
     for choice in choices:
         try:
