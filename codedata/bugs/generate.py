@@ -33,7 +33,7 @@ from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
-from codedata.suites.environments import labelled, open_environment
+from codedata.suites.environments import fresh_sandbox
 
 METHOD = "procedural"
 BATCH = 40                 # candidates in a file
@@ -135,8 +135,7 @@ class ProgramCache:
     def _drawn(self, config: BugConfig, environment: Environment, coverage: Coverage | None
                ) -> Iterator[ProposedChange]:
         begin_step("reading the source")
-        with (labelled(self._host, environment.repo_name) as label,
-              open_environment(environment, self._host, label) as sandbox):
+        with fresh_sandbox(environment, self._host) as sandbox:
             program = program_of(sources_in(sandbox).files, config, coverage)
         yield from draw(program, config)
 
