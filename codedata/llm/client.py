@@ -54,7 +54,6 @@ BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 # matches finish reasons of a filtered reply; Gemini's may have a prefix
 FILTERED = re.compile("content_filter|safety|prohibited_content|recitation|blocklist|spii",
                       re.IGNORECASE)
-FILTER_CUT = "the endpoint's content filter cut the answer"
 # finish reasons of a reply that the endpoint broke off
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 PARALLEL = "parallel_tool_calls"
@@ -644,7 +643,7 @@ def _decode(choice: dict, answer: dict) -> dict:
     has no reply, HttpTrouble if a filter cut the reply."""
     finish_reason = _typed(str, choice.get("finish_reason"))
     if FILTERED.search(finish_reason):
-        raise HttpTrouble(FILTER_CUT, status=200)
+        raise HttpTrouble(f"{FLAGGED}its content filter cut the answer", status=200)
     if finish_reason in BROKEN_OFF or choice.get("error"):
         raise ValueError("broken off by the endpoint")
     message = choice["message"]

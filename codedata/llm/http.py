@@ -38,7 +38,7 @@ from codedata.texts import printable
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
-FLAGGED = "the endpoint flagged it: "   # prefix of the reason why a prompt is not answered
+FLAGGED = "the endpoint flagged it: "   # prefix of the reason why it refuses an item's content
 # words of llama.cpp's HTTP 500 if a request asks for several choices
 ONE_CHOICE = "one completion choice"
 # error codes of OpenAI, Azure, Kimi and Qwen for a prompt that is refused for its content
