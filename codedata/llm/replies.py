@@ -166,6 +166,13 @@ class ReplyLog(StaysInDriver):
         with self._lock:
             self._discarded.update(requests or self._attempts)
 
+    def discard_failed(self, status: str) -> None:
+        """Discard the replies of an agent that failed with this status, since they would lead to
+        the same failure. If something else failed ("error": engine, endpoint), discard them only if
+        this run has repeated kept ones."""
+        if status != "error" or self.served:
+            self.discard()
+
     def _append(self, **fields) -> dict:
         line = {"stage": self.stage, **fields}
         if self.directory:
