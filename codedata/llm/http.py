@@ -34,7 +34,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from codedata.errors import EndpointDown, HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.settings import LLM
-from codedata.texts import printable
+from codedata.texts import printable, squeezed
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
@@ -279,8 +279,8 @@ class Http:
         if isinstance(error, NO_CONNECTION):
             text = text.rpartition(": ")[2]
             is_down = True
-        text = " ".join(text.split())[-160:]
-        return _AttemptFailed(self.masked(f"connection failed: {text}"), is_down=is_down)
+        return _AttemptFailed(self.masked(f"connection failed: {squeezed(text)[-160:]}"),
+                              is_down=is_down)
 
     def _exchange(self, url: str, data: bytes | None = None, headers: dict | None = None,
                   direct: bool = False, one_host: bool = False) -> tuple[int, Mapping, bytes]:
@@ -320,7 +320,7 @@ class Http:
     def _excerpt(self, body: bytes) -> str:
         """Return the start of a body, masked before it is cut, so that no part of a key is left."""
         text = self.masked(body[:20_000].decode("utf-8", "replace"))
-        return printable(" ".join(text.split()), 300)
+        return printable(squeezed(text), 300)
 
     def _429_s(self, failure: _AttemptFailed, url: str, throttled_s: float, n_throttled: int
                ) -> float:
