@@ -34,7 +34,6 @@ from codedata.agent.trajectory_names import put_trajectory
 from codedata.conversation.turn import plain as as_texts
 from codedata.errors import HttpTrouble, ItemFailed, Trouble
 from codedata.llm import Reply
-from codedata.llm.client import FILTER_CUT
 from codedata.llm.http import FLAGGED
 from codedata.llm.replies import current_reply_log
 from codedata.run.pool import trouble_of
@@ -426,7 +425,7 @@ def plain(text: str) -> str:
 def cause_of(failure: ItemFailed) -> str:
     """Return AgentResult.cause for a request that failed for good, or a sandbox that died."""
     if isinstance(failure, HttpTrouble):
-        if failure.what.startswith(FLAGGED) or failure.what == FILTER_CUT:
+        if failure.what.startswith(FLAGGED):
             return "refused"
         if failure.status in TOO_LONG_STATUSES and TOO_LONG.search(failure.what):
             return "context"

@@ -22,7 +22,7 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import add_lines, lines_by_test, mask_of, masks_of, sources_in
-from codedata.suites.environments import READ, Environments, labelled, open_environment
+from codedata.suites.environments import READ, Environments, fresh_sandbox
 from codedata.suites.test_results import Case, place_of
 from codedata.terminal import plural
 
@@ -52,8 +52,7 @@ def analyse(host: SandboxFactory, environment: Environment,
     """Return the analysis of an environment's source."""
     name = environment.repo_name
     begin_step("analysing the source")
-    with (labelled(host, name, "analysis") as label,
-          open_environment(environment, host, label) as sandbox):
+    with fresh_sandbox(environment, host, "analysis") as sandbox:
         sources = sources_in(sandbox)
     return analysis_of(environment.repo, name, environment.base_commit, sources,
                        tests_of(environment), coverage)

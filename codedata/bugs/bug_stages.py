@@ -9,11 +9,10 @@ from codedata.analysis.analyse import analysis_stage
 from codedata.analysis.measure import coverage_stage
 from codedata.bugs import inject
 from codedata.bugs.choose import chosen_in
-from codedata.bugs.generate import generate_stage
+from codedata.bugs.generate import generate_stage, register_stage
 from codedata.bugs.held_out import HeldOutCases
 from codedata.bugs.instances import agents_candidates, is_of_agent, is_of_scale
 from codedata.bugs.preprocess import Analyses, Preprocessed
-from codedata.bugs.register import register_stage
 from codedata.bugs.screen_bugs import validate_stage
 from codedata.disk.store import Store, all_readable
 from codedata.issues.issue_facts import CASES

@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from codedata.bugs.generate import SEED
 from codedata.bugs.instances import (
     READ,
     candidate_in,
@@ -28,7 +29,6 @@ from codedata.bugs.instances import (
     operator_of,
     scale_candidates,
 )
-from codedata.bugs.register import SEED
 from codedata.disk.store import Derived, Store, digest, digests_of
 from codedata.errors import BrokenRecord
 from codedata.records import BUG, Candidate, Verdicts

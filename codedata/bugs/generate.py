@@ -1,10 +1,12 @@
-"""Make the candidates of a repository by operators: the step `generate` of bug_inject.py scale.
+"""Make the candidates of a repository by operators: the steps `register` and `generate` of
+bug_inject.py scale.
 
-All edits of its files are found at once and put into an order drawn by a seed: functions and
-operators alternate. A file of candidates is a slice of that order, and only the candidates that it
-needs are checked. No code is run. Left out are changes that do not parse, change no syntax, look
-artificial (giveaways.py), or equal an earlier change. If coverage is known, changes of lines that
-no test or import runs are left out, too.
+The config of a repository selects the files that operators may change, and sets limits. A user may
+edit it; the edits are kept. All edits of these files are found at once and put into an order drawn
+by a seed: functions and operators alternate. A file of candidates is a slice of that order, and
+only the candidates that it needs are checked. No code is run. Left out are changes that do not
+parse, change no syntax, look artificial (giveaways.py), or equal an earlier change. If coverage is
+known, changes of lines that no test or import runs are left out, too.
 """
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from codedata.analysis.analyse import COVERAGE_FIELDS, is_counted
 from codedata.bugs.giveaways import giveaways
-from codedata.code.entities import SourceFile, entities_of, is_text, tree_of
+from codedata.code.entities import LANGUAGES, SourceFile, entities_of, is_text, tree_of
 from codedata.code.operators import TABLES, Operator, operators, unique_edits
 from codedata.code.operators.syntax import Span, syntax_of
 from codedata.code.patches import hunks_of, normalised, text_diff
@@ -33,8 +35,12 @@ from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import Masks, add_lines, lines_by_test, mask_of, masks_of, sources_in
-from codedata.suites.environments import labelled, open_environment
+from codedata.suites.environments import JUDGED_BY, fresh_sandbox
+from codedata.tasks.prove.outcomes import time_limit
+from codedata.texts import toml_of
 
+PLUGIN = "plugin"
+SEED = 0   # for random draws
 METHOD = "procedural"
 BATCH = 40                 # candidates in a file
 PER_TASK = 4               # with --limit N, candidates made and screened for each task
@@ -45,6 +51,35 @@ SOURCE = ("base_image", "base_commit", "image_name", "install_script")
 GENERATED = re.compile(rb"(?m)@generated\b|^// Code generated .* DO NOT EDIT\.$")
 MAX_HEAD = 2_000           # bytes at the start of a file that are searched for GENERATED
 QUOTED = {'"', "\\"}       # git quotes a path that contains one of them
+
+
+# the configs -------------------------------------------------------------------------------------
+
+def register_stage(settings: Settings, host: SandboxFactory, environments: Derived) -> Stage:
+    """Return the stage that writes the configs of these environments."""
+    bug = settings.bug
+
+    def make(environment: Environment) -> BugConfig:
+        return BugConfig(
+            environment.repo, environment.repo_name, environment.base_commit,
+            digest([getattr(environment, field) for field in JUDGED_BY]),
+            ["."], patterns(), PLUGIN, time_limit(environment, host.run_timeout_s),
+            bug.max_candidates, SEED)
+
+    return Stage(
+        "bug_inject.register", make=make, is_local=True,
+        identity={"seed": SEED, "max_candidates": bug.max_candidates,
+                  "exclude": digest(patterns())},
+        reads=Reads(environments, JUDGED_BY, made_by="env_setup"),
+        writes=Writes(Store(settings.root, BugConfig)),
+        after="env_setup.py", then="bug_inject.py scale --steps generate")
+
+
+def patterns() -> list[str]:
+    """Return the path patterns of files that get no bugs: tests, and the paths that register.toml
+    excludes."""
+    tests = {pattern for table in LANGUAGES.values() for pattern in table["test_files"]}
+    return [*sorted(tests), *toml_of(__package__, "register.toml")["exclude"]]
 
 
 # the items ---------------------------------------------------------------------------------------
@@ -71,8 +106,8 @@ def batch_items(root: Path) -> Derived:
 
 # the step ----------------------------------------------------------------------------------------
 
-def generate_stage(settings: Settings, host: SandboxFactory, environments: Derived | Store,
-                   coverages: Derived | Store) -> Stage:
+def generate_stage(settings: Settings, host: SandboxFactory, environments: Derived,
+                   coverages: Store) -> Stage:
     """Return the stage that makes files of candidates by operators. A repository may lack a
     coverage."""
     programs = ProgramCache(host)
@@ -135,8 +170,7 @@ class ProgramCache:
     def _drawn(self, config: BugConfig, environment: Environment, coverage: Coverage | None
                ) -> Iterator[ProposedChange]:
         begin_step("reading the source")
-        with (labelled(self._host, environment.repo_name) as label,
-              open_environment(environment, self._host, label) as sandbox):
+        with fresh_sandbox(environment, self._host) as sandbox:
             program = program_of(sources_in(sandbox).files, config, coverage)
         yield from draw(program, config)
 

@@ -19,7 +19,7 @@ from pyflakes.checker import Checker
 from codedata.code.entities import SourceFile, grammar, language_of, tree_of
 from codedata.code.operators.syntax import compiling
 from codedata.suites.source import Files
-from codedata.texts import printable, toml_of
+from codedata.texts import printable, squeezed, toml_of
 
 FAMILY = dict.fromkeys(("typescript", "tsx"), "javascript")   # languages that use another's rules
 MIN_ROWS = 4               # fewer lines of one shape are not a table
@@ -43,7 +43,7 @@ def giveaways(before: Files, after: Files, log: str = "") -> list[str]:
         for kind, *spans in SequenceMatcher(None, *lines).get_opcodes():
             if kind != "equal":
                 found += _of_lines(*lines, *spans)
-        reasons += [f"{path}: {printable(' '.join(one.split()), 200)}" for one in found]
+        reasons += [f"{path}: {printable(squeezed(one), 200)}" for one in found]
     return reasons
 
 
@@ -90,7 +90,7 @@ def _of_lines(before: list[str], after: list[str], first: int, last: int, start:
 
 
 def _shape(line: str) -> str:
-    return PARTS.sub("w", " ".join(line.split()))
+    return PARTS.sub("w", squeezed(line))
 
 
 def _regular(rows: list[str]) -> set[tuple]:

@@ -325,12 +325,9 @@ def _program(files: list[SourceFile], analysis: Analysis, strategy: str) -> File
 
 
 def _failure(submission: Submission, result: AgentResult) -> ItemFailed:
-    """Return the failure of an agent that made no candidate. Delete its stored replies, since they
-    would lead to the same failure. Keep them if something else failed (engine, endpoint) and this
-    run did not just repeat them."""
+    """Return the failure of an agent that made no candidate."""
     log = current_reply_log()
-    if result.status != "error" or log.served:
-        log.discard()
+    log.discard_failed(result.status)
     how = result.error or "it ended without handing in a bug"
     last = f"; its last bug: {submission.reason}" if submission.reason else ""
     return ItemFailed(f"its agent made no bug ({result.status}): {how}{last}", log.item)

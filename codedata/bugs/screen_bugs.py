@@ -8,9 +8,8 @@ from __future__ import annotations
 import time
 
 from codedata.analysis.analyse import COVERAGE_FIELDS
-from codedata.bugs.generate import BATCH, PER_TASK, batch_items
+from codedata.bugs.generate import BATCH, PER_TASK, PLUGIN, batch_items
 from codedata.bugs.instances import name_of, scale_candidates
-from codedata.bugs.register import why_whole_suite
 from codedata.disk.store import Derived, Store, digest
 from codedata.records import (
     BUG,
@@ -59,6 +58,17 @@ def validate_stage(settings: Settings, host: SandboxFactory, environments: Deriv
         writes=Writes(Store(root, Verdicts)), refresh=is_full, per_limit=PER_TASK / BATCH,
         identity={"max_broken_share": MAX_BROKEN_SHARE, **({"is_full": True} if is_full else {})},
         after="bug_inject.py scale --steps generate", then="bug_inject.py scale --steps report")
+
+
+def why_whole_suite(config: BugConfig, coverage: Coverage | None, environment: Environment) -> str:
+    """Return why the whole suite must run for each change; "" if tests can be selected."""
+    if config.selection != PLUGIN:
+        return "selection: none"
+    if coverage is None:
+        name = environment.repo_name
+        return (f"coverage/ has no record of its commit: run python analyze.py --only {name}, then "
+                f"python bug_inject.py scale --only {name}")
+    return "" if coverage.contexts == "pytest" else coverage.reason
 
 
 def _verdict(repo_name: str, candidate: ProposedChange, shown: Screened) -> BugVerdict:

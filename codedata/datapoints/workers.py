@@ -284,8 +284,8 @@ class _Run:
     def _note(self, role: _Role, held: HeldTask, state: str, error: str) -> None:
         """Write the ledger line of an attempt, and count it."""
         task, calls, result = held.task, held.calls, held.result
-        if error and result and (result.status != "error" or calls.served):
-            calls.discard()   # the same replies would fail again
+        if error and result:
+            calls.discard_failed(result.status)
         trajectory = str(held.trajectory.relative_to(self.desk.root)) if result else ""
         line = self._append(task, state, calls, held.started, trajectory, error)
         calls.finish(made=not error)

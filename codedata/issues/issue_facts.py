@@ -108,19 +108,21 @@ class Difference:
                 KINDS.index(self.kind), length, self.right.program)
 
 
+@dataclass(frozen=True)
 class Differences:
     """Find the differences of one bug in two sandboxes, `right` and `wrong`."""
 
-    def __init__(self, right: Sandbox, wrong: Sandbox, test_script: str,
-                 replay: Callable = replayed_scripts.replay):
-        self._trees, self._script, self._replay_in = (right, wrong), test_script, replay
+    right: Sandbox
+    wrong: Sandbox
+    test_script: str
+    replay: Callable = replayed_scripts.replay
 
     def found(self, tests: Sequence[str], hidden: Files = NONE, varies: bool = True
               ) -> list[Difference]:
         """Return the differences that the given tests show: the best of each test function first
         or, with `varies`, varied ones, too, sorted by rank. `hidden` are files of tests that are
         not in the trees."""
-        tested, others = texts_of(sources_in(self._trees[0]))
+        tested, others = texts_of(sources_in(self.right))
         jobs = jobs_of_tests(tests[:MAX_TESTS], tested | hidden, others)[:MAX_JOBS]
         begin_step("running scripts of the tests")
         # a NameError means that a definition is missing from the script
@@ -197,7 +199,7 @@ class Differences:
         pairs = self._outcomes(jobs)
         starts = [(one, ReplayJob(one.lines[:n + 1], "")) for one, other in pairs
                   if not other for n in range(len(one.lines))][:MAX_JOBS]
-        errors = self._replay(self._trees[1], [start for _, start in starts])
+        errors = self._replay(self.wrong, [start for _, start in starts])
         pairs += [(one, error) for (one, _), error in zip(starts, errors, strict=True)
                   if error and error.kind == "raises"]
         return [Difference(one, other, case) for one, other in pairs
@@ -206,18 +208,17 @@ class Differences:
     def _outcomes(self, jobs: Sequence[ReplayJob]) -> list[tuple[Outcome, Outcome | None]]:
         """Return the outcomes of scripts in the two trees. Leave out scripts whose outcome without
         the bug is not known, or that contain a credential."""
-        right, wrong = self._trees
-        outcomes = [one for one in self._replay(right, jobs)
+        outcomes = [one for one in self._replay(self.right, jobs)
                     if one and not credential_in([one.program, one.text])]
-        return [*zip(outcomes, self._replay(wrong, [*map(_job, outcomes)]), strict=True)]
+        return [*zip(outcomes, self._replay(self.wrong, [*map(_job, outcomes)]), strict=True)]
 
     def run(self, jobs: Sequence[ReplayJob], prune: bool = False) -> list[list[Outcome | None]]:
         """Return the outcomes of scripts in each of the two trees."""
-        return [self._replay(tree, jobs, prune) for tree in self._trees]
+        return [self._replay(tree, jobs, prune) for tree in (self.right, self.wrong)]
 
     def _replay(self, tree: Sandbox, jobs: Sequence[ReplayJob], prune: bool = False
                 ) -> list[Outcome | None]:
-        return self._replay_in(tree, jobs, self._script, prune=prune, total_s=REPLAY_S)
+        return self.replay(tree, jobs, self.test_script, prune=prune, total_s=REPLAY_S)
 
 
 def in_turns(differences: Iterable[Difference], jobs: Iterable[ReplayJob]) -> list[Difference]:

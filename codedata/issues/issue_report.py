@@ -174,55 +174,56 @@ class Trees:
         return ReproductionRun(done.exit_code, shown_output(done.output, workdir, name))
 
 
+@dataclass(frozen=True)
 class Reporter:
     """Write the reports of bugs that the command `maker` proves; make() is the item function. With
     `is_of_requests`, a report may show several cases, and the case of the only failing test."""
 
-    def __init__(self, host: SandboxFactory, maker: str, client: Client | None = None,
-                 is_of_requests: bool = False):
-        self._host, self._maker, self._client = host, maker, client
-        self._is_of_requests = is_of_requests
-        self._profiles = toml_of("codedata.issues", "profiles.toml")["profiles"]
+    host: SandboxFactory
+    maker: str
+    client: Client | None = None
+    is_of_requests: bool = False
 
     def identity(self) -> dict:
         """Return the settings that determine the reports."""
-        if not self._client:
+        if not self.client:
             return {"writer": "template", "texts": TEXTS}
-        return {"writer": "llm", **self._client.spec.identity(),
+        return {"writer": "llm", **self.client.spec.identity(),
                 "prompts": digest([*map(_packaged, PROMPTS)])}
 
     def cost_note(self) -> str:
         """Return a line with the number of calls."""
-        if not self._client:
+        if not self.client:
             return ""
-        n_tries = 1 + self._client.spec.format_retries
+        n_tries = 1 + self.client.spec.format_retries
         return f"at most {2 * n_tries} calls for each bug; most bugs take two"
 
     def make(self, task: Task) -> BugReport:
         """Return the report of a bug, with its reproduction unless it shows a failing test."""
         bug = ProvenBug.of(task)
-        trees = Trees(bug, self._host, f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}",
-                      self._maker)
+        trees = Trees(bug, self.host, f"issue-{bug.instance_id[:40]}-{secrets.token_hex(4)}",
+                      self.maker)
         draw = random.Random(f"0 {bug.instance_id}")
-        name, profile = draw.choice(sorted(self._profiles.items()))
+        profiles = toml_of(__package__, "profiles.toml")["profiles"]
+        name, profile = draw.choice(sorted(profiles.items()))
         begin_step("reading README and docs")
         with trees.open() as sandbox:
             readme, documented, known = _look(sandbox)
-            code = _code(sandbox, bug) if self._client else ""
-        if bug.language != PYTHON and not self._client:
+            code = _code(sandbox, bug) if self.client else ""
+        if bug.language != PYTHON and not self.client:
             runs = [trees.failures(is_fixed) for is_fixed in (False, False, True)]
             with trees.open() as sandbox:
                 texts = [*(file.text for file in sources_in(sandbox).files), *bug.hidden.values()]
             shown = b"\n".join(texts).decode(errors="replace")
             title, text = failure_report(bug, shown, runs, draw,
-                                         MAX_CASES if self._is_of_requests else 1)
+                                         MAX_CASES if self.is_of_requests else 1)
             return BugReport(bug.instance_id, bug.repo, text, {
                 "writer": "template", "kind": "failing_test", "case": RECORDED, "test": title})
         hidden = Hidden(bug, documented)
         differences = self._differences(trees, hidden)
         title, project = "(none)", {"project": bug.repo.rpartition("/")[2]}
         try:
-            (found, reproduction), *others = _first_shown(differences, trees, self._is_of_requests)
+            (found, reproduction), *others = _first_shown(differences, trees, self.is_of_requests)
             with trees.open(is_fixed=True) as right, trees.open() as wrong:
                 run = Differences(right, wrong, bug.test_script).run
                 form, text = report_text(found, draw, project | known, blamed(found.right, run))
@@ -230,12 +231,12 @@ class Reporter:
             about = {"writer": "template", "form": form, "kind": found.kind, "case": found.case}
             title = text.partition("\n")[0]
         except Excluded:
-            if self._client is None:
+            if self.client is None:
                 raise
             shown = "\n\n".join(map(str, differences[:MAX_SHOWN_FACTS])) or "(nothing)"
             reproduction = self._reproduce(trees, hidden, {
                 "readme": readme, "code": code, "facts": shown})
-        if self._client:
+        if self.client:
             text = self._write(hidden, reproduction, {"readme": readme, "title": title, **profile})
             about = {"writer": "llm", "profile": name}
         return BugReport(bug.instance_id, bug.repo, text, about | asdict(reproduction))
@@ -248,11 +249,11 @@ class Reporter:
             return []
         try:
             with trees.open(is_fixed=True) as right, trees.open() as wrong:
-                varies = not self._is_of_requests or len(bug.FAIL_TO_PASS) == 1
+                varies = not self.is_of_requests or len(bug.FAIL_TO_PASS) == 1
                 found = Differences(right, wrong, bug.test_script).found(
                     bug.failing, bug.hidden, varies)
         except ItemFailed:
-            if self._client is None:
+            if self.client is None:
                 raise
             return []
         return [one for one in found if not hidden.in_script(one.right.program)]
@@ -269,7 +270,7 @@ class Reporter:
         bug = trees.bug
         parts = {**known, "patch": bug.bug_patch, "tests": "\n".join(bug.FAIL_TO_PASS),
                  "log": PASSED.sub("", bug.log)}
-        return ask(self._client, read, fill(
+        return ask(self.client, read, fill(
             _packaged("reproduce.md"), repo=bug.repo, language=bug.language,
             symbol=bug.symbol or "the files below",
             seconds=str(trees.seconds), max_bytes=f"{MAX_OUTPUT_BYTES:,}",
@@ -286,7 +287,7 @@ class Reporter:
             return text
 
         begin_step("writing the report")
-        return ask(self._client, read, fill(
+        return ask(self.client, read, fill(
             _packaged("write_issue.md"), repo=hidden.bug.repo,
             script=reproduction.script.strip("\n"), language=reproduction.language,
             bugged=str(reproduction.bugged), fixed=str(reproduction.fixed), **known),

@@ -14,6 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from doctest import DocTestParser
 from functools import cache
 from itertools import chain, islice, product, zip_longest
@@ -181,7 +182,7 @@ class _Test:
                 text = names if isinstance(names, str) else ",".join(names)
                 target = ast.parse(text.strip(" ,"), mode="eval").body
                 fits = defaultdict(list)
-                for n, one in enumerate(getattr(self._value(rows), "elts", [])):
+                for n, one in enumerate(self._elements(rows)):
                     row = _row(target, one)
                     fits[sum(f"-{_part(name, value, n)}-" in self._label
                              for name, value in row.items())].append(row)
@@ -194,13 +195,14 @@ class _Test:
         given = [one.value for node in fixture.decorator_list if isinstance(node, ast.Call)
                  for one in node.keywords if one.arg == "params"]
         values = [(f"-{_part(fixture.name, value, n)}-" in self._label, value) for one in given
-                  for n, value in enumerate(getattr(self._value(one), "elts", []))]
+                  for n, value in enumerate(self._elements(one))]
         return [value for _, value in sorted(values, key=lambda one: not one[0])[:1]]
 
-    def _value(self, node: ast.expr) -> ast.expr:
-        """Return the value that the file assigns to a name, or the expression itself."""
+    def _elements(self, node: ast.expr) -> list[ast.expr]:
+        """Return the elements of a list or tuple, or of one that the file assigns to a name."""
         given = self._names.get(node.id) if isinstance(node, ast.Name) else None
-        return given.value if isinstance(given, ast.Assign | ast.AnnAssign) else node
+        value = given.value if isinstance(given, ast.Assign | ast.AnnAssign) else node
+        return getattr(value, "elts", [])
 
     def _given_by(self, name: str) -> list[ast.stmt]:
         """Return the statements of a fixture or set-up method, up to its yield, or []."""
@@ -264,8 +266,7 @@ class _Test:
         if isinstance(node, ast.If):   # also the other branch
             yield from self._checked(node.orelse, [*before])
         if isinstance(node, ast.For):
-            rows = [_row(node.target, one)
-                    for one in getattr(self._value(node.iter), "elts", [])[:MAX_UNROLLED]]
+            rows = [_row(node.target, one) for one in self._elements(node.iter)[:MAX_UNROLLED]]
         elif isinstance(node, ast.With):
             word = _word(node.items[0].context_expr)
             if word in RAISES:
@@ -422,19 +423,19 @@ class _Unselfed(ast.NodeTransformer):
 
 # statements --------------------------------------------------------------------------------------
 
+@dataclass
 class _Filled(ast.NodeTransformer):
     """Substitute expressions for names."""
 
-    def __init__(self, values: Mapping[str, ast.expr]):
-        self._values = values
+    values: Mapping[str, ast.expr]
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        is_read = isinstance(node.ctx, ast.Load) and node.id in self._values
-        return copy.deepcopy(self._values[node.id]) if is_read else node
+        is_read = isinstance(node.ctx, ast.Load) and node.id in self.values
+        return copy.deepcopy(self.values[node.id]) if is_read else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        if PARAMETER in self._values and _text(node) == PARAMETER:
-            return copy.deepcopy(self._values[PARAMETER])
+        if PARAMETER in self.values and _text(node) == PARAMETER:
+            return copy.deepcopy(self.values[PARAMETER])
         return self.generic_visit(node)
 
 

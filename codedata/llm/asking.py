@@ -63,7 +63,7 @@ def read_reply(client: Client, messages: list[Message], read: Callable = refuse_
             del options["schema"]   # some servers write blanks without end under a schema
         asked = once_more(reply, reason, *details) if once_more else messages
     n = len(rejected)
-    return client.give_up(f"{reason}, {n} tries" if n > 1 else reason, rejected)
+    return client.give_up(f"{reason}, {n} tries" if n > 1 else reason, *rejected)
 
 
 def ask(client: Client, read: Callable, request: str, again: str, **options):

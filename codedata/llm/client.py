@@ -38,7 +38,7 @@ from codedata.llm.http import (
     is_stream,
     read_json,
 )
-from codedata.llm.replies import REPLY_TYPES, ReplyLog, current_reply_log
+from codedata.llm.replies import REPLY_TYPES, current_reply_log
 from codedata.llm.streams import completion_of
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.llm.vendors import addressed, import_converter, price_of
@@ -54,7 +54,6 @@ BASE_URL = re.compile(r"https?://([^/@]*@)?[^/:@]+(:\d+)?(/|$)")
 # matches finish reasons of a filtered reply; Gemini's may have a prefix
 FILTERED = re.compile("content_filter|safety|prohibited_content|recitation|blocklist|spii",
                       re.IGNORECASE)
-FILTER_CUT = "the endpoint's content filter cut the answer"
 # finish reasons of a reply that the endpoint broke off
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 PARALLEL = "parallel_tool_calls"
@@ -145,7 +144,9 @@ class Client(StaysInDriver):
     def __init__(self, spec: ModelSpec, models: Models, added: dict | None = None):
         self._by_litellm = spec.endpoint.api == "litellm"
         self.spec = spec = addressed(spec) if self._by_litellm else spec
-        self._place = spec.endpoint.base_url, spec.model   # key under which refusals are stored
+        self._place = spec.endpoint.base_url, spec.model
+        # {refused parameter: the name to send it under, or ""}
+        self._changes = models.changes.setdefault(self._place, {})
         self.forms = models.forms
         self.cool_down_reason = ""
         self._left_alone_until = 0.0
@@ -166,25 +167,13 @@ class Client(StaysInDriver):
         for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
-        if self._by_litellm:
-            self._use_litellms_price()
+        prices = models.money.prices
+        if self._by_litellm and spec.model not in prices and (price := price_of(spec.model)):
+            prices[spec.model] = price
         self._added = added   # what a member of a group adds to the body
         self.members = [
             Client(replace(spec, endpoint=one), models, one.extra_body | endpoint.extra_body)
             for one in endpoint.members] or [self]
-
-    def _use_litellms_price(self) -> None:
-        """Take the model's price from LiteLLM's table if [prices] has none."""
-        model, prices = self.spec.model, self._models.money.prices
-        if model not in prices and (price := price_of(model)):
-            prices[model] = price
-
-    def say_price(self) -> None:
-        """Print a price that is not of [prices], but of LiteLLM's table."""
-        model, prices = self.spec.model, self._models.money.prices
-        if model in prices.keys() - self._models.settings.prices.keys():
-            self._say_once(f"has LiteLLM's price: {prices[model].in_} in, {prices[model].out} out "
-                           "(USD for a million tokens)")
 
     @cached_property
     def _converter(self):
@@ -192,13 +181,10 @@ class Client(StaysInDriver):
         return import_converter().Converter(self._models.http, self.spec)
 
     @in_worker
-    def give_up(self, problem: str, rejected: list[Reply] | None = None) -> NoReturn:
+    def give_up(self, problem: str, *rejected: Reply) -> NoReturn:
         """Raise ItemFailed. The next run requests the `rejected` replies again; by default, all
         replies of the item."""
-        if rejected is None:
-            current_reply_log().discard()
-        for reply in rejected or ():
-            current_reply_log().discard(reply.request)
+        current_reply_log().discard(*(reply.request for reply in rejected))
         raise ItemFailed(problem)
 
     def ask(self, messages: list[dict], grammar: str = "", schema: dict | None = None,
@@ -214,13 +200,13 @@ class Client(StaysInDriver):
         (GBNF) is sent only to the embedded model, since other endpoints may not support it.
         """
         plain = self._request(messages, grammar, None, tools, parallel)
-        if schema is None or self._is_embedded:
-            return self._reply(plain, n)
-        whole, kept = self._request(messages, grammar, schema, tools, parallel), current_reply_log()
-        # leave the schema out if only a reply without it is kept: the endpoint refused the schema
-        if kept.has_kept(plain.digest) and not kept.has_kept(whole.digest):
-            return self._reply(plain, n)
-        return self._reply(whole)
+        if schema is not None and not self._is_embedded:
+            whole = self._request(messages, grammar, schema, tools, parallel)
+            has_kept = current_reply_log().has_kept
+            # leave the schema out if only a reply without it is kept: the endpoint refused it
+            if has_kept(whole.digest) or not has_kept(plain.digest):
+                return self._reply(whole)
+        return self._reply(plain, n)
 
     @property
     def takes_tools(self) -> bool | None:
@@ -240,10 +226,9 @@ class Client(StaysInDriver):
     def note_thinking(self, messages: list[dict]) -> None:
         """Note the `reasoning_content` of messages by other models, for endpoints that want it
         before each call. LiteLLM gets none, since it would send it to all vendors."""
-        parts = self._parts(current_reply_log())
         for message in () if self._by_litellm else messages:
             for call in message.get("tool_calls") or ():
-                parts.setdefault(call["id"], (message["reasoning_content"], {}))
+                self._parts.setdefault(call["id"], (message["reasoning_content"], {}))
 
     def _say_once(self, what: str, why: str = "") -> None:
         # print only once: setdefault is atomic, so only one of several threads gets its own object
@@ -257,7 +242,7 @@ class Client(StaysInDriver):
         needs. `changes` maps a refused parameter to the name to send it under, or to "" to leave it
         out. A cure, named as in CURES, is mapped to ""."""
         for name, other in changes.items():
-            self._models.changes.setdefault(self._place, {})[name] = other
+            self._changes[name] = other
             what = f"sent as {other}" if other else "left out"
             self._say_once(IN_WORDS.get(name, f"does not take {name}: it is {what}"))
 
@@ -330,59 +315,55 @@ class Client(StaysInDriver):
         return _Request(data, hashlib.blake2b(same, digest_size=8).hexdigest())
 
     def _reply(self, request: _Request, n: int = 1) -> Reply:
-        """Return the kept reply to a request or, if there is none, a new reply. Keep up to n - 1
-        further new replies."""
-        calls = current_reply_log()
-        attempt, kept = calls.next_attempt(request.digest)
-        if kept and kept["reply"]:   # skip {}, an unusable reply
-            reply = Reply(**kept["reply"], call=kept["call"], request=request.digest)
-            return self._read(reply, request)
-        if self.is_cooling_down:
-            raise HttpTrouble(self.cool_down_reason)
-        tries = Tries()
-        replies, usage = self._send(request, tries, calls, 1 if self._is_embedded else n)
-        paid = []
-        for i, reply in enumerate(replies):
-            call = self._call(usage, tries) if i == 0 else self._call(IN_THE_FIRST, Tries())
-            if reply.truncated:
-                call["truncated"] = True
-            # LiteLLM and two cures add this to later requests
-            if reply.tool_calls and (self._by_litellm or {"thinking", "signatures"}.intersection(
-                    self._models.changes.get(self._place, ()))):
-                added = json.dumps([call.get("extra_content") for call in reply.tool_calls])
-                call["sent_back"] = estimate_tokens(reply.reasoning + added)
-            kept = {key: getattr(reply, key) for key in REPLY_TYPES}
-            calls.save(request.digest, attempt + i, kept, call)
-            paid.append(call)
-        self._models.money.add(paid[0])
-        return self._read(replace(replies[0], call=paid[0], request=request.digest), request)
-
-    def _read(self, reply: Reply, request: _Request) -> Reply:
-        """Return a reply with the calls that the server left in its text, and without the parts
-        that the client itself sends back."""
+        """Return the kept reply to a request or, if there is none, a new one; see _new_reply().
+        Calls that the server left in its text become calls of the reply."""
+        attempt, kept = current_reply_log().next_attempt(request.digest)
+        if not (kept and kept["reply"]):   # {}: an unusable reply
+            kept = self._new_reply(request, n, attempt)
+        reply = Reply(**kept["reply"], call=kept["call"], request=request.digest)
         if MARK.search(reply.text) and not (reply.tool_calls or reply.truncated):
             tools = orjson.loads(request.data).get("tools", ())
             if found := written_calls(reply.text, tools, request.digest):
                 self._say_once("leaves calls in its text: they are read from there", TOOL_PARSER)
                 reply = replace(reply, text=found[0], tool_calls=found[1])
-        return _without_parts(reply, request, self._parts(current_reply_log()))
+        return _without_parts(reply, request, self._parts)
 
-    def _parts(self, calls: ReplyLog) -> Parts:
+    def _new_reply(self, request: _Request, n: int, attempt: int) -> dict:
+        """Ask for up to `n` replies and keep them. Return the kept line of the first."""
+        if self.is_cooling_down:
+            raise HttpTrouble(self.cool_down_reason)
+        tries = Tries()
+        replies, usage = self._send(request, tries, 1 if self._is_embedded else n)
+        lines = []
+        for i, reply in enumerate(replies):
+            call = self._call(usage, tries) if i == 0 else self._call(IN_THE_FIRST, Tries())
+            if Reply(**reply).truncated:
+                call["truncated"] = True
+            # LiteLLM and two cures add this to later requests
+            if reply["tool_calls"] and (self._by_litellm or {"thinking", "signatures"}.intersection(
+                    self._changes)):
+                added = json.dumps([call.get("extra_content") for call in reply["tool_calls"]])
+                call["sent_back"] = estimate_tokens(reply["reasoning"] + added)
+            lines.append(current_reply_log().save(request.digest, attempt + i, reply, call))
+        self._models.money.add(lines[0]["call"])
+        return lines[0]
+
+    @property
+    def _parts(self) -> Parts:
         """Return the thinking and the extra_content to send back with each of the model's own calls
         in the current item."""
-        return calls.parts.setdefault(self._place, {})
+        return current_reply_log().parts.setdefault(self._place, {})
 
-    def _send(self, request: _Request, tries: Tries, calls: ReplyLog,
-              n: int) -> tuple[list[Reply], dict]:
-        """Return up to `n` replies and their usage. Leave parameters that the endpoint refuses out
-        of all later requests in this run, and apply the cures that it needs."""
+    def _send(self, request: _Request, tries: Tries, n: int) -> tuple[list[dict], dict]:
+        """Return up to `n` replies, with the keys of REPLY_TYPES, and their usage. Leave parameters
+        that the endpoint refuses out of all later requests in this run, and apply the cures that it
+        needs."""
         wanted = {"stream": ""} if self.spec.endpoint.stream else {}
-        changes = wanted | self._models.changes.get(self._place, {})
+        changes = wanted | self._changes
         while True:
-            sent = _changed(request, n, changes, self.spec.endpoint.extra_body,
-                            self._parts(calls))
+            sent = _changed(request, n, changes, self.spec.endpoint.extra_body, self._parts)
             try:
-                found = self._post(sent, tries, calls, 1 if "n" in changes else n)
+                found = self._post(sent, tries, 1 if "n" in changes else n)
             except HttpTrouble as e:
                 changes |= self._refused(e, sent, changes)
                 continue
@@ -410,8 +391,7 @@ class Client(StaysInDriver):
         proposed = PROPOSAL.findall(text) if "tokens" in name else ()
         return {name: next((one for one in proposed if one not in (name, *changes)), "")}
 
-    def _post(self, request: _Request, tries: Tries, calls: ReplyLog,
-              n: int) -> tuple[list[Reply], dict]:
+    def _post(self, request: _Request, tries: Tries, n: int) -> tuple[list[dict], dict]:
         """Return the first `n` replies and their usage; save the cost of unusable ones."""
         models = self._models
 
@@ -427,19 +407,18 @@ class Client(StaysInDriver):
                     if usage["tokens_out"] is None:
                         usage, marks = _estimated(request, answer), {"estimated": True}
                     raise ValueError("a stream that broke off")
-                choices = [answer["choices"][0], *answer["choices"][1:n]]
-                replies = json.dumps([vars(one) for one in _whole_ones(choices, answer)])
+                choices = answer["choices"][:n]
+                replies = json.dumps(_whole_ones(choices, answer))
                 if len(choices) == 1 < n:
                     self._learn({"n": ""})
                 # Mask the keys that a reply may repeat, but not a proxy's short password, which may
                 # be any word of the reply.
-                masked = models.http.masked(replies, MIN_SECRET_CHARS)
-                return [Reply(**one) for one in json.loads(masked)], usage
+                return json.loads(models.http.masked(replies, MIN_SECRET_CHARS)), usage
             except (*WRONG_SHAPE, HttpTrouble) as e:
                 # save the cost of a reply that is unusable, but billed
                 if usage.get("tokens_in") or usage.get("tokens_out"):
                     call = self._call(usage, tries) | marks
-                    calls.save(request.digest, f"useless {call['id']}", {}, call)
+                    current_reply_log().save(request.digest, f"useless {call['id']}", {}, call)
                     models.money.add(call)
                 if isinstance(e, HttpTrouble):
                     raise
@@ -448,7 +427,7 @@ class Client(StaysInDriver):
 
         members = {}
         for one in self.members:
-            members |= one._exchange(request.data, self._parts(calls))
+            members |= one._exchange(request.data, self._parts)
         try:
             return models.http.send("", self._endpoint, decode, tries=tries,
                                     gate=models.money.gate, members=members)
@@ -473,10 +452,12 @@ class Client(StaysInDriver):
                                               self._is_embedded))}
 
     def _check_counted(self, request: _Request, tokens_in: int, usage: dict) -> None:
-        """Say once for this run if the endpoint counts less than half of the estimated tokens of a
-        request's messages."""
+        """Say once for this run if the endpoint counts less than half of a low estimate of the
+        tokens in a request's messages."""
         counted = tokens_in + sum(_cached(usage))   # some endpoints count cached tokens apart
-        estimate = sum(map(_least_tokens, read_json(request.data)["messages"]))
+        # one token for each 3 characters, whatever their bytes; equal ones in a row count once
+        estimate = sum(len(RUN.sub(r"\1", text_sent(message))) // 3
+                       for message in read_json(request.data)["messages"])
         if estimate >= max(MIN_CHECKED, 2 * counted):
             self._say_once("counts less than half of a request: the server may have cut it, as "
                            "Ollama does at num_ctx",
@@ -490,13 +471,9 @@ class Client(StaysInDriver):
         call = {"id": f"{models.run}-{next(models.n_calls)}", "model": model, **usage,
                 "cost_usd": models.money.cost(model, **usage),
                 "seconds": round(tries.seconds, 3)}
-        if tries.n > 1:
-            call["tries"] = tries.n
-        if tries.timeouts:
-            call["timeouts"] = tries.timeouts
-        if tries.throttled:
-            call["throttled"] = tries.throttled
-        return call
+        counts = {"tries": tries.n if tries.n > 1 else 0, "timeouts": tries.timeouts,
+                  "throttled": tries.throttled}
+        return call | {name: n for name, n in counts.items() if n}
 
 
 class LLMServerHTTP(Client):
@@ -537,8 +514,7 @@ class Models(StaysInDriver):
                                                         settings.github_token))))
         self.money = Money(dict(settings.prices), settings.budget_usd, settings.shard,
                            settings.budget_run_usd)
-        # {(base_url, model): {refused parameter: the name to send it under, or ""}}
-        self.changes: dict[tuple, dict[str, str]] = {}
+        self.changes: dict[tuple, dict[str, str]] = {}   # {(base_url, model): Client._changes}
         self.take_tools = {}          # {(base_url, model): whether it accepts tools}
         self.forms: set[bool] = set()   # forms of the root's answers; True: text (duel/answer.py)
         self.was_said = {}            # {((base_url, model), text): object of the first caller}
@@ -576,6 +552,7 @@ class Models(StaysInDriver):
         """Raise Trouble before the first call if a key, endpoint, extra or price is missing. With a
         budget, add up the root's spending."""
         has_budget = self.money.is_limited
+        prices = self.money.prices
         for client in (*self._clients.values(), *others):
             spec = client.spec
             if client._is_embedded:
@@ -585,8 +562,10 @@ class Models(StaysInDriver):
                     _check_endpoint(one.spec.endpoint)
             if client._by_litellm:
                 import_converter()
-                client.say_price()
-            if has_budget and spec.model not in self.money.prices:
+                if spec.model in prices.keys() - self.settings.prices.keys():
+                    client._say_once(f"has LiteLLM's price: {prices[spec.model].in_} in, "
+                                     f"{prices[spec.model].out} out (USD for a million tokens)")
+            if has_budget and spec.model not in prices:
                 raise Trouble(f"a budget needs a price for {spec.model!r}.",
                               todo=PRICE_LINE.format(model=spec.model))
         if self.money.budget_usd is not None:
@@ -662,9 +641,9 @@ def _without_parts(reply: Reply, request: _Request, parts: Parts) -> Reply:
     return replace(reply, tool_calls=calls)
 
 
-def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
+def _whole_ones(choices: list[dict], answer: dict) -> list[dict]:
     """Return the replies of the complete choices: they are paid for, even if other choices are
-    broken. If all choices are broken, raise the fault of the first one."""
+    broken. If all are broken, raise the fault of the first one; IndexError if there is none."""
     replies, faults = [], []
     for choice in choices:
         try:
@@ -676,18 +655,20 @@ def _whole_ones(choices: list[dict], answer: dict) -> list[Reply]:
     return replies
 
 
-def _decode(choice: dict, answer: dict) -> Reply:
+def _decode(choice: dict, answer: dict) -> dict:
     """Return the reply of one choice in a chat completion. Raise one of WRONG_SHAPE if the choice
     has no reply, HttpTrouble if a filter cut the reply."""
-    if FILTERED.search(_typed(str, choice.get("finish_reason"))):
-        raise HttpTrouble(FILTER_CUT, status=200)
-    if choice.get("finish_reason") in BROKEN_OFF or choice.get("error"):
+    finish_reason = _typed(str, choice.get("finish_reason"))
+    if FILTERED.search(finish_reason):
+        raise HttpTrouble(f"{FLAGGED}its content filter cut the answer", status=200)
+    if finish_reason in BROKEN_OFF or choice.get("error"):
         raise ValueError("broken off by the endpoint")
     message = choice["message"]
-    reasoning = message.get("reasoning_content") or message.get("reasoning")
-    return Reply(_content(message.get("content")), _typed(str, reasoning),
-                 _typed(str, choice.get("finish_reason")), _typed(str, answer.get("model")),
-                 _tool_calls(message.get("tool_calls")))
+    return dict(zip(REPLY_TYPES, (
+        _content(message.get("content")),
+        _typed(str, message.get("reasoning_content") or message.get("reasoning")),
+        finish_reason, _typed(str, answer.get("model")),
+        _tool_calls(message.get("tool_calls"))), strict=True))
 
 
 def _content(content) -> str:
@@ -709,10 +690,8 @@ def _tool_calls(values) -> list[dict]:
         if not isinstance(function, dict):
             continue
         arguments = function.get("arguments")
-        if arguments is None:
-            arguments = {}
         if not isinstance(arguments, str):
-            arguments = json.dumps(arguments)
+            arguments = json.dumps({} if arguments is None else arguments)
         name = str(function.get("name") or "")
         call_id = str(call.get("id") or f"call_{secrets.token_hex(4)}")
         calls.append({"id": call_id, "type": "function",
@@ -754,12 +733,6 @@ def _cached(usage: dict) -> tuple[int, int]:
     written = (usage.get("cache_creation_input_tokens"), details.get("cache_creation_tokens"),
                details.get("cache_write_tokens"))
     return tuple(next(filter(None, map(_count, counts)), 0) for counts in (read, written))
-
-
-def _least_tokens(message: dict) -> int:
-    """Return a low estimate of a message's tokens: one for each 3 characters, whatever their bytes,
-    and equal characters in a row count once."""
-    return len(RUN.sub(r"\1", text_sent(message))) // 3
 
 
 def _estimated(request: _Request, answer: dict) -> dict:

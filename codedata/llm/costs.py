@@ -12,7 +12,6 @@ from pathlib import Path
 from codedata.config import PRICE_LINE
 from codedata.disk.ledger import LEDGER, PARTIAL, calls_of, read_lines, sound_call
 from codedata.errors import RunStopped
-from codedata.llm.replies import NEW
 from codedata.records import DIRECTORIES, EVER_HOW
 from codedata.terminal import Spending, plural, usd
 from codedata.texts import in_shard
@@ -109,7 +108,7 @@ def attempts_under(root: Path) -> Iterator[tuple[Path, dict, list[dict]]]:
             yield directory, line, [*unseen(calls_of(line))]
         for file in sorted((directory / PARTIAL).glob("*.jsonl")):
             kept = (line["call"] for line in read_lines(file) if isinstance(line.get("call"), dict))
-            line = {"item": file.stem.removeprefix(NEW), "stage": None}
+            line = {"item": file.stem, "stage": None}
             yield directory, line, [*unseen(map(sound_call, kept))]
 
 
@@ -124,6 +123,7 @@ def _with_ledgers(directory: Path) -> Iterator[Path]:
             yield from _with_ledgers(directory / name)
 
 
+@dataclass
 class Money:
     """Compare the spending (USD) with two budgets: of the root's whole life, and of this run. An
     unknown cost is None, never 0.
@@ -132,12 +132,15 @@ class Money:
     what this run may still spend; each call lowers it.
     """
 
-    def __init__(self, prices: dict, budget_usd: float | None = None,
-                 shard: tuple[int, int] | None = None, run_usd: float | None = None):
-        self.prices, self.budget_usd, self.shard, self.run_usd = prices, budget_usd, shard, run_usd
-        if budget_usd is not None and shard:
-            self.budget_usd = budget_usd / shard[1]
-        self.spent_usd = 0.0
+    prices: dict
+    budget_usd: float | None = None
+    shard: tuple[int, int] | None = None
+    run_usd: float | None = None
+    spent_usd: float = 0.0
+
+    def __post_init__(self):
+        if self.budget_usd is not None and self.shard:
+            self.budget_usd /= self.shard[1]
         self._lock = threading.Lock()
 
     def cost(self, model: str, tokens_in, tokens_out, tokens_cached=0) -> float | None:

@@ -9,7 +9,6 @@ the parent.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -49,11 +48,7 @@ class Embedded:
 
     def check(self) -> None:
         """Raise Trouble if one of the two packages is not installed."""
-        try:
-            is_installed = importlib.util.find_spec("xllamacpp") and gguf_path()
-        except ModuleNotFoundError:
-            is_installed = False
-        if not is_installed:
+        if not (importlib.util.find_spec("xllamacpp") and gguf_path()):
             raise Trouble(NOT_INSTALLED, todo=INSTALL)
 
     def base_url(self) -> str:
@@ -61,22 +56,18 @@ class Embedded:
         """
         with self._lock:
             if self._child is None:
-                self._start()
-            elif self._child.poll() is not None:
+                self._child = subprocess.Popen(
+                    [sys.executable, "-m", "codedata.llm.embedded"], stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE, stderr=self._log, start_new_session=True,
+                    cwd=Path(__file__).parents[2])
+                self._url = self._child.stdout.readline().decode().strip()
+                if not self._url:
+                    raise RunStopped(f"the embedded model did not start: {self._last_words()}",
+                                     todo=INSTALL, exit_code=2)
+            if self._child.poll() is not None:
                 raise RunStopped(f"the embedded model's process has died: {self._last_words()}",
                                  todo="Run again.")
             return self._url
-
-    def _start(self) -> None:
-        self._child = subprocess.Popen([sys.executable, "-m", "codedata.llm.embedded"],
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                       stderr=self._log, start_new_session=True,
-                                       cwd=Path(__file__).parents[2])
-        line = self._child.stdout.readline()
-        if not line:
-            raise RunStopped(f"the embedded model did not start: {self._last_words()}",
-                             todo=INSTALL, exit_code=2)
-        self._url = json.loads(line)["base_url"]
 
     def _last_words(self) -> str:
         """Return the end of the child's stderr, or its exit code if it printed nothing."""
@@ -97,13 +88,8 @@ class Embedded:
         """Stop the child process and close its log."""
         self._pools.clear()
         self._log.close()
-        if self._child is None:
-            return
-        self._child.terminate()   # ends the child at once, even during a request
-        try:
-            self._child.wait(5)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
+        if self._child:
+            self._child.kill()   # the child has nothing to save
             self._child.wait()
 
 
@@ -136,7 +122,7 @@ def serve() -> None:
     # Request one token: Server() returns before its loop runs; until then its destructor hangs.
     prompt = [{"role": "user", "content": "hi"}]
     server.handle_chat_completions({"messages": prompt, "max_tokens": 1})
-    print(json.dumps({"base_url": server.listening_address + "/v1"}), flush=True)
+    print(f"{server.listening_address}/v1", flush=True)
     sys.stdin.buffer.read()
     os._exit(0)   # skips the destructor, which hangs while a request is running
 

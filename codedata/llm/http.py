@@ -13,11 +13,11 @@ bounded, nor is the handshake with an endpoint behind an https proxy (TLS within
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import logging
 import random
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,11 +34,11 @@ from urllib3.util.ssl_ import create_urllib3_context
 from codedata.errors import EndpointDown, HttpTrouble, Interrupted, RunStopped, Trouble
 from codedata.llm.limiter import EndpointState
 from codedata.settings import LLM
-from codedata.texts import printable
+from codedata.texts import printable, squeezed
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
-FLAGGED = "the endpoint flagged it: "   # prefix of the reason why a prompt is not answered
+FLAGGED = "the endpoint flagged it: "   # prefix of the reason why it refuses an item's content
 # words of llama.cpp's HTTP 500 if a request asks for several choices
 ONE_CHOICE = "one completion choice"
 # error codes of OpenAI, Azure, Kimi and Qwen for a prompt that is refused for its content
@@ -223,8 +223,8 @@ class Http:
         if isinstance(error, NO_CONNECTION):
             text = text.rpartition(": ")[2]
             is_down = True
-        text = " ".join(text.split())[-160:]
-        return _AttemptFailed(self.masked(f"connection failed: {text}"), is_down=is_down)
+        return _AttemptFailed(self.masked(f"connection failed: {squeezed(text)[-160:]}"),
+                              is_down=is_down)
 
     def exchange(self, url: str, data: bytes | None = None, headers: dict | None = None,
                   direct: bool = False, one_host: bool = False) -> tuple[int, Mapping, bytes]:
@@ -264,7 +264,7 @@ class Http:
     def _excerpt(self, body: bytes) -> str:
         """Return the start of a body, masked before it is cut, so that no part of a key is left."""
         text = self.masked(body[:20_000].decode("utf-8", "replace"))
-        return printable(" ".join(text.split()), 300)
+        return printable(squeezed(text), 300)
 
     def _429_s(self, failure: _AttemptFailed, url: str, throttled_s: float, n_throttled: int
                ) -> float:
@@ -289,13 +289,12 @@ class Http:
 
     # The dataset sources use these methods.
 
-    def get_json(self, url: str, params: dict | None = None, headers: dict | None = None):
+    def get_json(self, url: str, params: dict | None = None, **kwargs):
         """Return the parsed JSON at `url`."""
         url += f"?{urlencode(params)}" if params else ""
-        return self._get(url, lambda status, answer_headers, body: read_json(body),
-                         headers=headers)
+        return self._get(url, lambda *answer: read_json(answer[-1]), **kwargs)
 
-    def get_range(self, url: str, start: int, end: int, headers: dict | None = None) -> bytes:
+    def get_range(self, url: str, start: int, end: int, headers: dict = HEADERS) -> bytes:
         """Return the bytes start..end (inclusive) of `url`."""
         n_bytes = end + 1 - start
 
@@ -305,16 +304,16 @@ class Http:
             if len(body) != n_bytes:
                 raise ValueError(f"{len(body)} bytes for the range {start}-{end}")
             return body
-        headers = {**(headers or {}), "Range": f"bytes={start}-{end}"}
-        return self._get(url, decode, max(MAX_DATA_BYTES, n_bytes), headers=headers)
+        return self._get(url, decode, max(MAX_DATA_BYTES, n_bytes),
+                         headers={**headers, "Range": f"bytes={start}-{end}"})
 
-    def get_size(self, url: str, headers: dict | None = None) -> int:
+    def get_size(self, url: str, headers: dict = HEADERS) -> int:
         """Return the size of `url` in bytes. Request one byte, since object stores often refuse
         HEAD."""
         def decode(status, answer_headers, body):
             total = answer_headers.get("Content-Range", "").rpartition("/")[2]
             return int(total) if status == 206 else len(body)
-        return self._get(url, decode, headers={**(headers or {}), "Range": "bytes=0-0"})
+        return self._get(url, decode, headers={**headers, "Range": "bytes=0-0"})
 
     def _get(self, url: str, decode, max_bytes: int = MAX_DATA_BYTES, **kwargs):
         endpoint = self.endpoint("host " + url.split("/")[2], 8)
@@ -377,23 +376,12 @@ def _cut_timeout(sock) -> None:
         sock.settimeout(left)
 
 
-class _TimedFile(io.RawIOBase):
+class _TimedFile(socket.SocketIO):
     """Read from a socket within the call's time limit."""
-
-    def __init__(self, file, sock):
-        self._file = file
-        self._sock = sock
-
-    def readable(self):
-        return True
 
     def readinto(self, buffer):
         _cut_timeout(self._sock)
-        return self._file.readinto(buffer)
-
-    def close(self):
-        self._file.close()
-        super().close()
+        return super().readinto(buffer)
 
 
 class _Answer(http.client.HTTPResponse):
@@ -401,7 +389,7 @@ class _Answer(http.client.HTTPResponse):
 
     def __init__(self, sock, *args, **kwargs):
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_TimedFile(self.fp.detach(), sock))
+        self.fp.raw.__class__ = _TimedFile   # it is a SocketIO, with TLS, too
 
     def _safe_read(self, amt):
         if amt < 0:   # refuse a negative chunk size: super() would read without limit
@@ -440,13 +428,22 @@ class _HttpsPool(urllib3.HTTPSConnectionPool):
 
 
 class _Pools:
-    """Hold a pool of timed connections for each host, or for the proxy."""
+    """Hold a pool of timed connections for each host, or for the proxy. Raise Trouble if `proxy` is
+    no address."""
 
     def __init__(self, workers: int, ssl_context: SSLContext, proxy: str = ""):
         options = {"num_pools": 16, "maxsize": max(workers, 8), "ssl_context": ssl_context}
         self._manager = urllib3.PoolManager(**options)
-        if proxy:
-            self._manager = _proxy_manager(proxy, ssl_context, options)
+        try:
+            if proxy:
+                parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+                login = urllib3.util.make_headers(
+                    proxy_basic_auth=unquote(parts.auth or "") or None)
+                self._manager = urllib3.ProxyManager(
+                    parts.url, proxy_headers=login, proxy_ssl_context=ssl_context, **options)
+        except ValueError:
+            raise Trouble("is no address of a proxy.", "[llm] proxy",
+                          "It looks like http://host:port.") from None
         self._manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         # cache (pool, target) per URL: looking it up takes as long as sending the request
         self.place = lru_cache(64)(self._place)
@@ -462,18 +459,6 @@ class _Pools:
         pool = self._manager.connection_from_host(parts.host, parts.port, parts.scheme)
         is_whole = self._manager.proxy and parts.scheme == "http"
         return pool, parts.url if is_whole else parts.request_uri
-
-
-def _proxy_manager(proxy: str, ssl_context: SSLContext, options: dict) -> urllib3.ProxyManager:
-    """Return the pools behind a proxy. Raise Trouble if `proxy` is not a valid address."""
-    try:
-        parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
-        login = urllib3.util.make_headers(proxy_basic_auth=unquote(parts.auth or "") or None)
-        return urllib3.ProxyManager(parts.url, proxy_headers=login, proxy_ssl_context=ssl_context,
-                                    **options)
-    except ValueError:
-        raise Trouble("is no address of a proxy.", "[llm] proxy",
-                      "It looks like http://host:port.") from None
 
 
 def _ssl_context(ca_bundle: str) -> SSLContext:

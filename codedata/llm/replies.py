@@ -9,7 +9,6 @@ the same way.
 """
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,7 +29,6 @@ from codedata.errors import BrokenRecord
 
 RESULT = "result"   # key of a result without a call; also replaces the attempt's number in _key()
 REFUSED = "refused"   # key of a rejected reply, in place of "reply"
-NEW = "_tmp.new."   # prefix of a file that will replace another file
 REPLY_TYPES = {"text": str, "reasoning": str, "finish_reason": str, "model": str,
                "tool_calls": list}
 _current: ContextVar[ReplyLog | None] = ContextVar("reply_log", default=None)
@@ -137,11 +135,14 @@ class ReplyLog(StaysInDriver):
         with self._lock:
             return _key(request, self._attempts.get(request, 0)) in self._kept
 
-    def save(self, request: str, attempt: int | str, reply: dict, call: dict) -> None:
-        """Append a finished reply to the file and count its cost. An unusable reply is {}."""
+    def save(self, request: str, attempt: int | str, reply: dict, call: dict) -> dict:
+        """Append a finished reply to the file and count its cost; return its line. An unusable
+        reply is {}."""
         with self._lock:
             self.unbilled.append(call)
-            self._add(self._append(request=request, attempt=attempt, reply=reply, call=call))
+            line = self._append(request=request, attempt=attempt, reply=reply, call=call)
+            self._add(line)
+            return line
 
     def keep(self, piece: str, result) -> None:
         """Append the result (any JSON) of a piece of the item's work. `piece` is a digest of all
@@ -159,11 +160,18 @@ class ReplyLog(StaysInDriver):
             self._requested.add(key)
             return self._kept.get(key, {}).get(RESULT)
 
-    def discard(self, request: str | None = None) -> None:
-        """Mark the replies to a request as rejected; for None, all replies and results. After a
-        failure, rejected replies are not used again."""
+    def discard(self, *requests: str) -> None:
+        """Mark the replies to these requests as rejected; by default, all replies and results.
+        After a failure, rejected replies are not used again."""
         with self._lock:
-            self._discarded.update([request] if request else self._attempts)
+            self._discarded.update(requests or self._attempts)
+
+    def discard_failed(self, status: str) -> None:
+        """Discard the replies of an agent that failed with this status, since they would lead to
+        the same failure. If something else failed ("error": engine, endpoint), discard them only if
+        this run has repeated kept ones."""
+        if status != "error" or self.served:
+            self.discard()
 
     def _append(self, **fields) -> dict:
         line = {"stage": self.stage, **fields}
@@ -232,10 +240,7 @@ class ReplyLog(StaysInDriver):
 
     def _rewrite(self, lines: list[dict]) -> None:
         if lines:
-            tmp = self.path.with_name(f"{NEW}{self.path.name}")
-            tmp.parent.mkdir(parents=True, exist_ok=True)
-            tmp.write_bytes(b"".join(map(to_line, lines)))
-            os.replace(tmp, self.path)
+            write_atomic(self.path, b"".join(map(to_line, lines)))
         else:
             self.path.unlink(missing_ok=True)
         # remove these files last, when self.path has the lines to keep

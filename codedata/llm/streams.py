@@ -22,20 +22,20 @@ class _Choice:
             if isinstance(delta.get(name), str):
                 self.texts[name].append(delta[name])
         for piece in delta.get("tool_calls") or ():
-            self._add_call(piece, piece.get("function") or {})
+            self._add_call(piece)
         self.finish_reason = part.get("finish_reason") or self.finish_reason
 
-    def _add_call(self, piece: dict, function: dict) -> None:
+    def _add_call(self, piece: dict) -> None:
         """Add a piece of a call. A new index or a new id begins a new call. So does a name if the
         previous call has no id, since Gemini's calls all have index 0 and no id."""
         call = self.calls[-1] if self.calls else None
-        if (not call or piece.get("index", 0) != call["index"]
-                or piece.get("id", "") not in ("", None, call["id"])
-                or (function.get("name") and not call["id"])):
-            call = {"index": piece.get("index", 0), "id": piece.get("id") or "", "name": "",
-                    "arguments": []}
+        function = piece.get("function") or {}
+        index, id, name = piece.get("index", 0), piece.get("id") or "", function.get("name") or ""
+        if (not call or index != call["index"] or id not in ("", call["id"])
+                or (name and not call["id"])):
+            call = {"index": index, "id": id, "name": "", "arguments": []}
             self.calls.append(call)
-        call["name"] = call["name"] or function.get("name") or ""
+        call["name"] = call["name"] or name
         call["arguments"].append(function.get("arguments") or "")
         if "extra_content" in piece:
             call["extra_content"] = piece["extra_content"]

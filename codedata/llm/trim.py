@@ -110,10 +110,11 @@ def _leave_out_files(patches: list[str], is_too_long, tokens) -> int:
         files = FILE_BORDER.split(patches[k])
         for i in reversed(range(len(files))):
             file = files[i]
-            note = f"[the patch of {_path(file)} is left out: {len(file):,} characters]\n"
+            border = FILE_BORDER.match(file)
+            path = file.partition("\n")[0].rpartition(" b/")[2] if border else "this change"
+            note = f"[the patch of {path} is left out: {len(file):,} characters]\n"
             # skip text before the first file
-            is_file = len(files) == 1 or FILE_BORDER.match(file)
-            if is_file and is_too_long() and tokens(note) < tokens(file):
+            if (border or len(files) == 1) and is_too_long() and tokens(note) < tokens(file):
                 files[i] = note
                 patches[k] = "".join(files)
                 n_files += 1
@@ -148,7 +149,3 @@ def _without_middle(body: str, room: int, tokens) -> str:
     n_more = bisect_right(longer, room, key=lambda n_chars: tokens(cut(n_chars)))
     return cut(MIN_BODY_CHARS + n_more)
 
-
-def _path(file_patch: str) -> str:
-    first_line = file_patch.partition("\n")[0]
-    return first_line.rpartition(" b/")[2] if FILE_BORDER.match(first_line) else "this change"

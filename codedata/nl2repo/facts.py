@@ -21,7 +21,7 @@ from codedata.run.stage import Reads, Stage, Writes
 from codedata.run.talk import begin_step
 from codedata.sandbox.factory import SandboxFactory
 from codedata.suites.contexts import mask_of
-from codedata.suites.environments import JUDGED_BY, labelled, open_environment
+from codedata.suites.environments import JUDGED_BY, fresh_sandbox
 from codedata.suites.replayed_scripts import Outcome, ReplayJob, distinct, replay
 from codedata.tasks.prove.outcomes import known_results, passed_in
 from codedata.texts import CONTROL
@@ -59,8 +59,7 @@ def find_facts(root: Path, host: SandboxFactory, environment: Environment, copy:
     jobs = _some_of_each_callee(jobs_of_tests(passed, *texts_of(sources), as_examples=True))
     jobs += text_jobs(jobs)
     begin_step("running scripts of its tests")
-    with (labelled(host, name, "nl2repo") as label,
-          open_environment(environment, host, label) as sandbox):
+    with fresh_sandbox(environment, host, "nl2repo") as sandbox:
         outcomes = replay(sandbox, jobs, environment.test_script, prune=True, total_s=REPLAY_S)
     found = distinct(one for one in outcomes
                      if one and one.direct and one.type != "NameError"

@@ -22,7 +22,7 @@ from codedata.sandbox.copies import new_folder
 from codedata.sandbox.factory import SandboxFactory
 from codedata.settings import Settings
 from codedata.suites.contexts import LANGUAGE, copy_source
-from codedata.suites.environments import JUDGED_BY, labelled, open_environment
+from codedata.suites.environments import JUDGED_BY, fresh_sandbox
 from codedata.suites.source import files_in
 
 AGAIN = "Run: python nl2repo.py --steps extract --force --only {}"
@@ -52,8 +52,7 @@ def extract(root: Path, host: SandboxFactory, environment: Environment) -> Sourc
     built = inside(place.parent, NEW, name)
     begin_step("reading the source")
     with new_folder(built) as folder:
-        with (labelled(host, name, "nl2repo") as label,
-              open_environment(environment, host, label) as sandbox):
+        with fresh_sandbox(environment, host, "nl2repo") as sandbox:
             copy_source(sandbox, folder)
         sources = read_sources(folder)
         if not any(file.language == LANGUAGE for file in sources.files):

@@ -298,9 +298,7 @@ class DocumentWriter:
                 max_seconds=settings.agent.max_seconds, max_usd=settings.agent.max_usd,
             ).run(f"Document {what} of {item.repo}, whose source is in {sandbox.workdir}.")
         if submission.content is None:
-            log = current_reply_log()
-            if result.status != "error" or log.served:
-                log.discard()
+            current_reply_log().discard_failed(result.status)
             reason = (" ".join(submission.findings) or result.error
                       or "it ended without handing in a document")
             raise ItemFailed(f"its agent's document does not count ({result.status}): "

@@ -181,6 +181,15 @@ def labelled(host: SandboxFactory, name: str, what: str = "bug") -> Iterator[str
         host.forget(label)
 
 
+@contextmanager
+def fresh_sandbox(environment: Environment, host: SandboxFactory, what: str = "bug"
+                  ) -> Iterator[Sandbox]:
+    """Yield a sandbox as open_environment() does, with a label as labelled() makes it."""
+    with (labelled(host, environment.repo_name, what) as label,
+          open_environment(environment, host, label) as sandbox):
+        yield sandbox
+
+
 def image_name_of(repo_name: str, *made_of: str) -> str:
     """Return the name of an image, with a digest of `made_of` as its tag."""
     return f"{image_name(IMAGES, repo_name)}:{digest([*made_of])[:12]}"

@@ -10,8 +10,8 @@ from conftest import REPO, edit, run_script
 from heron_environment import an_environment
 from root import ONE_RUN, filled, read_json
 
-from codedata.bugs.generate import draw, program_of
-from codedata.bugs.register import patterns, why_whole_suite
+from codedata.bugs.generate import draw, patterns, program_of
+from codedata.bugs.screen_bugs import why_whole_suite
 from codedata.code.entities import SourceFile, read_sources
 from codedata.code.operators.syntax import syntax_of
 from codedata.code.patches import normalised
