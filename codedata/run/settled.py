@@ -111,11 +111,13 @@ class Settled:
                 if hasher.hexdigest() != older:
                     return self._compare(ledgers, {})
                 for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
-                    is_complete = raw.endswith(b"\n")
-                    line = line_in(raw) if is_known or not is_complete else None
-                    if line or is_complete:   # else it is being written
-                        hasher.update(raw)
-                        n_bytes += len(raw)
+                    if not raw.endswith(b"\n"):
+                        if not line_in(raw):   # it is being written
+                            continue
+                        raw += b"\n"   # which the next writer adds
+                    hasher.update(raw)
+                    n_bytes += len(raw)
+                    line = line_in(raw) if is_known else None
                     if line:
                         touched.add(str(line.get("item", "")))
                     for call in calls_of(line) if line and store is self._out else ():
