@@ -7,13 +7,12 @@ that the ledger names. states.py has the table of states.
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from codedata.disk.ledger import NOTHING, FileState, LastAttempt
-from codedata.disk.store import digests_of, facts_of
+from codedata.disk.store import digest, digests_of, facts_of
 from codedata.errors import BrokenRecord
 from codedata.llm.replies import ReplyLog
 from codedata.records import OMITTED_IF_NULL
@@ -335,4 +334,4 @@ def read_digest(*read: tuple[dict, Iterable[str]]) -> str:
     so that records older than these fields do not become stale."""
     texts = [digests.get(f, "") for digests, fields in read for f in fields
              if f in digests or f not in OMITTED_IF_NULL]
-    return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()
+    return digest("|".join(texts))

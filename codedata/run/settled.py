@@ -70,7 +70,11 @@ class Settled:
         if n_bytes > MIN_BYTES and self._out.directories and not (
                 selection.force or selection.refresh):
             self._path = self._out.directories[0] / f"_settled.{states.stage}.jsonl"
-            self._settings = _settings_of(states, reads, writes, *states.also_reads)
+            # digest of all that a state depends on, but files and ledgers
+            self._settings = digest([VERSION, states.settings, states.exclude.ids, *(
+                [value for value in vars(one).values()
+                 if isinstance(value, (str, bool, tuple, dict))]
+                for one in (reads, *states.also_reads, writes, writes.parts) if one)])
             self._find(ledgers, n_bytes)
 
     def _find(self, ledgers: dict[Path, Store | Lists], n_bytes: int) -> None:
@@ -181,11 +185,3 @@ class Settled:
                 {group: [self._stamp(group, rows), n_items[group] == sum(map(len, rows.values())),
                          [[*row, done] for row, done in rows.items()]]}
                 for group, rows in self.groups.items())])))
-
-
-def _settings_of(states, *described) -> str:
-    """Return the digest of all that a state depends on, but files and ledgers. `described` is what
-    a stage reads and writes."""
-    return digest([VERSION, states.settings, states.exclude.ids, *(
-        [value for value in vars(one).values() if isinstance(value, (str, bool, tuple, dict))]
-        for one in (*described, states.writes.parts) if one)])
