@@ -183,8 +183,12 @@ class States:
     def _held_back(self, item: Item) -> Item:
         """Return the item: waiting if it has to be made but an earlier stage failed, excluded if a
         rule leaves it out, else unchanged."""
-        if item.asks and (why := self._failed_before(item.name, item.instance_id)):
-            item = item._replace(state="waiting", reason=why)
+        if item.asks:
+            for reads, name in ((self.reads, item.name), *(
+                    (one, item.instance_id) for one in self.also_reads)):
+                if reads.made_by and (failed := reads.store.failed(reads.made_by, name)):
+                    item = item._replace(state="waiting",
+                                         reason=f"{reads.made_by} failed: {failed.error}")
         if (item.asks or item.state == "waiting") and (
                 rule := self.reads.leaves_out(item.name, item.instance_id)):
             return item._replace(state="excluded", reason=rule, counts=False, lacks_field=False)
@@ -200,7 +204,12 @@ class States:
         if output and not output.digests.keys() >= set(writes.fields).difference(
                 writes.copies, writes.optional):   # a field of this stage is missing
             output = None
-        made, last = self._placed(name, output)
+        last = ledger.succeeded.get(key)
+        made = output and writes.store.placed(*key, writes.fields)
+        if made is not last:   # a kill came between the last attempt's ledger line and its record
+            ledger.used.pop(key, None)   # its kept replies are unused
+        if made:
+            ledger.succeeded[key] = last = made
         read = ""
         if output or key in ledger.excluded:
             read = self._read_digest(known.digests, *(
@@ -230,20 +239,6 @@ class States:
             return facts._replace(**self._facts_of_parts(name, made))
         return facts
 
-    def _placed(self, name: str, output: FileState | None
-                ) -> tuple[LastAttempt | None, LastAttempt | None]:
-        """Return (the attempt whose record is on disk, or None; that attempt, or else the last
-        one). If a kill came between the last attempt's ledger line and its record, mark its kept
-        replies as unused."""
-        ledger, key = self.writes.store.ledger, (self.stage, name)
-        last = ledger.succeeded.get(key)
-        made = output and self.writes.store.placed(*key, self.writes.fields)
-        if made is not last:
-            ledger.used.pop(key, None)
-        if made:
-            ledger.succeeded[key] = made
-        return made, made or last
-
     def _facts_of_parts(self, name: str, made: LastAttempt | None) -> dict:
         """Return the fields of ItemFacts about an output's parts: whether parts are missing or were
         made with other settings, and whether parts are now combined in another way."""
@@ -266,13 +261,6 @@ class States:
         if writes.fault and not (is_trusted or writes.parts):
             fault = writes.fault(writes.store.read(facts.name))
         return fault or writes.lacks(facts.name)
-
-    def _failed_before(self, name: str, instance_id: str) -> str:
-        why = ""
-        for reads, key in ((self.reads, name), *((one, instance_id) for one in self.also_reads)):
-            if reads.made_by and (before := reads.store.failed(reads.made_by, key)):
-                why = f"{reads.made_by} failed: {before.error}"
-        return why
 
     # digests and replies -------------------------------------------------------------------------
 
