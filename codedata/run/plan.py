@@ -133,8 +133,9 @@ class States:
         """Return whether --only matches an item, an item that it is derived from, or an item that
         later steps derive from it."""
         reads, selection = self.reads, self.selection
-        return not selection.only or selection.matches(name, instance_id, *reads.parents(name),
-                                                       *reads.leads_to(name))
+        return not selection.only or selection.matches(
+            name, instance_id, *reads.leads_to(name),
+            *(name[:i] for i, char in enumerate(name) if char == "." and reads.store.derived))
 
     def _is_orphan(self, name: str) -> bool:
         """Return whether an output belongs to this stage and its input is gone. If several scripts

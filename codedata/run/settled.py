@@ -37,7 +37,6 @@ VERSION = 1              # raise it with every change to the rules of states
 MIN_BYTES = 8 << 20      # all lines of shorter ledgers are read
 CHUNK_BYTES = 256 << 20  # ledger bytes whose lines are objects at the same time
 PART = 1 << 20           # bytes to read at once
-ALL_DONE = -1            # number of the chunk of groups without other items
 
 
 class Settled:
@@ -55,7 +54,8 @@ class Settled:
         self._path = None       # None: no item is settled
         self._is_saved = True   # the file is up to date
         self._spent = None      # the sum of all costs, if it is known
-        self._chunks = {}       # {group: number of the chunk that it is loaded with, or ALL_DONE}
+        # {group: number of the chunk that it is loaded with; None: all of its items are settled}
+        self._chunks: dict[str, int | None] = {}
         self._n_chunks = 1
         is_possible = not (
             reads.beside or writes.lacks is not Writes.lacks or self._sides.keys() & self._also
@@ -93,7 +93,7 @@ class Settled:
                 self._items.update(*left.values())
                 n_left -= len(left) / len(rows)
                 if is_all and len(left) == len(rows):
-                    self._chunks[group] = ALL_DONE
+                    self._chunks[group] = None
         left = sorted(self._stamps[0].keys() - self._chunks.keys(), key=natural)
         self._n_chunks += int(n_bytes * n_left / n_groups / CHUNK_BYTES)
         self._chunks |= {group: i * self._n_chunks // len(left) for i, group in enumerate(left)}
