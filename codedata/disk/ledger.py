@@ -309,7 +309,8 @@ def calls_of(line: dict) -> list[dict]:
 def sound_call(call: dict) -> dict:
     """Return the call with valid values: wrong amounts become None, and `cost_usd` and `model` are
     added if missing."""
-    wrong = {key: None for key in AMOUNTS if not _is_amount(call.get(key))}
+    wrong = {key: None for key in AMOUNTS if (amount := call.get(key)) is not None and not (
+        isinstance(amount, (int, float)) and 0 <= amount < MAX_AMOUNT)}
     if type(call.get("n", 1)) is not int or call.get("n", 1) < 1:
         wrong["n"] = 1
     for key in ("model", "id"):
@@ -318,10 +319,6 @@ def sound_call(call: dict) -> dict:
     if not wrong and "model" in call and "cost_usd" in call:
         return call
     return {"model": "", "cost_usd": None, **call, **wrong}
-
-
-def _is_amount(value) -> bool:
-    return value is None or (isinstance(value, (int, float)) and 0 <= value < MAX_AMOUNT)
 
 
 def is_sound(line: dict) -> bool:

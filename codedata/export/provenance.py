@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
-from codedata.disk.ledger import LEDGER, Ledger, calls_of, is_sound, read_lines
+from codedata.disk.ledger import Ledger, calls_of, sound_lines
 from codedata.disk.store import known_in, shards_of
 from codedata.export.collect import ExportTurn
 from codedata.records import Answer, Prompt, Score, SourceTrajectory
@@ -31,7 +31,7 @@ class Provenance:
         # by (stage, item): {model: of the newest call, cut: history was cut, how: the variant}
         self._made = defaultdict(dict)
         for directory in shards_of(root / Answer.directory):
-            for line in filter(is_sound, read_lines(directory / LEDGER)):
+            for line in sound_lines([directory]):
                 made = self._made[line["stage"], line["item"]]
                 if calls := calls_of(line):
                     made |= {"model": calls[-1]["model"], "cut": line.get("cut")}

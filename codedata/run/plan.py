@@ -7,13 +7,12 @@ that the ledger names. states.py has the table of states.
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from codedata.disk.ledger import NOTHING, FileState, LastAttempt
-from codedata.disk.store import digests_of, facts_of
+from codedata.disk.store import digest, digests_of, facts_of
 from codedata.errors import BrokenRecord
 from codedata.llm.replies import ReplyLog
 from codedata.records import OMITTED_IF_NULL
@@ -134,8 +133,9 @@ class States:
         """Return whether --only matches an item, an item that it is derived from, or an item that
         later steps derive from it."""
         reads, selection = self.reads, self.selection
-        return not selection.only or selection.matches(name, instance_id, *reads.parents(name),
-                                                       *reads.leads_to(name))
+        return not selection.only or selection.matches(
+            name, instance_id, *reads.leads_to(name),
+            *(name[:i] for i, char in enumerate(name) if char == "." and reads.store.derived))
 
     def _is_orphan(self, name: str) -> bool:
         """Return whether an output belongs to this stage and its input is gone. If several scripts
@@ -184,8 +184,12 @@ class States:
     def _held_back(self, item: Item) -> Item:
         """Return the item: waiting if it has to be made but an earlier stage failed, excluded if a
         rule leaves it out, else unchanged."""
-        if item.asks and (why := self._failed_before(item.name, item.instance_id)):
-            item = item._replace(state="waiting", reason=why)
+        if item.asks:
+            for reads, name in ((self.reads, item.name), *(
+                    (one, item.instance_id) for one in self.also_reads)):
+                if reads.made_by and (failed := reads.store.failed(reads.made_by, name)):
+                    item = item._replace(state="waiting",
+                                         reason=f"{reads.made_by} failed: {failed.error}")
         if (item.asks or item.state == "waiting") and (
                 rule := self.reads.leaves_out(item.name, item.instance_id)):
             return item._replace(state="excluded", reason=rule, counts=False, lacks_field=False)
@@ -201,7 +205,12 @@ class States:
         if output and not output.digests.keys() >= set(writes.fields).difference(
                 writes.copies, writes.optional):   # a field of this stage is missing
             output = None
-        made, last = self._placed(name, output)
+        last = ledger.succeeded.get(key)
+        made = output and writes.store.placed(*key, writes.fields)
+        if made is not last:   # a kill came between the last attempt's ledger line and its record
+            ledger.used.pop(key, None)   # its kept replies are unused
+        if made:
+            ledger.succeeded[key] = last = made
         read = ""
         if output or key in ledger.excluded:
             read = self._read_digest(known.digests, *(
@@ -231,20 +240,6 @@ class States:
             return facts._replace(**self._facts_of_parts(name, made))
         return facts
 
-    def _placed(self, name: str, output: FileState | None
-                ) -> tuple[LastAttempt | None, LastAttempt | None]:
-        """Return (the attempt whose record is on disk, or None; that attempt, or else the last
-        one). If a kill came between the last attempt's ledger line and its record, mark its kept
-        replies as unused."""
-        ledger, key = self.writes.store.ledger, (self.stage, name)
-        last = ledger.succeeded.get(key)
-        made = output and self.writes.store.placed(*key, self.writes.fields)
-        if made is not last:
-            ledger.used.pop(key, None)
-        if made:
-            ledger.succeeded[key] = made
-        return made, made or last
-
     def _facts_of_parts(self, name: str, made: LastAttempt | None) -> dict:
         """Return the fields of ItemFacts about an output's parts: whether parts are missing or were
         made with other settings, and whether parts are now combined in another way."""
@@ -267,13 +262,6 @@ class States:
         if writes.fault and not (is_trusted or writes.parts):
             fault = writes.fault(writes.store.read(facts.name))
         return fault or writes.lacks(facts.name)
-
-    def _failed_before(self, name: str, instance_id: str) -> str:
-        why = ""
-        for reads, key in ((self.reads, name), *((one, instance_id) for one in self.also_reads)):
-            if reads.made_by and (before := reads.store.failed(reads.made_by, key)):
-                why = f"{reads.made_by} failed: {before.error}"
-        return why
 
     # digests and replies -------------------------------------------------------------------------
 
@@ -335,4 +323,4 @@ def read_digest(*read: tuple[dict, Iterable[str]]) -> str:
     so that records older than these fields do not become stale."""
     texts = [digests.get(f, "") for digests, fields in read for f in fields
              if f in digests or f not in OMITTED_IF_NULL]
-    return hashlib.blake2b("|".join(texts).encode(), digest_size=8).hexdigest()
+    return digest("|".join(texts))

@@ -37,7 +37,6 @@ VERSION = 1              # raise it with every change to the rules of states
 MIN_BYTES = 8 << 20      # all lines of shorter ledgers are read
 CHUNK_BYTES = 256 << 20  # ledger bytes whose lines are objects at the same time
 PART = 1 << 20           # bytes to read at once
-ALL_DONE = -1            # number of the chunk of groups without other items
 
 
 class Settled:
@@ -55,7 +54,8 @@ class Settled:
         self._path = None       # None: no item is settled
         self._is_saved = True   # the file is up to date
         self._spent = None      # the sum of all costs, if it is known
-        self._chunks = {}       # {group: number of the chunk that it is loaded with, or ALL_DONE}
+        # {group: number of the chunk that it is loaded with; None: all of its items are settled}
+        self._chunks: dict[str, int | None] = {}
         self._n_chunks = 1
         is_possible = not (
             reads.beside or writes.lacks is not Writes.lacks or self._sides.keys() & self._also
@@ -70,7 +70,11 @@ class Settled:
         if n_bytes > MIN_BYTES and self._out.directories and not (
                 selection.force or selection.refresh):
             self._path = self._out.directories[0] / f"_settled.{states.stage}.jsonl"
-            self._settings = _settings_of(states, reads, writes, *states.also_reads)
+            # digest of all that a state depends on, but files and ledgers
+            self._settings = digest([VERSION, states.settings, states.exclude.ids, *(
+                [value for value in vars(one).values()
+                 if isinstance(value, (str, bool, tuple, dict))]
+                for one in (reads, *states.also_reads, writes, writes.parts) if one)])
             self._find(ledgers, n_bytes)
 
     def _find(self, ledgers: dict[Path, Store | Lists], n_bytes: int) -> None:
@@ -89,7 +93,7 @@ class Settled:
                 self._items.update(*left.values())
                 n_left -= len(left) / len(rows)
                 if is_all and len(left) == len(rows):
-                    self._chunks[group] = ALL_DONE
+                    self._chunks[group] = None
         left = sorted(self._stamps[0].keys() - self._chunks.keys(), key=natural)
         self._n_chunks += int(n_bytes * n_left / n_groups / CHUNK_BYTES)
         self._chunks |= {group: i * self._n_chunks // len(left) for i, group in enumerate(left)}
@@ -111,11 +115,13 @@ class Settled:
                 if hasher.hexdigest() != older:
                     return self._compare(ledgers, {})
                 for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
-                    is_complete = raw.endswith(b"\n")
-                    line = line_in(raw) if is_known or not is_complete else None
-                    if line or is_complete:   # else it is being written
-                        hasher.update(raw)
-                        n_bytes += len(raw)
+                    if not raw.endswith(b"\n"):
+                        if not line_in(raw):   # it is being written
+                            continue
+                        raw += b"\n"   # which the next writer adds
+                    hasher.update(raw)
+                    n_bytes += len(raw)
+                    line = line_in(raw) if is_known else None
                     if line:
                         touched.add(str(line.get("item", "")))
                     for call in calls_of(line) if line and store is self._out else ():
@@ -179,11 +185,3 @@ class Settled:
                 {group: [self._stamp(group, rows), n_items[group] == sum(map(len, rows.values())),
                          [[*row, done] for row, done in rows.items()]]}
                 for group, rows in self.groups.items())])))
-
-
-def _settings_of(states, *described) -> str:
-    """Return the digest of all that a state depends on, but files and ledgers. `described` is what
-    a stage reads and writes."""
-    return digest([VERSION, states.settings, states.exclude.ids, *(
-        [value for value in vars(one).values() if isinstance(value, (str, bool, tuple, dict))]
-        for one in (*described, states.writes.parts) if one)])

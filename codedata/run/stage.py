@@ -32,13 +32,6 @@ class Reads:
     # returns contents that make() reads next to a record, given the record's path
     beside: Callable | None = None
 
-    def parents(self, name: str) -> list[str]:
-        """Return the names of the items that a derived item, <item>.<part>, may be made from; []
-        for any other item."""
-        if not self.store.derived:
-            return []
-        return [name[:i] for i, char in enumerate(name) if char == "."]
-
     def digest_beside(self, name: str) -> str:
         """Return the digest of the contents that make() reads next to an item's record, or ""."""
         return "".join(map(digest, self.beside(self.store.path(name)))) if self.beside else ""

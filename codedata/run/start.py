@@ -189,7 +189,10 @@ def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) ->
     shard = options.selection.shard
     if options.compact and (options.read_only or shard):
         raise Trouble("--compact allows no --status, --dry-run or --shard.")
-    places = [_place_of(options.root, one) for one in holds]
+    places = []   # (directory to lock, kind of items to lock in it, or "" for all)
+    for one in holds:
+        of, kind = one if isinstance(one, tuple) else (one, "")
+        places.append((of if isinstance(of, Path) else options.root / of.directory, kind))
     with ExitStack() as held:
         if not options.read_only:
             for directory, kind in places:
@@ -203,11 +206,3 @@ def hold_directories(script: str, holds: Iterable[Held], options: RunOptions) ->
                 if not kind:
                     remove_half_written(shards_of(directory))
         yield
-
-
-def _place_of(root: Path, one: Held) -> tuple[Path, str]:
-    """Return (directory to lock, kind of items to lock in it, or "" for all)."""
-    if isinstance(one, Path):
-        return one, ""
-    cls, kind = one if isinstance(one, tuple) else (one, "")
-    return root / cls.directory, kind
