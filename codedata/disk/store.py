@@ -257,8 +257,8 @@ class Store(Listing):
 
     def read(self, name: str):
         """Return a record from disk. Raise BrokenRecord if the file holds no valid record."""
-        path = str(self.path(name))
-        data = self._load(self.path(name))
+        path = self.path(name)
+        data, path = self._load(path), str(path)
         record = parse(self.cls, data, path, "Restore the field, or delete the file and run again.")
         if not self.places:
             try:

@@ -70,7 +70,7 @@ def execution_of(root: Path, name: str, side: Side | None) -> Execution | None:
     """Return the run of a side of a turn; None if it was not run, or if the replay reached a
     different state. Raise BrokenRecord if the record cannot be read."""
     store = Store(root, Executed)
-    if not store.path(name).exists():
+    if not (store.into.exists() and store.path(name).exists()):
         return None
     record = store.read(name)
     if record.replay.startswith(UNRELIABLE):
