@@ -84,7 +84,7 @@ class FileState:
                 "mtime_ns": self.mtime_ns}
 
 
-UNKNOWN = FileState("", NOTHING)   # of a file without a ledger line
+UNKNOWN = FileState("", NOTHING)   # state of a file without a ledger line
 
 @dataclass(slots=True)
 class LastAttempt:

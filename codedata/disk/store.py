@@ -543,7 +543,7 @@ class Lists(Listing):
                 self.broken_stems.add(stem)
 
     def forget(self, names: set[str]) -> None:
-        """Forget the facts about entries, but not their `names`, of which no copy is made."""
+        """Forget the facts about entries. Keep the set `names` itself, not a copy."""
         self._forgotten = names
         for stem, entries in self._entries.items():
             self._entries[stem] = {name: facts for name, facts in entries.items()
