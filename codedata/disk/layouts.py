@@ -268,13 +268,9 @@ def unwrapped(folder: Path) -> Path:
 
 def without_paths(files: Files) -> Files:
     """Return the files with each path replaced by the file's content."""
-    return {name: (Program if _may_run(file) else bytes)(content_of(file))
-            for name, file in files.items()}
-
-
-def _may_run(file: bytes | Path) -> bool:
-    is_program = isinstance(file, Program)
-    return is_program if isinstance(file, bytes) else os.access(file, os.X_OK)
+    return {name: (Program if isinstance(file, Program) or (
+                not isinstance(file, bytes) and os.access(file, os.X_OK)
+            ) else bytes)(content_of(file)) for name, file in files.items()}
 
 
 def content_of(file: bytes | Path) -> bytes:
@@ -314,8 +310,11 @@ class FolderDraft:
                 write_files(place, value or {})
             elif value is None:
                 place.unlink(missing_ok=True)
+            elif place.suffix == ".json":
+                _write_file(place, to_json(value))
             else:
-                _write_file(place, _part_bytes(place.suffix, value))
+                text = tomli_w.dumps(value) if place.suffix == ".toml" else value
+                _write_file(place, text.encode())
 
     @_keeps_disk_clean
     def sync(self) -> Stamp:
@@ -331,12 +330,6 @@ class FolderDraft:
     def drop(self) -> None:
         """Remove the new folder."""
         shutil.rmtree(self._built, ignore_errors=True)
-
-
-def _part_bytes(suffix: str, value) -> bytes:
-    if suffix == ".json":
-        return to_json(value)
-    return (tomli_w.dumps(value) if suffix == ".toml" else value).encode()
 
 
 def write_files(folder: Path, files: Files) -> None:

@@ -84,7 +84,7 @@ class FileState:
                 "mtime_ns": self.mtime_ns}
 
 
-UNKNOWN = FileState("", NOTHING)   # of a file without a ledger line
+UNKNOWN = FileState("", NOTHING)   # state of a file without a ledger line
 
 @dataclass(slots=True)
 class LastAttempt:
@@ -328,13 +328,9 @@ def is_sound(line: dict) -> bool:
             and all(isinstance(line.get(key, ""), str) for key in TEXTS)
             and all(_are_digests(line.get(key, NOTHING)) for key in DIGESTS)
             and isinstance(line.get("detail", NOTHING), dict)
-            and all(map(_is_entry, _listed(line, "entries"))))
-
-
-def _is_entry(entry) -> bool:
-    """Return whether a list file's entry is [order, instance_id, digests]."""
-    return (isinstance(entry, list) and [*map(type, entry)] == [int, str, dict]
-            and _are_digests(entry[2]))
+            # entries of a list file: [order, instance_id, digests]
+            and all(isinstance(entry, list) and [*map(type, entry)] == [int, str, dict]
+                    and _are_digests(entry[2]) for entry in _listed(line, "entries")))
 
 
 def _are_digests(value) -> bool:

@@ -250,9 +250,9 @@ class Store(Listing):
         if self.as_left(name):
             return self.ledger.known[name]
         if name not in self._facts:
-            _, size, mtime_ns = self._at[name]
             record = self.read(name)
-            self._facts[name] = FileState(record.instance_id, digests_of(record), size, mtime_ns)
+            self._facts[name] = FileState(record.instance_id, digests_of(record),
+                                          *self.stamp(name))
         return self._facts[name]
 
     def read(self, name: str):
@@ -289,7 +289,10 @@ class Store(Listing):
 
         With `keep_edits`, raise ItemFailed if an owned field was edited since open().
         """
-        path, values = self._place(name), values_of(record)
+        path, values = self.path(name), values_of(record)
+        if name in self._at:   # find it also if a user has moved it to another shard since open()
+            moved = (directory / path.name for directory in self.directories)
+            path = next(filter(Path.exists, (path, *moved)), path)
         seen = layouts.stamp_of(path)
         data = values
         if seen:
@@ -342,15 +345,6 @@ class Store(Listing):
         then = self.ledger.known.get(name, UNKNOWN).digests
         others = {*then, *digests} - {*owned} | then.keys() - digests.keys()
         return {f: digests.get(f, "") for f in sorted(others) if then.get(f) != digests.get(f)}
-
-    def _place(self, name: str) -> Path:
-        """Return the path of an item, existing or new. Find it also if a user has moved it to
-        another shard since open()."""
-        path = self.path(name)
-        if name not in self._at:
-            return path
-        moved = (directory / path.name for directory in self.directories)
-        return next(filter(Path.exists, (path, *moved)), path)
 
 
 @dataclasses.dataclass
@@ -549,7 +543,7 @@ class Lists(Listing):
                 self.broken_stems.add(stem)
 
     def forget(self, names: set[str]) -> None:
-        """Forget the facts about entries, but not their `names`, of which no copy is made."""
+        """Forget the facts about entries. Keep the set `names` itself, not a copy."""
         self._forgotten = names
         for stem, entries in self._entries.items():
             self._entries[stem] = {name: facts for name, facts in entries.items()
@@ -646,7 +640,7 @@ class Lists(Listing):
         self._note_file(stem, data, line)
 
     def _note_file(self, stem: str, data: list, line: dict) -> None:
-        _, size, mtime_ns = self._at[stem]
+        size, mtime_ns = self.stamp(stem)
         entries = [[int(name.rpartition("_")[2]), facts.instance_id, facts.digests]
                    for name, facts in self._entries[stem].items()]
         self.note(stem, wrote={"entries": digest(data)}, size=size, mtime_ns=mtime_ns,

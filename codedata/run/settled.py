@@ -115,10 +115,8 @@ class Settled:
                 if hasher.hexdigest() != older:
                     return self._compare(ledgers, {})
                 for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
-                    if not raw.endswith(b"\n"):
-                        if not line_in(raw):   # it is being written
-                            continue
-                        raw += b"\n"   # which the next writer adds
+                    if not raw.endswith(b"\n"):   # the next writer adds it, or it is being written
+                        raw = raw + b"\n" if line_in(raw) else b""
                     hasher.update(raw)
                     n_bytes += len(raw)
                     line = line_in(raw) if is_known else None
