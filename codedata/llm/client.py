@@ -161,9 +161,8 @@ class Client(StaysInDriver):
         values = [value for name, value in endpoint.headers.items()
                   if name.lower() not in PUBLIC_HEADERS]
         if not endpoint.api_key and not endpoint.headers:
-            withheld = endpoint.api_key.withheld
-            self._endpoint.about_key = f"no key was sent: {withheld or NO_KEY}"
-        for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
+            self._endpoint.about_key = f"no key was sent: {endpoint.api_key.withheld or NO_KEY}"
+        for value in (endpoint.api_key, *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
         prices = models.money.prices
@@ -494,8 +493,7 @@ class Models(StaysInDriver):
         self.settings = settings
         self.http = Http(settings.llm)
         self.stop = self.http.stop
-        self.http.secrets.update(map(str, filter(None, (settings.hf_token,
-                                                        settings.github_token))))
+        self.http.secrets.update(filter(None, (settings.hf_token, settings.github_token)))
         self.money = Money(dict(settings.prices), settings.budget_usd, settings.shard,
                            settings.budget_run_usd)
         self.changes: dict[tuple, dict[str, str]] = {}   # {(base_url, model): Client._changes}
