@@ -38,7 +38,7 @@ from codedata.llm.http import (
     is_stream,
     read_json,
 )
-from codedata.llm.replies import REPLY_TYPES, current_reply_log
+from codedata.llm.replies import current_reply_log
 from codedata.llm.streams import completion_of
 from codedata.llm.trim import Fitted, estimate_tokens, fit, text_sent
 from codedata.llm.vendors import addressed, import_converter, price_of
@@ -162,9 +162,8 @@ class Client(StaysInDriver):
         values = [value for name, value in endpoint.headers.items()
                   if name.lower() not in PUBLIC_HEADERS]
         if not endpoint.api_key and not endpoint.headers:
-            withheld = endpoint.api_key.withheld
-            self._endpoint.about_key = f"no key was sent: {withheld or NO_KEY}"
-        for value in (str(endpoint.api_key), *values, *(one.split(" ")[-1] for one in values)):
+            self._endpoint.about_key = f"no key was sent: {endpoint.api_key.withheld or NO_KEY}"
+        for value in (endpoint.api_key, *values, *(one.split(" ")[-1] for one in values)):
             if len(value) >= MIN_SECRET_CHARS:
                 models.http.secrets |= {value, json.dumps(value)[1:-1]}
         prices = models.money.prices
@@ -355,9 +354,9 @@ class Client(StaysInDriver):
         return current_reply_log().parts.setdefault(self._place, {})
 
     def _send(self, request: _Request, tries: Tries, n: int) -> tuple[list[dict], dict]:
-        """Return up to `n` replies, with the keys of REPLY_TYPES, and their usage. Leave parameters
-        that the endpoint refuses out of all later requests in this run, and apply the cures that it
-        needs."""
+        """Return up to `n` replies, with Reply's fields, and their usage. Leave parameters that the
+        endpoint refuses out of all later requests in this run, and apply the cures that it needs.
+        """
         wanted = {"stream": ""} if self.spec.endpoint.stream else {}
         changes = wanted | self._changes
         while True:
@@ -510,8 +509,7 @@ class Models(StaysInDriver):
         self.settings = settings
         self.http = Http(settings.llm)
         self.stop = self.http.stop
-        self.http.secrets.update(map(str, filter(None, (settings.hf_token,
-                                                        settings.github_token))))
+        self.http.secrets.update(filter(None, (settings.hf_token, settings.github_token)))
         self.money = Money(dict(settings.prices), settings.budget_usd, settings.shard,
                            settings.budget_run_usd)
         self.changes: dict[tuple, dict[str, str]] = {}   # {(base_url, model): Client._changes}
@@ -664,11 +662,10 @@ def _decode(choice: dict, answer: dict) -> dict:
     if finish_reason in BROKEN_OFF or choice.get("error"):
         raise ValueError("broken off by the endpoint")
     message = choice["message"]
-    return dict(zip(REPLY_TYPES, (
-        _content(message.get("content")),
-        _typed(str, message.get("reasoning_content") or message.get("reasoning")),
-        finish_reason, _typed(str, answer.get("model")),
-        _tool_calls(message.get("tool_calls"))), strict=True))
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    return {"text": _content(message.get("content")), "reasoning": _typed(str, reasoning),
+            "finish_reason": finish_reason, "model": _typed(str, answer.get("model")),
+            "tool_calls": _tool_calls(message.get("tool_calls"))}
 
 
 def _content(content) -> str:
