@@ -424,20 +424,19 @@ class Client(StaysInDriver):
                 raise ValueError(str(e) if type(e) is ValueError else
                                  "without a chat completion in it") from e
 
-        members = {}
+        places = {}
         for one in self.members:
-            members |= one._exchange(request.data, self._parts)
+            places |= one._at(request.data, self._parts)
         try:
-            return models.http.send("", self._endpoint, decode, tries=tries,
-                                    gate=models.money.gate, members=members)
+            return models.http.send(places, decode, tries=tries, gate=models.money.gate)
         except HttpTrouble as e:
             # give no advice about address and model if they have worked before
             have_worked = e.status == 404 and self._endpoint.n_answers
             todo = "" if have_worked else ADVICE.get(e.status, e.todo)
             raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
 
-    def _exchange(self, data: bytes, parts: Parts) -> dict:
-        """Return the endpoint, with its address and a function that sends it `data`."""
+    def _at(self, data: bytes, parts: Parts) -> dict:
+        """Return the endpoint with its address and a function that sends it `data`."""
         base_url = self.spec.endpoint.base_url
         if self._by_litellm:
             exchange = partial(self._converter.exchange, data, parts)
@@ -446,9 +445,8 @@ class Client(StaysInDriver):
             data = json.dumps({**read_json(data), **self._added}).encode()
         if self._is_embedded:
             base_url = self._models.embedded.base_url()
-        url = address(base_url, "chat/completions")
-        return {self._endpoint: (url, partial(self._models.http.exchange, url, data, self._headers,
-                                              self._is_embedded))}
+        return self._models.http.at(self._endpoint, address(base_url, "chat/completions"), data,
+                                    self._headers, self._is_embedded)
 
     def _check_counted(self, request: _Request, tokens_in: int, usage: dict) -> None:
         """Say once for this run if the endpoint counts less than half of a low estimate of the

@@ -120,30 +120,32 @@ class Http:
         """Return the state of the endpoint `name`; create the state on first use."""
         return self._endpoints.setdefault(name, EndpointState(limit))
 
-    def send(self, url: str, endpoint: EndpointState, decode: Callable, *,
-             tries: Tries | None = None, gate: Callable | None = None, max_bytes: int = 0,
-             members: Mapping | None = None, **kwargs):
+    def at(self, endpoint: EndpointState, url: str, *args, **kwargs) -> dict:
+        """Return send()'s `places` for a request to one endpoint, with exchange()'s arguments."""
+        return {endpoint: (url, partial(self.exchange, url, *args, **kwargs))}
+
+    def send(self, places: Mapping[EndpointState, tuple[str, Callable]], decode: Callable, *,
+             tries: Tries | None = None, gate: Callable | None = None, max_bytes: int = 0):
         """Return decode(status, headers, body) of the first good answer; retry if decode() raises
         ValueError.
 
-        `kwargs` are arguments of exchange(). With `members`, {endpoint: (URL, function like
-        exchange() without arguments)}, each attempt is made at the endpoint with the smallest load,
-        in place of `endpoint`. `gate()` is called right before each attempt and may raise an error
-        to end the request, for instance if the budget is used up.
+        `places` has the URL of each endpoint and a function that sends the request there and
+        returns status, headers and body. Each attempt is made at the endpoint with the smallest
+        load. `gate()` is called right before it and may raise an error to end the request, for
+        instance if the budget is used up.
 
         Raise HttpTrouble after the last retry, or if a good answer is larger than `max_bytes` (0:
         MAX_REPLY_BYTES), RunStopped if the endpoint is unusable, Interrupted if the run is ending.
         """
         tries = tries or Tries()
-        members = members or {endpoint: (url, partial(self.exchange, url, **kwargs))}
-        answers_before = sum(one.n_answers for one in members)
+        answers_before = sum(one.n_answers for one in places)
         n_failures = 0
         while True:
-            endpoint = min(members, key=EndpointState.load)
+            endpoint = min(places, key=EndpointState.load)
             n_in_flight = endpoint.acquire(self.stop)
             if not n_in_flight:
                 continue
-            url, exchange = members[endpoint]
+            url, exchange = places[endpoint]
             started, n_bytes = time.monotonic(), None
             try:
                 if gate:
@@ -172,7 +174,7 @@ class Http:
                 is_cut_again = n_failures > 1 and failure.status in CUTS
                 if is_cut_again or n_failures > self.llm.retry_max:
                     failure.is_down = failure.is_down and answers_before == sum(
-                        one.n_answers for one in members)
+                        one.n_answers for one in places)
                     raise _last_error(failure, url, endpoint, n_failures)
                 wait_s = max(min(retry_after_s(failure.headers), MAX_429_WAIT_S),
                              self._back_off_s(n_failures - 1))
@@ -317,7 +319,7 @@ class Http:
 
     def _get(self, url: str, decode, max_bytes: int = MAX_DATA_BYTES, **kwargs):
         endpoint = self.endpoint("host " + url.split("/")[2], 8)
-        return self.send(url, endpoint, decode, max_bytes=max_bytes, **kwargs)
+        return self.send(self.at(endpoint, url, **kwargs), decode, max_bytes=max_bytes)
 
     @property
     def has_answered(self) -> bool:

@@ -94,8 +94,8 @@ class GitHub:
             raise HttpTrouble("names a page on another host", url)
         key = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            page = self._http.send(url, self._endpoint, _page_in, headers=HEADERS | key,
-                                   one_host=True)
+            page = self._http.send(self._http.at(self._endpoint, url, headers=HEADERS | key,
+                                                 one_host=True), _page_in)
         except HttpTrouble as e:
             if e.status == 404:
                 e.todo = "Check owner/name; a private one needs GITHUB_TOKEN."

@@ -54,8 +54,8 @@ def post(url: str, line: str, llm: LLM) -> str:
     try:
         http = Http(replace(llm, call_timeout_s=POST_S, max_429_total_s=POST_S))
         http.secrets.add(url)
-        http.send(url, EndpointState(1), lambda *answer: None, data=line.encode(),
-                  headers={"Content-Type": "application/json"})
+        http.send(http.at(EndpointState(1), url, line.encode(),
+                          {"Content-Type": "application/json"}), lambda *answer: None)
     except Trouble as e:
         return printable(e.what)
     return ""

@@ -35,8 +35,8 @@ def ask(client: Http, url: str, limit: int = 8, tries: Tries | None = None,
     """Return the content of one completion."""
     def content(status, headers, body):
         return json.loads(body)["choices"][0]["message"]["content"]
-    return client.send(url + "/chat/completions", client.endpoint(url, limit), content, tries=tries,
-                       data=data or json.dumps(PROMPT).encode())
+    return client.send(client.at(client.endpoint(url, limit), url + "/chat/completions",
+                                 data or json.dumps(PROMPT).encode()), content, tries=tries)
 
 
 def ask_many(client: Http, url: str, limit: int, n_threads: int, n_calls: int) -> None:
@@ -85,8 +85,8 @@ def test_a_header_that_cannot_be_sent_is_trouble_not_a_bug(fake_llm, value):
     """requests raises ValueErrors of its own before anything is sent."""
     client = http()
     with pytest.raises(Trouble):
-        client.send(fake_llm.base_url, client.endpoint("x", 1), lambda *_: None, data=b"{}",
-                    headers={"X-Team": value})
+        client.send(client.at(client.endpoint("x", 1), fake_llm.base_url, b"{}",
+                              {"X-Team": value}), lambda *_: None)
 
 
 def test_never_more_calls_in_flight_than_the_endpoint_allows_and_connections_are_used_again(
@@ -118,8 +118,8 @@ client = Http(LLM(retry_max=0))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for _ in range(int(sys.argv[2])):
     try:
-        client.send(sys.argv[1], client.endpoint("x", 1), lambda *answer: sys.exit("an answer"),
-                    data=b"{}")
+        client.send(client.at(client.endpoint("x", 1), sys.argv[1], b"{}"),
+                    lambda *answer: sys.exit("an answer"))
     except HttpTrouble:
         pass
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)

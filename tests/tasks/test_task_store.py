@@ -43,7 +43,8 @@ def maker(tmp_path, capsys):
         def main(argv) -> int:
             settings, options = cli.read(cli.parser("toy.py").parse_args(argv))
             inputs = Store(tmp_path, BugConfig)
-            inputs.names = lambda: [name for name in Store.names(inputs) if kind in name]
+            inputs.names = lambda wants=None: [
+                name for name in Store.names(inputs, wants) if kind in name]
             stage = Stage(
                 f"toy.{kind}", make=make, reads=Reads(inputs, ("environment",)),
                 writes=Writes(Store(tmp_path, Task, kind=kind), MADE))
