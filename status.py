@@ -4,7 +4,7 @@
 Each script finds its states itself, as with --status. The rate is from a stage's last run.
 
 reads   every directory of a root    records and ledgers, as the scripts read them
-writes  nothing; with --html index.html
+writes  no record or ledger line; with --html index.html
 
   python status.py --root runs/mine             # --json: one JSON object
   python status.py --root runs/mine --summary   # in words, with each refusal and its reason

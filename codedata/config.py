@@ -89,7 +89,7 @@ def load(args: Namespace) -> Settings:
     sections = layers.sections()
     base_url = sections["llm"].base_url
     if layers.origin["dp.queue"].startswith(layers.of_root):
-        raise Trouble("may name no database: it would get PGPASSWORD.",
+        raise Trouble("must not name a database: it would get PGPASSWORD.",
                       f"{layers.origin['dp.queue']} [dp] queue",
                       "Name that file with --config if it is yours, or give --queue.")
     if args.llm_auth_token and not base_url:

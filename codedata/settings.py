@@ -34,6 +34,8 @@ LEAK_MAX_TOKENS = 4096   # minimum max_tokens of a leak judge
 TURN_SHARE, VERDICT_SHARE, LEAK_SHARE, THINKING_SHARE = 0.3, 0.12, 0.005, 0.37
 NOT_SENT = "none"         # value of a temperature that requests leave out
 USUAL_TEMPERATURE = 1.0   # the assumed temperature of a model if requests leave it out
+# keys that a group of endpoints does not have
+OF_MEMBERS = "base_url", "api_key_env", "headers", "max_concurrency"
 MAX_PATCH_CHARS = 50_000   # a pull request with a longer gold patch is oversized
 
 
@@ -56,9 +58,12 @@ def between(low: float, high: float, default, without: tuple[float, ...] = ()):
 
 
 def password_in(url: str) -> str | None:
-    """Return why a database's address is refused if it has a password, since it is printed."""
+    """Return why a database's address is refused, or None: one with a password, since addresses are
+    printed."""
+    if url and not re.match("postgres(ql)?://", url):
+        return "does not look like postgresql://user@host/database."
     return "has a password. Put it into PGPASSWORD or ~/.pgpass." if (
-        re.search("//[^@]*:[^@]*@|password", url)) else None
+        re.search("//[^@]*:[^@]*@|[?&](ssl)?password=", url)) else None
 
 
 def one_of(default: str | None, *others: str, aliases: dict[str, str] | None = None):
@@ -534,19 +539,21 @@ class Settings:
         return ModelSpec(role, model, endpoint, **limits, **further)
 
     def _endpoint(self, name: str | None) -> Endpoint:
-        name = name or ("base_url" if self.llm.base_url else self.llm.endpoint)
-        if name in self.endpoints:
-            return self._with_members(self.endpoints[name])
-        raise Trouble(f"no endpoint is called {name!r}.",
-                      todo=did_you_mean(name, self.endpoints, "[endpoints.{}]"))
-
-    def _with_members(self, group: Endpoint) -> Endpoint:
         """Return an endpoint. A group gets its members, and their addresses as base_url. Raise
-        Trouble if one cannot be a member."""
-        members = [self.endpoints.get(name, group) for name in group.endpoints]
+        Trouble if a name is unknown, or an endpoint cannot be a member."""
+        group = self._named(name or ("base_url" if self.llm.base_url else self.llm.endpoint))
+        members = [*map(self._named, group.endpoints)]
+        where = f"[endpoints.{group.name}] endpoints"
         for one in members:
             if one.endpoints or {group.api, one.api} != {"openai"}:
-                raise Trouble('has a member that is a group, or has another api than "openai".',
-                              f"[endpoints.{group.name}] endpoints")
+                raise Trouble(f'{one.name} is a group, or has another api than "openai".', where)
+        if members and (own := [key for key in OF_MEMBERS if getattr(group, key)]):
+            raise Trouble(f"has {', '.join(own)}, which its members have.", where)
         base_url = ", ".join(one.base_url for one in members) or group.base_url
         return replace(group, members=tuple(members), base_url=base_url)
+
+    def _named(self, name: str) -> Endpoint:
+        if name in self.endpoints:
+            return self.endpoints[name]
+        raise Trouble(f"no endpoint is called {name!r}.",
+                      todo=did_you_mean(name, self.endpoints, "[endpoints.{}]"))

@@ -135,7 +135,7 @@ worker = 3 | chain.toml worker
 [judge] model = "m" | chain.toml model [judge]
 [king] endpoint = "chute" | chute mean [endpoints.chutes]?
 [endpoints] both = { endpoints = ["both"] }; [king]; endpoint = "both" | [endpoints.both]
-[endpoints] both = { endpoints = ["nobody"] }; [king]; endpoint = "both" | [endpoints.both]
+[endpoints] both = { endpoints = ["nobody"] }; [king]; endpoint = "both" | 'nobody'
 [dp] queue = "postgresql://foe/x" | chain.toml queue database --queue
 # a wrong type
 [llm] workers = "3" | chain.toml workers

@@ -10,6 +10,7 @@ from root import a_prompt, read_json, write_json
 from codedata.disk.ledger import LEDGER, to_line
 from codedata.disk.store import Lists, Store, digests_of, values_of
 from codedata.records import Answer, Commit, Prompt
+from codedata.run import settled
 from codedata.run.plan import States, read_digest
 from codedata.run.stage import Parts, Reads, Writes
 from codedata.run.states import Selection
@@ -23,8 +24,8 @@ PARTS = Parts({"a": "1"}, lambda record: {"a": "1"}, lambda *_: True, view="v")
 RUNS = ((Selection(), None), (Selection(refresh=True), None), (Selection(only=("*1?",)), PARTS),
         (Selection(shard=(0, 2)), PARTS))
 # no attempt, and so long that settled items are kept
-FORMS = ("new", "behind", "missing", "torn", "older", "of an edited ledger", "grown", "behind",
-         "behind")
+FORMS = ("new", "behind", "missing", "torn", "older", "odd", "of an edited ledger", "grown",
+         "behind", "behind")
 LONG = to_line({"pad": "x" * 9_000_000})
 
 
@@ -104,11 +105,12 @@ def a_root(root) -> Lists:
     return lists
 
 
-def test_settled_items_in_any_form_give_the_states_that_all_lines_give(tmp_path):
+def test_settled_items_in_any_form_give_the_states_that_all_lines_give(tmp_path, monkeypatch):
     draw, short, long = random.Random(1), tmp_path / "short", tmp_path / "long"
     lists = a_root(short)
     kept: dict[str, list[bytes]] = {}
     for form in FORMS:
+        monkeypatch.setattr(settled, "CHUNK_BYTES", draw.choice([3 << 20, 256 << 20]))
         for name in lists.names():
             for _ in range(draw.choice([1, 2, 5]) if form == "new" else draw.random() < 0.03):
                 happen(short, draw, name, lists.read(name))
@@ -122,7 +124,8 @@ def test_settled_items_in_any_form_give_the_states_that_all_lines_give(tmp_path)
             ledger.write_bytes(LONG + lines + LONG * (form == "grown"))
         for name, old in kept.items() if form != "missing" else ():
             (long / "answer" / name).write_bytes(
-                {"torn": old[-1][:-9], "older": old[0]}.get(form, old[-1]))
+                {"torn": old[-1][:-9], "older": old[0],
+                 "odd": old[-1] + draw.choice([b'{"p0":["x"]}\n', b"[]\n"])}.get(form, old[-1]))
         if form == "of an edited ledger":
             for root in short, long:
                 text = (root / "answer" / LEDGER).read_bytes()

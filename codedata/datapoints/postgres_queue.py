@@ -3,10 +3,11 @@
 The rows are the lines that a file would have. Each call has a connection of its own: a transaction
 that waits for the lock of the queue, reads the new rows, and adds its own. As in the file, one
 lock makes claims and keys unique. The server ends a connection, and so its lock, after a
-minute without a word. The clock is the server's.
+minute without a statement. The clock is the server's.
 
 A call that loses its connection is repeated for a minute; other errors end it. If the server had
-done it, its repetition may be refused, and a claim ends with its lease.
+committed it, its repetition may be refused; a claim made by it ends with its lease. Processes do
+not see that rows were deleted or changed.
 """
 from __future__ import annotations
 
@@ -19,9 +20,13 @@ import psycopg
 
 from codedata.datapoints.task_queue import TaskManager, parsed
 from codedata.errors import Trouble
+from codedata.terminal import say
 
 REPEAT_S, PAUSE_S = 60, 0.2
+LOST = psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout
+# 5317: any number that is not another program's
 LOCK = """
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SET idle_in_transaction_session_timeout = '1min';
 SELECT pg_advisory_xact_lock(5317);
 CREATE TABLE IF NOT EXISTS codedata_queue (n bigserial PRIMARY KEY, line bytea)"""
@@ -56,7 +61,10 @@ class PostgresTasks(TaskManager):
         for n, line in self._database.execute(
                 "SELECT n, line FROM codedata_queue WHERE n > %s ORDER BY n", [self._end]):
             self._end = n
-            self._take_in(parsed(line))
+            try:
+                self._take_in(parsed(line))
+            except ValueError as e:
+                say(f"codedata_queue: row {n} is skipped, as no queue writes it: {e}")
 
     def _append(self, raw: bytes) -> None:
         self._database.execute("INSERT INTO codedata_queue (line) VALUES (%s)", [raw])
@@ -72,8 +80,7 @@ def _repeated(method):
             try:
                 return method(*args, **kwargs)
             except Trouble as e:
-                if (time.monotonic() > deadline
-                        or not isinstance(e.__cause__, psycopg.OperationalError)):
+                if time.monotonic() > deadline or not isinstance(e.__cause__, LOST):
                     raise
             time.sleep(PAUSE_S)
     return call

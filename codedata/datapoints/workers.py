@@ -178,6 +178,7 @@ class _Run:
         self.lock = threading.Lock()          # for the roles' fields and `in_flight`
         self.in_flight: dict[str, HeldTask] = {}   # by the task's id
         self.roles: list[_Role] = []
+        self.counts_at = 0.0                  # when to count the tasks for the progress bars again
         self.renewed = time.monotonic()       # when the leases in flight were renewed
         for type, n in n_agents.items():
             above = self.roles[-1].bar if self.roles else None
@@ -330,7 +331,11 @@ class _Run:
         """Show the progress of the agents. From time to time renew their leases, and queue reviews
         of edited datapoints."""
         try:
-            counts = self.manager.counts()
+            began = time.monotonic()
+            if began > self.counts_at:
+                self.counts = self.manager.counts()
+                # spend at most a tenth of the time on it: a database may be slow
+                self.counts_at = began + 10 * (time.monotonic() - began)
             with self.lock:
                 in_flight = [*self.in_flight.values()]
             if time.monotonic() - self.renewed > self.desk.settings.lease_s / 4:
@@ -345,7 +350,7 @@ class _Run:
         for role in self.roles:
             steps = {subject(one.task): one.step for one in in_flight if one.task.type == role.type}
             role.bar.total = max(
-                1, role.totals.finished + len(steps) + counts[role.type]["pending"])
+                1, role.totals.finished + len(steps) + self.counts[role.type]["pending"])
             role.bar.update(role.totals, len(steps), steps)
 
     def _end(self) -> int:

@@ -86,6 +86,7 @@ class FileState:
 
 UNKNOWN = FileState("", NOTHING)   # state of a file without a ledger line
 
+
 @dataclass(slots=True)
 class LastAttempt:
     """Hold a stage's newest attempt at an item or, in `before`, an earlier one."""

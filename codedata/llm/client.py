@@ -431,12 +431,12 @@ class Client(StaysInDriver):
             return models.http.send(places, decode, tries=tries, gate=models.money.gate)
         except HttpTrouble as e:
             # give no advice about address and model if they have worked before
-            have_worked = e.status == 404 and self._endpoint.n_answers
+            have_worked = e.status == 404 and any(one.n_answers for one in places)
             todo = "" if have_worked else ADVICE.get(e.status, e.todo)
             raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
 
     def _at(self, data: bytes, parts: Parts) -> dict:
-        """Return the endpoint with its address and a function that sends it `data`."""
+        """Return send()'s `places` for this client's endpoint alone."""
         base_url = self.spec.endpoint.base_url
         if self._by_litellm:
             exchange = partial(self._converter.exchange, data, parts)
@@ -554,7 +554,7 @@ class Models(StaysInDriver):
             if client._is_embedded:
                 self.embedded.check()
             else:
-                for one in client.members:
+                for one in (*client.members, client):
                     _check_endpoint(one.spec.endpoint)
             if client._by_litellm:
                 import_converter()

@@ -131,8 +131,8 @@ class Http:
 
         `places` has the URL of each endpoint and a function that sends the request there and
         returns status, headers and body. Each attempt is made at the endpoint with the smallest
-        load. `gate()` is called right before it and may raise an error to end the request, for
-        instance if the budget is used up.
+        load; after a failure it rests. Wait only if all rest. `gate()` is called right before an
+        attempt and may raise an error to end the request, for instance if the budget is used up.
 
         Raise HttpTrouble after the last retry, or if a good answer is larger than `max_bytes` (0:
         MAX_REPLY_BYTES), RunStopped if the endpoint is unusable, Interrupted if the run is ending.
@@ -157,7 +157,7 @@ class Http:
                 return value
             except _AttemptFailed as e:
                 failure = e
-                endpoint.failed_at = time.monotonic()
+                endpoint.is_down = e.is_down
                 n_bytes = 0 if e.is_timeout else None
             finally:
                 endpoint.release(n_in_flight, started, n_bytes)
@@ -166,18 +166,24 @@ class Http:
                 tries.throttled += 1
             elif failure.status == 429:
                 tries.throttled += 1
-                wait_s = self._429_s(failure, url, endpoint.throttled(started), tries.throttled)
+                endpoint.throttled(started)
+                throttled_s = min(one.throttled_s for one in places)
+                wait_s = self._429_s(failure, url, throttled_s, tries.throttled)
             else:
                 tries.timeouts += failure.is_timeout
                 _stop_if_final(failure, url, endpoint)
                 n_failures += 1
                 is_cut_again = n_failures > 1 and failure.status in CUTS
                 if is_cut_again or n_failures > self.llm.retry_max:
-                    failure.is_down = failure.is_down and answers_before == sum(
-                        one.n_answers for one in places)
-                    raise _last_error(failure, url, endpoint, n_failures)
+                    failure.is_down = (
+                        failure.is_down and answers_before == sum(one.n_answers for one in places)
+                        and all(one.is_down for one in places if one is not endpoint))
+                    raise _last_error(failure, url, min(one.exit_code for one in places),
+                                      n_failures)
                 wait_s = max(min(retry_after_s(failure.headers), MAX_429_WAIT_S),
                              self._back_off_s(n_failures - 1))
+            endpoint.rests_until = time.monotonic() + wait_s
+            wait_s = max(0, min(one.rests_until for one in places) - time.monotonic())
             log.info("%s: %s; again in %.1f s", url, failure.problem, wait_s)
             self.wait(wait_s)
 
@@ -351,15 +357,14 @@ def _stop_if_final(failure: _AttemptFailed, url: str, endpoint: EndpointState) -
         raise HttpTrouble(failure.problem, url, status=status)
 
 
-def _last_error(failure: _AttemptFailed, url: str, endpoint: EndpointState,
-                n_failures: int) -> Trouble:
+def _last_error(failure: _AttemptFailed, url: str, exit_code: int, n_failures: int) -> Trouble:
     """Return the error after the last attempt: EndpointDown if the endpoint is to blame."""
     tries = f"{n_failures} tries" if n_failures > 1 else "1 try"
     if not failure.is_down:
         return HttpTrouble(f"{failure.problem} ({tries})", url, status=failure.status)
     advice = next(advice for word, advice in ADVICE.items() if word in failure.problem)
     return EndpointDown(f"does not answer: {failure.problem} ({tries}).", url, advice,
-                        exit_code=endpoint.exit_code)
+                        exit_code=exit_code)
 
 
 def _seconds_left() -> float:
@@ -391,7 +396,7 @@ class _Answer(http.client.HTTPResponse):
 
     def __init__(self, sock, *args, **kwargs):
         super().__init__(sock, *args, **kwargs)
-        self.fp.raw.__class__ = _TimedFile   # it is a SocketIO, with TLS, too
+        self.fp.raw.__class__ = _TimedFile   # a SocketIO, with and without TLS
 
     def _safe_read(self, amt):
         if amt < 0:   # refuse a negative chunk size: super() would read without limit

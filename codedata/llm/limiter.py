@@ -3,9 +3,9 @@
 HTTP 429 lowers the capacity, good answers raise it (additive increase, multiplicative decrease).
 Servers such as vLLM queue calls instead. So the cost of answers is watched, in seconds in flight
 for a byte; the seconds of time-outs are added. If it is SLOWER times the usual cost, half of the
-calls are tried. They stay if SAME of the bytes per second remain, and are halved again while the
-cost is that high. Otherwise answers take longer, but not because of a queue: the capacity is
-restored, and the cost becomes the usual one. So longer answers slow no endpoint that has room.
+capacity is tried. It is kept if SAME of the bytes per second remain, and is halved again while the
+cost is that high. Otherwise the answers are just longer: the capacity is restored, and their cost
+becomes the usual one.
 """
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from codedata.errors import Interrupted
 
 SLOWER = 2.0
 SAME = 0.9
-SAMPLE = 32       # calls in a sample, at least; the first one has an eighth of the limit
-GROWTH = 1 / 16   # share of the calls in flight that good answers to all of them add, at least one
-REST_S = 2.0      # other endpoints of a group are called for so long after a failure
+SAMPLE = 32       # calls in a sample, at least; the first sample has an eighth of the limit
+GROWTH = 1 / 16   # growth of the capacity by good answers to all calls in flight, at least one call
 
 
 class EndpointState:
@@ -35,7 +34,8 @@ class EndpointState:
         # if the refusal has another reason
         self.limit_s = lambda status, headers: 0.0
         self.n_resets = 0               # connections lost since the last answer of any kind
-        self.failed_at = 0.0            # time.monotonic() of a failure after the last good answer
+        self.rests_until = 0.0          # time.monotonic(), after a failure; 0 after a good answer
+        self.is_down = False            # the last call got no answer, by the endpoint's fault
         self._changed_at = 0.0          # begin of the sample; ignore calls that started before it
         self._throttled_since = None    # time.monotonic() of the first 429 in an unbroken series
         self._free = threading.Condition()
@@ -50,12 +50,11 @@ class EndpointState:
         """
         return 1 if self.n_answers else 2
 
-    def load(self) -> float:
-        """Return the share of the capacity in use. After a failure it is infinite, except for a
-        single call that tries the endpoint REST_S later."""
-        if self.failed_at and (self.in_flight or time.monotonic() < self.failed_at + REST_S):
-            return inf
-        return self.in_flight / self.capacity
+    def load(self) -> tuple[float, bool]:
+        """Return the share of the capacity in use, and whether the endpoint is down. After a
+        failure the share is infinite, except for a single call that tries the rested endpoint."""
+        is_out = self.rests_until and (self.in_flight or time.monotonic() < self.rests_until)
+        return (inf if is_out else self.in_flight / self.capacity), self.is_down
 
     def acquire(self, stop: threading.Event) -> int:
         """Take a slot if one becomes free in 0.2 s. Return the number of calls in flight, or 0 if
@@ -88,7 +87,7 @@ class EndpointState:
         """Note a good answer, which ends a series of 429s and may raise the capacity."""
         with self._free:
             self.n_answers += 1
-            self.failed_at = 0.0
+            self.rests_until, self.is_down = 0.0, False
             self._throttled_since = None
             if self.capacity < self.limit:
                 self.capacity = min(self.limit, self.capacity + max(1 / self.capacity, GROWTH))
@@ -99,15 +98,20 @@ class EndpointState:
         with self._free:
             self._throttled_since = None
 
-    def throttled(self, started: float) -> float:
-        """Note a 429 and lower the capacity; return the seconds since the series of 429s began."""
+    @property
+    def throttled_s(self) -> float:
+        """Return the seconds since the present series of 429s began."""
+        since = self._throttled_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def throttled(self, started: float) -> None:
+        """Note a 429 and lower the capacity."""
         now = time.monotonic()
         with self._free:
             if started >= self._changed_at:
                 self._change(min(self.capacity, self.in_flight + 1) * 0.7)
             if self._throttled_since is None:
                 self._throttled_since = now
-            return now - self._throttled_since
 
     def _end_sample(self) -> None:
         """Begin a trial of half the calls, end one, or go on with another sample."""

@@ -148,4 +148,3 @@ def _without_middle(body: str, room: int, tokens) -> str:
     longer = range(MIN_BODY_CHARS + 1, len(body))
     n_more = bisect_right(longer, room, key=lambda n_chars: tokens(cut(n_chars)))
     return cut(MIN_BODY_CHARS + n_more)
-

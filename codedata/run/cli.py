@@ -69,7 +69,7 @@ class RunOptions:
 
     @property
     def read_only(self) -> bool:
-        """Return whether the run only prints, and so writes nothing and needs no lock."""
+        """Return whether the run only prints: without a lock, a record or a ledger line."""
         return self.status or self.dry_run
 
     def unless_quiet(self, errors: Iterable = ()) -> redirect_stderr:

@@ -1,9 +1,9 @@
-"""Keep the items of a stage that are done in <dir>/_settled.<stage>.jsonl, so that a run with long
-ledgers holds facts only about the other items.
+"""List the done items of a stage in <dir>/_settled.<stage>.jsonl, so that a run with long ledgers
+loads only the lines of the other items.
 
 A state follows from settings, files and ledger lines (plan.py): while these are unchanged, an item
-stays done. Its files are compared in groups: of the items with the same name up to the last "_",
-such as the entries of a list. The file's lines, which a plan of all items renews:
+stays done. Files are compared by group: of the items whose names are equal up to the last "_", such
+as the entries of a list. A plan without --only and --shard writes the file. Its lines:
 
 first    {ledger: [its bytes, their digest]}; the newest time and the sum of the costs in the
          ledgers of the output
@@ -70,7 +70,7 @@ class Settled:
         if n_bytes > MIN_BYTES and self._out.directories and not (
                 selection.force or selection.refresh):
             self._path = self._out.directories[0] / f"_settled.{states.stage}.jsonl"
-            # digest of all that a state depends on, but files and ledgers
+            # digest of the settings that a state depends on
             self._settings = digest([VERSION, states.settings, states.exclude.ids, *(
                 [value for value in vars(one).values()
                  if isinstance(value, (str, bool, tuple, dict))]
@@ -80,27 +80,37 @@ class Settled:
     def _find(self, ledgers: dict[Path, Store | Lists], n_bytes: int) -> None:
         """Find the settled items, and distribute the groups that have others over chunks."""
         self._stamps = [store.stamps() for store in self._sides]
-        saved = read_lines(self._path)
-        touched = self._compare(ledgers, next(saved, {}))
-        self._is_saved = touched == set()
         n_left = n_groups = len(self._stamps[0]) or 1   # groups to load, or their parts
-        lines = map(dict.items, saved if touched is not None else ())
-        for (group, (stamp, is_all, rows)), in lines:
+        try:
+            n_left -= self._take_in(ledgers, read_lines(self._path))
+        except (OSError, ValueError, TypeError, LookupError, AttributeError):   # no sound file
+            self.groups, self._items, self._chunks = {}, set(), {}
+            self._is_saved, self._spent = False, None
+            self._compare(ledgers, {})
+        left = sorted(self._stamps[0].keys() - self._chunks.keys(), key=natural)
+        self._n_chunks += max(0, int(n_bytes * n_left / n_groups / CHUNK_BYTES))
+        self._chunks |= {group: i * self._n_chunks // len(left) for i, group in enumerate(left)}
+
+    def _take_in(self, ledgers: dict[Path, Store | Lists], saved: Iterator[dict]) -> float:
+        """Take the settled items from the lines of the file. Return the number of their groups, or
+        parts of groups."""
+        touched, n_groups = self._compare(ledgers, next(saved, {})), 0.0
+        self._is_saved = touched == set()
+        for (group, (stamp, is_all, rows)), in map(
+                dict.items, saved if touched is not None else ()):
             left = {(id, is_other): names for id, is_other, names in rows
                     if touched.isdisjoint([group, id, *names])}
             if left and stamp == self._stamp(group, rows):
                 self.groups[group] = left
                 self._items.update(*left.values())
-                n_left -= len(left) / len(rows)
+                n_groups += len(left) / len(rows)
                 if is_all and len(left) == len(rows):
                     self._chunks[group] = None
-        left = sorted(self._stamps[0].keys() - self._chunks.keys(), key=natural)
-        self._n_chunks += int(n_bytes * n_left / n_groups / CHUNK_BYTES)
-        self._chunks |= {group: i * self._n_chunks // len(left) for i, group in enumerate(left)}
+        return n_groups
 
     def _compare(self, ledgers: dict[Path, Store | Lists], about: dict) -> set[str] | None:
-        """Set the digests of the present ledgers. Return the items of the lines behind the bytes of
-        an older `about`; None without one, or if these bytes have changed."""
+        """Note the length and digest of each ledger. Return the items of the lines that were added
+        since `about` was written; None without `about`, or if the bytes that it names changed."""
         was, touched = {**about.get("ledgers", {})}, set()
         is_known = bool(was)
         spent = Spending(**about.get("spent", {}))
@@ -115,7 +125,8 @@ class Settled:
                 if hasher.hexdigest() != older:
                     return self._compare(ledgers, {})
                 for raw in iter(lambda: file.readline(MAX_RECORD_BYTES), b""):
-                    if not raw.endswith(b"\n"):   # the next writer adds it, or it is being written
+                    # the next writer adds a missing end, or the line is being written
+                    if not raw.endswith(b"\n") and len(raw) < MAX_RECORD_BYTES:
                         raw = raw + b"\n" if line_in(raw) else b""
                     hasher.update(raw)
                     n_bytes += len(raw)
@@ -139,8 +150,8 @@ class Settled:
     # the other items -----------------------------------------------------------------------------
 
     def others(self) -> Iterator[tuple[list[str], list[str]]]:
-        """Yield the items that are not settled, and the outputs with other names, in chunks whose
-        lines are loaded. Items that add() finds to be done are then settled."""
+        """For each chunk, load its ledger lines, and yield the items that are not settled and the
+        outputs with other names. Items that add() finds to be done are then settled."""
         for k in range(self._n_chunks):
             wants = self._path and (lambda name, k=k: name not in self._items and (
                 self._chunks.get(Store.stem_of(name), 0) == k))

@@ -1,4 +1,4 @@
-"""Gather the status of every stage of a root for status.py. Nothing is written.
+"""Gather the status of every stage of a root for status.py. No record or ledger line is written.
 
 Within gathering(), a script called with --status or --dry-run hands over its counts or its estimate
 instead of printing them. Costs, tokens and rates come from the ledgers.

@@ -142,7 +142,8 @@ def _calls_to_come(stage: Stage, states: States, plan: Plan, models: Models) -> 
     """Estimate the calls for the items to do. Scale the estimate by the real calls for the newest
     items that were made with this run's models."""
     there = {*stage.reads.store.names()}
-    there -= {item.name for item in plan.todo if item.state != "forced"}
+    there.difference_update(
+        plan.lacking, (item.name for item in plan.todo if item.state != "forced"))
     asked = {client.spec.model for client in models.clients()}
     calls = newest_calls(stage.writes.store.directories, stage.name)
     made = [Item(name, "", "done") for name, of_item in calls.items()

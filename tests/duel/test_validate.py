@@ -225,6 +225,8 @@ def test_status_and_dry_run_do_nothing_and_dry_run_tells_what_comes(tmp_path, fa
     validated(tmp_path, code=1)
     assert spent_usd(tmp_path) + 3 * A_CALL <= most
     assert "to come: 3 calls" in validated(tmp_path, "--dry-run")
+    edit(tmp_path / "answer/t_1.json", challenger=None)   # as if king.py had made it again
+    assert "to come: 2 calls" in validated(tmp_path, "--dry-run")
 
 
 def test_a_dry_run_counts_a_judge_s_calls_though_another_s_request_is_too_long(tmp_path, fake_llm):
