@@ -131,7 +131,7 @@ def different_files(one: Path, other: Path, *directories: str) -> list[str]:
         places = [path for name in directories for path in (root / name).rglob("*")
                   if path.is_file() and not path.name.startswith("_")]
         texts.append({str(path.relative_to(root)): NO_TIMES.sub(
-            "", path.read_text().replace(str(root), "")) for path in places})
+            "", path.read_text(errors="replace").replace(str(root), "")) for path in places})
     return sorted(name for name in {*texts[0], *texts[1]}
                   if texts[0].get(name) != texts[1].get(name))
 

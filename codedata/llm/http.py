@@ -156,8 +156,7 @@ class Http:
                 tries.seconds = time.monotonic() - started
                 return value
             except _AttemptFailed as e:
-                failure = e
-                endpoint.is_down = e.is_down
+                failure, endpoint.is_down = e, e.is_down
                 n_bytes = 0 if e.is_timeout else None
             finally:
                 endpoint.release(n_in_flight, started, n_bytes)
@@ -167,8 +166,8 @@ class Http:
             elif failure.status == 429:
                 tries.throttled += 1
                 endpoint.throttled(started)
-                throttled_s = min(one.throttled_s for one in places)
-                wait_s = self._429_s(failure, url, throttled_s, tries.throttled)
+                wait_s = self._429_s(failure, url, min(one.throttled_s for one in places),
+                                     tries.throttled)
             else:
                 tries.timeouts += failure.is_timeout
                 _stop_if_final(failure, url, endpoint)
