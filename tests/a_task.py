@@ -19,6 +19,7 @@ from root import write_files
 
 from codedata.code.patches import diff_of
 from codedata.disk.layouts import FolderDraft, content_of
+from codedata.disk.store import Store
 from codedata.records import (
     BUG,
     DATAPOINT,
@@ -190,6 +191,10 @@ def write_task(root: Path, task: Task) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     FolderDraft(folder, values, task.kind).place()
     return folder
+
+
+def read_task(root: Path, instance_id: str) -> Task:
+    return Store(root, Task).open().read(instance_id)
 
 
 def write_foreign(root: Path, instance_id: str = "theirs",

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -366,6 +367,10 @@ def spent_usd(root: Path, prices: dict | None = None) -> float:
     money = Money(prices or {})
     money.add_up(Path(root))
     return money.spent_usd
+
+
+def mtimes(paths: Iterable[Path]) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in paths}
 
 
 def everything_under(root: Path) -> str:

@@ -25,6 +25,7 @@ import validate
 from codedata.records import METRICS
 
 N = 5
+ALL = range(1, N + 1)   # the turns of the fixture `root`
 A_CALL = 0.01   # USD: the fake's usage is 100 tokens in, 20 out
 PRICES = "[prices]\n" + "".join(f"{model} = {{ in = 50.0, out = 250.0 }}\n" for model in "abc")
 BOTH = ("king_first", "challenger_first")

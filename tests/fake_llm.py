@@ -231,10 +231,6 @@ class FakeLLM:
         """Return the task of each request, in order of arrival."""
         return [request.task for request in self.requests]
 
-    def gaps(self) -> list[float]:
-        """Return the seconds between one request and the next."""
-        return [b.at - a.at for a, b in zip(self.requests, self.requests[1:], strict=False)]
-
     def wait_for(self, n: int, what: str = "requests", timeout_s: float = 20.0) -> None:
         """Wait for `n` of `requests`, `answered` or `in_flight`; raise AssertionError at
         `timeout_s`.

@@ -1,5 +1,4 @@
 """Run env_setup.py on a small repository with a model that plays a scenario."""
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -9,6 +8,7 @@ from engine_line import EngineLine
 from projects import docker, make_lean
 from root import read_json
 from scenario import Scenario
+from source_rows import write_jsonl
 
 from codedata.sandbox import process_labels
 from codedata.sandbox.docker import engine
@@ -35,7 +35,7 @@ def scenario(*replies, **scenes) -> dict:
 
 
 def write_rows(root: Path, *rows) -> None:
-    (root / "repos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_jsonl(root / "repos.jsonl", rows)
 
 
 def on_lean(root: Path) -> None:

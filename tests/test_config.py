@@ -155,6 +155,11 @@ prices = 3 | chain.toml prices
 [prices] "m" = 3 | chain.toml m
 [prices] "m" = { in = "1", out = 1 } | chain.toml m
 [prices] "m" = { in = 1 } | chain.toml m
+[prices] "m" = { in = true, out = 1.0 } | chain.toml 'm' in
+# with nan as a price no budget would ever be used up
+[prices] "m" = { in = nan, out = 1.0 } | chain.toml 'm' in
+[prices] "m" = { in = inf, out = 1.0 } | chain.toml 'm' in
+[prices] "m" = { in = -1.0, out = 1.0 } | chain.toml 'm' in
 endpoints = 3 | chain.toml endpoints
 [endpoints] mine = "http://x" | chain.toml mine
 [endpoints] mine = 3 | chain.toml mine

@@ -2,12 +2,11 @@
 import ctypes
 import json
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
-from killed import is_killed_at
+from killed import at_events, is_killed_at
 from root import files_under, filled, write_files
 
 from codedata.disk.layouts import NEW, Draft, FolderDraft, clear_up, put_folder, set_aside
@@ -54,11 +53,6 @@ def test_a_full_disk_is_seen_in_what_copying_a_folder_raises(tmp_path):
     assert is_full_disk(caught.value)
 
 
-def plant(count) -> None:
-    """Have count() called at each of STEPS."""
-    sys.addaudithook(lambda event, _: event in STEPS and count())
-
-
 def replace_item(directory: Path, exchanges: bool) -> None:
     if not exchanges:   # as on a system that cannot
         ctypes.CDLL = lambda *_, **__: None
@@ -74,7 +68,8 @@ def test_an_item_folder_is_the_old_or_the_new_one_wherever_its_writer_is_killed(
     for step in range(200):
         directory = tmp_path / str(step)
         write_files(directory / "item", FILES["old"])
-        killed = is_killed_at(step, partial(replace_item, directory, exchanges), plant)
+        killed = is_killed_at(step, partial(replace_item, directory, exchanges),
+                              at_events(STEPS))
         if not exchanges:   # the next run restores what was taken away between two renames
             clear_up(directory)
         found = files_under(directory / "item")

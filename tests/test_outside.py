@@ -9,7 +9,7 @@ from a_task import a_bug, a_datapoint, write_foreign, write_task
 from conftest import REPO, with_odd
 from fake_judges import validated as decide
 from heron_environment import an_environment
-from root import Root, read_json, write_json
+from root import Root, read_json, write_files, write_json
 from setups import CA_FLAGS
 from source_rows import a_pr, a_row
 from watched import NAMES, outside, run_watched
@@ -62,8 +62,7 @@ def hostile(tmp_path_factory):
     """Return a folder with a root in which each name stands in each text of rows and records."""
     root = Root(tmp_path_factory.mktemp("hostile")) / "root"
     root.mkdir()
-    (root.parent / "victim").mkdir()
-    (root.parent / "victim/secret").write_text("secret")
+    write_files(root.parent, {"victim/secret": "secret"})
     repo = {"repo_name": "a", "image_name": "a", "base_commit": "c" * 40, "repo": "owner/name"}
     for name, rows in (("rows", odd(a_row(1))), ("prs", odd(a_pr(1))),
                        ("repos", odd(repo, "repo_name", "image_name", "base_commit"))):

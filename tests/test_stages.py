@@ -237,6 +237,8 @@ king         | --shard 4/4
 king         | --shard 1
 king         | --engine dask
 king         | --budget -1
+king         | --budget nan
+king         | --budget much
 king         | --nonsense
 king         | --config nowhere.toml
 king         | --llm nobody

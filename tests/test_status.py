@@ -5,10 +5,10 @@ import re
 import uuid
 
 import pytest
-from conftest import edit, flags_for, run_script
+from conftest import edit, flags_for, mtimes, run_script
 from fake_llm import Status
 from projects import docker
-from root import write_json
+from root import write_files, write_json
 
 from codedata.disk.store import digest
 
@@ -71,23 +71,19 @@ def test_the_rate_is_that_of_the_last_run(root):
     def line(at: str, seconds: float, state: str = "done") -> str:
         return json.dumps({"stage": "validate", "item": "x", "state": state, "seconds": seconds,
                            "at": f"2026-01-02T{at}.000000Z"})
-    (root / "score").mkdir()
-    (root / "score/_ledger.jsonl").write_text("\n".join([
+    write_files(root, {"score/_ledger.jsonl": "\n".join([
         line("02:00:00", 60), line("03:00:00", 60), line("03:00:30", 60), line("03:01:00", 30),
-        line("03:02:00", 10, "failed"), line("03:02:00", 0, "adopted"), line("later", 1)]) + "\n")
+        line("03:02:00", 10, "failed"), line("03:02:00", 0, "adopted"), line("later", 1)]) + "\n"})
     validate = stages(root)["validate"]
     assert validate["items_per_hour"] == pytest.approx(4 * 3600 / 180)   # from 02:59:00 on
     assert validate["hours_to_go"] == pytest.approx(5 / 80)
 
 
 def test_it_writes_nothing_and_a_script_that_cannot_say_costs_no_other_one(root):
-    def files() -> dict:
-        return {path: path.stat().st_mtime_ns for path in [root, *root.rglob("*")]}
-    (root / "score").mkdir()
-    (root / "score/_duel.json").write_text("{")
-    before = files()
+    write_files(root, {"score/_duel.json": "{"})
+    before = mtimes([root, *root.rglob("*")])
     found = stages(root)
-    assert files() == before
+    assert mtimes([root, *root.rglob("*")]) == before
     (root / "final").mkdir()
     broken = stages(root)
     assert "_duel.json" in broken["export"]["note"] and broken["king"] == found["king"]

@@ -20,6 +20,10 @@ def call(name: str, arguments, id: str = "c1") -> dict:
     return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
+def arguments_of(call: dict) -> dict:
+    return json.loads(call["function"]["arguments"])
+
+
 def asks(*calls, text: str = "I look.") -> dict:
     """Return a turn with these calls."""
     return {"role": "assistant", "content": text, "tool_calls": [*calls]}
@@ -28,6 +32,13 @@ def asks(*calls, text: str = "I look.") -> dict:
 def result(id: str, text: str) -> dict:
     """Return the message with the result of a call."""
     return {"role": "tool", "tool_call_id": id, "content": text}
+
+
+# a history with calls of another model
+FOREIGN = [{"role": "user", "content": "Fix it."},
+           asks(call("bash", {"command": "ls"}, "call_of_another"),
+                call("bash", {"command": "pwd"}, "functions.bash:1")),
+           result("call_of_another", "a.py"), result("functions.bash:1", "/src")]
 
 
 def calls(name: str = "bash", thought: str = "I look.", id: str = "call_9", **arguments) -> dict:

@@ -9,6 +9,7 @@ from a_datapoint import write_approved
 from a_task import a_bug, a_datapoint
 from conftest import run_script
 from line_tables import rows
+from root import write_files
 from setups import CA_FLAGS
 
 from codedata.audit.audit_stage import has_ended
@@ -179,9 +180,9 @@ def test_constant_output_is_the_longest_example_of_the_prompt(tmp_path):
 
 def test_rivals_are_scripts_of_either_name_and_links_are_refused(tmp_path):
     folder = write_approved(tmp_path / "task/sums")
-    (folder / "rivals").mkdir()
-    for name in ("wrong-a.sh", "right-b.sh", "other.sh", "wrong-c.py"):
-        (folder / "rivals" / name).write_text(f"#!/bin/sh\n\n# {name} breaks it.\n")
+    write_files(folder / "rivals", {
+        name: f"#!/bin/sh\n\n# {name} breaks it.\n"
+        for name in ("wrong-a.sh", "right-b.sh", "other.sh", "wrong-c.py")})
     patch = ("--- a/right-b.sh\n+++ b/right-b.sh\n@@ -1,3 +1,3 @@\n #!/bin/sh\n \n-{}\n"
              "+# Too late.\n")
     (folder / "rivals/wrong-d.patch").write_text(patch.format("# right-b.sh breaks it."))

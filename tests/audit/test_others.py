@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from a_task import DOCKERFILE, FOREIGN, a_bug, write_task
+from a_task import DOCKERFILE, FOREIGN, a_bug, read_task, write_task
 from conftest import REPO
 from root import write_files
 
@@ -26,11 +26,6 @@ HARBOR = {"task.toml": FOREIGN, "instruction.md": "Do it.\n", "environment/Docke
           "tests/test.sh": "echo 1 >/logs/verifier/reward.txt\n"}
 
 
-def folder_of(root: Path, name: str, files: dict[str, str]) -> Path:
-    write_files(root / name, files)
-    return root / name
-
-
 def one(source: Path) -> Task:
     [task] = tasks_in(source)
     assert isinstance(task, Task), str(task)
@@ -38,7 +33,7 @@ def one(source: Path) -> Task:
 
 
 def test_a_harbor_folder_is_a_task_as_it_is_and_says_where_it_was_read(tmp_path):
-    task = one(folder_of(tmp_path, "theirs", HARBOR))
+    task = one(write_files(tmp_path / "theirs", HARBOR))
     assert (task.kind, task.instance_id, workdir_of(task)) == ("", "theirs", "/app")
     assert text_in(task.tests, "test.sh") == HARBOR["tests/test.sh"]
     assert task.config["metadata"]["author"] == "Them"
@@ -58,7 +53,7 @@ def test_a_kind_and_a_proof_that_a_folder_brings_are_not_believed(tmp_path):
     ("docker-compose.yaml", "[" * 90_000, "maximum recursion depth"),
     ("Dockerfile", f"FROM a\nWORKDIR /a\n{'#' * 100_000}", "more than 100,000 characters")])
 def test_a_foreign_file_that_costs_too_much_to_read_is_named(tmp_path, path, text, said):
-    folder_of(tmp_path, "theirs", {**HARBOR, f"environment/{path}": text})
+    write_files(tmp_path / "theirs", {**HARBOR, f"environment/{path}": text})
     [failed] = map(str, tasks_in(tmp_path))
     assert said in failed and "\n" not in failed
 
@@ -97,7 +92,7 @@ def test_rows_of_a_parquet_file_are_tasks_packed_or_not_and_only_narrows(tmp_pat
     assert Store(tmp_path, Task).open().names() == ["a"]
     assert (tmp_path / "task/a/rivals/wrong-1.sh").exists()
     *faults, _ = copy_tasks(place, tmp_path, Selection())
-    task = Store(tmp_path, Task).open().read("deep-b")
+    task = read_task(tmp_path, "deep-b")
     assert task.about["made_from"]["item"] == "deep/b" and len(faults) == 4
     assert text_in(task.tests, "test.sh") == HARBOR["tests/test.sh"]
     place.write_bytes(b"PAR1")
@@ -139,7 +134,7 @@ def test_archives_made_to_do_harm_are_named_and_nothing_is_written_outside(tmp_p
 
 def test_folders_made_to_do_harm_are_named_and_the_next_is_read(tmp_path):
     for name in ("link", "huge", "toml", "nul", "fifo", "steps", "whole"):
-        folder_of(tmp_path, name, HARBOR)
+        write_files(tmp_path / name, HARBOR)
     (tmp_path / "link/tests/passwd").symlink_to("/etc/passwd")
     os.truncate(tmp_path / "huge/tests/test.sh", 60_000_000)
     (tmp_path / "toml/task.toml").write_text("a = [")

@@ -42,6 +42,10 @@ def chosen(found, bug=CAPPED, kept=()) -> list[str]:
     return [good.name for good in choose(found, bug, kept)]
 
 
+def view_of(root, bug=WIDE):
+    return chosen_in(root, bug).store.open()
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("n, n_groups, most", [(80, 5, 14), (80, 5, 1000), (400, 40, 1000)])
 def test_no_cap_is_exceeded_and_whoever_is_left_out_would_exceed_one(seed, n, n_groups, most):
@@ -90,7 +94,7 @@ def test_bugs_of_a_function_whose_tests_let_others_pass_come_last(tmp_path):
     write_judged(tmp_path, "heron.1", [weak, other])
     write_judged(tmp_path, "heron.2", survivors, [a_verdict(one, verdict="survives")
                                                   for one in survivors])
-    assert [*chosen_in(tmp_path, WIDE).store.open().names()] == [id_of(other), id_of(weak)]
+    assert [*view_of(tmp_path).names()] == [id_of(other), id_of(weak)]
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -118,7 +122,7 @@ def test_of_one_change_one_is_taken_and_none_that_an_agents_bug_is(tmp_path):
     change = id_of(agents)[-8:]
     write_bug(tmp_path, f"heron.agent-1.{change}")
     write_bug(tmp_path, f"crane.agent-1.{id_of(own)[-8:]}")   # a bug of another repository
-    names = [*chosen_in(tmp_path, WIDE).store.open().names()]
+    names = [*view_of(tmp_path).names()]
     assert len(names) == 2 and id_of(own) in names
     assert len({id_of(same), id_of(twice)} & {*names}) == 1
 
@@ -128,7 +132,7 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
     verdicts = [a_verdict(good), a_verdict(edited), a_verdict(bad, verdict="survives")]
     write_judged(tmp_path, "heron.1", [good, {**edited, "diff": edited["diff"] + "\n"}, bad, new],
                  verdicts)
-    view = chosen_in(tmp_path, WIDE).store.open()
+    view = view_of(tmp_path)
     assert [*view.names()] == [id_of(good)]
     record = view.read(id_of(good))
     assert (record.instance_id, record.change) == ("heron", good["diff"])
@@ -142,7 +146,7 @@ def test_the_view_takes_good_verdicts_on_what_stands_there(tmp_path):
 def test_a_verdict_with_a_name_that_is_not_its_own_is_broken(tmp_path, name):
     one = a_candidate("depth")
     write_judged(tmp_path, "heron.1", [one], [a_verdict(one) | {"instance_id": name}])
-    view = chosen_in(tmp_path, WIDE).store.open()
+    view = view_of(tmp_path)
     assert not view.names() and "wrong instance id" in str(view.broken[0])
     assert view.covers(id_of(one)) and not view.covers("crane.x.0123abcd")   # it may be there
 
@@ -151,19 +155,19 @@ def test_what_the_proof_has_refused_keeps_its_place(tmp_path):
     several = [a_candidate(f"depth - {n}") for n in range(6)]
     write_judged(tmp_path, "heron.1", several)
     strict = BugSettings(**{**vars(WIDE), "max_instances": 2})
-    first, _ = chosen_in(tmp_path, strict).store.open().names()
+    first, _ = view_of(tmp_path, strict).names()
     (tmp_path / "task").mkdir()
     Maker(tmp_path, BUG).tasks().open().note(
         first, stage=STAGE, state="excluded", error="no", read="0", instance_id="heron",
         settings="")
     write_judged(tmp_path, "heron.2", [a_candidate(f"depth + {n}") for n in range(20)])
-    assert first in chosen_in(tmp_path, strict).store.open().names()
+    assert first in view_of(tmp_path, strict).names()
 
 
 def test_a_broken_file_is_named_and_its_repositorys_bugs_are_no_orphans(tmp_path):
     write_judged(tmp_path, "heron.1", [a_candidate("depth")])
     write_judged(tmp_path, "crane.1", [a_candidate("depth")])
     edit(tmp_path / "bug/_verdicts/heron.1.json", verdicts=3)
-    view = chosen_in(tmp_path, WIDE).store.open()
+    view = view_of(tmp_path)
     assert [name.partition(".")[0] for name in view.names()] == ["crane"]
     assert "heron.1.json" in str(view.broken[0]) and view.covers("heron.negated.0123abcd")

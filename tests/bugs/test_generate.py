@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 from conftest import REPO, edit, run_script
 from heron_environment import an_environment
-from root import ONE_RUN, filled, read_json
+from root import ONE_RUN, filled, read_json, write_files
 
 from codedata.bugs.generate import draw, patterns, program_of
 from codedata.bugs.screen_bugs import why_whole_suite
@@ -81,8 +81,7 @@ def test_only_the_candidates_that_are_asked_for_are_checked():
 
 def test_a_candidate_names_its_place_and_git_applies_it(spanset, tmp_path):
     source = REPO / "samples/repos/spanset"
-    (tmp_path / "spanset").mkdir()
-    (tmp_path / SPANS).write_bytes((source / SPANS).read_bytes())
+    write_files(tmp_path, {SPANS: (source / SPANS).read_bytes()})
     candidates = spanset()
     assert len({normalised(one["diff"]) for one in candidates}) == len(candidates)
     for one in candidates:

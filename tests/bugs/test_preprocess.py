@@ -1,13 +1,13 @@
 """Check the step preprocess of bug_inject.py as a user runs it: rows in, rows and reports out."""
-import json
 import shutil
 
 import pytest
 from conftest import run_script
 from heron_environment import CASES, PROJECT, an_environment
 from line_tables import rows as table
-from root import filled, write_json
+from root import filled, json_lines, write_json
 from setups import CA_FLAGS
+from source_rows import write_jsonl
 
 from codedata.bugs.preprocess import Analyses
 from codedata.errors import BrokenRecord
@@ -26,32 +26,24 @@ def a_row(name: str, **more) -> dict:
     return {"repo": f"birds/{name}", "image_name": PROJECT.image, "test_case_result": cases, **more}
 
 
-def write_rows(path, *rows) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def read_rows(path) -> list[dict]:
-    return [*map(json.loads, path.read_text(encoding="utf-8").splitlines())]
-
-
 @pytest.mark.docker
 def test_rows_come_out_as_they_went_in_with_the_paths_of_what_is_known(heron_image, tmp_path):
     given = [a_row("egret", note="mine"), a_row("ibis", image_name="codedata-tests/no-such:1")]
-    write_rows(tmp_path / "input.jsonl", *given)
+    write_jsonl(tmp_path / "input.jsonl", given)
     flags = (*AGENT, "--input", tmp_path / "input.jsonl", "--output", tmp_path / "out/rows.jsonl")
     done = bug_inject(tmp_path / "run", *flags)
     assert "codedata-tests/no-such:1" in done.stderr and "2 rows, 1 with an analysis" in done.stderr
     egret = {"analysis": "../run/analysis/birds__egret.json",
              "tests": "../run/coverage/birds__egret.json"}
     rows = [given[0] | egret, given[1]]
-    assert read_rows(tmp_path / "out/rows.jsonl") == rows
+    assert json_lines(tmp_path / "out/rows.jsonl") == rows
     (tmp_path / "out/rows.jsonl").unlink()
     assert "nothing to do" in bug_inject(tmp_path / "run", *flags, "--only", "*egret").stderr
-    assert read_rows(tmp_path / "out/rows.jsonl") == rows
+    assert json_lines(tmp_path / "out/rows.jsonl") == rows
     (tmp_path / "run/analysis/birds__egret.json").write_text("{")
     bug_inject(tmp_path / "run", *flags, "--only", "*egret")
     del rows[0]["analysis"]
-    assert read_rows(tmp_path / "out/rows.jsonl") == rows
+    assert json_lines(tmp_path / "out/rows.jsonl") == rows
 
 
 @pytest.mark.docker
@@ -59,7 +51,7 @@ def test_rows_of_env_are_such_that_they_can_be_an_input(heron_image, tmp_path):
     tmp_path.with_env(an_environment("egret", row={"reformat_path": "egret"}))
     done = bug_inject(tmp_path, *AGENT, "--output", tmp_path / "a/rows.jsonl")
     assert done.returncode == 0 and "--steps bug_issue" in done.stderr.partition("next:")[2]
-    [row] = read_rows(tmp_path / "a/rows.jsonl")
+    [row] = json_lines(tmp_path / "a/rows.jsonl")
     assert row["reformat_path"] == "egret" and row["analysis"] == "../analysis/egret.json"
 
 
@@ -71,8 +63,9 @@ def an_analysis(name: str, **more) -> dict:
 def test_the_analysis_of_the_root_goes_before_that_of_the_row(tmp_path):
     write_json(tmp_path / "kept/a.json", an_analysis("birds__egret", reason="row"))
     rows = tmp_path / "rows.jsonl"
-    write_rows(rows, a_row("egret", analysis="kept/a.json"), a_row("ibis", analysis="kept/a.json"),
-               a_row("stork", analysis=""), a_row("wren", analysis=3))
+    write_jsonl(rows, [
+        a_row("egret", analysis="kept/a.json"), a_row("ibis", analysis="kept/a.json"),
+        a_row("stork", analysis=""), a_row("wren", analysis=3)])
     analyses = Analyses(tmp_path / "run", rows).open()
     assert analyses.names() == ["birds__egret", "birds__ibis"] and not analyses.broken
     assert analyses.read("birds__egret").reason == "row"
@@ -101,7 +94,7 @@ agent --input rows.jsonl --output rows.jsonl/b/c    | a file where a directory s
 agent --input rows.jsonl --output .                 | is a directory
 """))
 def test_wrong_flags_are_named_before_anything_is_done(tmp_path, flags, message):
-    write_rows(tmp_path / "rows.jsonl", a_row("egret"))
+    write_jsonl(tmp_path / "rows.jsonl", [a_row("egret")])
     done = bug_inject(tmp_path, *flags.split())
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "coverage").exists()

@@ -2,6 +2,7 @@
 import subprocess
 
 import pytest
+from a_task import read_task
 from conftest import edit, ledger_lines, run_script
 from proof_heron import BROKEN, BUG, BUG_LINE, GOLD_LINE, HERON, diff, write_root
 from proof_heron import heron as heron  # a fixture
@@ -10,8 +11,7 @@ from setups import CA_FLAGS
 
 from codedata.bugs.instances import agents_candidates
 from codedata.code.patches import diff_of, hunks_of, normalised
-from codedata.disk.store import Store, digest
-from codedata.records import Task
+from codedata.disk.store import digest
 from codedata.sandbox.docker import engine
 from codedata.tasks.folder.task_folder import GOLD, edited_parts, image_of, text_in, verifier_config
 from codedata.tasks.prove.minimal_change import healed_files
@@ -34,10 +34,6 @@ def refusals(root) -> dict[str, str]:
     """Return why candidates are excluded, by their files."""
     return {one["item"].rpartition(".")[0]: one["error"]
             for one in ledger_lines(root / "task", state="excluded")}
-
-
-def read_task(root, name: str) -> Task:
-    return Store(root, Task).open().read(name)
 
 
 @pytest.fixture

@@ -34,12 +34,9 @@ def test_edges_are_the_same_whenever_they_are_asked_for_and_sorted():
     assert graph(files) == graph(dict(reversed(files.items()))) == sorted(set(graph(files)))
 
 
-def edges_of(*pairs: str) -> list[Edge]:
-    return [Edge(*pair.split(), "call", "resolved") for pair in pairs]
-
-
 def test_a_test_counts_less_the_further_it_is_away_and_once_a_function():
-    edges = edges_of("t1 a", "a b", "b a", "b c", "t1 c", "t2 b")
+    edges = [Edge(*pair.split(), "call", "resolved")
+             for pair in ("t1 a", "a b", "b a", "b c", "t1 c", "t2 b")]
     assert static_scores(edges, ["t1", "t2", "t2", "t3"]) == pytest.approx(
         {"a": 1 + 2 * .8, "b": .8 + 2, "c": 1 + 2 * .8})
     assert static_scores([], ["t1"]) == {}

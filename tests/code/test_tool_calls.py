@@ -1,10 +1,9 @@
 """Test the effects of tool calls: their equivalent shell commands are run, on real files."""
-import json
 import subprocess
 
 import pytest
 from line_tables import rows, toml_beside
-from tool_turns import asks, call, result
+from tool_turns import arguments_of, asks, call, result
 
 from codedata.conversation.recorded_steps import steps_of
 from codedata.conversation.tool_calls import (
@@ -222,12 +221,10 @@ def test_a_text_turn_becomes_a_call_of_the_agents_shell():
     tools = default_tools("Codex", [asks(call("shell", {"command": ["ls"]}))])[0]
     side = as_call("<think>hm</think>I look.\n\n```bash\nls -a\n```", tools)
     assert side["content"] == "I look." and Form(tools=tools).problem(side) is None
-    assert json.loads(side["tool_calls"][0]["function"]["arguments"]) == {
-        "command": ["bash", "-lc", "ls -a"]}
+    assert arguments_of(side["tool_calls"][0]) == {"command": ["bash", "-lc", "ls -a"]}
     assert as_call("no block", tools) is None
     shell = {"function": {"name": "shell", "parameters": {
         "required": ["command", "risk"], "properties": {
             "command": {"type": "string"}, "risk": {"enum": ["low", "high"]}}}}}
-    assert json.loads(shell_call("ls", [shell])["function"]["arguments"]) == {
-        "command": "ls", "risk": "low"}
+    assert arguments_of(shell_call("ls", [shell])) == {"command": "ls", "risk": "low"}
     assert shell_call("ls", default_tools("", [asks(call("think", {}))])[0]) is None

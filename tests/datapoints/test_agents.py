@@ -253,8 +253,7 @@ def a_task(type: str, data: dict) -> QueuedTask:
 
 def test_a_builder_finds_what_an_earlier_try_has_staged(tmp_path):
     task = a_task("build_datapoint", {"datapoint": "sums_001_a", "seed": "sums"})
-    (tmp_path / "dp/_drafts").mkdir(parents=True)
-    (tmp_path / "dp/_drafts/sums_001_a.md").write_text("# Sums")
+    write_files(tmp_path, {"dp/_drafts/sums_001_a.md": "# Sums"})
     desk = Desk(tmp_path, DpSettings(), TaskManager(tmp_path / "dp"), None)
     assert material(task, desk) == {"": {"draft.md": b"# Sums"}}
     staged = write_datapoint(tmp_path / "dp/_staging/sums_001_a")

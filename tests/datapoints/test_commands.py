@@ -1,10 +1,7 @@
 """Check the commands of agents, by the script: from seeds to an approved datapoint."""
 import json
-import os
 import re
-import signal
-import sys
-from contextlib import suppress
+from functools import partial
 
 import pytest
 from a_datapoint import (
@@ -17,6 +14,7 @@ from a_datapoint import (
     write_datapoint,
 )
 from conftest import REPO, run_script
+from killed import at_events, is_killed_at
 from recorded import SPEC, judged
 from root import write_files
 
@@ -199,24 +197,9 @@ def test_what_is_approved_moves_to_task_and_an_edit_is_proven_again(seeded):
     assert tool(seeded, "next", "--agent", "b") == {"id": None}
 
 
-def approve(root, task: dict, step: int = 999) -> bool:
-    """Approve a datapoint in a child that is killed before its call number `step`; return whether
-    it was."""
-    left = iter(range(step))
-
-    def count(event: str, _) -> None:
-        if event in STEPS and next(left, None) is None:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    child = os.fork()
-    if not child:
-        with suppress(Exception):
-            commands = ReviewCommands(root, DpSettings(), TaskManager(root / "dp"), None)
-            sys.addaudithook(count)
-            commands.approve_datapoint(task["id"], task["claim"], "Debugging", "python")
-            os._exit(0)
-        os._exit(1)
-    return os.waitpid(child, 0)[1] != 0
+def approve(root, task: dict) -> None:
+    commands = ReviewCommands(root, DpSettings(), TaskManager(root / "dp"), None)
+    commands.approve_datapoint(task["id"], task["claim"], "Debugging", "python")
 
 
 def test_a_killed_approval_leaves_a_datapoint_in_one_place_and_is_done_again(tmp_path):
@@ -228,12 +211,13 @@ def test_a_killed_approval_leaves_a_datapoint_in_one_place_and_is_done_again(tmp
         write_datapoint(root / "dp/sums", rivals=ALL_RIVALS)
         judged(root, base_image="", rivals=ALL_RIVALS)
         task = tool(root, "next --agent a")
-        killed = approve(root, task, step)
+        killed = is_killed_at(step, partial(approve, root, task), at_events(STEPS))
         texts = {place: path.read_text() for place in ("dp", "task")
                  if (path := root / place / "sums/instruction.md").exists()}
         (place,) = (place for place, text in texts.items() if "passing over" in text)
         seen.append(place)
-        assert not (killed and approve(root, task))
+        if killed:
+            approve(root, task)
         assert not (root / "dp/sums").exists() and is_as_proven(read_datapoint(root / "task/sums"))
         earlier = root / "task/_replaced/sums.1/instruction.md"
         assert earlier.read_text() == "An earlier one."

@@ -10,7 +10,7 @@ import pytest
 from a_datapoint import write_approved, write_datapoint
 from an_attempt import write_attempt
 from conftest import queue_line, run_script, with_odd
-from root import read_json, write_json
+from root import read_json, write_files, write_json
 from watched import NAMES, outside, run_watched
 
 from codedata import records
@@ -94,8 +94,7 @@ def work(commands: dict, task: QueuedTask, given: dict) -> None:
 
 
 def test_no_name_leads_outside_of_the_root(tmp_path):
-    (tmp_path / "victim").mkdir()
-    (tmp_path / "victim/secret").write_text("secret")
+    write_files(tmp_path, {"victim/secret": "secret"})
     root = hostile_root(tmp_path / "root")
     done = run_watched(root, __file__)
     assert (done.returncode, outside(done)) == (0, []), done.stderr[-999:]

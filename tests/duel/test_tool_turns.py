@@ -8,7 +8,7 @@ from conftest import edit, ledger_lines, read_answer
 from fake_judges import run_main, validated, verdict
 from fake_llm import OK, Say, Status
 from root import a_prompt, read_json, turn_of, write_json
-from tool_turns import asks, call, result
+from tool_turns import arguments_of, asks, call, result
 
 import ch
 import king
@@ -92,7 +92,7 @@ def test_a_bash_block_in_place_of_a_call_is_a_call_of_the_shell(root, fake_llm):
     run_main(king.main, root, "--only=p_1")
     made = read_answer(root, "p_1")["king"]
     assert made["content"] == "I look."
-    assert json.loads(made["tool_calls"][0]["function"]["arguments"]) == {"command": "ls -la"}
+    assert arguments_of(made["tool_calls"][0]) == {"command": "ls -la"}
 
 
 def test_a_model_that_takes_no_tools_is_asked_in_the_text_form(root, fake_llm):

@@ -5,6 +5,7 @@ import pytest
 from conftest import edit, spent_usd
 from fake_judges import (
     A_CALL,
+    ALL,
     BOTH,
     PRICES,
     N,
@@ -41,7 +42,7 @@ def test_another_order_is_decided_on_without_a_call(root, fake_llm):
     asks(root, fake_llm)
     assert duel(root)["challenger_score"] == 50
     # the records follow
-    assert [score(root, f"t_{i}")["score"] for i in range(1, N + 1)] == [50] * N
+    assert [score(root, f"t_{i}")["score"] for i in ALL] == [50] * N
 
 
 def test_other_numbers_for_the_gate_cost_nothing_and_touch_no_record(root, fake_llm):
@@ -93,7 +94,7 @@ def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(ro
     root.with_judges(fake_llm, "a", "b", "c")
     dry = validated(root, "--dry-run")
     assert "incomplete 5" in dry and "to come: 10 calls" in dry
-    asks(root, fake_llm, "c", *range(1, N + 1))
+    asks(root, fake_llm, "c", *ALL)
     three = everything(root)
     assert three["t_1"]["score"] == 50
     assert all(e in three["t_1"]["judges"] for e in two["t_1"]["judges"])
@@ -112,7 +113,7 @@ def test_a_judge_that_is_added_is_asked_alone_and_one_that_left_may_come_back(ro
 def test_a_turn_that_the_panel_was_not_asked_about_in_each_order_is_left_and_not_lost(
         tmp_path, fake_llm):
     set_up(tmp_path, fake_llm, N, prefers("onyx"), "a", judge='order = "king_first"')
-    asks(tmp_path, fake_llm, "a", *range(1, N + 1), orders=BOTH[:1])
+    asks(tmp_path, fake_llm, "a", *ALL, orders=BOTH[:1])
     for judge, orders in (("a", BOTH[1:]), ("c", BOTH)):
         tmp_path.with_judges(fake_llm, judge)
         validated(tmp_path, "--limit=2")
@@ -134,7 +135,7 @@ def test_what_is_known_of_verdicts_survives_the_loss_of_the_ledger(root, fake_ll
     assert duel(root)["challenger_score"] == 100
     assert {record["score"] for record in everything(root).values()} == {100}
     root.with_judges(fake_llm, "a", "b", "c")
-    asks(root, fake_llm, "c", *range(1, N + 1))
+    asks(root, fake_llm, "c", *ALL)
 
 
 # after a person has been there -------------------------------------------------------------------
@@ -202,10 +203,10 @@ def test_verdicts_made_with_other_settings_are_told_and_made_again_with_refresh(
     done = validated(root)
     assert "made with other settings 5" in done and fake_llm.n_requests == 0
     root.with_judges(fake_llm, *WARM)
-    asks(root, fake_llm, "c", *range(1, N + 1))
+    asks(root, fake_llm, "c", *ALL)
     assert "made with other settings 5" in validated(root, "--status")
     validated(root, "--refresh")
-    assert asked(fake_llm) == calls("ab", *range(1, N + 1))
+    assert asked(fake_llm) == calls("ab", *ALL)
     assert "other settings" not in validated(root, "--status")
     root.with_judges(fake_llm, WARM[0], '{ model = "c", name = "b", temperature = 0.5 }')
     assert "made with other settings 5" in validated(root, "--status")

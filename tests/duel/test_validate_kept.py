@@ -12,6 +12,7 @@ from conftest import (
     finish,
     kill,
     ledger_lines,
+    mtimes,
     run_here,
     run_script,
     start_script,
@@ -123,12 +124,12 @@ def test_a_duel_with_too_many_turns_that_no_judge_answered_is_not_accepted(tmp_p
 
 
 def test_a_judge_that_is_down_and_alone_to_be_asked_ends_the_run_and_writes_nothing(root, fake_llm):
-    before = {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")}
+    before = mtimes(root.glob("score/t_*.json"))
     root.with_judges(fake_llm, "a", "b", '{ model = "c", endpoint = "gone" }', llm={"workers": 1},
                      more='[endpoints.gone]\nbase_url = "http://127.0.0.1:9/v1"')
     assert "does not answer" in validated(root, code=2)
     assert not ledger_lines(root / "score", state="failed")
-    assert {p.name: p.stat().st_mtime_ns for p in (root / "score").glob("t_*.json")} == before
+    assert mtimes(root.glob("score/t_*.json")) == before
 
 
 SLOW = """

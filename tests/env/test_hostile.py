@@ -9,6 +9,7 @@ from pathlib import Path
 import hostile
 import pytest
 from conftest import REPO
+from root import write_files
 
 from codedata.env.planner import plan, project_of
 from codedata.env.recipes import python_recipe
@@ -92,8 +93,7 @@ def test_literals_that_double_are_stopped_by_the_memory_of_the_child_alone(plann
 
 
 def test_links_within_a_repository_are_followed(tmp_path):
-    (tmp_path / "pins").mkdir()
-    (tmp_path / "pins" / "all.txt").write_text("responses\n")
+    write_files(tmp_path, {"pins/all.txt": "responses\n"})
     (tmp_path / "requirements-test.txt").symlink_to("pins/all.txt")
     assert read_facts(tmp_path).python.tests == ("responses",)
 

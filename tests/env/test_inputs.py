@@ -263,14 +263,17 @@ def test_a_clone_that_would_write_without_end_is_refused_before_it_does(
     assert sum(len(files) for _, _, files in os.walk(tmp_path / "root")) < 100
 
 
-@pytest.mark.parametrize("run", [git_of_strangers, partial(run_git, ".")])
+by_each_git = pytest.mark.parametrize("run", [git_of_strangers, partial(run_git, ".")])
+
+
+@by_each_git
 def test_git_takes_no_more_memory_and_time_than_a_repository_needs(run):
     """A delta of 16 KB may expand to an object of gigabytes, a tree of 1 KB to 10^10 names."""
     printed = run("-c", "alias.a=!echo $GIT_ALLOC_LIMIT; cat /proc/self/limits", "a")
     assert re.match(r"1g\n(?s:.*)cpu time +1200 +1200 (?s:.*)data size +2000000000 +2", printed)
 
 
-@pytest.mark.parametrize("run", [git_of_strangers, partial(run_git, ".")])
+@by_each_git
 def test_a_git_that_ends_without_a_message_is_reported_with_its_exit_code(run):
     with pytest.raises((Trouble, UnsafeArchive), match="git -c failed: exit code 3"):
         run("-c", "alias.a=!exit 3", "a")

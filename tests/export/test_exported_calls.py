@@ -7,7 +7,7 @@ from exports import root as root  # a fixture
 from fake_judges import exported as make
 from line_tables import rows as table
 from root import turn_of, words
-from tool_turns import TOOLS, calls, edits, tool_history, write_tool_turn
+from tool_turns import TOOLS, arguments_of, calls, edits, tool_history, write_tool_turn
 
 from codedata.export.formats import FORMATS
 
@@ -19,7 +19,7 @@ def as_objects(messages: list[dict]) -> list[dict]:
     made = json.loads(json.dumps(messages))
     for message in made:
         for call in message.get("tool_calls", ()):
-            call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+            call["function"]["arguments"] = arguments_of(call)
         if isinstance(message["content"], list):
             message["content"] = message["content"][0]["text"]
     return made

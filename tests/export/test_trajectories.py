@@ -3,7 +3,7 @@ found again."""
 import json
 
 import pytest
-from conftest import edit, kill, run_script, start_script
+from conftest import edit, kill, mtimes, run_script, start_script
 from exports import card, left_out, manifest, rows
 from exports import load as load  # a fixture
 from line_tables import rows as table
@@ -228,11 +228,11 @@ def test_killed_between_records_it_goes_on_and_comes_to_the_same(root):
     while len(records(root)) < 20:
         assert process.poll() is None
     kill(process)
-    left = {path: path.stat().st_mtime_ns for path in records(root).values()}
+    left = mtimes(records(root).values())
     assert 20 <= len(left) < 300
     record(root, some)
     assert sorted(read_json(path)["row"] for path in records(root).values()) == [*range(300)]
-    assert left == {path: path.stat().st_mtime_ns for path in left}
+    assert left == mtimes(left)
 
 
 @pytest.mark.parametrize("told, wrote, moved, read", [

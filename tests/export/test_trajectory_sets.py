@@ -8,7 +8,7 @@ from exports import card, left_out_lines, rows
 from exports import load as load  # a fixture
 from line_tables import rows as table
 from root import words
-from tool_turns import TOOLS, asks, call, result
+from tool_turns import TOOLS, arguments_of, asks, call, result
 
 from codedata.conversation.recorded_steps import check_problem
 
@@ -87,7 +87,7 @@ def test_a_row_keeps_the_published_rules_of_openais_files(root):
         one = act["tool_calls"][0]
         assert (ask.keys(), act["weight"], end["weight"]) == ({"role", "content"}, 1, 1)
         assert first == {"role": "tool", "content": "", "tool_call_id": one["id"]}
-        assert json.loads(one["function"]["arguments"]).keys() == {"command"}
+        assert arguments_of(one).keys() == {"command"}
 
 
 def test_a_row_alternates_as_llama_factory_wants_and_its_calls_are_not_cut(root):

@@ -62,10 +62,6 @@ def short(value) -> str:
     return repr(value)[:40]
 
 
-def answered_turn(root) -> str:
-    return read_answer(root, "prompts_1_1_1")["king"]
-
-
 def failure(root) -> str:
     [line] = ledger_lines(root / "answer", state="failed")
     return line["error"]
@@ -90,7 +86,8 @@ def test_an_answer_is_put_together_and_kept_apart_from_reasoning(tmp_path, fake_
 def test_reasoning_of_the_king_is_beside_its_answer_and_nothing_else_is_kept(tmp_path, fake_llm):
     tmp_path.with_prompts(1).with_commits(1)
     fake_llm.always(Say(TURN, reasoning="my secret plan"))
-    assert run_king(tmp_path, fake_llm) == 0 and answered_turn(tmp_path) == TURN
+    assert run_king(tmp_path, fake_llm) == 0
+    assert read_answer(tmp_path, "prompts_1_1_1")["king"] == TURN
     assert run_script("ch.py", tmp_path, *flags_for(fake_llm)).returncode == 0
     beside = tmp_path / "answer/_reasoning/prompts_1_1_1.json"
     assert read_json(beside) == {"king": "my secret plan"}

@@ -8,7 +8,7 @@ from fake_judges import run_main, score, verdict
 from fake_llm import OK, USAGE, Request, Say, Status, streamed, truncated
 from line_tables import rows
 from root import a_prompt, words, write_json
-from tool_turns import TOOLS, asks, call, calls, result
+from tool_turns import FOREIGN, TOOLS, arguments_of, asks, calls, result
 
 import king
 import validate
@@ -21,10 +21,6 @@ from codedata.sandbox.local import SandboxLocal
 from codedata.texts import tomllib
 
 OWN = new_call("bash", '{"command": "make"}')
-FOREIGN = [{"role": "user", "content": "Fix it."},
-           asks(call("bash", {"command": "ls"}, "call_of_another"),
-                call("bash", {"command": "pwd"}, "functions.bash:1")),
-           result("call_of_another", "a.py"), result("functions.bash:1", "/src")]
 HISTORY = [*FOREIGN, asks(OWN), result(OWN["id"], words("seen", 2500))]
 STAND_IN = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 TRY_MODEL = runpy.run_path(str(REPO / "tools/try-model"))["main"]
@@ -37,7 +33,7 @@ def turns(request: Request | AgentResult) -> list[dict]:
 
 def own(message: dict) -> str:
     """Return the number in a command of the fake model, "" for a call of another model."""
-    command = json.loads(message["tool_calls"][0]["function"]["arguments"])["command"]
+    command = arguments_of(message["tool_calls"][0])["command"]
     return command.removeprefix("echo step ") if command.startswith("echo step ") else ""
 
 

@@ -77,7 +77,8 @@ def test_waits_between_tries_grow_from_retry_wait_s(fake_llm):
     fake_llm.script(*[Status(500)] * 3)
     ask(http(retry_wait_s=0.1), fake_llm.base_url)
     # half of the waits, since a busy server may be late to see a request
-    assert all(gap > least for gap, least in zip(fake_llm.gaps(), (0.04, 0.08, 0.16), strict=True))
+    assert all(b.at - a.at > least for (a, b), least in zip(
+        itertools.pairwise(fake_llm.requests), (0.04, 0.08, 0.16), strict=True))
 
 
 @pytest.mark.parametrize("value", ["Größe €", "a\nb"])

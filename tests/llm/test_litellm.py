@@ -14,7 +14,7 @@ from conftest import item_calls, kill, read_answer, run_process, start_script
 from fake_judges import run_main, score, verdict
 from fake_llm import CUT, HANG, FakeLLM, Flood, Request, Status
 from root import QUICK, a_prompt, read_json, write_json
-from tool_turns import TOOLS, asks, call, calls, result
+from tool_turns import FOREIGN, TOOLS, calls
 
 import king
 import validate
@@ -25,10 +25,6 @@ from codedata.llm.vendors import import_converter
 from codedata.sandbox.local import SandboxLocal
 
 pytestmark = pytest.mark.litellm
-FOREIGN = [{"role": "user", "content": "Fix it."},
-           asks(call("bash", {"command": "ls"}, "call_of_another"),
-                call("bash", {"command": "pwd"}, "functions.bash:1")),
-           result("call_of_another", "a.py"), result("functions.bash:1", "/src")]
 # each vendor's answer n: a call, or a text, as a whole or as events
 ANSWERS = read_json(Path(__file__).with_name("vendors_answers.json"))
 STAND_IN = b64encode(b"skip_thought_signature_validator").decode()

@@ -7,7 +7,7 @@ from conftest import REPO, answers, flags_for, ledger_lines, run_here, run_scrip
 from fake_llm import Say, Status
 from line_tables import rows
 from programs import run_program
-from root import write_json
+from root import write_files, write_json
 
 import ch
 import king
@@ -193,13 +193,11 @@ def test_a_shard_has_its_part_of_the_budget_for_the_calls_of_its_own_items(
 
 def test_a_shard_counts_its_items_also_their_kept_replies_and_what_compacting_summed(tmp_path):
     usd = {"a": 1, "b": 2, "c": 4, "d": 8}
-    partial = tmp_path / "answer/_partial"
-    partial.mkdir(parents=True)
     lines = [{"item": "", "earlier": [{"cost_usd": 16}]}]
     lines += [{"item": item, "calls": [{"cost_usd": usd[item]}]} for item in "ab"]
-    (tmp_path / "answer/_ledger.jsonl").write_bytes(b"".join(map(to_line, lines)))
-    for item in "cd":
-        (partial / f"{item}.jsonl").write_bytes(to_line({"call": {"cost_usd": usd[item]}}))
+    write_files(tmp_path / "answer", {
+        "_ledger.jsonl": b"".join(map(to_line, lines)),
+        **{f"_partial/{item}.jsonl": to_line({"call": {"cost_usd": usd[item]}}) for item in "cd"}})
     for i in range(3):
         money = Money({}, 1.0, (i, 3))
         money.add_up(tmp_path)
@@ -252,22 +250,6 @@ def test_a_budget_where_no_usage_is_reported_ends_the_run(tmp_path, fake_llm, pr
     assert priced() == 0     # without a budget: what was paid for is served
     assert "cost unknown (no reported usage)" in capsys.readouterr().err
     assert fake_llm.n_requests == 8
-
-
-@pytest.mark.parametrize("price, budget", rows("""
-nan  | 1
-inf  | 1
--1.0 | 1
-true | 1
-"1"  | 1
-1.0  | -1
-1.0  | nan
-1.0  | much
-"""))
-def test_a_price_or_a_budget_that_is_none_is_refused(tmp_path, fake_llm, price, budget):
-    """With nan as a price no budget would ever be used up."""
-    set_price(tmp_path, f"in = {price}, out = 1.0")
-    assert run_here(king.main, tmp_path, *flags_for(fake_llm, "--budget", budget)) == 2
 
 
 PLACES = """prompt commit answer answer_0 variants/chosen variants/placebo score

@@ -12,6 +12,7 @@ from conftest import REPO
 from line_tables import rows as table
 from root import read_json, write_files
 from source_rows import a_pr, sample, write_jsonl, write_sources
+from tool_turns import arguments_of
 
 from codedata.errors import Trouble
 from codedata.messages import content_text, result_problem
@@ -90,6 +91,16 @@ def read(path) -> list[dict]:
     return open_source(str(path), Hub(None)).rows(0, 99)
 
 
+def problem(prompt: Prompt) -> str | None:
+    return prompt_problem(prompt, PromptSettings(), Exclude())
+
+
+def drawn(row: dict) -> tuple[list, Counter]:
+    """Return what is drawn of a row, and what is left out, by reason."""
+    skipped, source = Counter(), SimpleNamespace(n_rows=1, rows=lambda *_: [row])
+    return [*draw(source, PromptSettings(), skipped, (0, 0, -1), Path())], skipped
+
+
 def read_value(folder, value, name="own__repo-1.json") -> dict:
     row, = read(write(folder, name, json.dumps(value)))
     return row
@@ -109,10 +120,10 @@ def test_each_form_gives_the_conversation_with_its_call_and_nothing_else(name, t
     if not is_in_text:
         call, = next(m for m in messages if m["role"] == "assistant")["tool_calls"]
         assert call["id"] in ("c1", "call_1_0", "call_2_0") and call.keys() == CALL.keys()
-        assert json.loads(call["function"]["arguments"]) in LS
+        assert arguments_of(call) in LS
         assert all(m.get("tool_call_id") == call["id"] for m in messages if m["role"] == "tool")
         *_, prompt = prompts_of(row)[0]
-        assert prompt_problem(prompt, PromptSettings(), Exclude()) is None
+        assert problem(prompt) is None
 
 
 @pytest.fixture
@@ -351,10 +362,10 @@ def test_calls_in_texts_are_read_whole_and_a_cut_one_is_no_turn(text, calls):
     read = prompts[1].assistant
     if not calls:
         assert read == text
-        assert "a call that is cut" in prompt_problem(prompts[1], PromptSettings(), Exclude())
+        assert "a call that is cut" in problem(prompts[1])
         return
     calls = json.loads(calls)
-    assert [json.loads(call["function"]["arguments"]) for call in read["tool_calls"]] == calls
+    assert [arguments_of(call) for call in read["tool_calls"]] == calls
     results = prompts[2].messages[4:]
     assert [m["content"] for m in results] == [""] * (len(calls) - 1) + ["seen"]
     assert result_problem(prompts[2].messages) is None
@@ -493,8 +504,8 @@ def test_a_long_row_has_no_list_for_each_turn():
     assert len(prompts) == MAX_MESSAGES == prompts[-1].turn + 1
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
-    skipped, source = Counter(), SimpleNamespace(n_rows=1, rows=lambda *_: [row])
-    assert [*draw(source, PromptSettings(), skipped, (0, 0, -1), Path())] and skipped[LATE] == 1_000
+    found, skipped = drawn(row)
+    assert found and skipped[LATE] == 1_000
 
 
 HISTORY = json.loads(EXAMPLES["openhands/output.jsonl"])["history"]
@@ -731,7 +742,7 @@ def test_a_turn_s_history_is_what_its_model_saw(name):
     seen = [content_text(m) if m["role"] != "tool" else f"{m['tool_call_id']}={content_text(m)}"
             for m in prompt.messages]
     assert seen == HISTORIES[name]["seen"]
-    assert seen or prompt_problem(prompt, PromptSettings(), Exclude()) == INCOMPLETE
+    assert seen or problem(prompt) == INCOMPLETE
     assert result_problem(prompt.messages) is None
 
 
@@ -760,8 +771,7 @@ SUMMARY = {"source": "system", "observation": {"results": [{"subagent_trajectory
     ids=["atif", "codex", "openhands", "SWE-agent", "opencode", "Gemini CLI"])
 def test_turns_after_a_summary_of_their_history_are_left_out_and_counted(document):
     row = forms.read(document, "here", "a-1")
-    skipped, source = Counter(), SimpleNamespace(n_rows=1, rows=lambda *_: [row])
-    (prompts, *_), = draw(source, PromptSettings(), skipped, (0, 0, -1), Path())
+    [(prompts, *_)], skipped = drawn(row)
     assert len(prompts) == skipped[SUMMARIZED] == 1
 
 
@@ -780,8 +790,7 @@ def test_a_reply_that_the_limit_of_tokens_cut_is_no_turn():
 
 
 def problems_of(document) -> list[str | None]:
-    return [prompt_problem(one, PromptSettings(), Exclude())
-            for one in prompts_of(forms.read(document, "here", "a-1"))[0]]
+    return [*map(problem, prompts_of(forms.read(document, "here", "a-1"))[0])]
 
 
 def test_no_tool_is_offered_before_a_call_tells_of_it():
@@ -849,7 +858,7 @@ def test_a_history_that_an_endpoint_would_refuse_is_left_out(history):
         messages.append({"role": role, "content": "", "tool_call_id": "".join(ids), "tool_calls": [
             {**CALL, "id": one} for one in ids if role == "assistant"]})
     prompt = Prompt("a-1", "", "", 0, messages, {"content": "", "tool_calls": [CALL]}, [BASH])
-    assert "without result" in prompt_problem(prompt, PromptSettings(), Exclude())
+    assert "without result" in problem(prompt)
 
 
 def test_keys_that_a_column_of_structs_adds_are_no_arguments():
@@ -863,7 +872,7 @@ def test_keys_that_a_column_of_structs_adds_are_no_arguments():
                 "command": "ls", "path": null, "input": null,
                 "edits": [{"old": "a", "new": null}]}}}]}]}"""), "here")
     call, = row["messages"][0]["tool_calls"]
-    assert json.loads(call["function"]["arguments"]) == {
+    assert arguments_of(call) == {
         "command": "ls", "input": None, "edits": [{"old": "a"}]}
     schema = row["tools"][0]["function"]["parameters"]
     assert schema["properties"] == {"command": {"type": "string"}}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO, eventually, run_script
+from root import write_files
 
 from codedata.disk import locks
 from codedata.errors import Interrupted, ItemFailed, Trouble
@@ -375,11 +376,7 @@ def member_of(words: str) -> tuple:
 @pytest.mark.parametrize("case", HOSTILE.strip().split("\n"))
 def test_an_archive_cannot_write_or_read_outside_of_its_folder(tmp_path, case):
     out, to = tmp_path / "out", tmp_path / "to"
-    out.mkdir()
-    (out / "secret").write_text("secret")
-    (tmp_path / "secret").write_text("secret")
-    to.mkdir()
-    (to / "there").write_text("there")
+    write_files(tmp_path, {"out/secret": "secret", "secret": "secret", "to/there": "there"})
     members = case.format(out=out).split(" | ")[1].split(", ")
     archive = tar_of(*map(member_of, members))
     with pytest.raises((UnsafeArchive, FileNotFoundError)):

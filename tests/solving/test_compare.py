@@ -3,14 +3,12 @@ import random
 from statistics import fmean
 
 import pytest
-from a_task import a_bug, a_datapoint, write_task
+from a_task import a_bug, a_datapoint, read_task, write_task
 from an_attempt import write_attempt
 from conftest import run_script
 from root import read_json
 
 from codedata.checks.intervals import by_both
-from codedata.disk.store import Store
-from codedata.records import Task
 from codedata.tasks.compared import compare
 from codedata.tasks.folder.task_folder import audited_digest
 from codedata.tasks.rates import counted, has_enough, n_solved
@@ -32,7 +30,7 @@ def root(tmp_path):
 
 
 def attempt(root, task: str, model: str, k: int = 1, status: str = "solved") -> None:
-    write_attempt(root, task, k, status, audited_digest(Store(root, Task).read(task)),
+    write_attempt(root, task, k, status, audited_digest(read_task(root, task)),
                   f"own-{model}-1", model=model)
 
 

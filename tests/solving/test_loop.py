@@ -10,17 +10,16 @@ import a_task
 import pytest
 from a_task import BUG_ID, DATAPOINT_ID, REPORT
 from an_attempt import write_attempt
-from conftest import REPO, edit, finish, run_script
+from conftest import REPO, edit, finish, mtimes, run_script
 from fake_llm import FakeLLM, Status
 from heron_environment import TEST_SCRIPT
 from projects import Project
-from root import read_json, words, write_json
+from root import json_lines, read_json, words, write_json
 from tool_turns import asks, call, result
 
 from codedata.agent import Tool, ToolBashExecutor
 from codedata.disk.locks import lock
-from codedata.disk.store import Store
-from codedata.records import PRUNED, Task
+from codedata.records import PRUNED
 from codedata.sandbox import open_sandbox
 from codedata.sandbox.docker import engine
 from codedata.settings import LLM
@@ -44,7 +43,7 @@ def attempt(root, *acts: tuple[str, dict, str], task: str = BUG_ID, **more) -> N
     messages = [{"role": "system", "content": "You work."}, {"role": "user", "content": REPORT}]
     for i, (tool, arguments, shown) in enumerate(acts):
         messages += [asks(call(tool, arguments, f"c{i}")), result(f"c{i}", shown)]
-    content = audited_digest(Store(root, Task).read(task))
+    content = audited_digest(a_task.read_task(root, task))
     write_attempt(root, task, messages=messages, tools=[one.schema for one in TOOLS.values()],
                   content=content, **more)
 
@@ -67,8 +66,8 @@ def sets(root) -> list[list]:
     assert "left out: 1 (cheated)" in prompted(root, "--trajectories")
     forms = "sft_trajectories", "dpo_trajectories"
     assert run_script("export.py", root, "--formats", ",".join(forms)).returncode == 0
-    return [[json.loads(line) for path in root.glob(f"export/{form}/*.jsonl")
-             for line in path.read_text().splitlines()] for form in forms]
+    return [[row for path in root.glob(f"export/{form}/*.jsonl") for row in json_lines(path)]
+            for form in forms]
 
 
 def test_an_attempt_whose_turns_were_rewritten_is_left_out(tmp_path):
@@ -98,12 +97,12 @@ def test_attempts_become_prompts_and_sets_and_those_that_are_added_change_none(t
         BUG_ID, a_task.HEALS, a_task.TASK_COMMIT, REPORT]
     (solved,), (pair,) = sets(tmp_path)
     assert words("won 0") in str(solved) and words("lost 0") in str(pair["rejected"])
-    records = {one: one.stat().st_mtime_ns for one in tmp_path.glob("prompt/_trajectories/*.json")}
+    records = mtimes(tmp_path.glob("prompt/_trajectories/*.json"))
     assert "wrote" not in prompted(tmp_path) and len(records) == 3
     says(tmp_path, "again", "solved", agent="a-m-012345")   # its name comes first
     assert "wrote 1 prompt," in prompted(tmp_path) and read_json(path) == first
     assert [len(rows) for rows in sets(tmp_path)] == [2, 1]
-    assert records == {one: one.stat().st_mtime_ns for one in records}
+    assert records == mtimes(records)
     (tmp_path / f"task/{BUG_ID}/task.toml").write_text("half =")   # the other task goes on
     says(tmp_path, "more", "wrong", task=DATAPOINT_ID, k=2)
     assert "wrote 1 prompt," in prompted(tmp_path)

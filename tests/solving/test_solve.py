@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from a_datapoint import SOLUTION, TEXTS, write_approved
-from a_task import write_foreign
+from a_task import read_task, write_foreign
 from an_attempt import CALL, TOOLS, write_attempt
 from conftest import eventually, finish, flags_for, kill, run_script, start_script
 from fake_llm import HANG, Say, Status
@@ -16,7 +16,7 @@ from root import read_json
 from codedata.checks.intervals import by_both
 from codedata.conversation.atif_writer import atif_of
 from codedata.disk.ledger import read_lines
-from codedata.disk.store import Store, known_in
+from codedata.disk.store import known_in
 from codedata.errors import Interrupted, ItemFailed, Trouble
 from codedata.leak.forbidden import forbidden_in
 from codedata.records import Attempt, Commit, Task, about_in
@@ -238,10 +238,10 @@ def test_until_ends_the_attempts_of_a_task_and_a_longer_one_goes_on(tmp_path):
     ({}, "")])
 def test_what_cannot_run_here_is_named(tmp_path, files, reason):
     write_foreign(tmp_path, "theirs", files)
-    problem = problem_of(Store(tmp_path, Task).open().read("theirs"))
+    problem = problem_of(read_task(tmp_path, "theirs"))
     assert reason in problem and bool(problem) == bool(reason)
     write_approved(tmp_path / "task/ours")
-    ours = Store(tmp_path, Task).open().read("ours")
+    ours = read_task(tmp_path, "ours")
     assert not problem_of(ours)
     assert "as it was proven" in problem_of(replace(ours, tests={}))
 
@@ -256,7 +256,7 @@ def test_a_number_that_no_file_of_ours_may_hold_is_in_no_trajectory():
 def test_exports_choose_tasks_by_how_often_models_solve_them(tmp_path):
     write_tasks(tmp_path, "easy", "some", "none")
     for name, k, status in (("easy", 1, "solved"), ("some", 1, "solved"), ("some", 2, "wrong")):
-        content = audited_digest(Store(tmp_path, Task).open().read(name))
+        content = audited_digest(read_task(tmp_path, name))
         write_attempt(tmp_path, name, k, status, content)
         write_attempt(tmp_path, name, k, "solved", content, agent="gold-012345", model="")
         # of another agent, which solves the easy task at times
@@ -282,7 +282,7 @@ def test_uncertain_tasks_come_first_and_saturated_ones_are_left(tmp_path):
     for name in "abc":
         write_approved(tmp_path / f"task/{name}")
     agent = agent_id("gold", {})
-    digests = {name: audited_digest(Store(tmp_path, Task).open().read(name)) for name in "abc"}
+    digests = {name: audited_digest(read_task(tmp_path, name)) for name in "abc"}
     for k in range(1, 9):
         write_attempt(tmp_path, "a", k, "solved", digests["a"], agent)
         write_attempt(tmp_path, "b", k, "wrong" if k > 4 else "solved", digests["b"], agent)

@@ -1,20 +1,18 @@
 """Test the view of environments, and how one is opened: from its image, or installed again."""
 import json
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import heron_environment
 import pytest
 from heron_project import commit_all, git
+from proof_heron import factory_of
 from registry_server import registry_server
 from root import write_json
 
 from codedata.errors import Excluded, ItemFailed, Trouble
 from codedata.records import Environment
 from codedata.sandbox.docker import engine
-from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import SandboxSettings, Settings
 from codedata.suites.environments import Environments, image_of, open_environment
 from codedata.suites.project_suite import run_suite
 
@@ -25,11 +23,6 @@ BASE = "codedata-base:bookworm"
 def an_environment(**fields) -> dict:
     return heron_environment.an_environment(**{
         "base_commit": "", "image_name": "", "install_script": "true\n", **fields})
-
-
-def factory_of(**sandbox) -> SandboxFactory:
-    settings = SandboxSettings(disk_floor="1GB", **sandbox)
-    return SandboxFactory(Settings(sandbox=settings), threading.Event())
 
 
 def committed(folder: Path) -> str:

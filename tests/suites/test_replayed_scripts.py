@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from root import read_json
+from root import read_json, write_files
 
 from codedata.suites import replayed_scripts
 from codedata.suites.replayed_scripts import ReplayJob, given_to_run
@@ -34,36 +34,25 @@ def order(text): return [*{*text.split()}]
 '''
 
 
-def run_program(*words: object, **options) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True,
-                          timeout=200, **options)
-
-
-def project(folder: Path, **files: str) -> Path:
-    folder.mkdir()
-    for name, text in files.items():
-        (folder / f"{name}.py").write_text(text)
-    return folder
-
-
-def replayed(source: Path, place: Path, jobs: list[ReplayJob], prune=False, seconds=3, total_s=150,
+def replayed(folder: Path, text: str, jobs: list[ReplayJob], prune=False, seconds=3, total_s=150,
              now=0, runs=3):
-    """Return the outcomes of jobs, as replay() does in a sandbox."""
-    place.mkdir()
-    (place / "jobs.json").write_text(json.dumps(
-        given_to_run(str(source), jobs, seconds, total_s, prune, now, runs)))
-    (place / "replay.py").write_text(text_of("codedata.suites.programs", "replay_scripts.py"))
-    done = run_program(place / "replay.py", place, cwd=source)
+    """Return the outcomes of jobs with a text of heron.py, as replay() does in a sandbox."""
+    source = write_files(folder / "source", {"heron.py": text})
+    given = given_to_run(str(source), jobs, seconds, total_s, prune, now, runs)
+    place = write_files(folder / "place", {
+        "jobs.json": json.dumps(given),
+        "replay.py": text_of("codedata.suites.programs", "replay_scripts.py")})
+    done = subprocess.run([sys.executable, place / "replay.py", place], cwd=source,
+                          capture_output=True, text=True, timeout=200)
     assert done.returncode == 0 and done.stdout == "", done
     answers = read_json(place / "answers.json")
     return [replayed_scripts._outcome(one) for one, _ in zip(answers, jobs, strict=True)]
 
 
 def test_a_script_keeps_the_lines_that_its_outcome_needs(tmp_path):
-    source = project(tmp_path / "source", heron=SOURCE)
     lines = ["from heron import Nest, echo", "nest = Nest('a')", "echo(1)", "nest.add('b')",
              "nest.add('b')", "Nest()"]
-    each, kinds, wrong = replayed(source, tmp_path / "place", [ReplayJob(lines, last) for last in (
+    each, kinds, wrong = replayed(tmp_path, SOURCE, [ReplayJob(lines, last) for last in (
         "nest.each()", "nest.kinds()", "nest.sizes()")], prune=True)
     assert (each.lines, each.last, each.shown) == (
         [*lines[:2], *lines[3:5]], "list(nest.each())", "['A', 'B', 'B']")
@@ -77,14 +66,13 @@ def test_a_script_keeps_the_lines_that_its_outcome_needs(tmp_path):
     "day()", "year()", "roll()", "hashed('a')", "here()", "own_path()", "lost()",
     "order('a b c d e f g h i j')", "echo(object())", "echo('/tmp/x')", "echo([1] * 9999)"])
 def test_what_varies_or_nobody_may_show_has_no_outcome(tmp_path, last):
-    source = project(tmp_path / "source", heron=SOURCE)
     jobs = [ReplayJob(["from heron import *"], one) for one in (last, "refuse(3)")]
-    found, raised = replayed(source, tmp_path / "place", jobs)
+    found, raised = replayed(tmp_path, SOURCE, jobs)
     assert found is None and raised.shown == "ValueError: too deep: 3"
 
 
 def test_cases_see_one_time_and_compare_objects_as_tests_do(tmp_path):
-    source = project(tmp_path / "source", heron=SOURCE + """
+    text = SOURCE + """
 import enum
 from collections import OrderedDict
 class Day(str, enum.Enum): MON = "Mon"
@@ -92,7 +80,7 @@ class Metres(float):
     __eq__, __hash__, __repr__ = (lambda *_: False), float.__hash__, (lambda _: "1.5 m")
 class Lazy:
     __class__, __repr__ = property(lambda _: str), (lambda _: "lazy")
-""")
+"""
     expected = {"day()": "'2027-01-15'", "year()": "4054", "time.time_ns() % 10**9": "0",
                 "datetime.datetime.now(datetime.timezone.utc).hour": "8",
                 "datetime.datetime.utcnow().hour": "8", "OrderedDict(a=1)": "{'a': 1}",
@@ -100,7 +88,7 @@ class Lazy:
                 "time.clock_gettime(time.CLOCK_REALTIME)": "1800000000.0",
                 "True": "True", "refuse(3)": "ValueError: too deep: 3"}
     jobs = [ReplayJob(["from heron import *"], one) for one in expected]
-    found = replayed(source, tmp_path / "place", jobs, now=replayed_scripts.NOW)
+    found = replayed(tmp_path, text, jobs, now=replayed_scripts.NOW)
     assert {one.last: one.shown for one in found} == expected
 
 
@@ -112,7 +100,7 @@ def test_a_script_is_public_if_all_its_names_are(script, is_public):
 
 
 def test_hostile_scripts_are_bounded_and_change_no_other_outcome(tmp_path):
-    source = project(tmp_path / "source", heron='''
+    text = '''
 import os, signal, sys, time
 eggs = []
 class Endless:
@@ -140,33 +128,32 @@ def write():
         try: os.write(number, b'{"kind": "value", "text": "forged"}\\n')
         except OSError: pass
 def fine(): return print("fine") or eggs.append(1) or len(eggs)
-''')
+'''
     words = ["fine()", "Endless()", "Large()", "Rude()", "Deep()", "wrong()", "end()", "kill()",
              "shut()", "write()", "fork()", "fine()", "fine(", "'\\ud800'"]
     jobs = [ReplayJob(["from heron import *"], word) for word in words]
-    found = replayed(source, tmp_path / "place", jobs, seconds=1)
+    found = replayed(tmp_path, text, jobs, seconds=1)
     told = {word: one.shown for word, one in zip(words, found, strict=True) if one}
     assert told.pop("fork()") == told.pop("fine()") == "1"
     assert told.keys() <= {"fine(", "'\\ud800'"}
 
 
 def test_a_script_that_runs_once_sees_a_later_day(tmp_path):
-    source = project(tmp_path / "source", heron=SOURCE)
     job = ReplayJob(["from heron import day"], "day()")
-    found, = replayed(source, tmp_path / "place", [job], runs=1)
+    found, = replayed(tmp_path, SOURCE, [job], runs=1)
     assert found.shown > repr(f"{date.today()}") and found.ran == {}
 
 
 def test_a_script_that_prints_nothing_ends_as_its_last_line_does(tmp_path):
-    source = project(tmp_path / "source", heron="def part(n): return 1 // n\n")
+    text = "def part(n): return 1 // n\n"
     jobs = [ReplayJob(["import heron", *(f"heron.part({n})" for n in numbers)], "")
             for numbers in ("1", "10", "01")]
-    fine, raised, broken = replayed(source, tmp_path / "place", jobs)
+    fine, raised, broken = replayed(tmp_path, text, jobs)
     assert (fine.shown, fine.program) == ("", "import heron\nheron.part(1)\n")
     assert raised.type == "ZeroDivisionError" and broken is None
 
 
 def test_a_module_that_never_ends_its_import_takes_the_time_that_is_given_and_no_more(tmp_path):
-    source = project(tmp_path / "source", heron="while True: pass\n")
+    text = "while True: pass\n"
     job = ReplayJob(["import heron"], "heron.x")
-    assert replayed(source, tmp_path / "place", [job] * 9, total_s=3) == [None] * 9
+    assert replayed(tmp_path, text, [job] * 9, total_s=3) == [None] * 9

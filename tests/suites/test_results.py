@@ -6,6 +6,7 @@ import sys
 import pytest
 from conftest import REPO
 from line_tables import toml_beside
+from root import write_files
 
 from codedata.suites.test_results import counts, not_collected, parse
 from codedata.texts import text_problem
@@ -66,10 +67,8 @@ LOST = ["tests/test_a.py::TestLost"]
 
 @pytest.fixture
 def suite(tmp_path):
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "test_a.py").write_text(SUITE)
-    (tmp_path / "tests" / "test_broken.py").write_text("import a_module_that_is_not_there\n")
-    return tmp_path
+    return write_files(tmp_path, {
+        "tests/test_a.py": SUITE, "tests/test_broken.py": "import a_module_that_is_not_there\n"})
 
 
 def run_pytest(folder, *flags) -> str:

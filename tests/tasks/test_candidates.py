@@ -4,12 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from a_task import read_task
 from conftest import run_here, run_script
 from heron_environment import an_environment
 from proof_heron import BUG, candidate, write_root
 from proof_heron import heron as heron  # a fixture
 from proven import bugs_in
-from root import read_json
+from root import read_json, write_files
 from setups import CA_FLAGS
 
 import prove
@@ -17,7 +18,7 @@ from codedata.code.patches import diff_of, normalised
 from codedata.disk.store import Store
 from codedata.errors import Excluded
 from codedata.records import BUG as BUG_KIND
-from codedata.records import SOLVES, STRIPPED_PATCH, Candidate, Task
+from codedata.records import SOLVES, STRIPPED_PATCH, Candidate
 from codedata.sandbox.docker import engine
 from codedata.tasks.prove.rules import OF_KIND, rules_of
 
@@ -31,12 +32,9 @@ method = "mine"
 
 
 def write_by_hand(root, name: str = MINE, config: str = CONFIG, **files: str) -> None:
-    folder = root / "candidate" / name
-    folder.mkdir(parents=True)
-    (folder / "candidate.toml").write_text(config)
-    (folder / "change.patch").write_text(BUG)
-    for stem, text in files.items():
-        (folder / f"{stem}.md").write_text(text)
+    write_files(root / "candidate" / name, {
+        "candidate.toml": config, "change.patch": BUG,
+        **{f"{stem}.md": text for stem, text in files.items()}})
 
 
 @pytest.mark.parametrize("looser", [
@@ -113,7 +111,7 @@ def test_a_folder_by_hand_becomes_a_task_and_a_refusal_stays_next_to_it(heron, t
     try:
         assert done.returncode == 0, done.stderr
         assert bugs_in(tmp_path) == [MINE]
-        task = Store(tmp_path, Task).open().read(MINE)
+        task = read_task(tmp_path, MINE)
         assert task.instruction == "Herons say too much.\n"
         assert task.about.items() >= {"method": "mine", "repo": "birds/heron"}.items()
         assert read_json(tmp_path / f"task/{MINE}/proof.json")["rules"]["needs_cases"]

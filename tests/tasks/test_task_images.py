@@ -4,18 +4,16 @@ import gzip
 import io
 import lzma
 import os
-import threading
 import zipfile
 from functools import partial
 
 import pytest
 from projects import make_lean
+from proof_heron import factory_of
 
 from codedata.code.patches import added_runs, diff_of
 from codedata.errors import ItemFailed
 from codedata.sandbox.archives import Bounds, OverBounds
-from codedata.sandbox.factory import SandboxFactory
-from codedata.settings import SandboxSettings, Settings
 from codedata.tasks.image.hidden_text import Search
 from codedata.tasks.image.task_image import check_task_image, derive, with_tools
 
@@ -91,8 +89,7 @@ object() { echo "/testbed/.git/objects/${1:0:2}/${1:2}!"; }
 
 @pytest.fixture(scope="module")
 def factory():
-    settings = Settings(sandbox=SandboxSettings(disk_floor="1GB"))
-    factory = SandboxFactory(settings, threading.Event())
+    factory = factory_of()
     yield factory
     factory.forget(RUN)
 

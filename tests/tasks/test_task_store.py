@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from a_task import read_task
 from conftest import edit, run_here
 from root import files_under, write_json
 
@@ -118,7 +119,7 @@ def test_an_untouched_folder_is_not_read_and_an_edited_one_is_kept(tmp_path, mak
     assert "edited 1" in maker(BUG, "--status")[2] and maker(BUG)[1] == []
     edit(source, environment="other")
     assert maker(BUG)[1] == [] and path.read_text() == "false"
-    task = Store(tmp_path, Task).open().read("bug-1")
+    task = read_task(tmp_path, "bug-1")
     task.config.setdefault("task", {})["keywords"] = ["of a user"]
     assert edited_parts(task) == ["tests/"]
     assert maker(BUG, "--force")[1] == ["bug-1"] and path.read_text() == "true\n"
