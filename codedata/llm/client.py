@@ -436,7 +436,7 @@ class Client(StaysInDriver):
             raise HttpTrouble(e.what, f"{self.spec.model}:", todo, e.status) from e
 
     def _at(self, data: bytes, parts: Parts) -> dict:
-        """Return send()'s `places` for this client's endpoint alone."""
+        """Return send()'s `places` for this client's own endpoint."""
         base_url = self.spec.endpoint.base_url
         if self._by_litellm:
             exchange = partial(self._converter.exchange, data, parts)
