@@ -98,7 +98,7 @@ find {0}.tmp -mindepth 1 -not -name '_lock*'
 grep -A 30 Traceback {0}.err; true"""
 REMOVE_IMAGES = "docker image ls -q -f reference='codedata-*/chaos*' | xargs -r docker rmi -f"
 ENVIRONMENT = "TMPDIR={0}.tmp CHAOS_CLOCK={0}.clock LD_PRELOAD={1}/clock.so"
-MAX_S = 300    # the longest run of a script
+MAX_S = 900    # the longest run of a script
 SENT_S = 1.0   # a reply that was sent so long before a kill may not be on disk
 
 

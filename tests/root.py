@@ -124,12 +124,12 @@ def files_under(folder: Path) -> dict[str, bytes]:
 
 def different_files(one: Path, other: Path, *directories: str) -> list[str]:
     """Return the files of these directories that only one of two roots has, or that differ in more
-    than times. Ledgers and other files whose name begins with `_` do not count.
+    than times. Ledgers and other files and folders whose name begins with `_` do not count.
     """
     texts = []
     for root in (one, other):
         places = [path for name in directories for path in (root / name).rglob("*")
-                  if path.is_file() and not path.name.startswith("_")]
+                  if path.is_file() and "/_" not in str(path.relative_to(root))]
         texts.append({str(path.relative_to(root)): NO_TIMES.sub(
             "", path.read_text(errors="replace").replace(str(root), "")) for path in places})
     return sorted(name for name in {*texts[0], *texts[1]}

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from codedata.disk.ledger import sound_lines
 from codedata.disk.store import Lists, Store
 from codedata.errors import BrokenRecord
 from codedata.records import Commit
@@ -28,12 +29,11 @@ def oversized(root: Path) -> Callable[[str, str], str]:
 
 def unmatched(prompts: Lists) -> Callable[[str, str], str]:
     """Return a function like oversized(), for the turns that prompt.py kept without a PR record."""
-    there = cache(lambda: {*Store(prompts.root, Commit).open().names()})
-
-    def leaves_out(_: str, instance_id: str) -> str:
-        is_noted = ("prompt", instance_id) in prompts.ledger.details
-        return NO_SOLUTION if is_noted and instance_id not in there() else ""
-    return leaves_out
+    # read the lines, since the ledger may hold only some items
+    ids = cache(lambda: {line["item"] for line in sound_lines(prompts.directories)
+                         if line["stage"] == "prompt" and "detail" in line
+                         }.difference(Store(prompts.root, Commit).open().names()))
+    return lambda _, instance_id: NO_SOLUTION if instance_id in ids() else ""
 
 
 def _oversized_ids(commits: Store) -> Iterator[str]:
