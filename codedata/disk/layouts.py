@@ -268,9 +268,13 @@ def unwrapped(folder: Path) -> Path:
 
 def without_paths(files: Files) -> Files:
     """Return the files with each path replaced by the file's content."""
-    return {name: (Program if isinstance(file, Program) or (
-                not isinstance(file, bytes) and os.access(file, os.X_OK)
-            ) else bytes)(content_of(file)) for name, file in files.items()}
+    return {name: (Program if _may_run(file) else bytes)(content_of(file))
+            for name, file in files.items()}
+
+
+def _may_run(file: bytes | Path) -> bool:
+    is_program = isinstance(file, Program)
+    return is_program if isinstance(file, bytes) else os.access(file, os.X_OK)
 
 
 def content_of(file: bytes | Path) -> bytes:

@@ -99,6 +99,8 @@ class _AttemptFailed(Exception):
     flagged: str = ""             # why the endpoint will not answer this prompt
     is_timeout: bool = False      # the call took longer than call_timeout_s
     is_down: bool = False         # the fault lies with the endpoint, not with the request
+    endpoint: EndpointState | None = None
+    started: float = 0.0          # time.monotonic()
 
 
 class Http:
@@ -137,35 +139,19 @@ class Http:
         Raise HttpTrouble after the last retry, or if a good answer is larger than `max_bytes` (0:
         MAX_REPLY_BYTES), RunStopped if the endpoint is unusable, Interrupted if the run is ending.
         """
-        tries = tries or Tries()
+        tries, n_failures = tries or Tries(), 0
         answers_before = sum(one.n_answers for one in places)
-        n_failures = 0
         while True:
-            endpoint = min(places, key=EndpointState.load)
-            n_in_flight = endpoint.acquire(self.stop)
-            if not n_in_flight:
-                continue
-            url, exchange = places[endpoint]
-            started, n_bytes = time.monotonic(), None
             try:
-                if gate:
-                    gate()
-                tries.n += 1
-                value, n_bytes = self._attempt(url, endpoint, decode, max_bytes, exchange)
-                endpoint.answered()
-                tries.seconds = time.monotonic() - started
-                return value
+                return self._attempt(places, decode, tries, gate, max_bytes)
             except _AttemptFailed as e:
-                failure, endpoint.is_down = e, e.is_down
-                n_bytes = 0 if e.is_timeout else None
-            finally:
-                endpoint.release(n_in_flight, started, n_bytes)
+                failure, endpoint, url = e, e.endpoint, places[e.endpoint][0]
             wait_s = endpoint.limit_s(failure.status, failure.headers)
             if wait_s and tries.throttled < MAX_LIMITS:
                 tries.throttled += 1
             elif failure.status == 429:
                 tries.throttled += 1
-                endpoint.throttled(started)
+                endpoint.throttled(failure.started)
                 wait_s = self._429_s(failure, url, min(one.throttled_s for one in places),
                                      tries.throttled)
             else:
@@ -186,10 +172,34 @@ class Http:
             log.info("%s: %s; again in %.1f s", url, failure.problem, wait_s)
             self.wait(wait_s)
 
-    def _attempt(self, url: str, endpoint: EndpointState, decode, max_bytes: int,
-                 exchange: Callable) -> tuple:
-        """Send one request. Return the decoded answer and its size in bytes. Raise _AttemptFailed
-        if there is no good answer."""
+    def _attempt(self, places: Mapping, decode: Callable, tries: Tries, gate: Callable | None,
+                 max_bytes: int):
+        """Send the request to the endpoint with the smallest load. Return the decoded answer. Raise
+        _AttemptFailed if there is no good one."""
+        n_in_flight, n_bytes = 0, None
+        while not n_in_flight:
+            endpoint = min(places, key=EndpointState.load)
+            n_in_flight = endpoint.acquire(self.stop)
+        (url, exchange), started = places[endpoint], time.monotonic()
+        try:
+            if gate:
+                gate()
+            tries.n += 1
+            value, n_bytes = self._answer(url, endpoint, decode, max_bytes, exchange)
+            endpoint.answered()
+            tries.seconds = time.monotonic() - started
+            return value
+        except _AttemptFailed as e:
+            e.endpoint, e.started, endpoint.is_down = endpoint, started, e.is_down
+            n_bytes = 0 if e.is_timeout else None
+            raise
+        finally:
+            endpoint.release(n_in_flight, started, n_bytes)
+
+    def _answer(self, url: str, endpoint: EndpointState, decode, max_bytes: int,
+                exchange: Callable) -> tuple:
+        """Return the decoded answer of one endpoint and its size in bytes. Raise _AttemptFailed if
+        there is no good answer."""
         _limits.ends_at = time.monotonic() + self.llm.call_timeout_s
         _limits.max_bytes = max_bytes or MAX_REPLY_BYTES
         try:

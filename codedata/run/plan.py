@@ -85,6 +85,7 @@ class States:
     settings: str                  # digest of the present settings
     also_reads: tuple[Reads, ...] = ()   # further inputs, looked up by instance id
     selection: Selection = field(default_factory=Selection)
+    chunk_bytes: int = 256 << 20   # ledger bytes whose lines are objects at the same time
 
     def plan(self) -> Plan:
         """Return the state of every item.

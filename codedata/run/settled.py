@@ -35,7 +35,6 @@ from codedata.texts import natural
 
 VERSION = 1              # raise it with every change to the rules of states
 MIN_BYTES = 8 << 20      # all lines of shorter ledgers are read
-CHUNK_BYTES = 256 << 20  # ledger bytes whose lines are objects at the same time
 PART = 1 << 20           # bytes to read at once
 
 
@@ -45,6 +44,7 @@ class Settled:
     def __init__(self, states):
         reads, writes, selection = states.reads, states.writes, states.selection
         self._source, self._out = reads.store, writes.store
+        self._chunk_bytes = states.chunk_bytes
         self._sides = dict.fromkeys((self._source, self._out))
         self._also = dict.fromkeys(one.store for one in states.also_reads)
         self.stores = self._sides | self._also
@@ -88,7 +88,7 @@ class Settled:
             self._is_saved, self._spent = False, None
             self._compare(ledgers, {})
         left = sorted(self._stamps[0].keys() - self._chunks.keys(), key=natural)
-        self._n_chunks += max(0, int(n_bytes * n_left / n_groups / CHUNK_BYTES))
+        self._n_chunks += max(0, int(n_bytes * n_left / n_groups / self._chunk_bytes))
         self._chunks |= {group: i * self._n_chunks // len(left) for i, group in enumerate(left)}
 
     def _take_in(self, ledgers: dict[Path, Store | Lists], saved: Iterator[dict]) -> float:
