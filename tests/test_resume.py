@@ -27,6 +27,7 @@ from root import a_prompt, read_json, turn_of, write_files
 
 from codedata import config
 from codedata.agent.trajectory_names import new_trajectory
+from codedata.bounded import read_bounded
 from codedata.disk import ledger
 from codedata.disk.store import Store
 from codedata.errors import Trouble
@@ -360,6 +361,11 @@ def test_only_limit_and_excluded_ids_narrow_the_run(tmp_path, run, fake_llm, fla
 
 
 # what is no regular file, and what somebody else has written -------------------------------------
+
+def test_a_file_that_is_longer_than_its_size_is_read_up_to_the_limit():
+    with pytest.raises(OSError, match="than 9 bytes"):
+        read_bounded("/proc/self/stat", 9)   # of 0 bytes, as a file that grows while it is read
+
 
 FREE = '[prices]\n"m" = { in = 0.0, out = 0.0 }\n"3" = { in = 0.0, out = 0.0 }\n'
 

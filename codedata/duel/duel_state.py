@@ -15,7 +15,7 @@ from codedata.disk.locks import locked
 from codedata.disk.store import Store, digest
 from codedata.duel.judge_stats import JudgedTurn, doubts, statistics
 from codedata.duel.panel import Judging, Panel, find_related, judging_of
-from codedata.duel.scoring import RESAMPLES, SEED, decide
+from codedata.duel.scoring import RESAMPLES, SEED, TurnScore, decide
 from codedata.errors import BrokenRecord
 from codedata.llm import Models
 from codedata.llm.embedded import NOISE
@@ -73,35 +73,33 @@ def write_duel(judging: Judging, rules: DuelSettings, exclude: Exclude) -> list[
         judged = []
         for name in state.plan.counting:
             try:
-                judged.append(judged_turn(state.scores.read(name)))
+                judged.append(_judged_turn(state.scores.read(name)))
             except BrokenRecord as e:
                 say(f"validate.py: {e}")
         related = find_related(root, panel.models)
-        duel = duel_record(rules, panel, judged, state.turns_left,
+        duel = duel_record(rules, panel, [panel.score(turn.judges) for turn in judged],
+                           [turn.instance_id for turn in judged], state.turns_left,
                            missing_answers=len(state.plan.lacking),
                            panel=statistics(judged, panel.names, related, panel.order))
         write_atomic(state.scores.into / DUEL, to_json(duel.raw))
     return summary_lines(duel, f"{state.scores.into.name}/{DUEL}")
 
 
-def judged_turn(score: Score) -> JudgedTurn:
+def _judged_turn(score: Score) -> JudgedTurn:
     """Return the fields of a turn's score that decide the duel, without the judges' replies."""
     entries = [{key: entry[key] for key in COUNTED if key in entry} for entry in score.judges]
     return JudgedTurn(score.instance_id, entries)
 
 
-def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTurn],
-                turns_left: int, /, **further) -> Duel:
-    """Return the outcome for turns in natural order. `rules` is the settings, or an earlier Duel
-    with the same fields. `further` holds `panel` and `missing_answers`, which do not follow from
-    the verdicts."""
+def duel_record(rules: DuelSettings | Duel, panel: Panel, turns: list[TurnScore],
+                instances: list[str], turns_left: int, /, **further) -> Duel:
+    """Return the outcome for turns in natural order; `instances` are theirs. `rules` is the
+    settings, or an earlier Duel with the same fields. `further` holds `panel` and
+    `missing_answers`, which do not follow from the verdicts."""
     values = {key: getattr(rules, key) for key in DuelSettings.__dataclass_fields__
               if key in Duel.__dataclass_fields__}
     values |= {"seed": SEED, "bootstrap_resamples": RESAMPLES, "resamples": RESAMPLES}
-    clusters = [turn.instance_id for turn in judged]
-
-    turns = [panel.score(turn.judges) for turn in judged]
-    outcome = decide(turns, panel.names, rules, clusters, turns_left)
+    outcome = decide(turns, panel.names, rules, instances, turns_left)
     numbers = asdict(outcome.total)
     numbers[f"{panel.rival}_score"] = numbers.pop("king_score")
     judges = {name: {**judge, "model": panel.models[name]}
@@ -109,7 +107,7 @@ def duel_record(rules: DuelSettings | Duel, panel: Panel, judged: list[JudgedTur
     return Duel.of({
         **values, **numbers, "judges": judges, "order": panel.order, "lcb": outcome.lcb,
         "interval": outcome.interval, "accepted": not outcome.reasons, "reasons": outcome.reasons,
-        "turns_left": turns_left, "instances": len(set(clusters)),
+        "turns_left": turns_left, "instances": len(set(instances)),
         "verdicts": digest([turn.by_judge for turn in turns]), **further})
 
 

@@ -69,10 +69,9 @@ class Execution:
 def execution_of(root: Path, name: str, side: Side | None) -> Execution | None:
     """Return the run of a side of a turn; None if it was not run, or if the replay reached a
     different state. Raise BrokenRecord if the record cannot be read."""
-    store = Store(root, Executed)
-    if not (store.into.exists() and store.path(name).exists()):
+    if not (root / Executed.directory / f"{name}.json").exists():
         return None
-    record = store.read(name)
+    record = Store(root, Executed).read(name)
     if record.replay.startswith(UNRELIABLE):
         return None
     wanted = digest(side)

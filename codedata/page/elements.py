@@ -45,10 +45,10 @@ def tag(name: str, *body, **attributes) -> Html:
 
 def joined(body) -> Html:
     """Return texts, elements and lists of them as HTML."""
-    if isinstance(body, (list, tuple)):
-        return Html("".join(map(joined, body)))
     if isinstance(body, Html):
         return body
+    if isinstance(body, (list, tuple)):
+        return Html("".join(map(joined, body)))
     return Html("" if body is None or body is False else escaped(str(body)))
 
 

@@ -8,10 +8,11 @@ written: a kill in between leaves a turn in no bucket, never in two.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from heapq import nlargest
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,8 @@ MAX_PAIR_CHARS = 6_000     # limit for each text of a best pair
 CUT = "{n} characters left out"
 MAX_FINDING_CHARS = 300   # limit for the stored text of a finding
 MAX_PARALLEL = 8          # copies written at a time
-MAX_PENDING = 400         # copies waiting to be written
+MAX_PENDING = 100         # copies waiting to be written
+MAX_LISTED = 10_000       # items of a kind that a report shows one by one
 WON = "defeat (won)"      # label of the turns in defeat/ that the challenger won, but not clearly
 
 
@@ -88,36 +90,31 @@ def best_pairs(root: Path, mode: str = "king") -> list[BestPair]:
 class Moves:
     """Count the changes of one update of the buckets."""
 
-    # keys: "written", "unchanged", "removed" and "broken"
+    # keys: "written", "unchanged" and "removed"
     counts: Counter = field(default_factory=Counter)
     set_aside: list[str] = field(default_factory=list)  # edited copies, now in _replaced/
-    broken: list[BrokenRecord] = field(default_factory=list)   # turns that make() could not read
 
 
-def update_buckets(root: Path, wanted: dict[str, str], make: Callable[[str], Sample]) -> Moves:
-    """Make the buckets hold the turns of `wanted`, {turn name: directory}, and no others.
+def update_buckets(root: Path, copies: Iterator[tuple[str, str, Sample]]) -> Moves:
+    """Make the buckets hold these copies, (turn name, directory, record), and no others.
 
-    `make(name)` returns the copy of a turn. Print files that are not records.
+    Print files that are not records.
     """
     remove_half_written([root / cls.directory for cls in BUCKETS])
     stores = {cls.directory: Store(root, cls).open() for cls in BUCKETS}
-    moves = Moves()
-    for bucket, store in stores.items():
+    moves, wanted = Moves(), set()
+    for store in stores.values():
         for e in store.broken:
             say(f"report.py: {e}")
-        for name in store.names():
-            if wanted.get(name) != bucket:
-                _remove(store, name, moves)
-                store.note(name, stage="report", state="pruned")
-                moves.counts["removed"] += 1
 
-    def bring(name: str) -> str:
-        store = stores[wanted[name]]
-        try:
-            record = make(name)
-        except BrokenRecord as e:   # the file was edited after it was first read
-            moves.broken.append(e)
-            return "broken"
+    def leave(store: Store, name: str) -> None:
+        _remove(store, name, moves)
+        store.note(name, stage="report", state="pruned")
+        moves.counts["removed"] += 1
+
+    def bring(copy: tuple[str, str, Sample]) -> str:
+        name, bucket, record = copy
+        store = stores[bucket]
         if _is_there(store, name, record):
             if not store.as_left(name):   # a run was killed before its ledger line
                 store.note(name, stage="report", state="adopted", **store.facts(name).line())
@@ -128,11 +125,19 @@ def update_buckets(root: Path, wanted: dict[str, str], make: Callable[[str], Sam
         store.note(name, stage="report", state="done", **state.line())
         return "written"
 
-    names = [*wanted]
     with ThreadPoolExecutor(MAX_PARALLEL) as pool:   # each write waits for the disk
-        for i in range(0, len(names), MAX_PENDING):
-            moves.counts.update(pool.map(bring, names[i:i + MAX_PENDING]))
-    moves.broken.sort(key=str)
+        while batch := [*islice(copies, MAX_PENDING)]:
+            wanted.update(name for name, _, _ in batch)
+            elsewhere = [(store, name) for name, bucket, _ in batch
+                         for directory, store in stores.items()
+                         if directory != bucket and name in store]
+            for store, name in elsewhere:
+                leave(store, name)
+            moves.counts.update(pool.map(bring, batch))
+    for store in stores.values():
+        for name in store.names():
+            if name not in wanted:
+                leave(store, name)
     return moves
 
 

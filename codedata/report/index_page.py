@@ -22,7 +22,7 @@ from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import known_checks
 from codedata.datapoints.datapoint_folder import APPROVED, DP, labels_of, read_datapoint
 from codedata.disk.layouts import content_of, load, write_atomic
-from codedata.disk.store import Store, known, known_in
+from codedata.disk.store import Store, known_in
 from codedata.duel.executed import execution_of
 from codedata.duel.panel import SIDES
 from codedata.duel.scoring import BOTH, is_parsed
@@ -42,9 +42,9 @@ from codedata.records import (
     Score,
     TaskAudit,
 )
-from codedata.report.buckets import best_pairs
+from codedata.report.buckets import MAX_LISTED
 from codedata.report.content import by_metric, costs_table, figures, made, number, outcome, warnings
-from codedata.report.turn_rows import ReportTurns, TurnRow, read_duelled
+from codedata.report.turn_rows import ReportTurns, TurnRow, command_of, open_duel
 from codedata.run import status
 from codedata.run.status import StageStatus
 from codedata.settings import Settings
@@ -90,12 +90,12 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
                 known: ReportTurns | None = None) -> Path:
     """Write the pages of a root, and return the path of the first one. `known` are the turns of a
     duel that were read already."""
-    root, results, links, first = settings.root, Counter(), [], []
+    root, results, links, first, left = settings.root, Counter(), [], [], []
     name = f"{root.resolve().name} · {time.strftime('%Y-%m-%d %H:%M')}"
     with redirect_stderr(io.StringIO()):   # the page shows these messages
         duels, broken = _duels(settings, known)
         failed = [*status.failed_in(root, stages)]
-        entries = _entries(root, duels, {one.name: one.cause for one in failed}, broken)
+        entries = _entries(root, duels, {one.name: one.cause for one in failed}, broken, left)
         for n, batch in enumerate(_batches(entries), 1):
             results.update((cells["kind"], cells["result"]) for _, cells, _ in batch)
             if n == 1:
@@ -106,7 +106,7 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
                 "a", f"{file}: {batch[0][0]} to {batch[-1][0]}", href=file)))
             write_atomic(root / file, _page(f"{name} · {file}", {
                 "Items": [tag("a", "first page", href=PAGE), _listing(batch)]}))
-        costs = costs_of(root)
+        costs = known.costs if known else costs_of(root)
         write_atomic(root / PAGE, _page(name, {
             "Sets and costs": marked(made(root, ".")),
             f"Failed and left out: {len(failed):,}": failed and tag(
@@ -119,7 +119,7 @@ def write_index(settings: Settings, stages: Iterable[StageStatus] = (),
             "Stages": tag("pre", status.table(stages) if stages else "see status.py --html"),
             "Items": [table(["kind", "result", "items"], [
                 [*key, f"{n:,}"] for key, n in sorted(results.items())], "llr"), links and tag(
-                    "div", "More pages (the filter searches one page):", links), first]}))
+                    "div", "More pages (the filter searches one page):", links), left, first]}))
     for path in root.glob("index-*.html"):
         later = LATER.fullmatch(path.name)
         if later and int(later[1]) > len(links) + 1:
@@ -140,8 +140,8 @@ def _duels(settings: Settings, known: ReportTurns | None) -> tuple[list[ReportTu
     duels, broken = [], []
     for mode in LEADS:
         try:
-            duels.append(known if known and known.duel.mode == mode else read_duelled(
-                replace(settings, duel=replace(settings.duel, mode=mode))))
+            duels.append(known if known and known.duel.mode == mode else open_duel(
+                replace(settings, duel=replace(settings.duel, mode=mode))).read_rows())
         except BrokenRecord as e:
             broken.append(e)
         except Trouble:   # there is no such duel
@@ -163,7 +163,7 @@ def _duel(turns: ReportTurns) -> list[Html]:
         *(tag("div", tag("h3", f"One of the best pairs: {pair.name}"), tag("p", pair.why),
               fold("task", shown(pair.task)),
               sides({"king": pair.king, "challenger": pair.challenger}), class_="card")
-          for pair in best_pairs(turns.root, duel.mode)),
+          for pair in turns.pairs),
         *([tag("h3", heading), *(
             table(*item) if isinstance(item, tuple) else shown(item) if isinstance(item, list)
             else tag("p", marked(item), class_="quiet") for item in items)]
@@ -191,14 +191,15 @@ def _attempts(root: Path) -> dict[str, object]:
 
 # items -------------------------------------------------------------------------------------------
 
-def _entries(root: Path, duels: list[ReportTurns], causes: dict[str, str], broken: list
-             ) -> Iterator[Entry]:
-    """Yield the readable items of a root. Add the faults of the unreadable ones to `broken`."""
+def _entries(root: Path, duels: list[ReportTurns], causes: dict[str, str], broken: list,
+             left: list) -> Iterator[Entry]:
+    """Yield the readable items of a root, at most MAX_LISTED of a kind. Add the faults of the
+    unreadable ones to `broken`, and sentences on the further ones to `left`."""
     rows = [{row.name: row for row in turns.rows} for turns in duels]
 
     def items_of(path: Path, record) -> list[Item]:
         if isinstance(record, Answer):
-            return [turn_item(of_duel[path.stem], turns)
+            return [turn_item(of_duel[path.stem], record, turns)
                     for turns, of_duel in zip(duels, rows, strict=True) if path.stem in of_duel
                     ] or [unjudged_item(record, causes.get(path.stem, ""))]
         if isinstance(record, RivalledTask):
@@ -208,7 +209,11 @@ def _entries(root: Path, duels: list[ReportTurns], causes: dict[str, str], broke
 
     for cls in (Answer, RivalledTask, InReview, Attempt, Environment):
         store = Store(root, cls).open()
-        for name in store.names():
+        names = store.names()
+        if len(names) > MAX_LISTED:
+            left.append(tag("p", f"Of {len(names):,} files in {cls.directory}/, the first "
+                            f"{MAX_LISTED:,} are listed."))
+        for name in names[:MAX_LISTED]:
             try:
                 path = store.path(name)
                 items = items_of(path, store.read(name))
@@ -268,23 +273,23 @@ def unjudged_item(answer: Answer, cause: str) -> Item:
     return {"kind": "turn", "result": "not judged"}, cause, [sides(pair), _history(answer)]
 
 
-def turn_item(row: TurnRow, turns: ReportTurns) -> Item:
+def turn_item(row: TurnRow, answer: Answer, turns: ReportTurns) -> Item:
     """Return a judged turn."""
-    answer, score = turns.read(row.name)
+    score = turns.state.scores.read(row.name)
     rival = turns.duel.mode
     texts = {side: turn_text(getattr(answer, field), answer.messages)
              for side, field in FIELDS.items()}
     pair = {side: texts.pop(side) for side in (rival, "challenger")}
     runs = {f"{side}, when it was run": run.text() for side in pair if (
         run := execution_of(turns.root, row.name, getattr(answer, FIELDS[side])))}
-    pull = known(turns.commits, row.instance_id)
+    pull = turns.commit(row.instance_id)
     about = {"instance": row.instance_id, "step": " → ".join(row.styles),
              "score": "edited: not what the verdicts give" if row.is_edited else "",
              "leaks": _leaks(row), "injections": row.injections or "none found"}
     cells = {"kind": "turn" if rival == "king" else f"turn against the {rival}",
              "result": row.label or "no verdict", "score": row.score and number(row.score),
              "repo": row.repo, "language": row.language}
-    return cells, row.commands[1], [
+    return cells, command_of(answer, answer.challenger), [
         sides(pair), sides(runs), shown(about), _verdicts(row, score, rival),
         fold("Refused, and asked for again", shown(row.leaks.tries())),
         fold("Reference, choice, pull request", shown(

@@ -16,7 +16,6 @@ from codedata.duel.duel_state import summary_lines
 from codedata.duel.panel import Panel
 from codedata.errors import Trouble
 from codedata.leak.cache import NO_VERDICT
-from codedata.llm.costs import Cost, costs_of
 from codedata.records import (
     BUCKETS,
     DUEL,
@@ -27,7 +26,7 @@ from codedata.records import (
     Sample,
     Score,
 )
-from codedata.report.buckets import WON, Moves, best_pairs, score_ranges, update_buckets
+from codedata.report.buckets import MAX_LISTED, WON, Moves, score_ranges, update_buckets
 from codedata.report.content import (
     Table,
     by_metric,
@@ -38,7 +37,7 @@ from codedata.report.content import (
     warnings,
 )
 from codedata.report.index_page import write_index
-from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, read_duelled
+from codedata.report.turn_rows import STAGE, ReportTurns, TurnRow, open_duel
 from codedata.run.cli import RunOptions
 from codedata.run.start import check_root, whole_run
 from codedata.settings import MAX_PATCH_CHARS, Settings
@@ -63,30 +62,24 @@ def run(settings: Settings, options: RunOptions) -> int:
                    ledgers=[root / cls.directory for cls in BUCKETS]) as is_wanted:
         if not is_wanted:
             return 0
-        turns, moves = read_duelled(settings, judge_again), None
+        turns, moves = open_duel(settings, judge_again), None
+        if options.read_only or mode != "king":
+            turns.read_rows()
+        else:
+            moves = update_buckets(root, (
+                (row.name, row.bucket, copy_of(answer, score, row, turns.panel))
+                for row, answer, score in turns.each() if row.bucket))
         if not options.read_only:
             if mode == "king":
-                moves = fill_buckets(root, turns)
                 huge = huge_markdown(oversized(root))
                 write_atomic(directory / "hugePR.md", terminal_safe(huge).encode())
-            text = markdown(turns, costs_of(root), made(root, ".."))
+            text = markdown(turns)
             write_atomic(directory / "report.md", terminal_safe(text).encode())
             remove_half_written([root])   # pages of a killed run
             write_index(settings, known=turns)
         with options.unless_quiet():
             print_summary(turns, moves, directory.name, judge_again, score_ranges(thresholds))
         return 1 if turns.broken or turns.state.plan.broken else 0
-
-
-def fill_buckets(root: Path, turns: ReportTurns) -> Moves:
-    """Bring final/, refined/ and defeat/ up to date, and return the moves made."""
-    rows = {row.name: row for row in turns.rows if row.bucket}
-    moves = update_buckets(
-        root, {name: row.bucket for name, row in rows.items()},
-        lambda name: copy_of(*turns.read(name), rows[name], turns.panel))
-    for e in moves.broken:
-        turns.report_broken(e)
-    return moves
 
 
 def copy_of(answer: Answer, score: Score, row: TurnRow, panel: Panel) -> Sample:
@@ -143,21 +136,21 @@ def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, judge
 
 # report.md and hugePR.md --------------------------------------------------------------------------
 
-def markdown(turns: ReportTurns, costs: list[Cost], sets: str) -> str:
-    """Return the text of report.md; `sets` is what made() returns."""
+def markdown(turns: ReportTurns) -> str:
+    """Return the text of report.md."""
     rival = turns.duel.mode
-    pairs = best_pairs(turns.root, rival)
     columns = ["score", "turn", "bucket", "step", *METRICS, "flags"]
     lines = [[number(row.score), row.name, row.label or "-", " → ".join(row.styles),
-              *by_metric(row.metrics), ", ".join(row.flags)] for row in turns.rows]
+              *by_metric(row.metrics), ", ".join(row.flags)] for row in turns.rows[:MAX_LISTED]]
     sections = [
         (f"# Challenger against {rival}", [
             f"**{as_markdown(outcome(turns.duel), 1000)}**", terminal_safe(turns.thresholds.note),
-            sets, *(f"**{warning}**" for warning in warnings(turns))]),
-        ("## The best pairs", pairs and [
-            (["turn", "task", "king", "challenger", "why"], pairs, "lllll")]),
-        *((f"## {heading}", items) for heading, items in figures(turns, costs)),
-        ("## Turns", ["Scores are the challenger's, from 0 to 100. The step is what "
+            made(turns.root, ".."), *(f"**{warning}**" for warning in warnings(turns))]),
+        ("## The best pairs", turns.pairs and [
+            (["turn", "task", "king", "challenger", "why"], turns.pairs, "lllll")]),
+        *((f"## {heading}", items) for heading, items in figures(turns, turns.costs)),
+        ("## Turns", [f"At most {MAX_LISTED:,} are listed. Scores are the challenger's, from "
+                      "0 to 100. The step is what "
                       f"{rival} does → what the challenger does.",
                       (columns, lines, "rlll" + "r" * len(METRICS) + "l")])]
     blocks = [block for heading, items in sections if items

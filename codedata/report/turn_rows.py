@@ -2,29 +2,43 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from codedata.conversation.bash_commands import EDIT, TEST, action_style
 from codedata.conversation.turn import commands_of, form_of
 from codedata.disk.ledger import sound_lines
 from codedata.disk.store import Store
-from codedata.duel.duel_state import DuelState, duel_record, judged_turn, load_duel_state
+from codedata.duel.duel_state import DuelState, duel_record, load_duel_state
 from codedata.duel.executed import Execution, execution_of
 from codedata.duel.panel import SIDES, Judging, Panel, decided_panel, records_of
 from codedata.errors import BrokenRecord, Trouble
 from codedata.leak.cache import KEPT, KING, challenger_leaks, tries_in, verdicts_of
-from codedata.records import DUEL, Answer, Commit, Defeat, Duel, Finding, Object, Score
-from codedata.report.buckets import WON, bucket_of, injections
+from codedata.llm.costs import Cost, costs_of
+from codedata.records import (
+    DUEL,
+    Answer,
+    Commit,
+    Defeat,
+    Duel,
+    Finding,
+    Object,
+    Score,
+    Side,
+)
+from codedata.report.buckets import WON, BestPair, best_pairs, bucket_of, injections
 from codedata.settings import ReportSettings, Settings
 from codedata.terminal import say
 
 STAGE = "report"
 DRAW = 50.0
+CACHED_COMMITS = 16   # turns of an instance follow each other
 MAX_ROUNDING = 1e-9   # a score this near to its verdicts' result was not edited
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TurnLeaks:
     """Hold the leaks of a turn: facts in it that its model could not know."""
 
@@ -40,7 +54,7 @@ class TurnLeaks:
         return tries_in(self.tries_file)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TurnRow:
     """Hold one turn as a row of the report's table. In a tuple the rival is first."""
 
@@ -53,7 +67,6 @@ class TurnRow:
     bucket: str               # directory of its bucket; "" if it has none
     instance_id: str
     repo: str
-    commands: tuple[str, str]   # "" if a harness would run none
     is_edited: bool           # its score differs from the one its verdicts give
     leaks: TurnLeaks
     n_passed: tuple[int, int] | None   # hidden tests passed; None: not both run
@@ -75,7 +88,7 @@ class TurnRow:
 
 @dataclass
 class ReportTurns:
-    """Hold the turns of a duel and the stores they were read from."""
+    """Hold the turns of a duel and the stores they are read from. each() fills `rows`."""
 
     root: Path
     state: DuelState
@@ -89,6 +102,9 @@ class ReportTurns:
     broken: list[BrokenRecord] = field(default_factory=list)
     outdated: bool = False            # _duel.json does not match the present verdicts
 
+    def __post_init__(self):
+        self.commit = lru_cache(CACHED_COMMITS)(self._commit)
+
     @property
     def buckets(self) -> Counter:
         """Return the number of turns by bucket directory."""
@@ -99,9 +115,54 @@ class ReportTurns:
         """Return the names of turns whose `score` differs from the one their verdicts give."""
         return [row.name for row in self.rows if row.is_edited]
 
-    def read(self, name: str) -> tuple[Answer, Score]:
-        """Return the records of a turn."""
-        return self.state.answers.read(name), self.state.scores.read(name)
+    @cached_property
+    def pairs(self) -> list[BestPair]:
+        """Return the best pairs, read once."""
+        return best_pairs(self.root, self.duel.mode)
+
+    @cached_property
+    def costs(self) -> list[Cost]:
+        """Return the costs of all calls under the root, read once."""
+        return costs_of(self.root)
+
+    def each(self) -> Iterator[tuple[TurnRow, Answer, Score]]:
+        """Yield the turns that count with their records, in natural order, and keep their rows.
+        Scores are by the panel of the outcome. Print and leave out broken records."""
+        names, scored, instances = self.state.plan.names, [], []
+        of_other_panels = {*names["stale"], *names["incomplete"], *names["failed"]}
+        for name in self.state.plan.counting:
+            try:
+                answer, score = self.state.answers.read(name), self.state.scores.read(name)
+            except BrokenRecord as e:
+                self.report_broken(e)
+                continue
+            by_rule = self.panel.score(score.judges)
+            scored.append(by_rule)
+            instances.append(score.instance_id)
+            if name in of_other_panels:   # its stored score comes from another panel
+                score = replace(score, score=by_rule.score, metrics=by_rule.metrics)
+            stored, made = score.score, by_rule.score
+            is_edited = stored != made and (None in (stored, made)
+                                            or abs(stored - made) > MAX_ROUNDING)
+            self.rows.append(_row(name, answer, score, self, is_edited))
+            yield self.rows[-1], answer, score
+        now = duel_record(self.duel, self.panel, scored, instances, self.state.turns_left).raw
+        self.outdated = any({"min_instances": self.duel.min_instances, **self.duel.raw}.get(key)
+                            != value for key, value in now.items())
+
+    def read_rows(self) -> ReportTurns:
+        """Read all turns for their rows, and return self."""
+        for _ in self.each():
+            pass
+        return self
+
+    def _commit(self, instance_id: str) -> Commit | None:
+        """Return the PR record of an instance, or None if it is missing or broken."""
+        try:
+            return self.commits.read(instance_id) if instance_id in self.commits else None
+        except BrokenRecord as e:   # its turns lose only their language and leak check
+            self.report_broken(e)
+        return None
 
     def report_broken(self, error: BrokenRecord) -> None:
         """Print and keep the fault of a record that cannot be read."""
@@ -109,9 +170,8 @@ class ReportTurns:
         self.broken.append(error)
 
 
-def read_duelled(settings: Settings, judge_again: str = "") -> ReportTurns:
-    """Return every turn of a duel that counts, in natural order, scored by the panel that decided
-    the duel. Print and leave out broken records. Raise Trouble if the outcome is missing or broken;
+def open_duel(settings: Settings, judge_again: str = "") -> ReportTurns:
+    """Return the turns of a duel, without rows. Raise Trouble if the outcome is missing or broken;
     `judge_again` is the command that makes it."""
     root, mode, how = settings.root, settings.duel.mode, settings.challenger.how
     answers, scores = records_of(mode, how, how)
@@ -127,26 +187,6 @@ def read_duelled(settings: Settings, judge_again: str = "") -> ReportTurns:
                         leak_judges, _asked_again(state.answers))
     for e in state.plan.broken.values():
         say(f"{STAGE}.py: {e}")
-    names = state.plan.names
-    of_other_panels = {*names["stale"], *names["incomplete"], *names["failed"]}
-    judged = []
-    for name in state.plan.counting:
-        try:
-            answer, score = turns.read(name)
-            judged.append(judged_turn(score))
-        except BrokenRecord as e:
-            turns.report_broken(e)
-            continue
-        by_rule = panel.score(score.judges)
-        if name in of_other_panels:   # its stored score comes from another panel
-            score = replace(score, score=by_rule.score, metrics=by_rule.metrics)
-        stored, made = score.score, by_rule.score
-        is_edited = stored != made and (None in (stored, made)
-                                        or abs(stored - made) > MAX_ROUNDING)
-        turns.rows.append(_row(name, answer, score, turns, is_edited))
-    now = duel_record(duel, panel, judged, state.turns_left).raw
-    turns.outdated = any({"min_instances": duel.min_instances, **duel.raw}.get(key) != value
-                         for key, value in now.items())
     return turns
 
 
@@ -162,18 +202,9 @@ def _asked_again(answers: Store) -> dict[str, int]:
     return again
 
 
-def _commit(instance_id: str, turns: ReportTurns) -> Commit | None:
-    """Return the PR record of an instance, or None if it is missing or broken."""
-    try:
-        return turns.commits.read(instance_id) if instance_id in turns.commits else None
-    except BrokenRecord as e:   # the turn loses only its language and leak check
-        turns.report_broken(e)
-    return None
-
-
 def _row(name: str, answer: Answer, score: Score, turns: ReportTurns, is_edited: bool) -> TurnRow:
     """Return the row of the table for one turn."""
-    commit = _commit(answer.instance_id, turns)
+    commit = turns.commit(answer.instance_id)
     leaks = _leaks(name, answer, score, commit, turns)
     injected = injections(answer)
     is_flagged = bool(injected or leaks.found or leaks.lacks_verdict)
@@ -190,13 +221,16 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns, is_edited:
 def _sides(name: str, answer: Answer, rival: str, root: Path) -> Object:
     """Return the fields of a row on its pair: the actions of the rival and of the challenger."""
     sides = [getattr(answer, SIDES[rival]) or "", answer.challenger or ""]
-    form = form_of(answer.messages, answer.tools)
-    commands = tuple("\n".join(commands_of(form.read(side, answer.messages))) for side in sides)
     runs = [execution_of(root, name, side) for side in sides]
     return {
-        "commands": commands,
-        "styles": tuple(map(_style, commands, runs)),
+        "styles": tuple(map(_style, (command_of(answer, side) for side in sides), runs)),
         "n_passed": tuple(len(run.passed) for run in runs) if all(runs) else None}
+
+
+def command_of(answer: Answer, side: Side) -> str:
+    """Return the commands of a side of a turn, a line each; "" if a harness would run none."""
+    form = form_of(answer.messages, answer.tools)
+    return "\n".join(commands_of(form.read(side, answer.messages)))
 
 
 def _style(command: str, run: Execution | None) -> str:

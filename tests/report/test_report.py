@@ -241,6 +241,7 @@ def test_a_second_run_touches_no_copy_and_a_changed_score_moves_just_that_one(ro
     assert files(root, *BUCKETS) == before
     assert (root / "report/report.md").read_bytes() == told and not capsys.readouterr().out
     edit(score_path(root, "t_1"), score=1)
+    assert "final/ 1, refined/ 0, defeat/ 2" in rerun(root, "--status")
     assert "wrote 1, unchanged 2, left their bucket 1" in rerun(root)
     after = files(root, *BUCKETS)
     assert in_buckets(root) == {"t_1": ["defeat"], "t_2": ["final"], "t_3": ["defeat"]}
@@ -254,7 +255,6 @@ def test_a_changed_answer_or_reason_is_written_again_into_the_same_bucket(root):
     rerun(root)
     assert read_json(root / "final/t_2.json")["assistant"] == "another reference"
     assert read_json(root / "final/t_1.json")["reasons"][0]["reason"] == "mine"
-    assert not list(root.glob("*/_replaced"))
 
 
 def test_orphans_and_turns_without_a_score_or_with_another_answer_leave_their_bucket(root):
@@ -317,7 +317,6 @@ def test_without_a_duel_nothing_is_done_and_the_command_to_run_is_named(root, mo
     (root / "score/_duel.json").unlink()
     printed = run_without_effect(root, "--mode", mode)
     assert "_duel.json is not there" in printed
-    assert not (root / "report_reference/report.md").exists()
     command = printed[printed.index("validate.py"):].split("\n")[0]
     assert f"--root {root}" in command and ("--mode reference" in command) == (mode == "reference")
 
@@ -368,11 +367,6 @@ def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root):
     assert str(root / "commit/proj__t_1.json") in rerun(root, code=1)
     assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
     assert "decided on" not in report_text(root)
-
-
-def test_looking_on_says_what_would_be(root):
-    edit(score_path(root, "t_1"), score=66)
-    assert "final/ 1, refined/ 1, defeat/ 1" in rerun(root, "--status")
 
 
 # against the reference ---------------------------------------------------------------------------
