@@ -123,12 +123,14 @@ def outcomes_of(facts: Iterable[RecordedFact]) -> set[str]:
 
 
 def is_describable(id: str, facts: Sequence[RecordedFact]) -> bool:
-    """Return whether the facts of a function suffice to describe it without a model. A function
-    called with a string must also have been called with the strings of TRIED."""
-    names, lasts = id.partition("::")[2].split(".")[-2:], [one["code"][-1] for one in facts]
-    takes_text = any((call := TEXT_CALL.fullmatch(last)) and call[2] in names for last in lasts)
+    """Return whether the facts of a function suffice to describe it without a model: not only
+    errors, and if it was called with a string, also calls with the strings of TRIED."""
+    name = re.split("[.:]", id.removesuffix(".__init__"))[-1]
+    lasts = [one["code"][-1] for one in facts]
+    takes_text = any((call := TEXT_CALL.fullmatch(last)) and call[2] == name for last in lasts)
     has_tried = all(any(text in last for last in lasts) for text in TRIED)
-    return len(outcomes_of(facts)) >= MIN_OUTCOMES and (has_tried or not takes_text)
+    return (len(outcomes_of(facts)) >= MIN_OUTCOMES and (has_tried or not takes_text)
+            and any(one["kind"] == "value" for one in facts))
 
 
 def shown_facts(id: str, facts: Sequence[RecordedFact]) -> list[RecordedFact]:

@@ -142,15 +142,16 @@ def check_edited_facts(root: Path) -> None:
 
 
 def test_a_function_is_describable_by_three_outcomes_and_with_texts_by_an_empty_and_a_broken_one():
-    told = [a_fact([f"f({n})"], n, "m.py::f") for n in ("1", "2", "2", "None")]
-    long = a_fact(["f(8)"], "8" * 999, "m.py::f")
-    some = facts_about("m.py::f", [*told, long, a_fact(["g()"], "7", "m.py::g")])
-    assert some == told and not is_describable("m.py::f", some)
-    some += [a_fact(["f(3)"], "3", "m.py::f"), a_fact(["g('4')"], "4", "m.py::f")]
-    assert is_describable("m.py::f", some)
-    some += [a_fact([f"m.f({text!r}, 2)"], "2", "m.py::f") for text in ("two", "")]
-    assert not is_describable("m.py::f", some)
-    assert is_describable("m.py::f", [*some, a_fact(["m.f('?!', 2)"], "2", "m.py::f")])
+    f = "m.py::C.f"
+    told = [a_fact([f"f({n})"], n, f) for n in ("1", "2", "2", "None")]
+    some = facts_about(f, [*told, a_fact(["f(8)"], "8" * 999, f), a_fact(["g()"], "7", "m.py::g")])
+    assert some == told and not is_describable(f, some)
+    some += [a_fact(["f(3)"], "3", f), a_fact(["C('4').f()"], "4", f)]
+    assert is_describable(f, some)
+    assert not is_describable(f, [{**one, "kind": "raises"} for one in some])
+    some += [a_fact([f"m.f({text!r}, 2)"], "2", f) for text in ("two", "")]
+    assert not is_describable(f, some)
+    assert is_describable(f, [*some, a_fact(["m.f('?!', 2)"], "2", f)])
 
 
 def test_facts_are_chosen_for_other_outcomes_then_other_lines_and_at_first_a_value_and_an_error():
