@@ -5,7 +5,7 @@ reads   score/<source>_<order>.json     Score, from validate.py; an edited `scor
         score/_duel.json                the outcome
         answer*/<source>_<order>.json   Answer, looked up by name over all answer directories
         commit/, prompt/, _ledger.jsonl languages, oversized PRs, costs
-writes  index.html                      the page of the root, with every turn
+writes  index.html                      the page of the root, with its turns
         report/report.md                the report (--mode reference: in report_reference/)
         report/hugePR.md                the oversized PRs that were left out
         final/, refined/, defeat/       Sample: copies, each in one bucket; every run updates them

@@ -67,7 +67,7 @@ def regular_descriptor(path: Path | str, flags: int) -> int:
 def read_bounded(path: Path | str, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     """Return a regular file's content. Raise OSError (EFBIG) if it is larger than `max_bytes`."""
     with open_regular(path, max_bytes) as file:
-        size = os.fstat(file.fileno()).st_size
+        size = min(os.fstat(file.fileno()).st_size, max_bytes)
         content = file.read(size + 1)   # a larger number takes three times as long
         if len(content) > size:   # the file has grown
             content += file.read(max_bytes + 1 - len(content))

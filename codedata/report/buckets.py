@@ -2,8 +2,8 @@
 
 The duel does not read these copies. A turn whose score changed is moved, a turn that is no longer
 judged is removed, and a copy that is up to date is not touched. A copy that a user edited or added
-is saved to _replaced/ before it is overwritten or removed. Copies are removed before others are
-written: a kill in between leaves a turn in no bucket, never in two.
+is saved to _replaced/ before it is overwritten or removed. A turn's copy in another bucket is
+removed before its new one is written: a kill in between leaves it in no bucket, never in two.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_PAIR_CHARS = 6_000     # limit for each text of a best pair
 CUT = "{n} characters left out"
 MAX_FINDING_CHARS = 300   # limit for the stored text of a finding
 MAX_PARALLEL = 8          # copies written at a time
-MAX_PENDING = 100         # copies waiting to be written
+MAX_PENDING = 16          # copies held at a time
 MAX_LISTED = 10_000       # items of a kind that a report shows one by one
 WON = "defeat (won)"      # label of the turns in defeat/ that the challenger won, but not clearly
 

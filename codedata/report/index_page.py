@@ -1,5 +1,5 @@
 """Write index.html, the page of a root: its sets and costs, failed items, the verdict of its duels,
-and every turn, task, attempt and environment in one table.
+and its turns, tasks, attempts and environments in one table, up to 10,000 of each.
 
 A page has only as many items as a browser opens in two seconds; further items go to index-2.html,
 index-3.html and so on. index.html links to these pages and is written last. The items of at most
@@ -22,7 +22,7 @@ from codedata.datapoints.approval import is_as_proven
 from codedata.datapoints.contents import known_checks
 from codedata.datapoints.datapoint_folder import APPROVED, DP, labels_of, read_datapoint
 from codedata.disk.layouts import content_of, load, write_atomic
-from codedata.disk.store import Store, known_in
+from codedata.disk.store import Store, known, known_in
 from codedata.duel.executed import execution_of
 from codedata.duel.panel import SIDES
 from codedata.duel.scoring import BOTH, is_parsed
@@ -211,8 +211,8 @@ def _entries(root: Path, duels: list[ReportTurns], causes: dict[str, str], broke
         store = Store(root, cls).open()
         names = store.names()
         if len(names) > MAX_LISTED:
-            left.append(tag("p", f"Of {len(names):,} files in {cls.directory}/, the first "
-                            f"{MAX_LISTED:,} are listed."))
+            left.append(tag("p", f"Of {len(names):,} in {cls.directory}/, the first "
+                            f"{MAX_LISTED:,} are listed and counted."))
         for name in names[:MAX_LISTED]:
             try:
                 path = store.path(name)
@@ -282,7 +282,7 @@ def turn_item(row: TurnRow, answer: Answer, turns: ReportTurns) -> Item:
     pair = {side: texts.pop(side) for side in (rival, "challenger")}
     runs = {f"{side}, when it was run": run.text() for side in pair if (
         run := execution_of(turns.root, row.name, getattr(answer, FIELDS[side])))}
-    pull = turns.commit(row.instance_id)
+    pull = known(turns.commits, row.instance_id)
     about = {"instance": row.instance_id, "step": " → ".join(row.styles),
              "score": "edited: not what the verdicts give" if row.is_edited else "",
              "leaks": _leaks(row), "injections": row.injections or "none found"}

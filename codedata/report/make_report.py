@@ -138,7 +138,7 @@ def print_summary(turns: ReportTurns, moves: Moves | None, directory: str, judge
 
 def markdown(turns: ReportTurns) -> str:
     """Return the text of report.md."""
-    rival = turns.duel.mode
+    rival, n = turns.duel.mode, len(turns.rows)
     columns = ["score", "turn", "bucket", "step", *METRICS, "flags"]
     lines = [[number(row.score), row.name, row.label or "-", " → ".join(row.styles),
               *by_metric(row.metrics), ", ".join(row.flags)] for row in turns.rows[:MAX_LISTED]]
@@ -149,8 +149,8 @@ def markdown(turns: ReportTurns) -> str:
         ("## The best pairs", turns.pairs and [
             (["turn", "task", "king", "challenger", "why"], turns.pairs, "lllll")]),
         *((f"## {heading}", items) for heading, items in figures(turns, turns.costs)),
-        ("## Turns", [f"At most {MAX_LISTED:,} are listed. Scores are the challenger's, from "
-                      "0 to 100. The step is what "
+        ("## Turns", [f"The first {MAX_LISTED:,} of {n:,}." * (n > MAX_LISTED),
+                      "Scores are the challenger's, from 0 to 100. The step is what "
                       f"{rival} does → what the challenger does.",
                       (columns, lines, "rlll" + "r" * len(METRICS) + "l")])]
     blocks = [block for heading, items in sections if items

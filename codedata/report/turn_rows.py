@@ -127,31 +127,32 @@ class ReportTurns:
 
     def each(self) -> Iterator[tuple[TurnRow, Answer, Score]]:
         """Yield the turns that count with their records, in natural order, and keep their rows.
-        Scores are by the panel of the outcome. Print and leave out broken records."""
+        Scores are by the panel of the outcome. Print and leave out broken records. In the end, set
+        `outdated`. Call this once."""
         names, scored, instances = self.state.plan.names, [], []
         of_other_panels = {*names["stale"], *names["incomplete"], *names["failed"]}
         for name in self.state.plan.counting:
             try:
                 answer, score = self.state.answers.read(name), self.state.scores.read(name)
+                by_rule = self.panel.score(score.judges)
+                scored.append(by_rule)
+                instances.append(score.instance_id)
+                if name in of_other_panels:   # its stored score comes from another panel
+                    score = replace(score, score=by_rule.score, metrics=by_rule.metrics)
+                stored, made = score.score, by_rule.score
+                is_edited = stored != made and (None in (stored, made)
+                                                or abs(stored - made) > MAX_ROUNDING)
+                self.rows.append(_row(name, answer, score, self, is_edited))
             except BrokenRecord as e:
                 self.report_broken(e)
                 continue
-            by_rule = self.panel.score(score.judges)
-            scored.append(by_rule)
-            instances.append(score.instance_id)
-            if name in of_other_panels:   # its stored score comes from another panel
-                score = replace(score, score=by_rule.score, metrics=by_rule.metrics)
-            stored, made = score.score, by_rule.score
-            is_edited = stored != made and (None in (stored, made)
-                                            or abs(stored - made) > MAX_ROUNDING)
-            self.rows.append(_row(name, answer, score, self, is_edited))
             yield self.rows[-1], answer, score
         now = duel_record(self.duel, self.panel, scored, instances, self.state.turns_left).raw
         self.outdated = any({"min_instances": self.duel.min_instances, **self.duel.raw}.get(key)
                             != value for key, value in now.items())
 
     def read_rows(self) -> ReportTurns:
-        """Read all turns for their rows, and return self."""
+        """Read all turns by each(), and return self."""
         for _ in self.each():
             pass
         return self

@@ -255,6 +255,7 @@ def test_a_changed_answer_or_reason_is_written_again_into_the_same_bucket(root):
     rerun(root)
     assert read_json(root / "final/t_2.json")["assistant"] == "another reference"
     assert read_json(root / "final/t_1.json")["reasons"][0]["reason"] == "mine"
+    assert not list(root.glob("*/_replaced"))
 
 
 def test_orphans_and_turns_without_a_score_or_with_another_answer_leave_their_bucket(root):
@@ -363,9 +364,10 @@ def test_broken_records_are_named_the_others_go_on_and_the_exit_code_is_1(root):
     assert str(answer) in printed and str(score) in printed and "`score`" in printed
     assert in_buckets(root) == {"t_2": ["final"]} and counts(root)["broken records"] == "2"
     answer.write_text(whole[0]), score.write_text(whole[1])
-    write_json(root / "commit/proj__t_1.json", "not a record")   # costs no turn its bucket
-    assert str(root / "commit/proj__t_1.json") in rerun(root, code=1)
-    assert in_buckets(root) == {"t_1": ["final"], "t_2": ["final"], "t_3": ["defeat"]}
+    for path in ("executed/t_2.json", "commit/proj__t_1.json"):   # this costs no turn its bucket
+        write_json(root / path, "not a record")
+        assert str(root / path) in rerun(root, code=1)
+    assert in_buckets(root) == {"t_1": ["final"], "t_3": ["defeat"]}
     assert "decided on" not in report_text(root)
 
 
