@@ -40,9 +40,9 @@ SAMPLES = PROJECT / "samples"
 # scripts with their flags; {}: the engine, which some scripts do not have
 CHAINS = {"duel": ("prompt", "king {}", "ch {}", "validate {}", "report", "export"),
           "solve": ("solve --n 1 {}",),
-          "pulls": ("pr_tasks --prs git:berthbook --setup --planner recipe --limit 1 {}",),
+          "pulls": ("pr_tasks --prs git:berthbook@HEAD~2..HEAD --setup --planner recipe {}",),
           "bugs": ("env_setup --input repos.jsonl --planner recipe {}", "analyze {}",
-                   "bug_inject scale --limit 2 {}")}
+                   "bug_inject scale {}")}
 # shell commands that make the input of a chain in its root; images get names of their own
 INPUTS = {"duel": "", "solve": """
 for i in 1 2 3; do
@@ -64,7 +64,7 @@ RECORDS = "prompt commit answer score final refined defeat attempt env task cove
 SETTINGS = """[llm]\nbase_url = "{}"\nmodel = "mock"\nretry_wait_s = 0.1\ncall_timeout_s = 5.0
 [leak]\nmodels = []\n[judge]\nmodels = ["a", "b"]\n[export]\nrejected_too = true
 [prompt]\nsource = "{samples}/trajectories.json"\nprs = "{samples}/prs.json"\ncount = 8
-[solve]\nmax_steps = 4\n"""
+[solve]\nmax_steps = 4\n[bug]\nmax_candidates = 2\nmax_instances = 1\n"""
 BAD = "--error-rate 429:0.05,500:0.05 --drop-rate 0.05 --hang-rate 0.02"
 # shell commands that succeed where faults and chains are possible; the first makes the library that
 # moves the clock. libfaketime does not serve: under it, Python's time.sleep() fails (EINVAL) if the
@@ -93,7 +93,7 @@ MOUNT = "mount -t tmpfs -o size=24m none $PWD; cd $PWD;"
 LEFT = """docker ps -aq --filter label={label}
 for i in 1 2 3 4 5 6 7 8 9; do grep -qas TMPDIR={0}.tmp /proc/[0-9]*/environ && sleep 1; done
 grep -las TMPDIR={0}.tmp /proc/[0-9]*/environ
-find root -name '_tmp*' -o -path '*/_partial/*'
+find root -path '*/_tmp*' -not -type d -o -path '*/_partial/*'
 find {0}.tmp -mindepth 1 -not -name '_lock*'
 grep -A 30 Traceback {0}.err; true"""
 REMOVE_IMAGES = "docker image ls -q -f reference='codedata-*/chaos*' | xargs -r docker rmi -f"
