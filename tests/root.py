@@ -69,8 +69,8 @@ def empty(type: str):
 # what differs between two runs of the same work: measured values, tries, kept replies, times; and
 # commas and layout, since entries of failed tries may be missing
 NO_TIMES = re.compile(
-    r'"(seconds|install_s|at|image_id|memory_bytes|tries|timeouts|throttled|replayed)": ?'
-    r'(\{[^}]*|"?[^,}\s]+)|[,\s]|'
+    r'"(seconds|install_s|test_s|at|image_id|memory_bytes|tries|timeouts|throttled|replayed|'
+    r'source_path)": ?(\{[^}]*|\[[^]]*|"?[^,}\s]+)|[,\s]|'
     r'\d+\.\d+ ?s\b|(20\d\d-\d\d-\d\dT)?\b\d\d:\d\d[\d:.]*')
 ONE_RUN = filled(records.Measurement, runs=1, seconds=[1.0])   # of a Coverage
 
