@@ -70,7 +70,7 @@ def empty(type: str):
 # commas and layout, since entries of failed tries may be missing
 NO_TIMES = re.compile(
     r'"(seconds|install_s|test_s|at|image_id|memory_bytes|tries|timeouts|throttled|replayed|'
-    r'source_path)": ?(\{[^}]*|\[[^]]*|"?[^,}\s]+)|[,\s]|'
+    r'source_path)": ?(\{[^}]*|\[[\d.,\s]*|"?[^,}\s]+)|[,\s]|'
     r'\d+\.\d+ ?s\b|(20\d\d-\d\d-\d\dT)?\b\d\d:\d\d[\d:.]*')
 ONE_RUN = filled(records.Measurement, runs=1, seconds=[1.0])   # of a Coverage
 

@@ -149,7 +149,7 @@ def markdown(turns: ReportTurns) -> str:
         ("## The best pairs", turns.pairs and [
             (["turn", "task", "king", "challenger", "why"], turns.pairs, "lllll")]),
         *((f"## {heading}", items) for heading, items in figures(turns, turns.costs)),
-        ("## Turns", [f"The first {MAX_LISTED:,} of {n:,}." * (n > MAX_LISTED),
+        ("## Turns", [f"The first {MAX_LISTED:,} of {n:,}." if n > MAX_LISTED else "",
                       "Scores are the challenger's, from 0 to 100. The step is what "
                       f"{rival} does → what the challenger does.",
                       (columns, lines, "rlll" + "r" * len(METRICS) + "l")])]

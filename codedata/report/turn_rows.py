@@ -222,9 +222,10 @@ def _row(name: str, answer: Answer, score: Score, turns: ReportTurns, is_edited:
 def _sides(name: str, answer: Answer, rival: str, root: Path) -> Object:
     """Return the fields of a row on its pair: the actions of the rival and of the challenger."""
     sides = [getattr(answer, SIDES[rival]) or "", answer.challenger or ""]
+    commands = [command_of(answer, side) for side in sides]
     runs = [execution_of(root, name, side) for side in sides]
     return {
-        "styles": tuple(map(_style, (command_of(answer, side) for side in sides), runs)),
+        "styles": tuple(map(_style, commands, runs)),
         "n_passed": tuple(len(run.passed) for run in runs) if all(runs) else None}
 
 
